@@ -1,0 +1,218 @@
+"""The configuration of a run: three sections, read from YAML and written back to YAML.
+
+``RunConfig`` is complete (every value is in the run's ``config.yaml``); a preset or
+a user's file says only what differs from the defaults here.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from tfresnet.errors import UserError, unknown
+
+
+class Section(BaseModel):
+    """Base of all sections: no unknown keys, no silent conversion, no change after creation."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class ModelConfig(Section):
+    """Which network."""
+
+    arch: str = Field("resnet20", description="A name that `tfresnet models` lists.")
+    stem: Literal["auto", "cifar", "imagenet"] = Field(
+        "auto", description="cifar: 3x3, stride 1; imagenet: 7x7, stride 2, max pool; auto: by size."
+    )
+    num_classes: int | None = Field(
+        None, ge=2, description="Outputs. Taken from the dataset when empty."
+    )
+    zero_gamma: bool = Field(
+        False, description="Start each block as the identity: its last batch norm's gamma is 0."
+    )
+
+
+class DataConfig(Section):
+    """Which images, and how they are varied in training."""
+
+    dataset: str = Field("digits", description="digits, a TFDS name, or a folder of images.")
+    data_dir: str | None = Field(
+        None, description="Where TFDS keeps its data. Default: TFDS_DATA_DIR, then TFDS's own."
+    )
+    train_split: str = Field("train", description="Split to train on, in TFDS's slicing syntax.")
+    eval_split: str = Field("test", description="Held-out split, in TFDS's slicing syntax.")
+    eval_fraction: float = Field(
+        0.2, gt=0, lt=1, description="Held-out share of a dataset that comes without a split."
+    )
+    split_seed: int = Field(0, ge=0, lt=2**31, description="Chooses that share.")
+    image_size: int | None = Field(
+        None, ge=8, description="Height and width. Default: the dataset's, else the architecture's."
+    )
+    crop_fraction: float | None = Field(
+        None, gt=0, le=1, description="Centre crop in evaluation. Default: 0.875 above 64 px, else 1."
+    )
+    crop_padding: int = Field(4, ge=0, description="Pixels of reflection around a random crop.")
+    flip: bool = Field(True, description="Mirror half of the training images left to right.")
+    mixup_alpha: float = Field(0.0, ge=0, description="Beta(alpha, alpha) of mixup; 0 is off.")
+    cutmix_alpha: float = Field(0.0, ge=0, description="Beta(alpha, alpha) of cutmix; 0 is off.")
+
+
+class TrainConfig(Section):
+    """How the weights are found."""
+
+    epochs: int = Field(60, gt=0)
+    batch_size: int = Field(128, gt=0, description="Over all replicas together.")
+    lr: float = Field(0.1, gt=0, description="Peak learning rate for the whole batch.")
+    scheduler: Literal["cosine", "step", "constant"] = Field(
+        "cosine", description="After the warmup. step: a tenth at 1/2 and again at 3/4 of training."
+    )
+    warmup_epochs: float = Field(5.0, ge=0, description="Linear from 0 to lr.")
+    momentum: float = Field(0.9, ge=0, lt=1)
+    nesterov: bool = True
+    weight_decay: float = Field(
+        5e-4, ge=0, description="L2 added to the gradients of convolution and dense kernels."
+    )
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    grad_clip: float = Field(0.0, ge=0, description="Largest global norm of the gradients; 0 is off.")
+    precision: Literal["float32", "mixed_bfloat16"] = "float32"
+    strategy: Literal["auto", "one", "mirrored"] = Field(
+        "auto", description="auto: all GPUs, else one CPU device; mirrored: see devices."
+    )
+    devices: int | None = Field(
+        None, gt=0, description="Replicas of mirrored; on a CPU, logical devices. Default: all."
+    )
+    seed: int = Field(0, ge=0, lt=2**31)
+    eval_every: int = Field(1, gt=0, description="Epochs between evaluations; the last always has one.")
+
+
+class RunConfig(Section):
+    """Everything needed to repeat a run, given the data."""
+
+    name: str = Field("run", description="Preset or file that the run came from.")
+    description: str = ""
+    model: ModelConfig = Field(default_factory=ModelConfig)
+    data: DataConfig = Field(default_factory=DataConfig)
+    train: TrainConfig = Field(default_factory=TrainConfig)
+
+    def to_yaml(self) -> str:
+        """Return the complete configuration as YAML."""
+        return yaml.safe_dump(self.model_dump(), sort_keys=False)
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML that also reads ``1e-4`` as a number, as YAML 1.2 does and PyYAML does not."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9.]+[eE][-+]?[0-9]+$"), list("-+0123456789.")
+)
+
+
+def presets() -> dict[str, str]:
+    """Return the YAML text of every preset that ships with tfresnet, by name."""
+    folder = resources.files("tfresnet") / "presets"
+    files = sorted((f for f in folder.iterdir() if f.name.endswith(".yaml")), key=lambda f: f.name)
+    return {f.name.removesuffix(".yaml"): f.read_text(encoding="utf-8") for f in files}
+
+
+def load(preset_or_file: str, overrides: Iterable[str] = ()) -> RunConfig:
+    """Return the configuration of a preset or YAML file with ``section.key=value`` overrides.
+
+    Raises:
+        UserError: no such preset or file, unreadable YAML, an unknown key, or a bad value.
+    """
+    name, text = _find(preset_or_file)
+    values = _parse(text, where=preset_or_file)
+    values.setdefault("name", name)
+    for override in overrides:
+        _set(values, override)
+    return validate(values, where=preset_or_file)
+
+
+def validate(values: Mapping[str, Any], where: str = "configuration") -> RunConfig:
+    """Return ``values`` as a checked ``RunConfig``, or raise a one-line ``UserError``."""
+    try:
+        return RunConfig.model_validate(values)
+    except ValidationError as error:
+        raise UserError(_explain(error, where)) from None
+
+
+def read(path: Path) -> RunConfig:
+    """Return the configuration that a run directory's ``config.yaml`` holds."""
+    return validate(_parse(path.read_text(encoding="utf-8"), where=str(path)), where=str(path))
+
+
+def differences(old: RunConfig, new: RunConfig) -> dict[str, tuple[Any, Any]]:
+    """Return ``{section.key: (old, new)}`` for the keys on which the two disagree."""
+    result = {}
+    for section in ("model", "data", "train"):
+        before, after = getattr(old, section), getattr(new, section)
+        for key in type(before).model_fields:
+            pair = getattr(before, key), getattr(after, key)
+            if pair[0] != pair[1]:
+                result[f"{section}.{key}"] = pair
+    return result
+
+
+def _find(preset_or_file: str) -> tuple[str, str]:
+    known = presets()
+    if preset_or_file in known:
+        return preset_or_file, known[preset_or_file]
+    path = Path(preset_or_file)
+    if path.suffix not in (".yaml", ".yml"):
+        raise unknown("preset", preset_or_file, known)
+    try:
+        return path.stem, path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"expected a readable YAML file, got {path}: {error}") from None
+
+
+def _parse(text: str, where: str) -> dict[str, Any]:
+    try:
+        values = yaml.load(text, Loader=_Loader)
+    except yaml.YAMLError as error:
+        line = " ".join(str(error).split())
+        raise UserError(f"{where}: expected YAML, got something else: {line}") from None
+    if not isinstance(values, dict):
+        raise UserError(f"{where}: expected sections model, data and train, got {text.strip()!r:.60}")
+    return values
+
+
+def _set(values: dict[str, Any], override: str) -> None:
+    """Apply one ``section.key=value``; the value is read as YAML."""
+    path, equals, text = override.partition("=")
+    section, dot, key = path.partition(".")
+    if not (equals and dot and section and key):
+        raise UserError(f"--set: expected section.key=value (train.lr=0.1), got {override!r}")
+    try:
+        value = yaml.load(text, Loader=_Loader)
+    except yaml.YAMLError:
+        value = text
+    inner = values.setdefault(section, {})
+    if not isinstance(inner, dict):
+        raise UserError(f"--set {override}: {section} is a single value; expected section.key=value")
+    inner[key] = value
+
+
+def _explain(error: ValidationError, where: str) -> str:
+    """Turn pydantic's first error into: key, expected, got, closest match."""
+    first = error.errors()[0]
+    path = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        return f"{where}: {unknown('key', path, _siblings(first['loc']))}"
+    expected = first["msg"].removeprefix("Input should be ")
+    return f"{where}: {path}: expected {expected}, got {first['input']!r}"
+
+
+def _siblings(loc: tuple[int | str, ...]) -> list[str]:
+    """Return the full names of the keys that are allowed where ``loc`` is not."""
+    if len(loc) == 1:
+        return list(RunConfig.model_fields)
+    section = RunConfig.model_fields[str(loc[0])].annotation
+    assert isinstance(section, type) and issubclass(section, Section)
+    return [f"{loc[0]}.{key}" for key in section.model_fields]

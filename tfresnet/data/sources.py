@@ -1,0 +1,107 @@
+"""From ``data.dataset`` to labelled splits and the input spec that goes with them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from sklearn.model_selection import train_test_split
+
+from tfresnet.config import DataConfig
+from tfresnet.data import digits, folder, tfds_source
+from tfresnet.data.images import fit
+from tfresnet.data.splits import ArraySplit, FileSplit, Split
+from tfresnet.errors import UserError
+from tfresnet.spec import InputSpec
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A training split, a held-out split, and what their images and labels mean."""
+
+    train: Split
+    held_out: Split
+    spec: InputSpec
+
+
+def load(config: DataConfig, default_size: int) -> Dataset:
+    """Return the dataset that the configuration names.
+
+    ``default_size`` is used when neither the configuration nor the dataset has a size.
+
+    Raises:
+        UserError: no such dataset or folder, unreadable images, or splits that do not fit.
+    """
+    if config.dataset == "digits":
+        return _digits(config)
+    path = Path(config.dataset).expanduser()
+    if path.is_dir():
+        return _folder(path, config, default_size)
+    if "/" in config.dataset or "\\" in config.dataset:
+        raise UserError(
+            f"data.dataset: expected digits, a TFDS name or an existing folder, "
+            f"got {config.dataset}, which does not exist"
+        )
+    return _tfds(config, default_size)
+
+
+def _digits(config: DataConfig) -> Dataset:
+    images, labels = digits.load()
+    spec = _spec(config, config.image_size or digits.IMAGE_SIZE, digits.LABELS)
+    images = np.stack([fit(Image.fromarray(image), spec) for image in images])
+    train, held_out = _hold_out(labels, config)
+    return Dataset(
+        ArraySplit(images[train], labels[train]),
+        ArraySplit(images[held_out], labels[held_out]),
+        spec,
+    )
+
+
+def _folder(path: Path, config: DataConfig, default_size: int) -> Dataset:
+    names, (paths, classes), held_out = folder.scan(path)
+    folder.check(paths + (held_out[0] if held_out else []))
+    spec = _spec(config, config.image_size or default_size, names)
+    if held_out:
+        parts = [(paths, classes), held_out]
+    else:
+        parts = [
+            ([paths[i] for i in part], [classes[i] for i in part])
+            for part in _hold_out(np.array(classes), config)
+        ]
+    train, test = (
+        FileSplit([str(f) for f in files], np.array(labels, np.int64), spec)
+        for files, labels in parts
+    )
+    return Dataset(train, test, spec)
+
+
+def _tfds(config: DataConfig, default_size: int) -> Dataset:
+    builder = tfds_source.open_builder(config.dataset, config.data_dir)
+    size = config.image_size or tfds_source.native_size(builder) or default_size
+    spec = _spec(config, size, tuple(builder.info.features["label"].names))
+    train, held_out = (
+        ArraySplit(*tfds_source.load(builder, split, spec))
+        for split in (config.train_split, config.eval_split)
+    )
+    return Dataset(train, held_out, spec)
+
+
+def _spec(config: DataConfig, size: int, labels: tuple[str, ...]) -> InputSpec:
+    crop = config.crop_fraction or (0.875 if size > 64 else 1.0)
+    return InputSpec(size, size, labels, crop_fraction=crop)
+
+
+def _hold_out(labels: np.ndarray, config: DataConfig) -> list[np.ndarray]:
+    """Return the indices of a seeded, stratified split into training and held-out images."""
+    try:
+        return train_test_split(
+            np.arange(len(labels)),
+            test_size=config.eval_fraction,
+            random_state=config.split_seed,
+            stratify=labels,
+        )
+    except ValueError as error:
+        raise UserError(
+            f"data.eval_fraction: expected a share that leaves every class images on both "
+            f"sides, got {config.eval_fraction}: {error}"
+        ) from None

@@ -1,0 +1,19 @@
+"""The one exception that means "the user can mend this", and how it is worded."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(ValueError):
+    """Bad usage or bad input: one line that says what was expected, what was got and what to do.
+
+    The command line prints it without a traceback and exits with 2.
+    """
+
+
+def unknown(kind: str, got: str, known: Iterable[str]) -> UserError:
+    """Return the error for a name that is not in ``known``, with the closest match if any."""
+    names = list(known)
+    close = difflib.get_close_matches(got, names, n=1)
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    return UserError(f"unknown {kind} {got!r}: {hint}expected one of {', '.join(names)}")

@@ -1,0 +1,71 @@
+"""From probabilities and labels to the numbers that describe a classifier."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tf_keras as keras
+
+
+def metrics(probabilities: np.ndarray, classes: np.ndarray, labels: tuple[str, ...]) -> dict:
+    """Return top-1, top-5, cross-entropy (nats), calibration error and per-class accuracy.
+
+    Args:
+        probabilities: float [n, classes], rows that sum to 1.
+        classes: int [n].
+        labels: the name of each class.
+    """
+    true = probabilities[np.arange(len(classes)), classes][:, None]
+    # Ties count against the model: an answer among equals is not knowledge.
+    rank = (probabilities > true).sum(axis=1) + (probabilities == true).sum(axis=1) - 1
+    correct = probabilities.argmax(axis=1) == classes
+    return {
+        "top1": float(correct.mean()),
+        "top5": float((rank < 5).mean()),
+        "loss": float(-np.log(np.maximum(true, 1e-12)).mean()),
+        "ece": expected_calibration_error(probabilities.max(axis=1), correct),
+        "n": len(classes),
+        "per_class": {
+            label: float(correct[classes == i].mean()) if (classes == i).any() else None
+            for i, label in enumerate(labels)
+        },
+    }
+
+
+def expected_calibration_error(
+    confidence: np.ndarray, correct: np.ndarray, bins: int = 15
+) -> float:
+    """Return the mean gap between confidence and accuracy (Guo et al. 2017, arXiv:1706.04599).
+
+    15 bins of equal width, each weighted by its share of the n images; a fraction of 1.
+    """
+    index = np.minimum((confidence * bins).astype(int), bins - 1)
+    gaps = [
+        abs(correct[index == b].mean() - confidence[index == b].mean()) * (index == b).sum()
+        for b in range(bins)
+        if (index == b).any()
+    ]
+    return float(sum(gaps) / len(confidence))
+
+
+def probability_function(model: keras.Model) -> Callable[[tf.Tensor], tf.Tensor]:
+    """Return a compiled function from normalised images to probabilities [batch, classes]."""
+
+    @tf.function(reduce_retracing=True)
+    def infer(images: tf.Tensor) -> tf.Tensor:
+        return tf.nn.softmax(model(images, training=False))
+
+    return infer
+
+
+def collect(
+    infer: Callable[[Any], Any], batches: tf.data.Dataset
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return ``infer``'s answers and the classes, each of shape [n, ...], for weighted batches."""
+    answers, classes = [], []
+    for images, batch_classes, weights in batches:
+        real = weights.numpy() > 0
+        answers.append(np.asarray(infer(images))[real])
+        classes.append(batch_classes.numpy()[real])
+    return np.concatenate(answers), np.concatenate(classes)

@@ -1,0 +1,1 @@
+"""ResNets as subclassed Keras models, built from a table of variants."""

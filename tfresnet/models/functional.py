@@ -1,0 +1,37 @@
+"""The subclassed model wired again as a functional one that shares its variables.
+
+tensorflow-model-optimization accepts functional models only, and counting operations
+needs every layer's shape; both look at this twin. Its outputs equal the model's exactly.
+"""
+
+import math
+
+import tf_keras as keras
+
+from tfresnet.models.blocks import ResidualBlock
+
+
+def functional(model: keras.Model, image_shape: tuple[int, int, int]) -> keras.Model:
+    """Return ``model`` as a flat functional model over the same layers and variables."""
+    x = inputs = keras.Input(image_shape, name="image")
+    for step in model.trunk:
+        # Through call(), not __call__(): the twin must hold the block's layers, not the block.
+        x = step.call(x) if isinstance(step, ResidualBlock) else step(x)
+    return keras.Model(inputs, x, name=model.name)
+
+
+def parameters(model: keras.Model) -> int:
+    """Return the number of trainable parameters (batch-norm statistics are not counted)."""
+    return sum(math.prod(v.shape) for v in model.trainable_variables)
+
+
+def macs(model: keras.Model, image_shape: tuple[int, int, int]) -> int:
+    """Return the multiply-adds of all convolutions and dense layers for one image."""
+    total = 0
+    for layer in functional(model, image_shape).layers:
+        if isinstance(layer, keras.layers.Conv2D):
+            height, width = layer.output_shape[1:3]
+            total += height * width * math.prod(layer.kernel.shape)
+        elif isinstance(layer, keras.layers.Dense):
+            total += math.prod(layer.kernel.shape)
+    return total

@@ -1,0 +1,39 @@
+"""Take what C++ libraries print to file descriptor 2, where Python's ``sys.stderr`` can't."""
+
+import contextlib
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+
+
+class Captured:
+    """The text that was printed; complete once the ``with`` block is left."""
+
+    text = ""
+
+
+@contextlib.contextmanager
+def captured() -> Iterator[Captured]:
+    """Hold back everything printed to file descriptor 2 inside the block.
+
+    TensorFlow greets on import and its converter reports failures only there. If the
+    block raises, what was held back is printed after all.
+    """
+    result = Captured()
+    sys.stderr.flush()
+    saved = os.dup(2)
+    with tempfile.TemporaryFile() as file:
+        os.dup2(file.fileno(), 2)
+        failed = True
+        try:
+            yield result
+            failed = False
+        finally:
+            sys.stderr.flush()
+            os.dup2(saved, 2)
+            os.close(saved)
+            file.seek(0)
+            result.text = file.read().decode(errors="replace")
+            if failed:
+                sys.stderr.write(result.text)

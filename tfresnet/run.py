@@ -1,0 +1,189 @@
+"""A run directory: make one, train in it, open it again, load its model.
+
+    config.yaml  spec.json  environment.json  result.json
+    checkpoints/  metrics.jsonl  tensorboard/  curves.png  samples/  export/
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tfresnet import config as configs
+from tfresnet import environment
+from tfresnet.config import RunConfig
+from tfresnet.errors import UserError
+from tfresnet.files import write_text
+from tfresnet.spec import InputSpec
+
+if TYPE_CHECKING:
+    import tf_keras as keras
+
+    from tfresnet.data.sources import Dataset
+
+# What may differ when a run is resumed: where the same data are now.
+MOVABLE = {"data.data_dir"}
+SAMPLES = 5
+
+
+@dataclass(frozen=True)
+class Run:
+    """A directory that holds a run, with its configuration and input spec."""
+
+    directory: Path
+    config: RunConfig
+    spec: InputSpec
+
+    def model(self, precision: str = "float32") -> "keras.Model":
+        """Return the model with the newest checkpoint's weights, in float32 unless told else."""
+        from tfresnet.models import zoo
+        from tfresnet.training import checkpoint
+
+        model = zoo.build(
+            self.config.model, self.spec.shape, len(self.spec.labels), precision=precision
+        )
+        checkpoint.load_weights(self.directory / "checkpoints", model)
+        return model
+
+    def dataset(self, **overrides: Any) -> "Dataset":
+        """Return the run's data; ``overrides`` replace keys of the data section.
+
+        Raises:
+            UserError: the data's classes or image size are not those that the run learnt.
+        """
+        from tfresnet.data import sources
+
+        config = self.config.data.model_copy(update=overrides)
+        dataset = sources.load(config, default_size=self.spec.height)
+        for key in ("labels", "shape"):
+            expected, got = getattr(self.spec, key), getattr(dataset.spec, key)
+            if expected != got:
+                raise UserError(
+                    f"{config.dataset}: expected the {key} that the run was trained with, "
+                    f"{list(expected)}, got {list(got)}"
+                )
+        return dataset
+
+    @property
+    def result(self) -> dict:
+        """What training and export recorded; empty before the training is done."""
+        path = self.directory / "result.json"
+        return json.loads(path.read_text()) if path.exists() else {}
+
+
+def open_run(directory: Path) -> Run:
+    """Return the run in ``directory``, or raise a ``UserError`` that says what is missing."""
+    if not directory.is_dir():
+        raise UserError(f"expected a run directory, {directory} does not exist; see tfresnet train")
+    for name in ("config.yaml", "spec.json"):
+        if not (directory / name).is_file():
+            raise UserError(f"expected a run directory with {name}, {directory} has none")
+    try:
+        spec = InputSpec.from_dict(json.loads((directory / "spec.json").read_text()))
+    except (ValueError, TypeError) as error:
+        raise UserError(f"{directory}/spec.json: expected an input spec: {error}") from None
+    return Run(directory, configs.read(directory / "config.yaml"), spec)
+
+
+def train(config: RunConfig, directory: Path, resume: bool = False) -> Run:
+    """Train in ``directory`` and return the finished run.
+
+    With ``resume`` an existing run goes on from its newest checkpoint.
+
+    Raises:
+        UserError: the directory holds a run and ``resume`` is off, or that run's configuration
+            is another; or anything that the data, the model or the devices object to.
+    """
+    _check_directory(config, directory, resume)
+    from tfresnet.data import sources
+    from tfresnet.models import functional, zoo
+    from tfresnet.training.loop import Trainer
+
+    row = zoo.architecture(config.model.arch)
+    dataset = sources.load(config.data, default_size=row.image_size)
+    spec = dataset.spec
+    trainer = Trainer(
+        config,
+        dataset,
+        directory,
+        lambda: zoo.build(config.model, spec.shape, len(spec.labels), config.train.precision),
+    )
+    # Only now, when everything fits, does the directory come into being.
+    directory.mkdir(parents=True, exist_ok=True)
+    write_text(directory / "config.yaml", config.to_yaml())
+    write_text(directory / "spec.json", json.dumps(spec.to_dict(), indent=1))
+    write_text(directory / "environment.json", json.dumps(environment.record(), indent=1))
+    _write_samples(dataset, directory / "samples")
+    run = Run(directory, config, spec)
+    last = trainer.run()
+    parameters = functional.parameters(trainer.model)
+    macs = functional.macs(trainer.model, spec.shape)
+    _write_result(run, last, {"parameters": parameters, "macs": macs})
+    return run
+
+
+def weights_sha256(model: "keras.Model") -> str:
+    """Return a digest of all weights, statistics included; equal for equal weights."""
+    digest = hashlib.sha256()
+    for variable in model.variables:
+        digest.update(variable.numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _check_directory(config: RunConfig, directory: Path, resume: bool) -> None:
+    if directory.exists() and not directory.is_dir():
+        raise UserError(f"expected a folder for the run, {directory} is a file")
+    if not (directory / "config.yaml").exists():
+        return
+    if not resume:
+        raise UserError(
+            f"{directory} already holds a run; add --resume to go on with it, "
+            "or --name NAME for another"
+        )
+    changed = configs.differences(open_run(directory).config, config)
+    for key, (old, new) in changed.items():
+        if key not in MOVABLE:
+            raise UserError(
+                f"--resume keeps a run's configuration: expected {key}={old!r} as in {directory}, "
+                f"got {new!r}; start another run with --name NAME"
+            )
+
+
+def _write_samples(dataset: "Dataset", folder: Path) -> None:
+    """Write a few held-out pictures, so that there is something to predict."""
+    from PIL import Image
+
+    from tfresnet.data import pipeline
+
+    folder.mkdir(exist_ok=True)
+    images, classes, _ = next(iter(pipeline.raw_batches(dataset.held_out, SAMPLES, SAMPLES)))
+    for i, (image, label) in enumerate(zip(images.numpy(), classes.numpy(), strict=True), 1):
+        name = dataset.spec.labels[label].replace("/", "_")
+        Image.fromarray(image).save(folder / f"{i}_{name}.png")
+
+
+def _write_result(run: Run, last: dict, size: dict) -> None:
+    from tfresnet.training import metrics_log
+
+    records = metrics_log.read(run.directory / "metrics.jsonl")
+    recorded = json.loads((run.directory / "environment.json").read_text())
+    seconds = sum(r["seconds"] for r in records)
+    images = records[-1]["step"] * run.config.train.batch_size
+    result = {
+        "preset": run.config.name,
+        "arch": run.config.model.arch,
+        "seed": run.config.train.seed,
+        **size,
+        "epochs": run.config.train.epochs,
+        "test_top1": last["held_out_top1"],
+        "ema_top1": None,  # no moving average of the weights is kept
+        "wall_seconds": round(seconds, 1),
+        "images_per_second": round(images / seconds, 1),
+        "command": recorded["command"],
+        "commit": recorded["commit"],
+        "artifacts": [],
+        "config": run.config.model_dump(),
+        "environment": recorded,
+    }
+    write_text(run.directory / "result.json", json.dumps(result, indent=1))

@@ -1,0 +1,59 @@
+"""What a model expects of an image, and what its outputs mean.
+
+This is the one place where preprocessing numbers live. It is written into every
+run directory and into every exported file, where the device's runtime reads it.
+Standard library only.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """The contract between a picture and a model.
+
+    A picture is turned upright (EXIF), converted to RGB, cropped in its centre to
+    the largest box of the model's aspect ratio times ``crop_fraction``, resized to
+    ``height`` x ``width`` (``interpolation``, antialiased), and normalised as
+    ``(pixel - mean) / std`` per channel, with pixel, mean and std on the 0-255 scale.
+
+    The default, mean = std = 128, maps bytes to [-1, 127/128], so that an int8
+    model's input tensor holds the very bytes of the image (scale 1/128, zero point
+    128 as uint8).
+    """
+
+    height: int
+    width: int
+    labels: tuple[str, ...]
+    mean: tuple[float, float, float] = (128.0, 128.0, 128.0)
+    std: tuple[float, float, float] = (128.0, 128.0, 128.0)
+    crop_fraction: float = 1.0
+    interpolation: str = "bilinear"
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Height, width and channels (RGB) of the model's input."""
+        return self.height, self.width, 3
+
+    def crop_box(self, width: int, height: int) -> tuple[int, int, int, int]:
+        """Return (left, top, right, bottom) in pixels of the centre crop of a width x height image.
+
+        The device's runtime repeats this arithmetic; a test holds the two equal.
+        """
+        scale = min(width / self.width, height / self.height) * self.crop_fraction
+        crop_width = min(width, max(1, round(self.width * scale)))
+        crop_height = min(height, max(1, round(self.height * scale)))
+        left, top = (width - crop_width) // 2, (height - crop_height) // 2
+        return left, top, left + crop_width, top + crop_height
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a dictionary of JSON types."""
+        return json.loads(json.dumps(asdict(self)))
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "InputSpec":
+        """Return the spec that :meth:`to_dict` described."""
+        lists = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        return cls(**lists)

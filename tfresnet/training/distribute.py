@@ -1,0 +1,45 @@
+"""The devices that a run uses, as a ``tf.distribute`` strategy."""
+
+import tensorflow as tf
+
+from tfresnet.config import TrainConfig
+from tfresnet.errors import UserError
+
+
+def make_strategy(config: TrainConfig) -> tf.distribute.Strategy:
+    """Return a MirroredStrategy over the devices that the configuration asks for.
+
+    ``auto`` takes every GPU, else one CPU device; ``one`` takes a single device. Without GPUs,
+    ``mirrored`` with ``devices: N`` splits the CPU into N logical devices, which is of use for
+    trying things out.
+
+    Raises:
+        UserError: there are not as many devices, or the batch can't be shared out evenly.
+    """
+    gpus = tf.config.list_logical_devices("GPU")
+    available = gpus or _cpus(config.devices if config.strategy == "mirrored" else 1)
+    wanted = 1 if config.strategy == "one" else config.devices
+    if config.strategy == "auto" and not gpus:
+        wanted = 1
+    if wanted and wanted > len(available):
+        raise UserError(f"train.devices: expected at most {len(available)}, got {wanted}")
+    devices = [device.name for device in available[:wanted]]
+    if config.batch_size % len(devices):
+        raise UserError(
+            f"train.batch_size: expected a multiple of the {len(devices)} devices, "
+            f"got {config.batch_size}"
+        )
+    return tf.distribute.MirroredStrategy(devices)
+
+
+def _cpus(count: int | None) -> list[tf.config.LogicalDevice]:
+    """Return the logical CPUs, after making ``count`` of them if TensorFlow has not started."""
+    if count and count > 1:
+        cpu = tf.config.list_physical_devices("CPU")[0]
+        try:
+            tf.config.set_logical_device_configuration(
+                cpu, [tf.config.LogicalDeviceConfiguration()] * count
+            )
+        except RuntimeError:
+            pass  # already started: what there is, is what there will be
+    return tf.config.list_logical_devices("CPU")

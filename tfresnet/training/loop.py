@@ -1,0 +1,163 @@
+"""The training loop: many steps in one ``tf.function``, an evaluation, a checkpoint, again."""
+
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import tensorflow as tf
+import tf_keras as keras
+
+from tfresnet import evaluate
+from tfresnet.config import RunConfig
+from tfresnet.data import pipeline
+from tfresnet.data.sources import Dataset
+from tfresnet.errors import UserError
+from tfresnet.training import checkpoint
+from tfresnet.training.distribute import make_strategy
+from tfresnet.training.metrics_log import MetricsLog, plot
+from tfresnet.training.optimizers import finish_gradients, make_optimizer
+from tfresnet.training.progress import TrainingDisplay
+
+SECONDS_PER_CALL = 1.0  # of training between two updates of the display
+EVAL_BATCH = 250
+
+
+class Trainer:
+    """Trains one model on one dataset, in a directory that it can be resumed from.
+
+    The directory gets ``checkpoints/``, ``metrics.jsonl``, ``tensorboard/`` and ``curves.png``.
+    ``build_model`` takes nothing and returns a built model; it is called in the strategy's scope.
+    """
+
+    def __init__(
+        self,
+        config: RunConfig,
+        dataset: Dataset,
+        directory: Path,
+        build_model: Callable[[], keras.Model],
+    ):
+        self.config, self.dataset, self.directory = config.train, dataset, directory
+        self.data_config = config.data
+        self.title = f"{config.name}: {config.model.arch} on {config.data.dataset}"
+        self.steps_per_epoch = pipeline.steps_per_epoch(dataset.train, config.train.batch_size)
+        self.total_steps = self.steps_per_epoch * config.train.epochs
+        # Same seed, same machine, same weights: the input stream is stateless (data.pipeline),
+        # and on a CPU deterministic operations cost nothing that can be measured.
+        keras.utils.set_random_seed(config.train.seed)
+        tf.config.experimental.enable_op_determinism()
+        self.strategy = make_strategy(config.train)
+        with self.strategy.scope():
+            self.model = build_model()
+            self.optimizer = make_optimizer(config.train, self.steps_per_epoch, self.total_steps)
+            self.optimizer.build(self.model.trainable_variables)
+            self.loss = keras.metrics.Mean()
+            self.accuracy = keras.metrics.Mean()
+        self.step = tf.Variable(0, dtype=tf.int64, trainable=False)
+        self.probabilities = evaluate.probability_function(self.model)
+        self.checkpoints = checkpoint.manager(
+            directory / "checkpoints", self.model, self.optimizer, self.step
+        )
+
+    def run(self) -> dict:
+        """Train from the newest checkpoint, or from the start, to the end.
+
+        Returns:
+            The last epoch's record: ``epoch step loss accuracy learning_rate held_out_top1
+            held_out_loss images_per_second seconds``.
+        """
+        self.checkpoints.restore_or_initialize()
+        first_step = int(self.step)
+        first_epoch = first_step // self.steps_per_epoch
+        log = MetricsLog(self.directory, first_epoch)
+        batches = iter(self.strategy.experimental_distribute_dataset(self._batches(first_step)))
+        display = TrainingDisplay(self.config.epochs, self.total_steps, first_step)
+        with display:
+            for epoch in range(first_epoch + 1, self.config.epochs + 1):
+                record = self._train_epoch(epoch, batches, display)
+                if epoch % self.config.eval_every == 0 or epoch == self.config.epochs:
+                    record |= self._evaluate()
+                    display.epoch_line(epoch, record)
+                self.checkpoints.save()
+                log.add(record)
+        plot(log.records, self.title, self.directory / "curves.png")
+        return log.records[-1]
+
+    def _batches(self, first_step: int) -> tf.data.Dataset:
+        return pipeline.train_batches(
+            self.dataset.train,
+            self.dataset.spec,
+            self.data_config,
+            self.config.batch_size,
+            self.config.seed,
+            first_step,
+            self.total_steps,
+        )
+
+    def _train_epoch(
+        self, epoch: int, batches: tf.distribute.DistributedIterator, display: TrainingDisplay
+    ) -> dict:
+        self.loss.reset_state()
+        self.accuracy.reset_state()
+        started, step, last = time.perf_counter(), int(self.step), epoch * self.steps_per_epoch
+        first, chunk = step, 1
+        while step < last:
+            before, count = time.perf_counter(), min(chunk, last - step)
+            self._train_steps(batches, tf.constant(count))
+            seconds, step = time.perf_counter() - before, step + count
+            self._check_loss(step)
+            rate = count * self.config.batch_size / seconds
+            display.update(epoch, step, rate, float(self.loss.result()),
+                           float(self.accuracy.result()))  # fmt: skip
+            chunk = max(1, min(2 * chunk, round(count * SECONDS_PER_CALL / seconds)))
+        seconds = time.perf_counter() - started
+        return {
+            "epoch": epoch,
+            "step": step,
+            "loss": float(self.loss.result()),
+            "accuracy": float(self.accuracy.result()),
+            "learning_rate": float(self.optimizer.learning_rate.numpy()),
+            "images_per_second": (step - first) * self.config.batch_size / seconds,
+            "seconds": seconds,
+        }
+
+    def _check_loss(self, step: int) -> None:
+        if not math.isfinite(float(self.loss.result())):
+            raise UserError(
+                f"the loss became {float(self.loss.result())} at or before step {step}; the last "
+                f"good checkpoint is {self.checkpoints.latest_checkpoint}; lower train.lr, "
+                "lengthen train.warmup_epochs, or set train.grad_clip=1"
+            )
+
+    def _evaluate(self) -> dict:
+        batches = pipeline.eval_batches(self.dataset.held_out, self.dataset.spec, EVAL_BATCH)
+        answers, classes = evaluate.collect(self.probabilities, batches)
+        result = evaluate.metrics(answers, classes, self.dataset.spec.labels)
+        return {"held_out_top1": result["top1"], "held_out_loss": result["loss"]}
+
+    @tf.function
+    def _train_steps(self, batches: tf.distribute.DistributedIterator, count: tf.Tensor) -> None:
+        """Run ``count`` steps without going back to Python."""
+        for _ in tf.range(count):
+            self.strategy.run(self._train_step, args=next(batches))
+            self.step.assign_add(1)
+
+    def _train_step(self, images: tf.Tensor, labels: tf.Tensor) -> None:
+        """Run one step on one replica's share of the batch."""
+        variables = self.model.trainable_variables
+        with tf.GradientTape() as tape:
+            logits = self.model(images, training=True)
+            losses = keras.losses.categorical_crossentropy(
+                labels, logits, from_logits=True, label_smoothing=self.config.label_smoothing
+            )
+            # The mean over the whole batch: replicas' gradients are then added, not averaged.
+            loss = tf.reduce_sum(losses) / self.config.batch_size
+        gradients = tape.gradient(loss, variables)
+        replica = tf.distribute.get_replica_context()
+        gradients = replica.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
+        gradients = finish_gradients(gradients, variables, self.config)
+        self.optimizer.apply_gradients(
+            zip(gradients, variables, strict=True), skip_gradients_aggregation=True
+        )
+        self.loss.update_state(losses)
+        self.accuracy.update_state(keras.metrics.categorical_accuracy(labels, logits))

@@ -1,0 +1,58 @@
+"""A run's numbers over time: ``metrics.jsonl``, TensorBoard, and ``curves.png``."""
+
+import json
+from pathlib import Path
+
+import tensorflow as tf
+
+
+class MetricsLog:
+    """One record an epoch. A resumed run drops the records after its checkpoint."""
+
+    def __init__(self, directory: Path, first_epoch: int):
+        self.path = directory / "metrics.jsonl"
+        self.records = [r for r in read(self.path) if r["epoch"] <= first_epoch]
+        self.path.write_text("".join(json.dumps(r) + "\n" for r in self.records))
+        self.writer = tf.summary.create_file_writer(str(directory / "tensorboard"))
+
+    def add(self, record: dict) -> None:
+        """Write a record with ``epoch``, ``step`` and any number of scalars."""
+        self.records.append(record)
+        with self.path.open("a") as file:
+            file.write(json.dumps(record) + "\n")
+        with self.writer.as_default(step=record["step"]):
+            for name, value in record.items():
+                if name not in ("epoch", "step"):
+                    tf.summary.scalar(name, value)
+        self.writer.flush()
+
+
+def read(path: Path) -> list[dict]:
+    """Return the records of a ``metrics.jsonl``; none if there is no such file."""
+    if not path.exists():
+        return []
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def plot(records: list[dict], title: str, path: Path) -> None:
+    """Draw loss, accuracy and learning rate over the epochs as a PNG."""
+    from matplotlib.figure import Figure  # noqa: PLC0415  (half a second of import time)
+
+    epochs = [r["epoch"] for r in records]
+    evaluated = [r for r in records if "held_out_top1" in r]
+    figure = Figure(figsize=(12, 3.6), layout="constrained")
+    loss, accuracy, rate = figure.subplots(1, 3)
+    loss.plot(epochs, [r["loss"] for r in records], label="training")
+    loss.plot([r["epoch"] for r in evaluated], [r["held_out_loss"] for r in evaluated],
+              label="held-out")  # fmt: skip
+    accuracy.plot(epochs, [100 * r["accuracy"] for r in records], label="training (augmented)")
+    accuracy.plot([r["epoch"] for r in evaluated], [100 * r["held_out_top1"] for r in evaluated],
+                  label="held-out")  # fmt: skip
+    rate.plot(epochs, [r["learning_rate"] for r in records], color="tab:green")
+    for axes, name in ((loss, "loss"), (accuracy, "top-1 accuracy (%)"), (rate, "learning rate")):
+        axes.set(xlabel="epoch", ylabel=name)
+        axes.grid(alpha=0.3)
+    loss.legend()
+    accuracy.legend()
+    figure.suptitle(title)
+    figure.savefig(path, dpi=120)

@@ -1,0 +1,54 @@
+"""What a person sees while a run trains: a live bar on a terminal, plain lines elsewhere."""
+
+import sys
+import time
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+
+class TrainingDisplay:
+    """Progress of a whole run on stderr; use as a context manager."""
+
+    def __init__(self, epochs: int, steps: int, first_step: int):
+        self.console = Console(stderr=True)
+        self.epochs = epochs
+        self.bar = Progress(
+            TextColumn("[bold]epoch {task.fields[epoch]}/{task.fields[epochs]}"),
+            BarColumn(bar_width=None),
+            TextColumn("{task.percentage:>3.0f}%"),
+            TextColumn("[cyan]{task.fields[rate]:>6,.0f} img/s"),
+            TextColumn("loss {task.fields[loss]:.3f}  acc {task.fields[accuracy]:.1%}"),
+            TimeElapsedColumn(),
+            TextColumn("ETA"),
+            TimeRemainingColumn(elapsed_when_finished=False),
+            console=self.console,
+            disable=not sys.stderr.isatty(),
+        )
+        self.task = self.bar.add_task(
+            "train", total=steps, completed=first_step,
+            epoch=1, epochs=epochs, rate=0.0, loss=0.0, accuracy=0.0,
+        )  # fmt: skip
+
+    def __enter__(self) -> "TrainingDisplay":
+        self.started = time.perf_counter()
+        self.bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.stop()
+
+    def update(self, epoch: int, step: int, rate: float, loss: float, accuracy: float) -> None:
+        """Show the state after ``step`` steps; rate is images/s, accuracy a fraction of 1."""
+        self.bar.update(
+            self.task, completed=step, epoch=epoch, rate=rate, loss=loss, accuracy=accuracy
+        )
+
+    def epoch_line(self, epoch: int, record: dict[str, float]) -> None:
+        """Print one line that stays, for an epoch that was evaluated."""
+        line = (
+            f"epoch {epoch}/{self.epochs}  loss {record['loss']:.3f}  "
+            f"train {record['accuracy']:.2%}  held-out {record['held_out_top1']:.2%}  "
+            f"{record['images_per_second']:,.0f} img/s  {time.perf_counter() - self.started:.0f} s"
+        )
+        self.console.print(line, highlight=False)
