@@ -1,0 +1,1 @@
+"""The ``tfresnet`` command: one short file a command, heavy imports inside its body."""

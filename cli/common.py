@@ -1,0 +1,64 @@
+"""What every command shares: --json, and one clear line for a user's mistake."""
+
+import contextlib
+import functools
+import json
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import click
+
+from tfresnet.errors import UserError
+
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON object on stdout, nothing else there."
+)
+data_options = [
+    click.option("--dataset", help="Instead of the one the model was trained on."),
+    click.option("--data-dir", help="Where TFDS keeps its data."),
+]
+set_option = click.option(
+    "--set", "overrides", multiple=True, metavar="SECTION.KEY=VALUE",
+    help="Change one value of the configuration; repeat for more.",
+)  # fmt: skip
+
+
+def reports_mistakes(function: Callable) -> Callable:
+    """Turn a ``UserError`` into one line on stderr and exit status 2, without a traceback."""
+
+    @functools.wraps(function)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return function(*args, **kwargs)
+        except UserError as error:
+            click.echo(f"Error: {error}", err=True)
+        except OSError as error:
+            if error.filename is None:
+                raise
+            click.echo(f"Error: {error.filename}: {error.strerror}", err=True)
+        sys.exit(2)
+
+    return wrapper
+
+
+def print_json(value: Any) -> None:
+    """Print one JSON object."""
+    click.echo(json.dumps(value))
+
+
+def quiet_tensorflow() -> None:
+    """Import TensorFlow and start its devices without their greetings on stderr."""
+    from tfresnet.native_stderr import captured
+
+    with captured():
+        import tensorflow as tf
+
+        tf.config.list_physical_devices()
+
+
+@contextlib.contextmanager
+def stdout_to_stderr(active: bool) -> Iterator[None]:
+    """Keep stdout for the JSON object: what libraries print goes to stderr."""
+    with contextlib.redirect_stdout(sys.stderr) if active else contextlib.nullcontext():
+        yield

@@ -1,0 +1,51 @@
+"""The command group. Commands are imported one by one, when they are named."""
+
+import importlib
+
+import click
+
+from tfresnet import __version__
+
+COMMANDS = {
+    "train": "Train a network from a preset or a YAML file.",
+    "evaluate": "Measure a run or a model file on held-out images.",
+    "export": "Write TFLite and ONNX files, each measured against the run.",
+    "predict": "Classify pictures with a model file.",
+    "benchmark": "Latency, memory and size of model files, side by side.",
+    "info": "What a run, a model file or an architecture is.",
+    "models": "List the architectures.",
+    "presets": "List the presets.",
+    "record": "Write a run's result to results/.",
+}
+
+
+class LazyGroup(click.Group):
+    """A group that loads a command's module only to run it or to show its own help."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names in the order of the road: train first."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        """Import ``tfresnet.cli.NAME`` and return its ``command``."""
+        if name not in COMMANDS:
+            return None
+        return importlib.import_module(f"tfresnet.cli.{name}").command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="tfresnet")
+def main() -> None:
+    """Train a ResNet in TensorFlow; leave with a model file that a device can run.
+
+    \b
+    Example, on data that ships with the install:
+      tfresnet train
+      tfresnet export runs/quickstart --tflite --onnx
+      tfresnet predict runs/quickstart/export/model_int8.tflite runs/quickstart/samples/*.png
+    """

@@ -1,0 +1,117 @@
+"""``tfresnet train``."""
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tfresnet.cli.common import (
+    json_option,
+    print_json,
+    quiet_tensorflow,
+    reports_mistakes,
+    set_option,
+    stdout_to_stderr,
+)
+
+# The flags that have a key of their own in the configuration.
+FLAGS = {
+    "arch": "model.arch",
+    "dataset": "data.dataset",
+    "data_dir": "data.data_dir",
+    "mixup_alpha": "data.mixup_alpha",
+    "cutmix_alpha": "data.cutmix_alpha",
+    "epochs": "train.epochs",
+    "batch_size": "train.batch_size",
+    "lr": "train.lr",
+    "scheduler": "train.scheduler",
+    "label_smoothing": "train.label_smoothing",
+    "grad_clip": "train.grad_clip",
+    "precision": "train.precision",
+    "strategy": "train.strategy",
+    "seed": "train.seed",
+}
+
+
+@click.command("train")
+@click.argument("preset", required=False, metavar="[PRESET or FILE.yaml]")
+@click.option("--arch", help="Architecture; see tfresnet models.")
+@click.option("--dataset", help="digits, a TFDS name (cifar10), or a folder of images.")
+@click.option("--data-dir", help="Where TFDS keeps its data (default: $TFDS_DATA_DIR).")
+@click.option("--epochs", metavar="N")
+@click.option("--batch-size", metavar="N")
+@click.option("--lr", metavar="RATE", help="Peak learning rate.")
+@click.option("--scheduler", metavar="NAME", help="cosine, step or constant.")
+@click.option("--mixup-alpha", metavar="A", help="0 is off.")
+@click.option("--cutmix-alpha", metavar="A", help="0 is off.")
+@click.option("--label-smoothing", metavar="E")
+@click.option("--grad-clip", metavar="NORM", help="0 is off.")
+@click.option("--precision", metavar="NAME", help="float32 or mixed_bfloat16.")
+@click.option("--strategy", metavar="NAME", help="auto, one or mirrored.")
+@click.option("--seed", metavar="N")
+@set_option
+@click.option("--name", help="Train in runs/NAME (default: the preset's name).")
+@click.option("--run-dir", type=click.Path(path_type=Path), help="Train in this folder instead.")
+@click.option("--resume", is_flag=True, help="Go on from the newest checkpoint.")
+@json_option
+@reports_mistakes
+def command(
+    preset: str | None,
+    overrides: tuple[str, ...],
+    name: str | None,
+    run_dir: Path | None,
+    resume: bool,
+    as_json: bool,
+    **flags: str | None,
+) -> None:
+    """Train a network.
+
+    Without an argument: the quickstart preset, on handwritten digits that ship with
+    the install, under a minute.
+
+    \b
+    Examples:
+      tfresnet train
+      tfresnet train cifar10-resnet20 --epochs 100 --seed 1
+      tfresnet train cifar10-resnet18 --dataset path/to/folder --set data.image_size=64
+      tfresnet train --resume --run-dir runs/cifar10-resnet20
+    """
+    from tfresnet import config as configs
+
+    if name and run_dir:
+        raise click.UsageError("expected --name or --run-dir, got both")
+    settings = [f"{FLAGS[flag]}={value}" for flag, value in flags.items() if value is not None]
+    directory = run_dir or (Path("runs") / name if name else None)
+    if resume and not preset and directory and (directory / "config.yaml").exists():
+        preset = str(directory / "config.yaml")
+    config = configs.load(preset or "quickstart", [*settings, *overrides])
+    directory = directory or Path("runs") / config.name
+    quiet_tensorflow()
+    from tfresnet import run as runs
+
+    try:
+        with stdout_to_stderr(as_json):
+            run = runs.train(config, directory, resume)
+    except KeyboardInterrupt:
+        again = shlex.join(["tfresnet", "train", "--resume", "--run-dir", str(directory)])
+        click.echo(f"\nStopped; finished epochs are saved. To go on: {again}", err=True)
+        raise SystemExit(130) from None
+    if as_json:
+        print_json({"run": str(directory), **run.result})
+    else:
+        _say_what_next(directory, run.result)
+
+
+def _say_what_next(directory: Path, result: dict[str, Any]) -> None:
+    where = shlex.quote(str(directory))
+    sample = next(iter(sorted((directory / "samples").glob("*.png"))))
+    click.echo(
+        f"\nHeld-out accuracy {result['test_top1']:.2%} after {result['wall_seconds']:.0f} s. "
+        f"Everything is in {directory}. Next:\n\n"
+        f"  tfresnet evaluate {where}\n"
+        f"  tfresnet export {where} --tflite --onnx\n"
+        f"  tfresnet predict {where}/export/model_int8.tflite {shlex.quote(str(sample))}\n"
+        f"  tfresnet benchmark {where}/export/model_float32.tflite "
+        f"{where}/export/model_int8.tflite"
+    )
