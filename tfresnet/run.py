@@ -71,6 +71,11 @@ class Run:
         path = self.directory / "result.json"
         return json.loads(path.read_text()) if path.exists() else {}
 
+    def update_result(self, values: dict) -> None:
+        """Add to what was recorded."""
+        text = json.dumps(self.result | values, indent=1)
+        write_text(self.directory / "result.json", text)
+
 
 def open_run(directory: Path) -> Run:
     """Return the run in ``directory``, or raise a ``UserError`` that says what is missing."""
@@ -186,4 +191,4 @@ def _write_result(run: Run, last: dict, size: dict) -> None:
         "config": run.config.model_dump(),
         "environment": recorded,
     }
-    write_text(run.directory / "result.json", json.dumps(result, indent=1))
+    run.update_result(result)

@@ -1,0 +1,1 @@
+"""Converters: a model in, a file out."""

@@ -1,0 +1,1 @@
+"""Measure every artifact against the run that it came from."""

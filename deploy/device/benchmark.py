@@ -1,0 +1,119 @@
+"""Latency, memory and size of model files, measured in alternating rounds."""
+
+import multiprocessing
+import statistics
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tfresnet.deploy.device.runtime import InputError, OnnxModel, TfliteModel, open_model
+
+Model = TfliteModel | OnnxModel
+
+WARMUP_SECONDS = 0.2
+ROUND_SECONDS = 0.2
+
+
+def compare(paths: Sequence[Path], threads: Sequence[int], rounds: int = 10) -> list[dict]:
+    """Return one record per file and thread count.
+
+    The files take turns, ``rounds`` times, so that a noisy machine is noisy for all of them.
+
+    Returns:
+        Dictionaries with ``path threads bytes load_ms p50_ms p90_ms p99_ms mean_ms
+        images_per_second peak_memory_mb runs``; latency is one image, input copied in,
+        and memory is what a fresh process grows by when it loads and runs the model.
+    """
+    for path in paths:
+        if not path.is_file():
+            raise InputError(f"expected a .tflite or .onnx file, {path} does not exist")
+        if path.suffix not in (".tflite", ".onnx"):
+            raise InputError(f"expected a .tflite or .onnx file, got {path}")
+    entries = [_Entry(path, count) for count in threads for path in paths]
+    for _ in range(rounds):
+        for entry in entries:
+            entry.times += _timed(entry.model, entry.image, ROUND_SECONDS)
+    return [entry.record() for entry in entries]
+
+
+def latency_ms(model: Model, seconds: float = 0.5) -> float:
+    """Return the median time of one image in milliseconds, after a warm-up."""
+    image = example(model)
+    _timed(model, image, WARMUP_SECONDS)
+    return statistics.median(_timed(model, image, seconds)) * 1000
+
+
+def example(model: Model) -> np.ndarray:
+    """Return random pixels of the model's input shape and type."""
+    pixels = np.random.default_rng(0).integers(0, 256, model.input_shape, np.uint8)
+    return pixels.view(np.int8) if model.input_dtype == np.int8 else pixels.astype(model.input_dtype)
+
+
+class _Entry:
+    def __init__(self, path: Path, threads: int):
+        self.path, self.threads = path, threads
+        started = time.perf_counter()
+        self.model = open_model(path, threads)
+        self.load_ms = (time.perf_counter() - started) * 1000
+        self.image = example(self.model)
+        self.times: list[float] = []
+        _timed(self.model, self.image, WARMUP_SECONDS)
+
+    def record(self) -> dict[str, Any]:
+        milliseconds = np.array(self.times) * 1000
+        p50, p90, p99 = np.percentile(milliseconds, [50, 90, 99])
+        return {
+            "path": str(self.path),
+            "threads": self.threads,
+            "bytes": self.path.stat().st_size,
+            "load_ms": self.load_ms,
+            "p50_ms": float(p50),
+            "p90_ms": float(p90),
+            "p99_ms": float(p99),
+            "mean_ms": float(milliseconds.mean()),
+            "images_per_second": 1000 / float(p50),
+            "peak_memory_mb": peak_memory_mb(self.path, self.threads),
+            "runs": len(self.times),
+        }
+
+
+def _timed(model: Model, image: np.ndarray, seconds: float) -> list[float]:
+    """Return the seconds of single runs, at least 5 and as many as fit into ``seconds``."""
+    times: list[float] = []
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end or len(times) < 5:
+        started = time.perf_counter()
+        model.set_input(image)
+        model.invoke()
+        times.append(time.perf_counter() - started)
+    return times
+
+
+def peak_memory_mb(path: Path, threads: int) -> float | None:
+    """Return by how many MiB a fresh process grows; None where the system does not say."""
+    try:
+        import resource  # noqa: F401
+    except ImportError:  # Windows
+        return None
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(1) as pool:
+        return pool.apply(_memory_growth, (str(path), threads))
+
+
+def _memory_growth(path: str, threads: int) -> float:
+    before = _resident_peak()
+    model = open_model(path, threads)
+    model.set_input(example(model))
+    model.invoke()
+    return _resident_peak() - before
+
+
+def _resident_peak() -> float:
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)

@@ -1,0 +1,47 @@
+"""A folder to copy to the device: the model, the runtime, and how to use them."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from tfresnet.deploy.device import runtime
+from tfresnet.files import write_text
+
+README = """\
+# {arch}: {classes} classes
+
+    pip install -r requirements.txt
+    python classify.py {model} {sample}
+
+`classify.py` is one file that you may copy into your own program:
+
+    from classify import Classifier
+    print(Classifier("{model}").classify("{sample}"))
+
+Input: any picture; it is turned upright, cropped in its centre and resized to
+{height} x {width} RGB. Output: the most probable of {labels}.
+Measured on {n:,} held-out images: top-1 {top1:.2%} (the model it was made from: {reference:.2%}).
+"""
+
+
+def write(directory: Path, model: Path, metadata: dict[str, Any], sample: Path | None) -> Path:
+    """Write the bundle of an exported ``model`` into ``directory`` and return the directory."""
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir(parents=True)
+    shutil.copy(model, directory / model.name)
+    shutil.copy(runtime.__file__, directory / "classify.py")
+    interpreter = "onnxruntime" if model.suffix == ".onnx" else "ai-edge-litert"
+    write_text(directory / "requirements.txt", f"{interpreter}\nnumpy\nPillow\n")
+    sample_name = "photo.jpg"
+    if sample:
+        sample_name = f"sample{sample.suffix}"
+        shutil.copy(sample, directory / sample_name)
+    spec, measured = metadata["spec"], metadata["measured"]
+    shown = ", ".join(spec["labels"][:10]) + (", ..." if len(spec["labels"]) > 10 else "")
+    text = README.format(
+        arch=metadata["arch"], classes=len(spec["labels"]), model=model.name, sample=sample_name,
+        height=spec["height"], width=spec["width"], labels=shown, n=measured["n"],
+        top1=measured["top1"], reference=measured["checkpoint_top1"],
+    )  # fmt: skip
+    write_text(directory / "README.md", text)
+    return directory

@@ -1,0 +1,250 @@
+"""Classify pictures with a model file that tfresnet exported.
+
+This one file is all that a device needs, beside numpy, Pillow and ai-edge-litert (for .tflite)
+or onnxruntime (for .onnx). It reads labels and preprocessing from the model file itself.
+
+    from classify import Classifier
+    classifier = Classifier("model_int8.tflite")
+    for label, probability in classifier.classify("cat.jpg"):
+        print(label, probability)
+
+or, from a shell:  python classify.py model_int8.tflite cat.jpg
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageOps
+
+METADATA_NAME = "tfresnet.json"  # in the zip behind a .tflite; "tfresnet" in an .onnx
+
+
+class InputError(ValueError):
+    """A file that can't be used: one line that says what was expected and what was got."""
+
+
+class Classifier:
+    """A model file, ready to classify.
+
+    Args:
+        path: a .tflite or .onnx file that tfresnet exported.
+        threads: processor threads of the interpreter.
+
+    Raises:
+        InputError: the file is missing, cut short, or was not exported by tfresnet.
+    """
+
+    def __init__(self, path: str | Path, threads: int = 1):
+        self.metadata = read_metadata(path)
+        self.spec = self.metadata["spec"]
+        self.labels: list[str] = self.spec["labels"]
+        self.model = open_model(path, threads)
+
+    def classify(self, image: Any, top: int = 5) -> list[tuple[str, float]]:
+        """Return the ``top`` most probable (label, probability) of a picture, best first.
+
+        ``image`` is a path, a Pillow image, or uint8 RGB pixels [H, W, 3] of any size.
+        """
+        probabilities = self.probabilities(self.prepare(image)[None])[0]
+        best = np.argsort(-probabilities, kind="stable")[:top]
+        return [(self.labels[i], float(probabilities[i])) for i in best]
+
+    def prepare(self, image: Any) -> np.ndarray:
+        """Return a picture as the model sees it: upright RGB, cropped and resized, uint8."""
+        if isinstance(image, np.ndarray):
+            return fit(Image.fromarray(image), self.spec)
+        if isinstance(image, Image.Image):
+            return fit(ImageOps.exif_transpose(image), self.spec)
+        if not Path(image).exists():
+            raise InputError(f"expected an image, {image} does not exist")
+        try:
+            with Image.open(image) as opened:
+                return fit(ImageOps.exif_transpose(opened), self.spec)
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            text = " ".join(str(error).split())
+            reason = "not an image" if text.startswith("cannot identify") else text
+            raise InputError(f"{image}: expected a readable image: {reason}") from None
+
+    def probabilities(self, images: np.ndarray) -> np.ndarray:
+        """Return float32 [n, classes] for prepared images, uint8 [n, H, W, 3]."""
+        return self.model.run(images)
+
+
+def fit(image: Image.Image, spec: dict[str, Any]) -> np.ndarray:
+    """Return an upright picture of any size as uint8 [height, width, 3], as in evaluation."""
+    if image.mode.startswith("I;16"):
+        image = Image.fromarray((np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8))
+    rgb = image.convert("RGB")
+    height, width = spec["height"], spec["width"]
+    scale = min(rgb.width / width, rgb.height / height) * spec["crop_fraction"]
+    crop_width = min(rgb.width, max(1, round(width * scale)))
+    crop_height = min(rgb.height, max(1, round(height * scale)))
+    left, top = (rgb.width - crop_width) // 2, (rgb.height - crop_height) // 2
+    resample = Image.Resampling[spec["interpolation"].upper()]
+    box = (left, top, left + crop_width, top + crop_height)
+    return np.asarray(rgb.resize((width, height), resample, box=box))
+
+
+def read_metadata(path: str | Path) -> dict[str, Any]:
+    """Return what tfresnet wrote into a model file: input spec, labels, provenance, results."""
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"expected a .tflite or .onnx file, {path} does not exist")
+    if path.suffix == ".onnx":
+        text = _open_onnx(path, 1).get_modelmeta().custom_metadata_map.get("tfresnet")
+    elif path.suffix == ".tflite":
+        text = _read_zipped(path)
+    else:
+        raise InputError(f"expected a .tflite or .onnx file, got {path}")
+    if text is None:
+        raise InputError(
+            f"{path} is cut short or was not exported by tfresnet: it holds no labels and no "
+            "input spec; export it again"
+        )
+    return json.loads(text)
+
+
+def _read_zipped(path: Path) -> str | None:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.read(METADATA_NAME).decode()
+    except (zipfile.BadZipFile, KeyError):
+        return None
+
+
+def open_model(path: str | Path, threads: int = 1) -> TfliteModel | OnnxModel:
+    """Return any .tflite or .onnx model, with or without metadata."""
+    return OnnxModel(path, threads) if Path(path).suffix == ".onnx" else TfliteModel(path, threads)
+
+
+class TfliteModel:
+    """A TFLite model with one image input and one output, in LiteRT's interpreter."""
+
+    def __init__(self, path: str | Path, threads: int):
+        try:
+            from ai_edge_litert.interpreter import Interpreter
+        except ImportError:
+            raise InputError(f"{path} needs LiteRT: pip install ai-edge-litert") from None
+        try:
+            with _quiet_stderr():
+                self.interpreter = Interpreter(str(path), num_threads=threads)
+                self.interpreter.allocate_tensors()
+        except (ValueError, RuntimeError) as error:
+            reason = " ".join(str(error).split())[:100]
+            raise InputError(f"{path}: expected a whole TFLite model: {reason}") from None
+        self.input = self.interpreter.get_input_details()[0]
+        self.output = self.interpreter.get_output_details()[0]
+        self.input_shape = tuple(int(n) for n in self.input["shape"])
+        self.input_dtype = np.dtype(self.input["dtype"])
+
+    def run(self, images: np.ndarray) -> np.ndarray:
+        """Return float32 outputs [n, classes] for uint8 images [n, H, W, 3], one by one."""
+        answers = np.empty((len(images), self.output["shape"][-1]), np.float32)
+        for answer, image in zip(answers, images):
+            self.set_input(image[None])
+            self.invoke()
+            answer[:] = self._dequantized(self.interpreter.get_tensor(self.output["index"])[0])
+        return answers
+
+    def set_input(self, image: np.ndarray) -> None:
+        """Copy one image, [1, H, W, 3], into the input; int8 models take ``pixel - 128``."""
+        if self.input_dtype == np.int8 and image.dtype == np.uint8:
+            image = (image ^ 0x80).view(np.int8)
+        self.interpreter.set_tensor(self.input["index"], image)
+
+    def invoke(self) -> None:
+        """Run the model on what was set."""
+        self.interpreter.invoke()
+
+    def _dequantized(self, values: np.ndarray) -> np.ndarray:
+        scale, zero_point = self.output["quantization"]
+        if values.dtype == np.float32 or not scale:
+            return values
+        return (values.astype(np.float32) - zero_point) * scale
+
+
+class OnnxModel:
+    """An ONNX model with one image input and one output, in onnxruntime."""
+
+    def __init__(self, path: str | Path, threads: int):
+        self.session = _open_onnx(Path(path), threads)
+        entry = self.session.get_inputs()[0]
+        self.name = entry.name
+        self.input_shape = tuple(n if isinstance(n, int) else 1 for n in entry.shape)
+        self.input_dtype = np.dtype(
+            {"tensor(uint8)": "uint8", "tensor(int8)": "int8"}.get(entry.type, "float32")
+        )
+
+    def run(self, images: np.ndarray) -> np.ndarray:
+        """Return float32 outputs [n, classes] for images [n, H, W, 3]."""
+        return self.session.run(None, {self.name: images})[0]
+
+    def set_input(self, image: np.ndarray) -> None:
+        """Keep one image, [1, H, W, 3], for :meth:`invoke`."""
+        self.image = image
+
+    def invoke(self) -> None:
+        """Run the model on what was set."""
+        self.session.run(None, {self.name: self.image})
+
+
+def _open_onnx(path: Path, threads: int) -> Any:
+    try:
+        import onnxruntime
+    except ImportError:
+        raise InputError(f"{path} needs ONNX Runtime: pip install onnxruntime") from None
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3
+    try:
+        return onnxruntime.InferenceSession(str(path), options, ["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's exceptions share no base class but this
+        reason = " ".join(str(error).split())[:100]
+        raise InputError(f"{path}: expected a whole ONNX model: {reason}") from None
+
+
+@contextlib.contextmanager
+def _quiet_stderr() -> Any:
+    """Drop the interpreter's greeting, which it prints to file descriptor 2."""
+    sys.stderr.flush()
+    saved = os.dup(2)
+    with tempfile.TemporaryFile() as sink:
+        os.dup2(sink.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)
+
+
+def main() -> int:
+    """Classify the pictures named on the command line."""
+    parser = argparse.ArgumentParser(description="Classify pictures.")
+    parser.add_argument("model", help=".tflite or .onnx file")
+    parser.add_argument("images", nargs="+", metavar="image")
+    parser.add_argument("--top", type=int, default=5, help="answers a picture (default: 5)")
+    parser.add_argument("--threads", type=int, default=1)
+    arguments = parser.parse_args()
+    try:
+        classifier = Classifier(arguments.model, arguments.threads)
+        for image in arguments.images:
+            answers = classifier.classify(image, arguments.top)
+            print(f"{image}: " + ", ".join(f"{label} {p:.1%}" for label, p in answers))
+    except InputError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

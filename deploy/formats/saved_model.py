@@ -1,0 +1,86 @@
+"""Keras model <-> SavedModel directory, for TensorFlow Serving."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tf_keras as keras
+
+from tfresnet.deploy.device.runtime import METADATA_NAME
+from tfresnet.deploy.formats import wrap
+from tfresnet.errors import UserError
+from tfresnet.files import write_text
+from tfresnet.native_stderr import captured
+from tfresnet.spec import InputSpec
+
+
+class SavedModel:
+    """A model to be written as a SavedModel (see ``artifact.Artifact``).
+
+    It takes uint8 RGB [n, H, W, 3] and gives probabilities [n, classes].
+    """
+
+    def __init__(self, path: Path, model: keras.Model, spec: InputSpec):
+        self.path = path
+        self.module = tf.Module()
+        self.module.model = model
+        self.module.classify = wrap.from_pixels(model, spec, batch=None)
+
+    def write(self, metadata: dict[str, Any]) -> None:
+        """Write the directory, and the metadata beside TensorFlow's own files."""
+        with captured():
+            signatures = {"serving_default": self.module.classify}
+            tf.saved_model.save(self.module, str(self.path), signatures)
+        write_text(self.path / METADATA_NAME, json.dumps(metadata))
+
+    def open(self, threads: int) -> "LoadedSavedModel":
+        """Return the written model; TensorFlow chooses its own threads."""
+        return LoadedSavedModel(self.path)
+
+    def float_operations(self) -> list[str]:
+        """Return that no operation is integer."""
+        return ["all"]
+
+    def size(self) -> int:
+        """Return the bytes of all files."""
+        return sum(f.stat().st_size for f in self.path.rglob("*") if f.is_file())
+
+
+class LoadedSavedModel:
+    """A SavedModel with the methods of the runtime's models."""
+
+    input_dtype = np.dtype(np.uint8)
+
+    def __init__(self, path: Path):
+        try:
+            with captured():
+                self.module = tf.saved_model.load(str(path))
+        except (OSError, ValueError, tf.errors.OpError) as error:
+            reason = " ".join(str(error).split())[:100]
+            raise UserError(f"{path}: expected a whole SavedModel: {reason}") from None
+        signature = self.module.signatures["serving_default"].structured_input_signature[1]
+        self.input_shape = (1, *signature["image"].shape[1:])
+
+    def run(self, images: np.ndarray) -> np.ndarray:
+        """Return probabilities [n, classes] for uint8 images [n, H, W, 3]."""
+        return self.module.classify(tf.constant(images)).numpy()
+
+    def set_input(self, image: np.ndarray) -> None:
+        """Keep one image, [1, H, W, 3], for :meth:`invoke`."""
+        self.image = tf.constant(image)
+
+    def invoke(self) -> None:
+        """Run the model on what was set."""
+        self.module.classify(self.image)
+
+
+def read_metadata(path: Path) -> dict[str, Any]:
+    """Return what tfresnet wrote into a SavedModel's directory."""
+    file = path / METADATA_NAME
+    if not file.is_file():
+        raise UserError(
+            f"expected a SavedModel that tfresnet exported, {path} has no {METADATA_NAME}"
+        )
+    return json.loads(file.read_text())
