@@ -14,10 +14,6 @@ from tfresnet.errors import UserError
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON object on stdout, nothing else there."
 )
-data_options = [
-    click.option("--dataset", help="Instead of the one the model was trained on."),
-    click.option("--data-dir", help="Where TFDS keeps its data."),
-]
 set_option = click.option(
     "--set", "overrides", multiple=True, metavar="SECTION.KEY=VALUE",
     help="Change one value of the configuration; repeat for more.",
@@ -25,13 +21,15 @@ set_option = click.option(
 
 
 def reports_mistakes(function: Callable) -> Callable:
-    """Turn a ``UserError`` into one line on stderr and exit status 2, without a traceback."""
+    """Turn bad input into one line on stderr and exit status 2, without a traceback."""
 
     @functools.wraps(function)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         try:
             return function(*args, **kwargs)
-        except UserError as error:
+        except ValueError as error:
+            if not isinstance(error, _mistakes()):
+                raise
             click.echo(f"Error: {error}", err=True)
         except OSError as error:
             if error.filename is None:
@@ -40,6 +38,13 @@ def reports_mistakes(function: Callable) -> Callable:
         sys.exit(2)
 
     return wrapper
+
+
+def _mistakes() -> tuple[type[ValueError], ...]:
+    """Return the exceptions that mean bad input; the runtime, being one file, has its own."""
+    from tfresnet.deploy.device.runtime import InputError
+
+    return UserError, InputError
 
 
 def print_json(value: Any) -> None:

@@ -141,11 +141,11 @@ def _with_results(metadata: dict[str, Any], record: dict[str, Any]) -> dict[str,
 
 
 def _bundle(run: Run, artifacts: list[dict], metadata: dict[str, Any]) -> str | None:
-    """Write the bundle of the smallest sound model; return its folder."""
+    """Write the bundle of the int8 model, else of the smallest sound one; return its folder."""
     sound = [a for a in artifacts if a["format"] != "saved_model" and not a["failures"]]
     if not sound:
         return None
-    best = min(sound, key=lambda a: a["bytes"])
+    best = min(sound, key=lambda a: (a["quantization"] != "int8", a["bytes"]))
     sample = next(iter(sorted((run.directory / "samples").glob("*.png"))), None)
     folder = run.directory / "export" / "bundle"
     bundle.write(folder, Path(best["path"]), _with_results(metadata, best), sample)

@@ -134,6 +134,14 @@ def load(preset_or_file: str, overrides: Iterable[str] = ()) -> RunConfig:
     return validate(values, where=preset_or_file)
 
 
+def from_overrides(overrides: Iterable[str]) -> RunConfig:
+    """Return the defaults with ``section.key=value`` overrides."""
+    values: dict[str, Any] = {}
+    for override in overrides:
+        _set(values, override)
+    return validate(values)
+
+
 def validate(values: Mapping[str, Any], where: str = "configuration") -> RunConfig:
     """Return ``values`` as a checked ``RunConfig``, or raise a one-line ``UserError``."""
     try:

@@ -35,16 +35,23 @@ class Run:
     config: RunConfig
     spec: InputSpec
 
-    def model(self, precision: str = "float32") -> "keras.Model":
-        """Return the model with the newest checkpoint's weights, in float32 unless told else."""
+    def model(self) -> "keras.Model":
+        """Return the model with the newest checkpoint's weights, in float32."""
+        return self.model_and_step()[0]
+
+    def model_and_step(self) -> "tuple[keras.Model, int]":
+        """Return the model and the number of steps that its weights were trained for."""
         from tfresnet.models import zoo
         from tfresnet.training import checkpoint
 
-        model = zoo.build(
-            self.config.model, self.spec.shape, len(self.spec.labels), precision=precision
-        )
-        checkpoint.load_weights(self.directory / "checkpoints", model)
-        return model
+        model = zoo.build(self.config.model, self.spec.shape, len(self.spec.labels))
+        return model, checkpoint.load_weights(self.directory / "checkpoints", model)
+
+    def records(self) -> list[dict]:
+        """Return the records of ``metrics.jsonl``, one an epoch."""
+        path = self.directory / "metrics.jsonl"
+        lines = path.read_text().splitlines() if path.exists() else []
+        return [json.loads(line) for line in lines]
 
     def dataset(self, **overrides: Any) -> "Dataset":
         """Return the run's data; ``overrides`` replace keys of the data section.
@@ -54,16 +61,7 @@ class Run:
         """
         from tfresnet.data import sources
 
-        config = self.config.data.model_copy(update=overrides)
-        dataset = sources.load(config, default_size=self.spec.height)
-        for key in ("labels", "shape"):
-            expected, got = getattr(self.spec, key), getattr(dataset.spec, key)
-            if expected != got:
-                raise UserError(
-                    f"{config.dataset}: expected the {key} that the run was trained with, "
-                    f"{list(expected)}, got {list(got)}"
-                )
-        return dataset
+        return sources.load_for(self.spec, self.config.data.model_copy(update=overrides))
 
     @property
     def result(self) -> dict:
@@ -169,9 +167,7 @@ def _write_samples(dataset: "Dataset", folder: Path) -> None:
 
 
 def _write_result(run: Run, last: dict, size: dict) -> None:
-    from tfresnet.training import metrics_log
-
-    records = metrics_log.read(run.directory / "metrics.jsonl")
+    records = run.records()
     recorded = json.loads((run.directory / "environment.json").read_text())
     seconds = sum(r["seconds"] for r in records)
     images = records[-1]["step"] * run.config.train.batch_size

@@ -2,7 +2,6 @@
 
 import multiprocessing
 import statistics
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from tfresnet.deploy.device.runtime import InputError, OnnxModel, TfliteModel, o
 
 Model = TfliteModel | OnnxModel
 
+STATUS = Path("/proc/self/status")
 WARMUP_SECONDS = 0.2
 ROUND_SECONDS = 0.2
 
@@ -94,26 +94,23 @@ def _timed(model: Model, image: np.ndarray, seconds: float) -> list[float]:
 
 
 def peak_memory_mb(path: Path, threads: int) -> float | None:
-    """Return by how many MiB a fresh process grows; None where the system does not say."""
-    try:
-        import resource  # noqa: F401
-    except ImportError:  # Windows
+    """Return by how many MiB a fresh process grows at its peak; None where there is no /proc."""
+    if not STATUS.exists():
         return None
-    context = multiprocessing.get_context("spawn")
-    with context.Pool(1) as pool:
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
         return pool.apply(_memory_growth, (str(path), threads))
 
 
 def _memory_growth(path: str, threads: int) -> float:
-    before = _resident_peak()
+    image = example(open_model(path, threads))  # so that imports and caches do not count
+    before = _status_mb("VmRSS")
+    Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
     model = open_model(path, threads)
-    model.set_input(example(model))
+    model.set_input(image)
     model.invoke()
-    return _resident_peak() - before
+    return _status_mb("VmHWM") - before
 
 
-def _resident_peak() -> float:
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (2**20 if sys.platform == "darwin" else 2**10)
+def _status_mb(field: str) -> float:
+    line = next(line for line in STATUS.read_text().splitlines() if line.startswith(field))
+    return int(line.split()[1]) / 1024  # the file's unit is KiB

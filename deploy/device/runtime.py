@@ -96,11 +96,17 @@ def fit(image: Image.Image, spec: dict[str, Any]) -> np.ndarray:
 
 
 def read_metadata(path: str | Path) -> dict[str, Any]:
-    """Return what tfresnet wrote into a model file: input spec, labels, provenance, results."""
+    """Return what tfresnet wrote into a model file: input spec, labels, provenance, results.
+
+    The folder of a SavedModel is read too, though only TensorFlow can run it.
+    """
     path = Path(path)
-    if not path.is_file():
+    if not path.exists():
         raise InputError(f"expected a .tflite or .onnx file, {path} does not exist")
-    if path.suffix == ".onnx":
+    if path.is_dir():
+        file = path / METADATA_NAME
+        text = file.read_text() if file.is_file() else None
+    elif path.suffix == ".onnx":
         text = _open_onnx(path, 1).get_modelmeta().custom_metadata_map.get("tfresnet")
     elif path.suffix == ".tflite":
         text = _read_zipped(path)

@@ -74,13 +74,3 @@ class LoadedSavedModel:
     def invoke(self) -> None:
         """Run the model on what was set."""
         self.module.classify(self.image)
-
-
-def read_metadata(path: Path) -> dict[str, Any]:
-    """Return what tfresnet wrote into a SavedModel's directory."""
-    file = path / METADATA_NAME
-    if not file.is_file():
-        raise UserError(
-            f"expected a SavedModel that tfresnet exported, {path} has no {METADATA_NAME}"
-        )
-    return json.loads(file.read_text())

@@ -4,13 +4,18 @@ from rich.table import Table
 
 
 def table(artifacts: list[dict], checkpoint_top1: float, n: int) -> Table:
-    """Return the measurements of all artifacts, a row each, as a rich table."""
+    """Return the measurements of all artifacts, a row each, as a rich table.
+
+    The drop is in percentage points, the largest error is of a probability, and the time is
+    one image's on one thread.
+    """
     result = Table(
         title=f"On {n:,} held-out images; the checkpoint has {checkpoint_top1:.2%}",
         title_justify="left",
     )
-    for heading in ("file", "kB", "top-1", "drop", "agreement", "max error", "ms/image"):
-        result.add_column(heading, justify="left" if heading == "file" else "right")
+    for heading in ("file", "kB", "top-1", "drop", "agree", "max error", "ms"):
+        result.add_column(heading, justify="right", no_wrap=True)
+    result.columns[0].justify = "left"
     for a in artifacts:
         latency = "-" if a["latency_ms"] is None else f"{a['latency_ms']:.3f}"
         result.add_row(

@@ -45,6 +45,23 @@ def load(config: DataConfig, default_size: int) -> Dataset:
     return _tfds(config, default_size)
 
 
+def load_for(spec: InputSpec, config: DataConfig) -> Dataset:
+    """Return the dataset for a model that was trained with ``spec``.
+
+    Raises:
+        UserError: the dataset's labels or image size are not the model's.
+    """
+    dataset = load(config, default_size=spec.height)
+    for key in ("labels", "shape"):
+        expected, got = getattr(spec, key), getattr(dataset.spec, key)
+        if expected != got:
+            raise UserError(
+                f"{config.dataset}: expected the {key} that the model was trained with, "
+                f"{list(expected)}, got {list(got)}"
+            )
+    return dataset
+
+
 def _digits(config: DataConfig) -> Dataset:
     images, labels = digits.load()
     spec = _spec(config, config.image_size or digits.IMAGE_SIZE, digits.LABELS)

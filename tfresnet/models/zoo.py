@@ -42,6 +42,11 @@ def architecture(name: str) -> Architecture:
     return ARCHITECTURES[name]
 
 
+def native_size(config: ModelConfig) -> int:
+    """Return the image size that is usual for an architecture: 32 with a CIFAR stem."""
+    return 32 if config.stem == "cifar" else architecture(config.arch).image_size
+
+
 def build(
     config: ModelConfig,
     image_shape: tuple[int, int, int],

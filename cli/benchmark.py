@@ -1,0 +1,57 @@
+"""``tfresnet benchmark``: no TensorFlow in this one."""
+
+from pathlib import Path
+
+import click
+
+from tfresnet.cli.common import json_option, print_json, reports_mistakes
+from tfresnet.errors import UserError
+
+
+def _thread_counts(ctx: click.Context, option: click.Parameter, value: str) -> list[int]:
+    counts = [int(n) for n in value.split(",") if n.strip().isdigit() and int(n) > 0]
+    if len(counts) != len(value.split(",")):
+        raise click.BadParameter(f"expected positive whole numbers such as 1,2, got {value!r}")
+    return counts
+
+
+@click.command("benchmark")
+@click.argument(
+    "models", nargs=-1, required=True, metavar="MODEL...", type=click.Path(path_type=Path)
+)
+@click.option(
+    "--threads", default="1", show_default=True, callback=_thread_counts, help="Such as 1,2."
+)
+@click.option("--rounds", default=10, show_default=True, type=click.IntRange(1))
+@json_option
+@reports_mistakes
+def command(models: tuple[Path, ...], threads: list[int], rounds: int, as_json: bool) -> None:
+    """Compare .tflite and .onnx files: latency, load time, memory and size.
+
+    One image at a time; the files take turns, so that a noisy machine is noisy for all.
+    The last column is the speed relative to the first file.
+
+    \b
+    Example:
+      tfresnet benchmark runs/quickstart/export/model_*.tflite --threads 1,2
+    """
+    for model in models:
+        if model.is_dir():
+            raise UserError(f"expected a .tflite or .onnx file, {model} is a folder; export the run")
+    from tfresnet.deploy.device.benchmark import compare
+
+    records = compare(models, threads, rounds)
+    if as_json:
+        print_json({"models": records})
+        return
+    width = max(len(r["path"]) for r in records)
+    head = ("threads", "kB", "load ms", "p50 ms", "p90 ms", "p99 ms", "MB", "speed")
+    click.echo(f"{'file':<{width}}" + "".join(f"{h:>10}" for h in head))
+    for r in records:
+        memory = "-" if r["peak_memory_mb"] is None else f"{r['peak_memory_mb']:.1f}"
+        cells = (
+            str(r["threads"]), f"{r['bytes'] / 1000:,.1f}", f"{r['load_ms']:.1f}",
+            f"{r['p50_ms']:.3f}", f"{r['p90_ms']:.3f}", f"{r['p99_ms']:.3f}", memory,
+            f"{records[0]['p50_ms'] / r['p50_ms']:.2f} x",
+        )  # fmt: skip
+        click.echo(f"{r['path']:<{width}}" + "".join(f"{c:>10}" for c in cells))

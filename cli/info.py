@@ -1,0 +1,58 @@
+"""``tfresnet info``: for a model file, no TensorFlow."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tfresnet.cli.common import (
+    json_option,
+    print_json,
+    quiet_tensorflow,
+    reports_mistakes,
+    set_option,
+)
+
+
+@click.command("info")
+@click.argument("model", metavar="MODEL or ARCH")
+@set_option
+@json_option
+@reports_mistakes
+def command(model: str, overrides: tuple[str, ...], as_json: bool) -> None:
+    """Say what a run, a .tflite, an .onnx or an architecture is.
+
+    \b
+    Examples:
+      tfresnet info runs/quickstart/export/model_int8.tflite
+      tfresnet info runs/quickstart
+      tfresnet info resnet18 --set model.stem=cifar --set model.num_classes=10
+    """
+    facts = _facts(model, overrides)
+    if as_json:
+        print_json(facts)
+        return
+    for key, value in facts.items():
+        click.echo(f"{key:<14} {_shown(value)}")
+
+
+def _facts(model: str, overrides: tuple[str, ...]) -> dict[str, Any]:
+    from tfresnet.deploy import describe
+
+    path = Path(model)
+    if path.suffix in (".tflite", ".onnx") or (path / "saved_model.pb").exists():
+        return describe.model_file(path)
+    quiet_tensorflow()
+    if path.is_dir() or path.name != model:  # a path, not a bare name
+        return describe.run(path)
+    return describe.architecture(model, overrides)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, dict):
+        return "  ".join(f"{k} {_shown(v)}" for k, v in value.items())
+    if isinstance(value, list) and len(value) > 12:
+        return ", ".join(map(str, value[:12])) + f", ... ({len(value)})"
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return f"{value:,}" if isinstance(value, int) else f"{value}"

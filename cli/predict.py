@@ -1,0 +1,45 @@
+"""``tfresnet predict``: no TensorFlow in this one."""
+
+from pathlib import Path
+
+import click
+
+from tfresnet.cli.common import json_option, print_json, reports_mistakes
+
+
+@click.command("predict")
+@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("images", nargs=-1, required=True, metavar="IMAGE...", type=click.Path())
+@click.option("--top", default=5, show_default=True, type=click.IntRange(1), help="Answers each.")
+@click.option("--threads", default=1, show_default=True, type=click.IntRange(1))
+@json_option
+@reports_mistakes
+def command(model: Path, images: tuple[str, ...], top: int, threads: int, as_json: bool) -> None:
+    """Classify pictures with a .tflite or .onnx file, as a device would.
+
+    \b
+    Example:
+      tfresnet predict runs/quickstart/export/model_int8.tflite runs/quickstart/samples/*.png
+    """
+    from tfresnet.deploy.device.runtime import Classifier
+
+    if model.is_dir():
+        from tfresnet.errors import UserError
+
+        raise UserError(f"expected a .tflite or .onnx file, {model} is a folder; export the run")
+    classifier = Classifier(model, threads)
+    predictions = [(image, classifier.classify(image, top)) for image in images]
+    if as_json:
+        print_json(
+            {
+                "predictions": [
+                    {"image": image, "top": [{"label": la, "probability": p} for la, p in answers]}
+                    for image, answers in predictions
+                ]
+            }
+        )
+        return
+    for image, answers in predictions:
+        click.echo(image)
+        for label, probability in answers:
+            click.echo(f"  {probability:7.2%}  {label}")

@@ -1,0 +1,37 @@
+"""``tfresnet record``."""
+
+import json
+from pathlib import Path
+
+import click
+
+from tfresnet.cli.common import reports_mistakes
+
+
+@click.command("record")
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option(
+    "--out", default="results", show_default=True, type=click.Path(path_type=Path),
+    help="Folder for the record.",
+)  # fmt: skip
+@reports_mistakes
+def command(run: Path, out: Path) -> None:
+    """Write what a finished run measured to results/PRESET-seedN.json.
+
+    It holds the command, the configuration, the seed, the commit, the machine, the curve,
+    and the artifacts of the last export.
+
+    \b
+    Example:
+      tfresnet record runs/cifar10-resnet8
+    """
+    from tfresnet import run as runs
+    from tfresnet.errors import UserError
+    from tfresnet.files import write_text
+
+    opened = runs.open_run(run)
+    if not opened.result:
+        raise UserError(f"{run} is not trained to its end; go on with --resume")
+    path = out / f"{opened.config.name}-seed{opened.config.train.seed}.json"
+    write_text(path, json.dumps(opened.result | {"curve": opened.records()}, indent=1) + "\n")
+    click.echo(path)

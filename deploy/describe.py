@@ -1,0 +1,77 @@
+"""What a model file, a run or an architecture is, as one dictionary of JSON types.
+
+All have ``arch parameters macs input labels quantization``.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from tfresnet.deploy.device import runtime
+
+PROVENANCE = ("preset", "seed", "epochs", "commit", "data", "calibration_images")
+
+
+def model_file(path: Path) -> dict[str, Any]:
+    """Describe a file that tfresnet exported, from what is inside it; loads no TensorFlow."""
+    metadata = runtime.read_metadata(path)
+    spec = metadata["spec"]
+    return {
+        "arch": metadata["arch"],
+        "parameters": metadata["parameters"],
+        "macs": metadata["macs"],
+        "input": _input(spec, dtype="uint8"),
+        "labels": spec["labels"],
+        "quantization": metadata["quantization"],
+        "measured": metadata["measured"],
+        "provenance": {key: metadata[key] for key in PROVENANCE},
+    }
+
+
+def run(directory: Path) -> dict[str, Any]:
+    """Describe a run directory, with the step, the epoch and a digest of its newest weights."""
+    from tfresnet import run as runs
+
+    opened = runs.open_run(directory)
+    model, step = opened.model_and_step()
+    facts = _model(model, opened.spec.shape)
+    return facts | {
+        "input": _input(opened.spec.to_dict(), dtype="float32"),
+        "labels": list(opened.spec.labels),
+        "step": step,
+        "epoch": max((r["epoch"] for r in opened.records() if r["step"] <= step), default=0),
+        "weights_sha256": runs.weights_sha256(model),
+    }
+
+
+def architecture(name: str, overrides: Iterable[str] = ()) -> dict[str, Any]:
+    """Describe a row of the table of variants, at its native size or at data.image_size."""
+    from tfresnet import config as configs
+    from tfresnet.models import zoo
+
+    zoo.architecture(name)
+    config = configs.from_overrides([f"model.arch={name}", *overrides])
+    size = config.data.image_size or zoo.native_size(config.model)
+    shape = (size, size, 3)
+    return _model(zoo.build(config.model, shape), shape) | {
+        "input": {"height": size, "width": size, "channels": 3, "dtype": "float32"},
+        "labels": [],
+    }
+
+
+def _model(model: Any, shape: tuple[int, int, int]) -> dict[str, Any]:
+    from tfresnet.models import functional
+
+    return {
+        "arch": model.name,
+        "parameters": functional.parameters(model),
+        "macs": functional.macs(model, shape),
+        "input": {},
+        "labels": [],
+        "quantization": "float32",
+    }
+
+
+def _input(spec: dict[str, Any], dtype: str) -> dict[str, Any]:
+    values = {key: value for key, value in spec.items() if key != "labels"}
+    return {**values, "channels": 3, "dtype": dtype}
