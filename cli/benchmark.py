@@ -37,7 +37,7 @@ def command(models: tuple[Path, ...], threads: list[int], rounds: int, as_json: 
     """
     for model in models:
         if model.is_dir():
-            raise UserError(f"expected a .tflite or .onnx file, {model} is a folder; export the run")
+            raise UserError(f"expected .tflite or .onnx files, {model} is a folder")
     from tfresnet.deploy.device.benchmark import compare
 
     records = compare(models, threads, rounds)

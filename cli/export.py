@@ -81,9 +81,7 @@ def command(
     if as_json:
         print_json(report)
     else:
-        Console().print(
-            reports.table(report["artifacts"], report["checkpoint_top1"], report["n"])
-        )
+        Console().print(reports.table(report["artifacts"], report["checkpoint_top1"], report["n"]))
         click.echo(f"Files: {run}/export/, for the device: {report['bundle']}/")
     failed = [a for a in report["artifacts"] if a["failures"]]
     for artifact in failed:

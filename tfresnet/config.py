@@ -27,7 +27,8 @@ class ModelConfig(Section):
 
     arch: str = Field("resnet20", description="A name that `tfresnet models` lists.")
     stem: Literal["auto", "cifar", "imagenet"] = Field(
-        "auto", description="cifar: 3x3, stride 1; imagenet: 7x7, stride 2, max pool; auto: by size."
+        "auto",
+        description="cifar: 3x3, stride 1; imagenet: 7x7, stride 2 and max pool; auto: by size.",
     )
     num_classes: int | None = Field(
         None, ge=2, description="Outputs. Taken from the dataset when empty."
@@ -54,7 +55,10 @@ class DataConfig(Section):
         None, ge=8, description="Height and width. Default: the dataset's, else the architecture's."
     )
     crop_fraction: float | None = Field(
-        None, gt=0, le=1, description="Centre crop in evaluation. Default: 0.875 above 64 px, else 1."
+        None,
+        gt=0,
+        le=1,
+        description="Centre share that is seen. Default: 0.875 above 64 px, else 1.",
     )
     crop_padding: int = Field(4, ge=0, description="Pixels of reflection around a random crop.")
     flip: bool = Field(True, description="Mirror half of the training images left to right.")
@@ -78,7 +82,7 @@ class TrainConfig(Section):
         5e-4, ge=0, description="L2 added to the gradients of convolution and dense kernels."
     )
     label_smoothing: float = Field(0.0, ge=0, lt=1)
-    grad_clip: float = Field(0.0, ge=0, description="Largest global norm of the gradients; 0 is off.")
+    grad_clip: float = Field(0.0, ge=0, description="Largest norm of all gradients; 0 is off.")
     precision: Literal["float32", "mixed_bfloat16"] = "float32"
     strategy: Literal["auto", "one", "mirrored"] = Field(
         "auto", description="auto: all GPUs, else one CPU device; mirrored: see devices."
@@ -87,7 +91,7 @@ class TrainConfig(Section):
         None, gt=0, description="Replicas of mirrored; on a CPU, logical devices. Default: all."
     )
     seed: int = Field(0, ge=0, lt=2**31)
-    eval_every: int = Field(1, gt=0, description="Epochs between evaluations; the last always has one.")
+    eval_every: int = Field(1, gt=0, description="Epochs between evaluations; the last has one.")
 
 
 class RunConfig(Section):
@@ -95,9 +99,9 @@ class RunConfig(Section):
 
     name: str = Field("run", description="Preset or file that the run came from.")
     description: str = ""
-    model: ModelConfig = Field(default_factory=ModelConfig)
-    data: DataConfig = Field(default_factory=DataConfig)
-    train: TrainConfig = Field(default_factory=TrainConfig)
+    model: ModelConfig = ModelConfig()
+    data: DataConfig = DataConfig()
+    train: TrainConfig = TrainConfig()
 
     def to_yaml(self) -> str:
         """Return the complete configuration as YAML."""
@@ -187,7 +191,7 @@ def _parse(text: str, where: str) -> dict[str, Any]:
         line = " ".join(str(error).split())
         raise UserError(f"{where}: expected YAML, got something else: {line}") from None
     if not isinstance(values, dict):
-        raise UserError(f"{where}: expected sections model, data and train, got {text.strip()!r:.60}")
+        raise UserError(f"{where}: expected sections model, data, train, got {text.strip()!r:.60}")
     return values
 
 
@@ -203,7 +207,9 @@ def _set(values: dict[str, Any], override: str) -> None:
         value = text
     inner = values.setdefault(section, {})
     if not isinstance(inner, dict):
-        raise UserError(f"--set {override}: {section} is a single value; expected section.key=value")
+        raise UserError(
+            f"--set: expected section.key=value, got {override!r}: {section} is no section"
+        )
     inner[key] = value
 
 

@@ -59,9 +59,7 @@ def probability_function(model: keras.Model) -> Callable[[tf.Tensor], tf.Tensor]
     return infer
 
 
-def collect(
-    infer: Callable[[Any], Any], batches: tf.data.Dataset
-) -> tuple[np.ndarray, np.ndarray]:
+def collect(infer: Callable[[Any], Any], batches: tf.data.Dataset) -> tuple[np.ndarray, np.ndarray]:
     """Return ``infer``'s answers and the classes, each of shape [n, ...], for weighted batches."""
     answers, classes = [], []
     for images, batch_classes, weights in batches:

@@ -1,7 +1,7 @@
 """A run directory: make one, train in it, open it again, load its model.
 
-    config.yaml  spec.json  environment.json  result.json
-    checkpoints/  metrics.jsonl  tensorboard/  curves.png  samples/  export/
+config.yaml  spec.json  environment.json  result.json
+checkpoints/  metrics.jsonl  tensorboard/  curves.png  samples/  export/
 """
 
 import hashlib

@@ -50,7 +50,8 @@ def latency_ms(model: Model, seconds: float = 0.5) -> float:
 def example(model: Model) -> np.ndarray:
     """Return random pixels of the model's input shape and type."""
     pixels = np.random.default_rng(0).integers(0, 256, model.input_shape, np.uint8)
-    return pixels.view(np.int8) if model.input_dtype == np.int8 else pixels.astype(model.input_dtype)
+    same_size = model.input_dtype.itemsize == 1
+    return pixels.view(model.input_dtype) if same_size else pixels.astype(model.input_dtype)
 
 
 class _Entry:

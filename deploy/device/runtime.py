@@ -156,10 +156,10 @@ class TfliteModel:
     def run(self, images: np.ndarray) -> np.ndarray:
         """Return float32 outputs [n, classes] for uint8 images [n, H, W, 3], one by one."""
         answers = np.empty((len(images), self.output["shape"][-1]), np.float32)
-        for answer, image in zip(answers, images):
-            self.set_input(image[None])
+        for i in range(len(images)):
+            self.set_input(images[i : i + 1])
             self.invoke()
-            answer[:] = self._dequantized(self.interpreter.get_tensor(self.output["index"])[0])
+            answers[i] = self._dequantized(self.interpreter.get_tensor(self.output["index"])[0])
         return answers
 
     def set_input(self, image: np.ndarray) -> None:

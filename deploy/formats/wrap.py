@@ -34,8 +34,9 @@ def from_centred_pixels(
     the image's bytes. A spec with another mean and std is applied on top of it.
     """
     signature = [tf.TensorSpec([batch, *spec.shape], tf.float32, name="image")]
-    scale = np.float32(1 / SCALE) / np.float32(spec.std)
-    shift = (np.float32(ZERO_POINT) - np.float32(spec.mean)) / np.float32(spec.std)
+    mean, std = np.array(spec.mean, np.float32), np.array(spec.std, np.float32)
+    scale = np.float32(1 / SCALE) / std
+    shift = (np.float32(ZERO_POINT) - mean) / std
     identity = np.allclose(scale, 1) and np.allclose(shift, 0)
 
     @tf.function(input_signature=signature)

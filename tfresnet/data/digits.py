@@ -12,7 +12,7 @@ IMAGE_SIZE = 8
 
 def load() -> tuple[np.ndarray, np.ndarray]:
     """Return images, uint8 [1797, 8, 8, 3] (white on black), and labels, int64 [1797]."""
-    from sklearn.datasets import load_digits  # noqa: PLC0415  (a second of import time)
+    from sklearn.datasets import load_digits
 
     digits = load_digits()
     grey = np.rint(digits.images * (255 / 16)).astype(np.uint8)  # scikit-learn's are 0 to 16

@@ -15,7 +15,7 @@ from tfresnet.spec import InputSpec
 
 
 def steps_per_epoch(split: Split, batch_size: int) -> int:
-    """Return the whole batches in an epoch; what is left over is dropped, other images each time."""
+    """Return the whole batches in an epoch; the rest is dropped, other images each time."""
     count = len(split.labels)
     if batch_size > count:
         raise UserError(

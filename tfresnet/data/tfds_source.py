@@ -18,7 +18,7 @@ def open_builder(name: str, data_dir: str | None) -> Any:
 
     ``data_dir`` is the folder that holds ``name/``; None means TFDS_DATA_DIR, then TFDS's own.
     """
-    import tensorflow_datasets as tfds  # noqa: PLC0415  (seconds of import time)
+    import tensorflow_datasets as tfds
 
     if data_dir and not Path(data_dir).is_dir():
         raise UserError(f"data.data_dir: expected a folder, {data_dir} does not exist")

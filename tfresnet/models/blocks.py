@@ -11,6 +11,7 @@ from typing import Any
 import tf_keras as keras
 
 layers = keras.layers
+Layers = list[keras.layers.Layer]
 
 
 def conv(filters: int, kernel: int, strides: int, name: str) -> keras.layers.Layer:
@@ -42,9 +43,7 @@ def apply(steps: Iterable[keras.layers.Layer], x: Any) -> Any:
     return x
 
 
-def basic_branch(
-    filters: int, strides: int, last_gamma: float, name: str
-) -> list[keras.layers.Layer]:
+def basic_branch(filters: int, strides: int, last_gamma: float, name: str) -> Layers:
     """Return two 3x3 convolutions (He et al. 2015, figure 5 left)."""
     return [
         conv(filters, 3, strides, name=f"{name}_conv1"),
@@ -55,8 +54,8 @@ def basic_branch(
     ]
 
 
-def pad_shortcut(in_filters: int, filters: int, strides: int, name: str) -> list:
-    """Return He et al.'s option A: every ``strides``-th pixel, new channels are zero; no parameters.
+def pad_shortcut(in_filters: int, filters: int, strides: int, name: str) -> Layers:
+    """Return He et al.'s option A: every ``strides``-th pixel, zeros as new channels.
 
     Zeros go on both sides of the channel axis. ``ZeroPadding2D`` pads the last two
     axes when it is told that they are spatial, which here are width and channels.
@@ -69,7 +68,7 @@ def pad_shortcut(in_filters: int, filters: int, strides: int, name: str) -> list
     ]
 
 
-def projection_shortcut(in_filters: int, filters: int, strides: int, name: str) -> list:
+def projection_shortcut(in_filters: int, filters: int, strides: int, name: str) -> Layers:
     """Return He et al.'s option B: a strided 1x1 convolution and a batch norm."""
     return [
         conv(filters, 1, strides, name=f"{name}_shortcut_conv"),

@@ -1,5 +1,7 @@
 """The devices that a run uses, as a ``tf.distribute`` strategy."""
 
+import contextlib
+
 import tensorflow as tf
 
 from tfresnet.config import TrainConfig
@@ -36,10 +38,9 @@ def _cpus(count: int | None) -> list[tf.config.LogicalDevice]:
     """Return the logical CPUs, after making ``count`` of them if TensorFlow has not started."""
     if count and count > 1:
         cpu = tf.config.list_physical_devices("CPU")[0]
-        try:
+        # If TensorFlow has already started, there is what there is.
+        with contextlib.suppress(RuntimeError):
             tf.config.set_logical_device_configuration(
                 cpu, [tf.config.LogicalDeviceConfiguration()] * count
             )
-        except RuntimeError:
-            pass  # already started: what there is, is what there will be
     return tf.config.list_logical_devices("CPU")

@@ -36,7 +36,7 @@ def read(path: Path) -> list[dict]:
 
 def plot(records: list[dict], title: str, path: Path) -> None:
     """Draw loss, accuracy and learning rate over the epochs as a PNG."""
-    from matplotlib.figure import Figure  # noqa: PLC0415  (half a second of import time)
+    from matplotlib.figure import Figure
 
     epochs = [r["epoch"] for r in records]
     evaluated = [r for r in records if "held_out_top1" in r]
