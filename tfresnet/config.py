@@ -99,9 +99,9 @@ class RunConfig(Section):
 
     name: str = Field("run", description="Preset or file that the run came from.")
     description: str = ""
-    model: ModelConfig = ModelConfig()
-    data: DataConfig = DataConfig()
-    train: TrainConfig = TrainConfig()
+    model: ModelConfig = Field(default_factory=ModelConfig)
+    data: DataConfig = Field(default_factory=DataConfig)
+    train: TrainConfig = Field(default_factory=TrainConfig)
 
     def to_yaml(self) -> str:
         """Return the complete configuration as YAML."""

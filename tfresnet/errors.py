@@ -11,9 +11,14 @@ class UserError(ValueError):
     """
 
 
-def unknown(kind: str, got: str, known: Iterable[str]) -> UserError:
-    """Return the error for a name that is not in ``known``, with the closest match if any."""
+def unknown(kind: str, got: str, known: Iterable[str], expected: str = "") -> UserError:
+    """Return the error for a name that is not in ``known``, with the closest match if any.
+
+    ``expected`` stands for the names where they are too many to list.
+    """
     names = list(known)
     close = difflib.get_close_matches(got, names, n=1)
     hint = f"did you mean {close[0]!r}? " if close else ""
-    return UserError(f"unknown {kind} {got!r}: {hint}expected one of {', '.join(names)}")
+    return UserError(
+        f"unknown {kind} {got!r}: {hint}expected {expected or 'one of ' + ', '.join(names)}"
+    )

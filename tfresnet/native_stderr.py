@@ -14,11 +14,11 @@ class Captured:
 
 
 @contextlib.contextmanager
-def captured() -> Iterator[Captured]:
+def captured(replay: bool = True) -> Iterator[Captured]:
     """Hold back everything printed to file descriptor 2 inside the block.
 
     TensorFlow greets on import and its converter reports failures only there. If the
-    block raises, what was held back is printed after all.
+    block raises, what was held back is printed after all, unless ``replay`` is off.
     """
     result = Captured()
     sys.stderr.flush()
@@ -35,5 +35,5 @@ def captured() -> Iterator[Captured]:
             os.close(saved)
             file.seek(0)
             result.text = file.read().decode(errors="replace")
-            if failed:
+            if failed and replay:
                 sys.stderr.write(result.text)

@@ -8,6 +8,7 @@ from PIL import Image
 
 from tfresnet.data.images import fit
 from tfresnet.errors import UserError, unknown
+from tfresnet.native_stderr import captured
 from tfresnet.spec import InputSpec
 
 MEMORY_LIMIT = 8 * 2**30  # bytes of decoded images in one split
@@ -23,11 +24,12 @@ def open_builder(name: str, data_dir: str | None) -> Any:
     if data_dir and not Path(data_dir).is_dir():
         raise UserError(f"data.data_dir: expected a folder, {data_dir} does not exist")
     try:
-        builder = tfds.builder(name, data_dir=data_dir)
+        with captured(replay=False):  # a search for cloud credentials that are not needed
+            builder = tfds.builder(name, data_dir=data_dir)
     except (tfds.core.DatasetNotFoundError, ValueError):
-        raise unknown(
-            "dataset", name, ["digits", "a folder of images", *tfds.list_builders()]
-        ) from None
+        known = ["digits", *tfds.list_builders()]
+        expected = "digits, a TFDS name or a folder of images"
+        raise unknown("dataset", name, known, expected) from None
     features = builder.info.features
     if not {"image", "label"} <= set(features):
         raise UserError(f"expected a dataset with image and label, {name} has {sorted(features)}")

@@ -79,7 +79,7 @@ def projection_shortcut(in_filters: int, filters: int, strides: int, name: str) 
 SHORTCUTS = {"A": pad_shortcut, "B": projection_shortcut}
 
 
-class ResidualBlock(layers.Layer):
+class ResidualBlock(keras.layers.Layer):
     """``relu(branch(x) + shortcut(x))`` (He et al. 2015, arXiv:1512.03385, figure 2).
 
     Takes and gives float NHWC. The shortcut is the identity unless the shape changes.

@@ -31,7 +31,9 @@ def make_strategy(config: TrainConfig) -> tf.distribute.Strategy:
             f"train.batch_size: expected a multiple of the {len(devices)} devices, "
             f"got {config.batch_size}"
         )
-    return tf.distribute.MirroredStrategy(devices)
+    # TensorFlow's collectives on CPUs mix up two strategies in one process; GPUs have NCCL.
+    reduce = None if gpus else tf.distribute.ReductionToOneDevice()
+    return tf.distribute.MirroredStrategy(devices, reduce)
 
 
 def _cpus(count: int | None) -> list[tf.config.LogicalDevice]:

@@ -1,0 +1,53 @@
+"""Shared fixtures: two logical CPU devices, one small trained run, and its exported files."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from tfresnet import config as configs
+from tfresnet import run as runs
+
+tf.config.set_logical_device_configuration(
+    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
+)
+
+TINY = ["data.image_size=16", "train.epochs=2", "train.warmup_epochs=1"]
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> runs.Run:
+    """ResNet-8 after two epochs on 16-pixel digits: quick, and better than chance."""
+    config = configs.load("quickstart", TINY)
+    return runs.train(config, tmp_path_factory.mktemp("runs") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def exported(tiny_run: runs.Run) -> dict:
+    """The report of an export of the tiny run, in every format."""
+    from tfresnet.deploy.export import Options, export
+
+    # A net of two epochs is unsure of itself, so int8 may well change some of its answers.
+    return export(tiny_run, Options(formats=("tflite", "onnx", "saved_model"), max_drop=100))
+
+
+@pytest.fixture
+def run_copy(tiny_run: runs.Run, tmp_path: Path) -> Path:
+    """A copy of the tiny run's directory, to be spoilt."""
+    copy = tmp_path / "copy"
+    shutil.copytree(tiny_run.directory, copy, ignore=shutil.ignore_patterns("export"))
+    return copy
+
+
+def write_images(folder: Path, classes: dict[str, int], size: tuple[int, int] = (20, 24)) -> Path:
+    """Write noise JPEGs, ``classes[name]`` of them in ``folder/name``; return the folder."""
+    rng = np.random.default_rng(0)
+    for name, count in classes.items():
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        for i in range(count):
+            pixels = rng.integers(0, 256, (*size, 3), np.uint8)
+            Image.fromarray(pixels).save(folder / name / f"{i}.jpg")
+    return folder

@@ -1,0 +1,75 @@
+"""Configuration: presets, files, overrides, and what a mistake looks like."""
+
+import pytest
+
+from tfresnet import config
+from tfresnet.errors import UserError
+
+
+@pytest.mark.parametrize("name", config.presets())
+def test_every_preset_is_valid_and_described(name):
+    loaded = config.load(name)
+    assert loaded.name == name
+    assert loaded.description
+
+
+def test_overrides_are_read_as_yaml():
+    loaded = config.load("quickstart", ["train.lr=5e-2", "data.flip=true", "train.epochs=3"])
+    assert (loaded.train.lr, loaded.data.flip, loaded.train.epochs) == (0.05, True, 3)
+
+
+def test_a_file_says_only_what_differs(tmp_path):
+    (tmp_path / "mine.yaml").write_text("train:\n  weight_decay: 1e-4\n")
+    loaded = config.load(str(tmp_path / "mine.yaml"))
+    assert loaded.name == "mine"
+    assert loaded.train.weight_decay == 1e-4
+    assert loaded.train.batch_size == config.TrainConfig().batch_size
+
+
+def test_yaml_round_trip_is_complete(tmp_path):
+    loaded = config.load("cifar10-resnet18", ["train.seed=7"])
+    (tmp_path / "config.yaml").write_text(loaded.to_yaml())
+    assert config.read(tmp_path / "config.yaml") == loaded
+
+
+def test_differences_are_named_by_key():
+    old, new = config.load("quickstart"), config.load("quickstart", ["model.arch=resnet20"])
+    assert config.differences(old, new) == {"model.arch": ("resnet8", "resnet20")}
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("train.epoch=3", r"unknown key 'train.epoch': did you mean 'train.epochs'\?"),
+        ("train.epochs=ten", r"train.epochs: expected a valid integer, got 'ten'"),
+        ("train.epochs=0", r"train.epochs: expected greater than 0, got 0"),
+        ("train.epochs=true", r"train.epochs: expected a valid integer, got True"),
+        ("data.flip=3", r"data.flip: expected a valid boolean, got 3"),
+        ("train.scheduler=cosin", r"train.scheduler: expected 'cosine', 'step' or 'constant'"),
+        ("trian.epochs=3", r"unknown key 'trian': did you mean 'train'\?"),
+        ("epochs=3", r"expected section.key=value"),
+        ("train.lr", r"expected section.key=value"),
+        ("model.num_classes=0", r"model.num_classes: expected greater than or equal to 2, got 0"),
+    ],
+)
+def test_a_wrong_override_is_named_with_what_is_allowed(override, expected):
+    with pytest.raises(UserError, match=expected) as caught:
+        config.load("quickstart", [override])
+    assert "\n" not in str(caught.value)
+
+
+def test_unknown_preset_names_the_closest():
+    with pytest.raises(UserError, match="unknown preset 'quikstart': did you mean 'quickstart'"):
+        config.load("quikstart")
+
+
+@pytest.mark.parametrize("text", ["- a\n- b\n", "train: [", "!!python/object:os.system {}", ""])
+def test_a_file_that_is_no_configuration_is_refused(tmp_path, text):
+    (tmp_path / "bad.yaml").write_text(text)
+    with pytest.raises(UserError, match=r"bad.yaml: expected"):
+        config.load(str(tmp_path / "bad.yaml"))
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(UserError, match=r"expected a readable YAML file, got .*none.yaml"):
+        config.load(str(tmp_path / "none.yaml"))

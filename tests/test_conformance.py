@@ -1,0 +1,197 @@
+"""Every architecture x (checkpoint, functional twin, two replicas, TFLite, ONNX, tfmot)."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfresnet import run as runs
+from tfresnet.config import ModelConfig, RunConfig
+from tfresnet.data.sources import Dataset
+from tfresnet.data.splits import ArraySplit
+from tfresnet.deploy.device.runtime import open_model
+from tfresnet.deploy.formats import onnx_format, tflite, wrap
+from tfresnet.models import functional, zoo
+from tfresnet.spec import InputSpec
+from tfresnet.training import checkpoint
+from tfresnet.training.loop import Trainer
+
+SPEC = InputSpec(32, 32, tuple("abcdefghij"))
+VARIANTS = [
+    ModelConfig(arch="resnet8"),
+    ModelConfig(arch="resnet20"),
+    ModelConfig(arch="resnet18", stem="cifar"),
+    ModelConfig(arch="resnet18", stem="imagenet"),
+]
+
+
+@pytest.fixture(scope="module", params=VARIANTS, ids=lambda c: f"{c.arch}-{c.stem}")
+def config(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def pixels():
+    return np.random.default_rng(0).integers(0, 256, (8, *SPEC.shape), np.uint8)
+
+
+@pytest.fixture(scope="module")
+def model(config, pixels):
+    """A model whose batch-norm statistics are not the initial ones."""
+    tf.keras.utils.set_random_seed(1)
+    model = zoo.build(config, SPEC.shape, len(SPEC.labels))
+    for _ in range(10):
+        model(normalised(pixels), training=True)
+    return model
+
+
+def normalised(pixels: np.ndarray) -> tf.Tensor:
+    return (tf.cast(pixels, tf.float32) - 128) / 128
+
+
+def probabilities(model, pixels) -> np.ndarray:
+    return tf.nn.softmax(model(normalised(pixels), training=False)).numpy()
+
+
+def test_logits_loss_and_gradients_are_finite(model, pixels):
+    with tf.GradientTape() as tape:
+        logits = model(normalised(pixels), training=True)
+        loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits([3] * 8, logits))
+    assert logits.shape == (8, 10)
+    assert logits.dtype == tf.float32
+    gradients = tape.gradient(loss, model.trainable_variables)
+    for variable, gradient in zip(model.trainable_variables, gradients, strict=True):
+        assert np.isfinite(gradient).all(), variable.name
+        assert np.abs(gradient).max() > 0, variable.name
+
+
+def test_a_checkpoint_brings_every_weight_back(model, config, tmp_path):
+    step = tf.Variable(3, dtype=tf.int64)
+    tf.train.CheckpointManager(
+        tf.train.Checkpoint(model=model, step=step), str(tmp_path), 1, step_counter=step
+    ).save()
+    fresh = zoo.build(config, SPEC.shape, len(SPEC.labels))
+    assert runs.weights_sha256(fresh) != runs.weights_sha256(model)
+    assert checkpoint.load_weights(tmp_path, fresh) == 3
+    assert runs.weights_sha256(fresh) == runs.weights_sha256(model)
+
+
+def test_the_functional_twin_shares_variables_and_answers(model, pixels):
+    twin = functional.functional(model, SPEC.shape)
+    # The twin lists a shortcut's layers elsewhere than the model does, but they are the same.
+    assert {id(v) for v in twin.variables} == {id(v) for v in model.variables}
+    x = normalised(pixels)
+    np.testing.assert_array_equal(twin(x, training=False), model(x, training=False))
+    np.testing.assert_array_equal(twin(x, training=True), model(x, training=True))
+
+
+def test_tfmot_accepts_the_twin(model):
+    """Quantisation-aware training needs the twin; it does not run the model."""
+    import tensorflow_model_optimization as tfmot
+
+    aware = tfmot.quantization.keras.quantize_model(functional.functional(model, SPEC.shape))
+    assert any(layer.name.startswith("quant_") for layer in aware.layers)
+
+
+def one_step(config: ModelConfig, devices: int, pixels: np.ndarray, directory: Path) -> dict:
+    """Return how one training step of 8 images, shared out over ``devices``, moves each weight."""
+    split = ArraySplit(pixels, np.arange(len(pixels)))
+    run_config = RunConfig.model_validate(
+        {
+            "model": config.model_dump(),
+            "data": {"crop_padding": 0, "flip": False},
+            "train": {
+                "batch_size": 8, "epochs": 1, "warmup_epochs": 0.0, "lr": 0.01,
+                "strategy": "mirrored", "devices": devices,
+            },
+        }
+    )  # fmt: skip
+    trainer = Trainer(
+        run_config,
+        Dataset(split, split, SPEC),
+        directory,
+        # In float64: in float32 another order of summation flips a few ReLUs of ResNet-18.
+        lambda: zoo.build(config, SPEC.shape, len(SPEC.labels), precision="float64"),
+    )
+    # The second half of the batch repeats the first: then the batch norms, which look at one
+    # replica's share only, see the same statistics on one device as on two.
+    half, labels = normalised(pixels[:4]), tf.one_hot(range(4), 10)
+    images = tf.data.Dataset.from_tensors(
+        (tf.concat([half, half], 0), tf.concat([labels, labels], 0))
+    )
+    batches = iter(trainer.strategy.experimental_distribute_dataset(images.unbatch().batch(8)))
+    before = {v.name: v.numpy() for v in trainer.model.variables}
+    trainer._train_steps(batches, tf.constant(1))
+    return {v.name: v.numpy() - before[v.name] for v in trainer.model.variables}
+
+
+def test_two_replicas_equal_one(config, pixels, tmp_path):
+    one, two = (one_step(config, n, pixels, tmp_path / str(n)) for n in (1, 2))
+    for name in one:
+        # The statistics' variance is n / (n - 1) of the batch's, with n the replica's own share.
+        if not name.endswith("moving_variance:0"):
+            difference = np.linalg.norm(one[name] - two[name]) / np.linalg.norm(one[name])
+            assert difference < 1e-5, name  # the head and the loss are float32
+
+
+def run_file(content: bytes, path: Path, pixels: np.ndarray) -> np.ndarray:
+    path.write_bytes(content)
+    return open_model(path).run(pixels)
+
+
+def test_float_tflite_and_onnx_agree_with_the_model(model, pixels, tmp_path):
+    expected = probabilities(model, pixels)
+    lite = run_file(tflite.convert(model, SPEC, "float32"), tmp_path / "m.tflite", pixels)
+    onnx = run_file(onnx_format.convert(model, SPEC), tmp_path / "m.onnx", pixels)
+    np.testing.assert_allclose(lite, expected, atol=1e-5)  # float32, other summation order
+    np.testing.assert_allclose(onnx, expected, atol=1e-5)
+
+
+def test_int8_tflite_is_integer_throughout_and_agrees(model, pixels, tmp_path):
+    content = tflite.convert(model, SPEC, "int8", calibration=pixels)
+    assert tflite.float_operations(content) == []
+    assert tflite.input_quantization(content) == (0.0078125, 128)
+    answers = run_file(content, tmp_path / "m.tflite", pixels)
+    # An untrained net is unsure, so its probabilities are close to each other; 8-bit logits
+    # move them by a few hundredths. A wrong scale anywhere moves them by tenths.
+    assert np.abs(answers - probabilities(model, pixels)).max() < 0.15
+
+
+def test_mixed_precision_has_the_same_variables(config, model, pixels):
+    mixed = zoo.build(config, SPEC.shape, len(SPEC.labels), precision="mixed_bfloat16")
+    assert all(v.dtype == tf.float32 for v in mixed.variables)
+    mixed.set_weights(model.get_weights())
+    # bfloat16 keeps 8 bits: relative error 2^-8 a layer, some 20 layers
+    assert np.abs(probabilities(mixed, pixels) - probabilities(model, pixels)).max() < 0.1
+
+
+def test_another_normalisation_is_baked_in(pixels, tmp_path):
+    """Per-channel mean and std, as imported ImageNet weights have them, also in int8."""
+    spec = InputSpec(32, 32, SPEC.labels, (123.7, 116.3, 103.5), (58.4, 57.1, 57.4))
+    model = zoo.build(ModelConfig(arch="resnet8"), spec.shape, 10)
+    for _ in range(10):
+        model((tf.cast(pixels, tf.float32) - spec.mean) / spec.std, training=True)
+    expected = wrap.from_pixels(model, spec, None)(pixels).numpy()
+    centred = wrap.from_centred_pixels(model, spec, None)(normalised(pixels)).numpy()
+    np.testing.assert_allclose(centred, expected, atol=1e-5)
+    content = tflite.convert(model, spec, "int8", calibration=pixels)
+    assert tflite.float_operations(content) == []
+    assert tflite.input_quantization(content) == (0.0078125, 128)
+    assert np.abs(run_file(content, tmp_path / "m.tflite", pixels) - expected).max() < 0.15
+
+
+def test_a_layer_that_stays_in_float_is_found(pixels):
+    """The converter can leave a layer in float and say nothing; reading the file back tells."""
+    model = zoo.build(ModelConfig(arch="resnet8"), SPEC.shape, 10)
+    found = tflite.float_operations(tflite.convert(model, SPEC, "dynamic"))
+    assert sum(name.startswith("CONV_2D") for name in found) == 9
+
+
+def test_zero_gamma_is_integer_too(pixels, tmp_path):
+    """A gamma of exactly 0 folds into a convolution of zeros, which has no scale of its own."""
+    model = zoo.build(ModelConfig(arch="resnet8", zero_gamma=True), SPEC.shape, 10)
+    content = tflite.convert(model, SPEC, "int8", calibration=pixels)
+    assert tflite.float_operations(content) == []
+    answers = run_file(content, tmp_path / "m.tflite", pixels)
+    assert np.abs(answers - probabilities(model, pixels)).max() < 0.15

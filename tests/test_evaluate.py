@@ -1,0 +1,37 @@
+"""Metrics against hand-computed values."""
+
+import numpy as np
+import pytest
+
+from tfresnet import evaluate
+
+LABELS = tuple("abcdefg")
+
+
+def test_top1_top5_loss_and_per_class():
+    probabilities = np.array(
+        [
+            [0.40, 0.20, 0.10, 0.10, 0.10, 0.06, 0.04],
+            [0.40, 0.20, 0.15, 0.10, 0.09, 0.04, 0.02],
+            [0.40, 0.20, 0.15, 0.10, 0.09, 0.04, 0.02],
+        ]
+    )
+    result = evaluate.metrics(probabilities, np.array([0, 1, 6]), LABELS)
+    assert result["top1"] == pytest.approx(1 / 3)
+    assert result["top5"] == pytest.approx(2 / 3)
+    assert result["loss"] == pytest.approx(-np.log([0.4, 0.2, 0.02]).mean())
+    assert result["n"] == 3
+    assert result["per_class"] == {"a": 1, "b": 0, "g": 0} | dict.fromkeys("cdef")
+
+
+def test_a_model_that_answers_everything_alike_knows_nothing():
+    """Ties must not be won by the order of the classes."""
+    result = evaluate.metrics(np.full((7, 7), 1 / 7), np.arange(7), LABELS)
+    assert result["top5"] == 0
+
+
+def test_calibration_error_is_the_gap_between_confidence_and_accuracy():
+    confidence = np.array([0.9] * 10 + [0.6] * 10)
+    correct = np.array([1] * 9 + [0] + [1] * 3 + [0] * 7)
+    # The first ten are right as often as they say, the others 3 times instead of 6.
+    assert evaluate.expected_calibration_error(confidence, correct) == pytest.approx(0.15)

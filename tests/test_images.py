@@ -1,0 +1,97 @@
+"""Reading pictures: the evaluation pipeline and the device's runtime see the same pixels."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tfresnet.data import images
+from tfresnet.deploy.device import runtime
+from tfresnet.errors import UserError
+from tfresnet.spec import InputSpec
+
+ODD_SIZES = [(1, 1), (3, 7), (17, 31), (31, 17), (64, 64), (101, 37), (333, 517), (640, 479)]
+SPECS = [
+    InputSpec(32, 32, ("a", "b")),
+    InputSpec(24, 48, ("a", "b"), crop_fraction=0.875),
+    InputSpec(57, 33, ("a", "b"), crop_fraction=0.7, interpolation="bicubic"),
+]
+
+
+def picture(width: int, height: int, mode: str = "RGB") -> Image.Image:
+    noise = np.random.default_rng(width * 1000 + height).integers(0, 256, (height, width, 4))
+    return Image.fromarray(noise.astype(np.uint8), "RGBA").convert(mode)
+
+
+def both(path, spec):
+    classifier = runtime.Classifier.__new__(runtime.Classifier)
+    classifier.spec = spec.to_dict()
+    return images.read(str(path), spec).astype(int), classifier.prepare(path).astype(int)
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=lambda s: f"{s.height}x{s.width}")
+@pytest.mark.parametrize("size", ODD_SIZES, ids=str)
+def test_the_runtime_equals_the_pipeline_on_odd_sizes(tmp_path, spec, size):
+    picture(*size).save(tmp_path / "image.png")
+    evaluated, on_device = both(tmp_path / "image.png", spec)
+    assert evaluated.shape == spec.shape
+    # 1 of 255 would be allowed; both call Pillow with the same box, so it is 0.
+    assert np.abs(evaluated - on_device).max() == 0
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "RGBA", "P", "CMYK", "1", "I;16"])
+def test_every_mode_is_read_alike(tmp_path, mode):
+    if mode == "I;16":
+        image = Image.fromarray(np.arange(0, 65536, 64, dtype=np.uint16).reshape(32, 32))
+    else:
+        image = picture(32, 32, mode)
+    path = tmp_path / ("image.jpg" if mode == "CMYK" else "image.png")
+    image.save(path)
+    evaluated, on_device = both(path, SPECS[0])
+    assert (evaluated == on_device).all()
+    assert evaluated.max() > 200  # 16-bit greys keep their range
+
+
+def test_a_picture_turned_by_exif_is_upright(tmp_path):
+    upright = Image.new("RGB", (40, 20))
+    upright.paste((255, 0, 0), (0, 0, 20, 20))
+    turned = upright.transpose(Image.Transpose.ROTATE_90)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn 90 degrees clockwise to view
+    turned.save(tmp_path / "turned.png", exif=exif)
+    evaluated, on_device = both(tmp_path / "turned.png", InputSpec(20, 40, ("a", "b")))
+    assert (evaluated == np.asarray(upright)).all()
+    assert (on_device == np.asarray(upright)).all()
+
+
+@pytest.mark.parametrize("size", ODD_SIZES, ids=str)
+@pytest.mark.parametrize("spec", SPECS, ids=lambda s: f"{s.height}x{s.width}")
+def test_the_crop_is_centred_and_inside(spec, size):
+    width, height = size
+    left, top, right, bottom = spec.crop_box(width, height)
+    assert 0 <= left < right <= width
+    assert 0 <= top < bottom <= height
+    assert abs(left - (width - right)) <= 1
+    assert abs(top - (height - bottom)) <= 1
+
+
+def test_an_image_of_the_right_size_is_left_alone():
+    image = picture(32, 32)
+    assert (images.fit(image, SPECS[0]) == np.asarray(image)).all()
+
+
+def test_a_whole_image_has_no_problem(tmp_path):
+    picture(50, 40).save(tmp_path / "good.jpg")
+    assert images.problem(tmp_path / "good.jpg") is None
+
+
+@pytest.mark.parametrize("kind", ["truncated.jpg", "truncated.png", "text.jpg", "empty.jpg"])
+def test_a_bad_image_is_found(tmp_path, kind):
+    path = tmp_path / kind
+    if kind.startswith("truncated"):
+        picture(200, 150).save(path)
+        path.write_bytes(path.read_bytes()[:-3000])
+    else:
+        path.write_text("hello" if kind == "text.jpg" else "")
+    assert images.problem(path)
+    with pytest.raises(UserError, match=kind):
+        images.read(str(path), SPECS[0])

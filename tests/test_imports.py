@@ -1,0 +1,126 @@
+"""The floors of the house: every import points down, and the device side has no TensorFlow."""
+
+import ast
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+# From the ground up; a module may import those below it and its own floor.
+FLOORS = [
+    ["tfresnet.errors", "tfresnet.files", "tfresnet.native_stderr", "tfresnet.spec",
+     "tfresnet.environment"],
+    ["tfresnet.config"],
+    ["tfresnet.data", "tfresnet.models"],
+    ["tfresnet.evaluate"],
+    ["tfresnet.training"],
+    ["tfresnet.run"],
+    ["tfresnet.deploy"],
+    ["tfresnet.cli"],
+]  # fmt: skip
+STRANGERS = [("tfresnet.data", "tfresnet.models"), ("tfresnet.models", "tfresnet.data")]
+FOLDERS = {"tfresnet": "tfresnet", "deploy": "tfresnet.deploy", "cli": "tfresnet.cli"}
+
+
+def modules() -> dict[str, Path]:
+    found = {}
+    for folder, package in FOLDERS.items():
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            parts = [package, *path.relative_to(ROOT / folder).with_suffix("").parts]
+            found[".".join(p for p in parts if p != "__init__")] = path
+    return found
+
+
+def imported(path: Path) -> set[str]:
+    """Every tfresnet module that a file imports, also inside functions."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return {
+        name for name in names if name.startswith("tfresnet.") and name != "tfresnet.__version__"
+    }
+
+
+def floor(module: str) -> int:
+    for level, prefixes in enumerate(FLOORS):
+        if any(module == p or module.startswith(p + ".") for p in prefixes):
+            return level
+    raise AssertionError(f"{module} stands on no floor; add it to FLOORS")
+
+
+@pytest.mark.parametrize("module", [m for m in modules() if m != "tfresnet"])
+def test_imports_point_down(module):
+    for name in imported(modules()[module]):
+        assert floor(name) <= floor(module), f"{module} imports {name}"
+        for one, other in STRANGERS:
+            assert not (module.startswith(one) and name.startswith(other)), f"{module}: {name}"
+
+
+def test_the_runtime_imports_nothing_of_tfresnet():
+    assert imported(ROOT / "deploy" / "device" / "runtime.py") == set()
+
+
+def loaded_by(code: str) -> set[str]:
+    """The top-level modules that a fresh process has loaded after ``code``."""
+    names = "sorted({m.split('.')[0] for m in sys.modules})"
+    probe = f"{code}\nimport sys, json; print(json.dumps({names}))"
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
+    return set(json.loads(done.stdout.splitlines()[-1]))
+
+
+HEAVY = {"tensorflow", "tf_keras", "keras", "sklearn", "matplotlib"}
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import tfresnet",
+        "import tfresnet.spec, tfresnet.config",
+        "import tfresnet.deploy.device.runtime, tfresnet.deploy.device.benchmark",
+        "import tfresnet.deploy.describe",
+        "import tfresnet.cli.main, tfresnet.cli.train, tfresnet.cli.export, tfresnet.cli.predict",
+    ],
+)
+def test_nothing_heavy_is_loaded(code):
+    assert not loaded_by(code) & HEAVY
+
+
+def test_help_loads_neither_numpy_nor_pydantic():
+    code = (
+        "from click.testing import CliRunner\nfrom tfresnet.cli.main import main\n"
+        "assert CliRunner().invoke(main, ['--help']).exit_code == 0"
+    )
+    assert not loaded_by(code) & (HEAVY | {"numpy", "pydantic", "yaml"})
+
+
+BLOCKED = """
+import sys
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        if name.split('.')[0] in ('tfresnet', 'tensorflow', 'tf_keras', 'keras'):
+            raise ImportError(name)
+sys.meta_path.insert(0, Blocker())
+sys.argv = ['classify.py', {model!r}, {sample!r}, '--top', '2']
+import runpy
+runpy.run_path('classify.py', run_name='__main__')
+"""
+
+
+def test_the_bundle_runs_where_there_is_no_tfresnet_and_no_tensorflow(exported, tiny_run):
+    code = BLOCKED.format(model="model_int8.tflite", sample="sample.png")
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=exported["bundle"], capture_output=True, text=True,
+        env={k: v for k, v in os.environ.items() if k != "PYTHONPATH"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("sample.png: ")
+    assert done.stdout.count("%") == 2
+    assert done.stderr == ""

@@ -1,0 +1,186 @@
+"""Datasets: digits, folders of images, TFDS; and what is wrong with one, said before training."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+
+from tests.conftest import write_images
+from tfresnet.config import DataConfig
+from tfresnet.data import pipeline, sources
+from tfresnet.errors import UserError
+
+
+def load(**config) -> sources.Dataset:
+    return sources.load(DataConfig(**config), default_size=16)
+
+
+def test_digits_are_split_by_class_and_seed():
+    data = load(dataset="digits")
+    assert data.train.images.shape == (1437, 8, 8, 3)
+    assert data.held_out.images.shape == (360, 8, 8, 3)
+    assert data.train.images.max() == 255
+    assert set(data.held_out.labels) == set(range(10))
+    again, other = load(dataset="digits"), load(dataset="digits", split_seed=1)
+    assert (again.held_out.images == data.held_out.images).all()
+    assert (other.held_out.labels != data.held_out.labels).any()
+
+
+def test_a_folder_with_train_and_val(tmp_path):
+    write_images(tmp_path / "train", {"cat": 3, "dog": 2})
+    write_images(tmp_path / "val", {"cat": 1, "dog": 1})
+    data = load(dataset=str(tmp_path))
+    assert data.spec.labels == ("cat", "dog")
+    assert list(data.train.labels) == [0, 0, 0, 1, 1]
+    images, labels, weights = next(iter(pipeline.raw_batches(data.held_out, 4)))
+    assert images.shape == (4, 16, 16, 3)
+    assert list(labels.numpy()[:2]) == [0, 1]
+    assert list(weights.numpy()) == [1, 1, 0, 0]
+
+
+def test_a_folder_of_classes_gets_a_seeded_split(tmp_path):
+    write_images(tmp_path, {"cat": 10, "dog": 10})
+    data = load(dataset=str(tmp_path))
+    assert (len(data.train.labels), len(data.held_out.labels)) == (16, 4)
+    assert not set(data.train.paths) & set(data.held_out.paths)
+    assert load(dataset=str(tmp_path)).held_out.paths == data.held_out.paths
+
+
+def test_files_and_arrays_give_the_same_batches(tmp_path):
+    """Where the images are must not change what the network sees."""
+    write_images(tmp_path, {"cat": 10, "dog": 10}, size=(16, 16))
+    files = load(dataset=str(tmp_path)).train
+    whole, labels, _ = next(iter(pipeline.raw_batches(files, 16)))
+    arrays = sources.ArraySplit(whole.numpy(), labels.numpy())
+    streams = [
+        pipeline.train_batches(
+            split, load(dataset=str(tmp_path)).spec, DataConfig(crop_padding=2), 4, 0, 0, 6
+        )
+        for split in (files, arrays)
+    ]
+    for (a, la), (b, lb) in zip(*streams, strict=True):
+        assert (a.numpy() == b.numpy()).all()
+        assert (la.numpy() == lb.numpy()).all()
+
+
+def spoil(folder, name, content=b"this is text"):
+    (folder / "cat" / name).write_bytes(content)
+
+
+def test_bad_images_are_named_before_training(tmp_path):
+    write_images(tmp_path, {"cat": 4, "dog": 4})
+    spoil(tmp_path, "bad.jpg")
+    spoil(tmp_path, "empty.png", b"")
+    with pytest.raises(UserError, match=r"got 2 that are not: .*bad.jpg .*empty.png"):
+        load(dataset=str(tmp_path))
+
+
+def test_other_files_are_ignored(tmp_path):
+    write_images(tmp_path, {"cat": 5, "dog": 5})
+    spoil(tmp_path, "Thumbs.db")
+    assert len(load(dataset=str(tmp_path), eval_fraction=0.5).train.labels) == 5
+
+
+def test_an_empty_class_is_named(tmp_path):
+    write_images(tmp_path, {"cat": 4, "dog": 0})
+    with pytest.raises(UserError, match=r"expected images .* in .*dog, found none"):
+        load(dataset=str(tmp_path))
+
+
+@pytest.mark.parametrize("classes", [{}, {"cat": 3}])
+def test_fewer_than_two_classes_are_refused(tmp_path, classes):
+    write_images(tmp_path, classes)
+    with pytest.raises(UserError, match="expected at least 2 class folders"):
+        load(dataset=str(tmp_path))
+
+
+def test_classes_must_agree_between_train_and_val(tmp_path):
+    write_images(tmp_path / "train", {"cat": 2, "dog": 2})
+    write_images(tmp_path / "val", {"cat": 2, "cow": 2})
+    with pytest.raises(UserError, match=r"the same classes .*\['cow', 'dog'\]"):
+        load(dataset=str(tmp_path))
+
+
+def test_train_without_val_is_refused(tmp_path):
+    write_images(tmp_path / "train", {"cat": 2, "dog": 2})
+    with pytest.raises(UserError, match=r"beside .*train, found neither"):
+        load(dataset=str(tmp_path))
+
+
+def test_a_missing_folder_is_named():
+    with pytest.raises(UserError, match="got no/such/folder, which does not exist"):
+        load(dataset="no/such/folder")
+
+
+def test_an_unknown_name_gets_the_closest():
+    with pytest.raises(
+        UserError, match=r"unknown dataset 'mnits': did you mean 'mnist'. expected digits"
+    ):
+        load(dataset="mnits")
+
+
+class TinyColours(tfds.core.GeneratorBasedBuilder):
+    """Red and blue rectangles, of a size that has to be fitted."""
+
+    VERSION = tfds.core.Version("1.0.0")
+
+    def _info(self):
+        features = tfds.features.FeaturesDict(
+            {
+                "image": tfds.features.Image(shape=(None, None, 3)),
+                "label": tfds.features.ClassLabel(names=["red", "blue"]),
+            }
+        )
+        return self.dataset_info_from_configs(
+            features=features, supervised_keys=("image", "label"), homepage="https://example.com"
+        )
+
+    def _split_generators(self, dl_manager):
+        return {"train": self._generate_examples(8), "test": self._generate_examples(4)}
+
+    def _generate_examples(self, count=0):
+        for i in range(count):
+            image = np.zeros((10 + i, 30, 3), np.uint8)
+            image[..., 2 * (i % 2)] = 255
+            yield i, {"image": image, "label": i % 2}
+
+
+def test_tfds_images_are_fitted_and_labelled(tmp_path):
+    TinyColours(data_dir=tmp_path).download_and_prepare()
+    data = load(dataset="tiny_colours", data_dir=str(tmp_path))
+    assert data.spec.labels == ("red", "blue")
+    assert data.train.images.shape == (8, 16, 16, 3)
+    assert (data.train.images[..., 0].max(axis=(1, 2)) == 255 * (data.train.labels == 0)).all()
+    part = load(dataset="tiny_colours", data_dir=str(tmp_path), train_split="train[:50%]")
+    assert len(part.train.labels) == 4
+    with pytest.raises(UserError, match=r"expected a split of tiny_colours .*got 'valid'"):
+        load(dataset="tiny_colours", data_dir=str(tmp_path), eval_split="valid")
+
+
+def test_a_dataset_that_cannot_be_downloaded_is_explained(tmp_path, monkeypatch):
+    def fail(self, *args, **kwargs):
+        raise ConnectionError("no route to host")
+
+    monkeypatch.setattr(TinyColours, "download_and_prepare", fail)
+    with pytest.raises(UserError, match=r"could not be downloaded \(no route to host\); connect"):
+        load(dataset="tiny_colours", data_dir=str(tmp_path))
+
+
+def test_a_missing_data_dir_is_named(tmp_path):
+    with pytest.raises(UserError, match=r"data.data_dir: expected a folder, .*none does not exist"):
+        load(dataset="cifar10", data_dir=str(tmp_path / "none"))
+
+
+@pytest.mark.skipif(
+    not Path(os.environ.get("TFDS_DATA_DIR", ""), "cifar10").is_dir()
+    or not os.environ.get("TFDS_DATA_DIR"),
+    reason="the real CIFAR-10 is not in TFDS_DATA_DIR",
+)
+def test_the_real_cifar10():
+    data = load(dataset="cifar10", train_split="train[:2000]", eval_split="test[:500]")
+    assert data.spec.labels[:3] == ("airplane", "automobile", "bird")
+    assert data.train.images.shape == (2000, 32, 32, 3)
+    # The training set's mean is 0.491, 0.482, 0.447 of 255 (its standard error here: 0.4).
+    np.testing.assert_allclose(data.train.images.mean((0, 1, 2)), [125.3, 123.0, 113.9], atol=3)

@@ -1,0 +1,122 @@
+"""The loop: it learns, resumes to the bit, and stops when the loss is no number."""
+
+import json
+
+import pytest
+
+from tests.conftest import TINY
+from tfresnet import config as configs
+from tfresnet import run as runs
+from tfresnet.errors import UserError
+
+
+def digest(run: runs.Run) -> str:
+    return runs.weights_sha256(run.model())
+
+
+def test_a_run_directory_is_complete(tiny_run):
+    names = {path.name for path in tiny_run.directory.iterdir()}
+    assert {
+        "config.yaml", "spec.json", "environment.json", "result.json", "metrics.jsonl",
+        "curves.png", "checkpoints", "tensorboard", "samples",
+    } <= names  # fmt: skip
+    lines = (tiny_run.directory / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["epoch"] for line in lines] == [1, 2]
+    assert list((tiny_run.directory / "tensorboard").iterdir())
+    assert (tiny_run.directory / "curves.png").read_bytes()[:4] == b"\x89PNG"
+    assert runs.open_run(tiny_run.directory) == tiny_run
+
+
+def test_the_loss_falls(tiny_run):
+    first, last = tiny_run.records()
+    assert last["loss"] < first["loss"]
+    assert last["accuracy"] > 0.3  # chance is 0.1
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_does_not(tiny_run, tmp_path):
+    again = runs.train(configs.load("quickstart", TINY), tmp_path / "again")
+    other = runs.train(configs.load("quickstart", [*TINY, "train.seed=1"]), tmp_path / "other")
+    assert digest(again) == digest(tiny_run)
+    assert digest(other) != digest(tiny_run)
+
+
+def test_a_resumed_run_equals_the_uninterrupted_one_to_the_bit(tiny_run, tmp_path, monkeypatch):
+    from tfresnet.training.loop import Trainer
+
+    whole_epoch = Trainer._train_epoch
+
+    def stop_before_the_second(self, epoch, *args):
+        if epoch == 2:
+            raise KeyboardInterrupt
+        return whole_epoch(self, epoch, *args)
+
+    config = configs.load("quickstart", TINY)
+    monkeypatch.setattr(Trainer, "_train_epoch", stop_before_the_second)
+    with pytest.raises(KeyboardInterrupt):
+        runs.train(config, tmp_path / "cut")
+    assert len(runs.open_run(tmp_path / "cut").records()) == 1
+    monkeypatch.setattr(Trainer, "_train_epoch", whole_epoch)
+    resumed = runs.train(config, tmp_path / "cut", resume=True)
+    assert digest(resumed) == digest(tiny_run)
+    assert [r["epoch"] for r in resumed.records()] == [1, 2]
+
+
+def test_a_finished_run_resumes_to_itself(run_copy):
+    before = runs.open_run(run_copy)
+    after = runs.train(before.config, run_copy, resume=True)
+    assert digest(after) == digest(before)
+    assert after.result["test_top1"] == before.result["test_top1"]
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["train.precision=mixed_bfloat16"],
+        ["data.mixup_alpha=0.2", "data.cutmix_alpha=1.0", "train.label_smoothing=0.1"],
+        ["train.grad_clip=1.0", "train.scheduler=step", "train.nesterov=false"],
+        ["train.strategy=mirrored", "train.devices=2", "model.zero_gamma=true"],
+    ],
+    ids=lambda o: o[0],
+)
+def test_options_train_and_load_again(tmp_path, overrides):
+    run = runs.train(configs.load("quickstart", [*TINY, *overrides]), tmp_path / "run")
+    assert run.records()[-1]["loss"] < run.records()[0]["loss"]
+    assert run.model().count_params() > 0
+
+
+def test_a_directory_that_holds_a_run_is_not_overwritten(run_copy):
+    before = (run_copy / "metrics.jsonl").read_text()
+    with pytest.raises(UserError, match=r"already holds a run; add --resume .* or --name"):
+        runs.train(runs.open_run(run_copy).config, run_copy)
+    assert (run_copy / "metrics.jsonl").read_text() == before
+
+
+def test_resume_with_another_architecture_is_refused(run_copy):
+    config = configs.load("quickstart", [*TINY, "model.arch=resnet20"])
+    with pytest.raises(UserError, match=r"expected model.arch='resnet8' .* got 'resnet20'"):
+        runs.train(config, run_copy, resume=True)
+
+
+def test_a_loss_that_is_no_number_stops_with_what_to_try(tmp_path):
+    config = configs.load("quickstart", [*TINY, "train.lr=1e30", "train.warmup_epochs=0"])
+    with pytest.raises(UserError, match=r"the loss became (nan|inf) .*lower train.lr"):
+        runs.train(config, tmp_path / "nan")
+
+
+def test_bad_devices_and_batches_are_refused_and_leave_nothing_behind(tmp_path):
+    for override, expected in (
+        ("train.devices=64", "train.devices: expected at most 2, got 64"),
+        ("train.batch_size=63", "train.batch_size: expected a multiple of the 2 devices, got 63"),
+        ("train.batch_size=20000", r"train.batch_size: expected at most 1437"),
+    ):
+        config = configs.load("quickstart", [*TINY, "train.strategy=mirrored", override])
+        with pytest.raises(UserError, match=expected):
+            runs.train(config, tmp_path / "none")
+        assert not (tmp_path / "none").exists()
+
+
+def test_a_directory_that_is_no_run_is_explained(tmp_path):
+    with pytest.raises(UserError, match=r"expected a run directory, .*none does not exist"):
+        runs.open_run(tmp_path / "none")
+    with pytest.raises(UserError, match=r"expected a run directory with config.yaml"):
+        runs.open_run(tmp_path)
