@@ -13,8 +13,6 @@ from tfresnet.deploy.formats import saved_model
 from tfresnet.errors import UserError
 from tfresnet.spec import InputSpec
 
-BATCH = 250
-
 
 def evaluate(path: Path, overrides: dict[str, Any]) -> dict[str, Any]:
     """Return ``evaluate.metrics`` of the model at ``path`` on its held-out images.
@@ -38,13 +36,12 @@ def evaluate(path: Path, overrides: dict[str, Any]) -> dict[str, Any]:
     config = DataConfig(**(metadata["data"] | overrides))
     dataset = sources.load_for(spec, config)
     answers, classes = evaluation.collect(
-        lambda images: model.run(images.numpy()), pipeline.raw_batches(dataset.held_out, BATCH)
+        lambda images: model.run(images.numpy()),
+        pipeline.raw_batches(dataset.held_out, evaluation.EVAL_BATCH),
     )
     return evaluation.metrics(answers, classes, spec.labels)
 
 
 def _evaluate_run(run: runs.Run, overrides: dict[str, Any]) -> dict[str, Any]:
     dataset = run.dataset(**overrides)
-    infer = evaluation.probability_function(run.model())
-    batches = pipeline.eval_batches(dataset.held_out, run.spec, BATCH)
-    return evaluation.metrics(*evaluation.collect(infer, batches), run.spec.labels)
+    return evaluation.of_model(run.model(), dataset.held_out, run.spec)

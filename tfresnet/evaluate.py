@@ -7,6 +7,12 @@ import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
+from tfresnet.data import pipeline
+from tfresnet.data.splits import Split
+from tfresnet.spec import InputSpec
+
+EVAL_BATCH = 250
+
 
 def metrics(probabilities: np.ndarray, classes: np.ndarray, labels: tuple[str, ...]) -> dict:
     """Return top-1, top-5, cross-entropy (nats), calibration error and per-class accuracy.
@@ -57,6 +63,13 @@ def probability_function(model: keras.Model) -> Callable[[tf.Tensor], tf.Tensor]
         return tf.nn.softmax(model(images, training=False))
 
     return infer
+
+
+def of_model(model: keras.Model, split: Split, spec: InputSpec) -> dict:
+    """Return :func:`metrics` of a model on every image of a split."""
+    batches = pipeline.eval_batches(split, spec, EVAL_BATCH)
+    answers, classes = collect(probability_function(model), batches)
+    return metrics(answers, classes, spec.labels)
 
 
 def collect(infer: Callable[[Any], Any], batches: tf.data.Dataset) -> tuple[np.ndarray, np.ndarray]:

@@ -100,7 +100,7 @@ def train(config: RunConfig, directory: Path, resume: bool = False) -> Run:
     """
     _check_directory(config, directory, resume)
     from tfresnet.data import sources
-    from tfresnet.models import functional, zoo
+    from tfresnet.models import zoo
     from tfresnet.training.loop import Trainer
 
     row = zoo.architecture(config.model.arch)
@@ -119,10 +119,8 @@ def train(config: RunConfig, directory: Path, resume: bool = False) -> Run:
     write_text(directory / "environment.json", json.dumps(environment.record(), indent=1))
     _write_samples(dataset, directory / "samples")
     run = Run(directory, config, spec)
-    last = trainer.run()
-    parameters = functional.parameters(trainer.model)
-    macs = functional.macs(trainer.model, spec.shape)
-    _write_result(run, last, {"parameters": parameters, "macs": macs})
+    trainer.run()
+    _write_result(run, dataset)
     return run
 
 
@@ -166,25 +164,33 @@ def _write_samples(dataset: "Dataset", folder: Path) -> None:
         Image.fromarray(image).save(folder / f"{i}_{name}.png")
 
 
-def _write_result(run: Run, last: dict, size: dict) -> None:
-    records = run.records()
+def _write_result(run: Run, dataset: "Dataset") -> None:
+    """Measure the final weights in float32, as they will be exported, and record the run."""
+    from tfresnet import evaluate
+    from tfresnet.models import functional
+
+    model, records = run.model(), run.records()
+    measured = evaluate.of_model(model, dataset.held_out, run.spec)
     recorded = json.loads((run.directory / "environment.json").read_text())
-    seconds = sum(r["seconds"] for r in records)
+    seconds, wall = (sum(r[key] for r in records) for key in ("seconds", "wall_seconds"))
     images = records[-1]["step"] * run.config.train.batch_size
-    result = {
-        "preset": run.config.name,
-        "arch": run.config.model.arch,
-        "seed": run.config.train.seed,
-        **size,
-        "epochs": run.config.train.epochs,
-        "test_top1": last["held_out_top1"],
-        "ema_top1": None,  # no moving average of the weights is kept
-        "wall_seconds": round(seconds, 1),
-        "images_per_second": round(images / seconds, 1),
-        "command": recorded["command"],
-        "commit": recorded["commit"],
-        "artifacts": [],
-        "config": run.config.model_dump(),
-        "environment": recorded,
-    }
-    run.update_result(result)
+    run.update_result(
+        {
+            "preset": run.config.name,
+            "arch": run.config.model.arch,
+            "seed": run.config.train.seed,
+            "parameters": functional.parameters(model),
+            "macs": functional.macs(model, run.spec.shape),
+            "epochs": run.config.train.epochs,
+            "test_top1": measured["top1"],
+            "ema_top1": None,  # no moving average of the weights is kept
+            "test": measured,
+            "wall_seconds": round(wall, 1),
+            "images_per_second": round(images / seconds, 1),
+            "command": recorded["command"],
+            "commit": recorded["commit"],
+            "artifacts": [],
+            "config": run.config.model_dump(),
+            "environment": recorded,
+        }
+    )

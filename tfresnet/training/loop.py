@@ -20,7 +20,6 @@ from tfresnet.training.optimizers import finish_gradients, make_optimizer
 from tfresnet.training.progress import TrainingDisplay
 
 SECONDS_PER_CALL = 1.0  # of training between two updates of the display
-EVAL_BATCH = 250
 
 
 class Trainer:
@@ -64,7 +63,7 @@ class Trainer:
 
         Returns:
             The last epoch's record: ``epoch step loss accuracy learning_rate held_out_top1
-            held_out_loss images_per_second seconds``.
+            held_out_loss images_per_second seconds wall_seconds``; the latter with evaluation.
         """
         self.checkpoints.restore_or_initialize()
         first_step = int(self.step)
@@ -74,12 +73,13 @@ class Trainer:
         display = TrainingDisplay(self.config.epochs, self.total_steps, first_step)
         with display:
             for epoch in range(first_epoch + 1, self.config.epochs + 1):
+                started = time.perf_counter()
                 record = self._train_epoch(epoch, batches, display)
                 if epoch % self.config.eval_every == 0 or epoch == self.config.epochs:
                     record |= self._evaluate()
                     display.epoch_line(epoch, record)
                 self.checkpoints.save()
-                log.add(record)
+                log.add(record | {"wall_seconds": time.perf_counter() - started})
         plot(log.records, self.title, self.directory / "curves.png")
         return log.records[-1]
 
@@ -130,7 +130,9 @@ class Trainer:
             )
 
     def _evaluate(self) -> dict:
-        batches = pipeline.eval_batches(self.dataset.held_out, self.dataset.spec, EVAL_BATCH)
+        batches = pipeline.eval_batches(
+            self.dataset.held_out, self.dataset.spec, evaluate.EVAL_BATCH
+        )
         answers, classes = evaluate.collect(self.probabilities, batches)
         result = evaluate.metrics(answers, classes, self.dataset.spec.labels)
         return {"held_out_top1": result["top1"], "held_out_loss": result["loss"]}
