@@ -1,5 +1,6 @@
 """Classification datasets of TensorFlow Datasets, decoded into memory."""
 
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -42,10 +43,10 @@ def _download(builder: Any) -> None:
     try:
         builder.download_and_prepare()
     except Exception as error:  # TFDS passes on whatever its downloader and parsers raise.
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        reason = textwrap.shorten(f"{type(error).__name__}: {error}", 100, placeholder=" ...")
         raise UserError(
-            f"dataset {builder.name} is not in {builder.data_dir} and could not be downloaded "
-            f"({reason}); connect to the network, or prepare it elsewhere and give --data-dir"
+            f"dataset {builder.name} is not in {builder.data_dir} and could not be downloaded; "
+            f"connect to the network, or prepare it elsewhere and give --data-dir ({reason})"
         ) from None
 
 
