@@ -37,6 +37,9 @@ FLAGS = {
 @click.command("train")
 @click.argument("preset", required=False, metavar="[PRESET or FILE.yaml]")
 @click.option("--arch", help="Architecture; see tfresnet models.")
+@click.option(
+    "--pre-activation/--post-activation", default=None, help="Norm and ReLU before or after."
+)
 @click.option("--dataset", help="digits, a TFDS name (cifar10), or a folder of images.")
 @click.option("--data-dir", help="Where TFDS keeps its data (default: $TFDS_DATA_DIR).")
 @click.option("--epochs", metavar="N")
@@ -63,6 +66,7 @@ def command(
     run_dir: Path | None,
     resume: bool,
     as_json: bool,
+    pre_activation: bool | None,
     **flags: str | None,
 ) -> None:
     """Train a network.
@@ -82,6 +86,8 @@ def command(
     if name and run_dir:
         raise click.UsageError("expected --name or --run-dir, got both")
     settings = [f"{FLAGS[flag]}={value}" for flag, value in flags.items() if value is not None]
+    if pre_activation is not None:
+        settings.append(f"model.pre_activation={pre_activation}")
     directory = run_dir or (Path("runs") / name if name else None)
     if resume and not preset and directory and (directory / "config.yaml").exists():
         preset = str(directory / "config.yaml")

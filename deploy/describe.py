@@ -31,13 +31,17 @@ def model_file(path: Path) -> dict[str, Any]:
 def run(directory: Path) -> dict[str, Any]:
     """Describe a run directory, with the step, the epoch and a digest of its newest weights."""
     from tfresnet import run as runs
+    from tfresnet.models import functional
 
     opened = runs.open_run(directory)
     model, step = opened.model_and_step()
-    facts = _model(model, opened.spec.shape)
-    return facts | {
+    return {
+        "arch": model.name,
+        "parameters": functional.parameters(model),
+        "macs": functional.macs(model, opened.spec.shape),
         "input": _input(opened.spec.to_dict(), dtype="float32"),
         "labels": list(opened.spec.labels),
+        "quantization": "float32",
         "step": step,
         "epoch": max((r["epoch"] for r in opened.records() if r["step"] <= step), default=0),
         "weights_sha256": runs.weights_sha256(model),
@@ -52,21 +56,12 @@ def architecture(name: str, overrides: Iterable[str] = ()) -> dict[str, Any]:
     zoo.architecture(name)
     config = configs.from_overrides([f"model.arch={name}", *overrides])
     size = config.data.image_size or zoo.native_size(config.model)
-    shape = (size, size, 3)
-    return _model(zoo.build(config.model, shape), shape) | {
-        "input": {"height": size, "width": size, "channels": 3, "dtype": "float32"},
-        "labels": [],
-    }
-
-
-def _model(model: Any, shape: tuple[int, int, int]) -> dict[str, Any]:
-    from tfresnet.models import functional
-
+    parameters, macs = zoo.cost(config.model, (size, size, 3))
     return {
-        "arch": model.name,
-        "parameters": functional.parameters(model),
-        "macs": functional.macs(model, shape),
-        "input": {},
+        "arch": name,
+        "parameters": parameters,
+        "macs": macs,
+        "input": {"height": size, "width": size, "channels": 3, "dtype": "float32"},
         "labels": [],
         "quantization": "float32",
     }

@@ -13,24 +13,111 @@ def build(size: int = 32, **config):
     return zoo.build(ModelConfig(**config), (size, size, 3))
 
 
+PUBLISHED = {
+    # MLPerf Tiny's ResNet-8 has 78,666 with biases (Banbury et al. 2021); we have none, but
+    # a batch norm in each projection.
+    "resnet8": 78_042,
+    # He et al. 2015, table 6 (0.27 M to 1.7 M), option A.
+    "resnet20": 269_722,
+    "resnet32": 464_154,
+    "resnet44": 658_586,
+    "resnet56": 853_018,
+    "resnet110": 1_727_962,
+    # He et al. 2016: 1.7 M and 10.2 M.
+    "resnet164": 1_703_258,
+    "resnet1001": 10_327_706,
+    # Zagoruyko and Komodakis 2016, table 3 and their code: 11.0 M, 36.5 M, 8.9 M.
+    "wrn16_8": 10_961_370,
+    "wrn28_10": 36_479_194,
+    "wrn40_4": 8_949_210,
+    # Xie et al. 2016, table 7: 34.4 M.
+    "resnext29_8x64d": 34_426_698,
+    # torchvision's.
+    "resnet18": 11_689_512,
+    "resnet34": 21_797_672,
+    "resnet50": 25_557_032,
+    "resnet101": 44_549_160,
+    "resnet152": 60_192_808,
+    "resnext50_32x4d": 25_028_904,
+    "resnext101_32x8d": 88_791_336,
+    # The same blocks as 152 with 21 more in the second stage (He et al. 2016): 64.7 M.
+    "resnet200": 64_673_832,
+}
+CIFAR_STEM = {
+    "resnet18": 11_173_962,
+    "resnet34": 21_282_122,
+    "resnet50": 23_520_842,
+    "resnet101": 42_512_970,
+    "resnet152": 58_156_618,
+}
+
+
+def cost(size: int, **config) -> tuple[int, int]:
+    return zoo.cost(ModelConfig(**config), (size, size, 3))
+
+
+def test_every_row_has_its_published_parameters():
+    assert set(PUBLISHED) == set(zoo.ARCHITECTURES)
+
+
+@pytest.mark.parametrize("arch", PUBLISHED)
+def test_published_parameters(arch):
+    assert cost(zoo.architecture(arch).image_size, arch=arch)[0] == PUBLISHED[arch]
+
+
+@pytest.mark.parametrize("arch", CIFAR_STEM)
+def test_parameters_with_the_cifar_stem(arch):
+    assert cost(32, arch=arch, stem="cifar", num_classes=10)[0] == CIFAR_STEM[arch]
+
+
 @pytest.mark.parametrize(
-    ("config", "size", "parameters", "macs"),
-    [
-        # MLPerf Tiny's ResNet-8 has 78,666 with biases (Banbury et al. 2021); we have none, but
-        # a batch norm in each projection.
-        ({"arch": "resnet8"}, 32, 78_042, 12.5e6),
-        # He et al. 2015, table 6: 0.27 M; multiply-adds: 41 M.
-        ({"arch": "resnet20"}, 32, 269_722, 40.6e6),
-        # torchvision's resnet18: 11,689,512; He et al. 2015, table 1: 1.8e9.
-        ({"arch": "resnet18"}, 224, 11_689_512, 1.814e9),
-        # The same with a 3x3 stem and 10 classes.
-        ({"arch": "resnet18", "stem": "cifar", "num_classes": 10}, 32, 11_173_962, 0.556e9),
-    ],
+    ("arch", "published"), [("resnet18", 1.82e9), ("resnet50", 4.1e9), ("resnet20", 41e6)]
 )
-def test_published_sizes(config, size, parameters, macs):
-    model = build(size, **config)
-    assert functional.parameters(model) == parameters
-    assert functional.macs(model, (size, size, 3)) == pytest.approx(macs, rel=0.01)
+def test_published_multiply_adds(arch, published):
+    """He et al. 2015 and torchvision's documentation; ResNet-20's count is the usual 41 M."""
+    assert cost(zoo.architecture(arch).image_size, arch=arch)[1] == pytest.approx(
+        published, rel=0.012
+    )
+
+
+@pytest.mark.parametrize(
+    "config", [{"arch": "resnet8"}, {"arch": "resnet20"}, {"arch": "resnet34"}]
+)
+def test_the_cost_is_that_of_the_built_model(config):
+    """``cost`` counts a stage's second block for all that follow; the model has them all."""
+    model = build(32, **config)
+    built = functional.parameters(model), functional.macs(model, (32, 32, 3))
+    assert cost(32, **config) == built
+
+
+@pytest.mark.parametrize(
+    ("options", "more"),
+    [
+        # An SE block of c channels: two 1x1 convolutions with biases, to c / 16 (at least 8).
+        ({"attention": "se"}, sum(2 * (2 * c * r + r + c) for c, r in
+                                  ((64, 8), (128, 8), (256, 16), (512, 32)))),
+        # ECA: one kernel of 3 or 5 a block, |log2(c) / 2 + 1/2| rounded to odd.
+        ({"attention": "eca"}, 2 * (3 + 5 + 5 + 5)),
+        # The deep stem: 3 -> 32 -> 32 -> 64 by 3x3 and two norms, for 3 -> 64 by 7x7.
+        ({"variant": "d"}, 9 * (3 * 32 + 32 * 32 + 32 * 64) + 2 * 64 - 49 * 3 * 64),
+        ({"variant": "v1"}, 0),
+        ({"padding": "symmetric"}, 0),
+        ({"stochastic_depth": 0.1, "dropout": 0.1}, 0),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_options_add_what_their_papers_say(options, more):
+    assert cost(224, arch="resnet18", **options)[0] - PUBLISHED["resnet18"] == more
+
+
+def test_v1_has_the_stride_on_the_1x1_and_so_fewer_multiply_adds():
+    """Keras's ResNet-50 (v1) has 3.86 G, torchvision's (v1.5) 4.09 G."""
+    assert cost(224, arch="resnet50", variant="v1")[1] == pytest.approx(3.86e9, rel=0.01)
+
+
+def test_the_shortcut_of_bottlenecks_projects():
+    with pytest.raises(UserError, match="expected B for resnet50's bottlenecks, got A"):
+        build(arch="resnet50", shortcut="A")
 
 
 @pytest.mark.parametrize("size", [8, 16, 30, 33])
@@ -55,10 +142,10 @@ def test_he_initialisation():
 
 
 def test_the_padded_shortcut_keeps_every_other_pixel_and_adds_zeros():
-    from tfresnet.models.blocks import apply, pad_shortcut
+    from tfresnet.models.blocks import Conv, Style, apply, pad_shortcut
 
     x = tf.random.stateless_uniform([1, 6, 6, 4], [1, 2])
-    y = apply(pad_shortcut(4, 8, 2, "test"), x).numpy()
+    y = apply(pad_shortcut(Style(), 4, Conv(8, 1, 2), "test"), x).numpy()
     assert y.shape == (1, 3, 3, 8)
     np.testing.assert_array_equal(y[..., 2:6], x[:, ::2, ::2])
     assert (y[..., :2] == 0).all()

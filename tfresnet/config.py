@@ -33,6 +33,28 @@ class ModelConfig(Section):
     num_classes: int | None = Field(
         None, ge=2, description="Outputs. Taken from the dataset when empty."
     )
+    variant: Literal["v1", "v1.5", "d"] = Field(
+        "v1.5",
+        description="v1: stride on the 1x1; v1.5: on the 3x3; d: deep stem, pooled shortcut.",
+    )
+    pre_activation: bool | None = Field(
+        None, description="Norm and ReLU before the convolutions (v2). Default: the architecture's."
+    )
+    shortcut: Literal["auto", "A", "B"] = Field(
+        "auto", description="A: no parameters, B: projection; auto: the architecture's."
+    )
+    padding: Literal["same", "symmetric"] = Field(
+        "same", description="At strides of 2: same as TensorFlow pads, symmetric as PyTorch does."
+    )
+    attention: Literal["none", "se", "eca"] = "none"
+    width: float = Field(1.0, gt=0, description="Times the channels of every stage.")
+    stochastic_depth: float = Field(
+        0.0, ge=0, lt=1, description="Drop rate of the last block; linear from 0 at the first."
+    )
+    dropout: float = Field(0.0, ge=0, lt=1, description="Rate before the head.")
+    block_dropout: float = Field(
+        0.0, ge=0, lt=1, description="Rate between a basic block's convolutions (Wide ResNet)."
+    )
     zero_gamma: bool = Field(
         False, description="Start each block as the identity: its last batch norm's gamma is 0."
     )

@@ -1,31 +1,87 @@
 """Residual blocks: a branch, a shortcut, and their sum.
 
-Blocks own nothing but Keras layers, and each layer is called exactly once, so that
-:mod:`tfresnet.models.functional` can wire the same layers as a functional model.
-Names are unique in the whole model; Keras's functional API insists on that.
+What tells one block from another is data: the list of its convolutions, the kind of its
+shortcut, and a ``Style`` that all blocks of a network share. Blocks own nothing but Keras
+layers, each called exactly once, so that :mod:`tfresnet.models.functional` can wire the same
+layers as a functional model. Names are unique in the whole model, as that API insists.
 """
 
+import math
 from collections.abc import Iterable
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import tf_keras as keras
 
 layers = keras.layers
 Layers = list[keras.layers.Layer]
 
+EXPANSION = {"basic": 1, "bottleneck": 4}  # a block's channels over those that it is named by
 
-def conv(filters: int, kernel: int, strides: int, name: str) -> keras.layers.Layer:
-    """Return a convolution without bias (a batch norm follows), He-normal (He et al. 2015)."""
-    initializer = keras.initializers.VarianceScaling(2.0, "fan_out", "untruncated_normal")
-    return layers.Conv2D(
-        filters,
-        kernel,
-        strides,
-        padding="same",
+
+@dataclass(frozen=True)
+class Style:
+    """What all blocks of a network have in common.
+
+    Attributes:
+        block: ``basic`` (two 3x3) or ``bottleneck`` (1x1, 3x3, 1x1 to four times the channels).
+        shortcut: ``A`` (pool and zeros), ``B`` (projection), ``D`` (average pool, projection).
+        pre_activation: norm and ReLU before each convolution (He et al. 2016, arXiv:1603.05027).
+        stride_on_1x1: the bottleneck's first convolution has the stride (v1), not the 3x3 (v1.5).
+        padding: ``same`` (TensorFlow's: an odd pixel goes right and below) or ``symmetric``
+            (PyTorch's: alike on all sides). They differ where a stride is 2.
+        groups: of the bottleneck's 3x3 (Xie et al. 2016, arXiv:1611.05431).
+        group_width: channels of a group where a stage has 64.
+        attention: ``none``, ``se`` (Hu et al. 2017, arXiv:1709.01507) or ``eca`` (Wang et al.
+            2019, arXiv:1910.03151), on the branch's output.
+        dropout: rate between a basic block's convolutions (Zagoruyko et al., arXiv:1605.07146).
+        zero_gamma: blocks start as the identity (Goyal et al. 2017, arXiv:1706.02677).
+    """
+
+    block: str = "basic"
+    shortcut: str = "B"
+    pre_activation: bool = False
+    stride_on_1x1: bool = False
+    padding: str = "same"
+    groups: int = 1
+    group_width: int = 64
+    attention: str = "none"
+    dropout: float = 0.0
+    zero_gamma: bool = False
+
+
+class Conv(NamedTuple):
+    """One convolution of a branch."""
+
+    filters: int
+    kernel: int
+    strides: int = 1
+    groups: int = 1
+
+
+def convolution(spec: Conv, padding: str, name: str, initial: str = "he") -> Layers:
+    """Return a convolution without bias (a batch norm follows), He-normal (He et al. 2015).
+
+    ``initial`` is ``he`` or ``zeros``.
+    """
+    he = keras.initializers.VarianceScaling(2.0, "fan_out", "untruncated_normal")
+    explicit = padding == "symmetric" and spec.strides > 1 and spec.kernel > 1
+    layer = layers.Conv2D(
+        spec.filters,
+        spec.kernel,
+        spec.strides,
+        padding="valid" if explicit else "same",
+        groups=spec.groups,
         use_bias=False,
-        kernel_initializer=initializer,
+        kernel_initializer=he if initial == "he" else "zeros",
         name=name,
     )
+    return [*padded(spec.kernel, name), layer] if explicit else [layer]
+
+
+def padded(kernel: int, name: str) -> Layers:
+    """Return zeros on all sides, half a kernel wide."""
+    return [layers.ZeroPadding2D(kernel // 2, name=f"{name}_pad")]
 
 
 def norm(name: str, gamma: float = 1.0) -> keras.layers.Layer:
@@ -36,6 +92,11 @@ def norm(name: str, gamma: float = 1.0) -> keras.layers.Layer:
     )
 
 
+def norm_relu(name: str, number: int | str = "") -> Layers:
+    """Return a batch norm and a ReLU."""
+    return [norm(f"{name}_bn{number}"), layers.ReLU(name=f"{name}_relu{number}")]
+
+
 def apply(steps: Iterable[keras.layers.Layer], x: Any) -> Any:
     """Return ``x`` after every layer in turn."""
     for step in steps:
@@ -43,66 +104,141 @@ def apply(steps: Iterable[keras.layers.Layer], x: Any) -> Any:
     return x
 
 
-def basic_branch(filters: int, strides: int, last_gamma: float, name: str) -> Layers:
-    """Return two 3x3 convolutions (He et al. 2015, figure 5 left)."""
+def convolutions(style: Style, width: int, strides: int) -> list[Conv]:
+    """Return the convolutions of a block in a stage of ``width``."""
+    if style.block == "basic":
+        return [Conv(width, 3, strides), Conv(width, 3)]
+    inner = int(width * style.group_width / 64) * style.groups
+    first, second = (strides, 1) if style.stride_on_1x1 else (1, strides)
     return [
-        conv(filters, 3, strides, name=f"{name}_conv1"),
-        norm(name=f"{name}_bn1"),
-        layers.ReLU(name=f"{name}_relu1"),
-        conv(filters, 3, 1, name=f"{name}_conv2"),
-        norm(name=f"{name}_bn2", gamma=last_gamma),
+        Conv(inner, 1, first),
+        Conv(inner, 3, second, style.groups),
+        Conv(width * EXPANSION["bottleneck"], 1),
     ]
 
 
-def pad_shortcut(in_filters: int, filters: int, strides: int, name: str) -> Layers:
+def branch(style: Style, convs: list[Conv], name: str) -> Layers:
+    """Return the layers of a branch; before activation, the first norm is the block's own."""
+    steps: Layers = []
+    for number, conv in enumerate(convs, start=1):
+        last = number == len(convs)
+        # A pre-activated branch ends with a convolution, so that is what starts at 0.
+        initial = "zeros" if last and style.pre_activation and style.zero_gamma else "he"
+        steps += convolution(conv, style.padding, f"{name}_conv{number}", initial)
+        if style.pre_activation:
+            steps += [] if last else norm_relu(name, number + 1)
+        elif last:
+            steps.append(norm(f"{name}_bn{number}", gamma=0.0 if style.zero_gamma else 1.0))
+        else:
+            steps += norm_relu(name, number)
+        if style.dropout and style.block == "basic" and not last:
+            steps.append(layers.Dropout(style.dropout, name=f"{name}_dropout"))
+    return steps
+
+
+def pad_shortcut(style: Style, in_filters: int, conv: Conv, name: str) -> Layers:
     """Return He et al.'s option A: every ``strides``-th pixel, zeros as new channels.
 
     Zeros go on both sides of the channel axis. ``ZeroPadding2D`` pads the last two
     axes when it is told that they are spatial, which here are width and channels.
     """
-    extra = filters - in_filters
+    extra = conv.filters - in_filters
     channels = ((0, 0), (extra // 2, extra - extra // 2))
     return [
-        layers.MaxPooling2D(1, strides, name=f"{name}_shortcut_pool"),
-        layers.ZeroPadding2D(channels, data_format="channels_first", name=f"{name}_shortcut_pad"),
+        layers.MaxPooling2D(1, conv.strides, name=f"{name}_pool"),
+        layers.ZeroPadding2D(channels, data_format="channels_first", name=f"{name}_pad"),
     ]
 
 
-def projection_shortcut(in_filters: int, filters: int, strides: int, name: str) -> Layers:
-    """Return He et al.'s option B: a strided 1x1 convolution and a batch norm."""
+def projection_shortcut(style: Style, in_filters: int, conv: Conv, name: str) -> Layers:
+    """Return He et al.'s option B: a strided 1x1 convolution, and a norm unless pre-activated."""
+    steps = convolution(conv, style.padding, f"{name}_conv")
+    return steps if style.pre_activation else [*steps, norm(f"{name}_bn")]
+
+
+def pooled_shortcut(style: Style, in_filters: int, conv: Conv, name: str) -> Layers:
+    """Return an average pool in place of the projection's stride (He et al. 2018, 1812.01187)."""
+    pool: Layers = []
+    if conv.strides > 1:
+        pool.append(layers.AveragePooling2D(conv.strides, padding="same", name=f"{name}_pool"))
+    return pool + projection_shortcut(style, in_filters, conv._replace(strides=1), name)
+
+
+SHORTCUTS = {"A": pad_shortcut, "B": projection_shortcut, "D": pooled_shortcut}
+
+
+def squeeze_excitation(filters: int, name: str, reduction: int = 16) -> Layers:
+    """Return the layers from a feature map to its channels' weights, [batch, 1, 1, filters]."""
     return [
-        conv(filters, 1, strides, name=f"{name}_shortcut_conv"),
-        norm(name=f"{name}_shortcut_bn"),
+        layers.GlobalAveragePooling2D(keepdims=True, name=f"{name}_squeeze"),
+        layers.Conv2D(max(8, filters // reduction), 1, activation="relu", name=f"{name}_reduce"),
+        layers.Conv2D(filters, 1, activation="sigmoid", name=f"{name}_expand"),
     ]
 
 
-SHORTCUTS = {"A": pad_shortcut, "B": projection_shortcut}
+def efficient_attention(filters: int, name: str) -> Layers:
+    """Return the same with one convolution across the channels, its width by the paper's rule."""
+    width = int(abs((math.log2(filters) + 1) / 2))
+    return [
+        layers.GlobalAveragePooling2D(name=f"{name}_squeeze"),
+        layers.Reshape((filters, 1), name=f"{name}_row"),
+        layers.Conv1D(1, width | 1, padding="same", use_bias=False, name=f"{name}_conv"),
+        layers.Activation("sigmoid", name=f"{name}_sigmoid"),
+        layers.Reshape((1, 1, filters), name=f"{name}_map"),
+    ]
+
+
+ATTENTION = {"se": squeeze_excitation, "eca": efficient_attention}
 
 
 class ResidualBlock(keras.layers.Layer):
-    """``relu(branch(x) + shortcut(x))`` (He et al. 2015, arXiv:1512.03385, figure 2).
+    """``branch(x) + shortcut(x)``, activated before or after, as its style says.
 
-    Takes and gives float NHWC. The shortcut is the identity unless the shape changes.
+    Post-activation: ``relu(branch(x) + shortcut(x))`` (He et al. 2015, arXiv:1512.03385);
+    pre-activation: ``branch(a) + shortcut(x)`` with ``a = relu(norm(x))``, and ``a`` for ``x``
+    where the shortcut projects (He et al. 2016, arXiv:1603.05027). Takes and gives float NHWC.
+
+    Args:
+        style: what all blocks of the network share.
+        in_filters: channels of the input.
+        width: of the stage; ``EXPANSION[style.block]`` times that many come out.
+        strides: 1, or 2 to halve height and width.
+        drop_rate: stochastic depth: the probability of leaving out the branch of an image in
+            training, with the others scaled up (Huang et al. 2016, arXiv:1603.09382).
+        name: prefix of all its layers' names.
     """
 
     def __init__(
-        self,
-        in_filters: int,
-        filters: int,
-        strides: int,
-        shortcut: str,
-        zero_gamma: bool,
-        name: str,
+        self, style: Style, in_filters: int, width: int, strides: int, drop_rate: float, name: str
     ):
         super().__init__(name=name)
-        same_shape = strides == 1 and in_filters == filters
-        self.branch = basic_branch(filters, strides, 0.0 if zero_gamma else 1.0, name)
+        out_filters = width * EXPANSION[style.block]
+        same_shape = strides == 1 and in_filters == out_filters
+        change = Conv(out_filters, 1, strides)
+        make_shortcut = SHORTCUTS[style.shortcut]
+        self.before = norm_relu(name, 1) if style.pre_activation else []
+        self.branch = branch(style, convolutions(style, width, strides), name)
+        self.gate: Layers = []
+        if style.attention != "none":
+            self.gate = ATTENTION[style.attention](out_filters, f"{name}_{style.attention}")
+            self.multiply = layers.Multiply(name=f"{name}_{style.attention}_scale")
+        self.drop: Layers = []
+        if drop_rate:
+            noise = (None, 1, 1, 1)
+            self.drop = [layers.Dropout(drop_rate, noise, name=f"{name}_stochastic_depth")]
         self.shortcut = (
-            [] if same_shape else SHORTCUTS[shortcut](in_filters, filters, strides, name)
+            [] if same_shape else make_shortcut(style, in_filters, change, f"{name}_shortcut")
         )
+        self.shares_activation = bool(self.shortcut) and style.shortcut != "A"
         self.add = layers.Add(name=f"{name}_add")
-        self.relu = layers.ReLU(name=f"{name}_relu")
+        self.after = [] if style.pre_activation else [layers.ReLU(name=f"{name}_relu")]
 
     def call(self, x: Any) -> Any:
         """Return the block's output for a float NHWC batch."""
-        return self.relu(self.add([apply(self.branch, x), apply(self.shortcut, x)]))
+        activated = apply(self.before, x)
+        y = apply(self.branch, activated)
+        if self.gate:
+            y = self.multiply([y, apply(self.gate, y)])
+        y = apply(self.drop, y)
+        source = activated if self.shares_activation else x
+        return apply(self.after, self.add([y, apply(self.shortcut, source)]))

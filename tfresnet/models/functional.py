@@ -27,11 +27,11 @@ def parameters(model: keras.Model) -> int:
 
 def macs(model: keras.Model, image_shape: tuple[int, int, int]) -> int:
     """Return the multiply-adds of all convolutions and dense layers for one image."""
-    total = 0
-    for layer in functional(model, image_shape).layers:
-        if isinstance(layer, keras.layers.Conv2D):
-            height, width = layer.output_shape[1:3]
-            total += height * width * math.prod(layer.kernel.shape)
-        elif isinstance(layer, keras.layers.Dense):
-            total += math.prod(layer.kernel.shape)
-    return total
+    return sum(layer_macs(layer) for layer in functional(model, image_shape).layers)
+
+
+def layer_macs(layer: keras.layers.Layer) -> int:
+    """Return the multiply-adds of one layer of a functional model."""
+    if isinstance(layer, (keras.layers.Conv1D, keras.layers.Conv2D)):
+        return math.prod(layer.output_shape[1:-1]) * math.prod(layer.kernel.shape)
+    return math.prod(layer.kernel.shape) if isinstance(layer, keras.layers.Dense) else 0
