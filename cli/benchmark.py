@@ -9,7 +9,7 @@ from tfresnet.errors import UserError
 
 
 def _thread_counts(ctx: click.Context, option: click.Parameter, value: str) -> list[int]:
-    counts = [int(n) for n in value.split(",") if n.strip().isdigit() and int(n) > 0]
+    counts = [int(n) for n in value.split(",") if n.strip().isdecimal() and int(n) > 0]
     if len(counts) != len(value.split(",")):
         raise click.BadParameter(f"expected positive whole numbers such as 1,2, got {value!r}")
     return counts

@@ -32,9 +32,7 @@ def reports_mistakes(function: Callable) -> Callable:
                 raise
             click.echo(f"Error: {error}", err=True)
         except OSError as error:
-            if error.filename is None:
-                raise
-            click.echo(f"Error: {error.filename}: {error.strerror}", err=True)
+            click.echo(f"Error: {error}", err=True)
         sys.exit(2)
 
     return wrapper

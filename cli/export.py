@@ -30,6 +30,8 @@ KINDS = ("float32", "float16", "dynamic", "int8")
     "--max-drop", default=1.0, show_default=True, metavar="POINTS",
     help="Largest loss of top-1 against the checkpoint.",
 )  # fmt: skip
+@click.option("--dataset", help="The run's folder of images, if it has moved.")
+@click.option("--data-dir", help="Where TFDS keeps its data (default: $TFDS_DATA_DIR).")
 @click.option("--calibration-images", default=500, show_default=True, type=click.IntRange(1))
 @click.option(
     "--verify-images", type=click.IntRange(1), help="Held-out images to measure on (default: all)."
@@ -43,6 +45,8 @@ def command(
     saved_model: bool,
     kinds: tuple[str, ...],
     max_drop: float,
+    dataset: str | None,
+    data_dir: str | None,
     calibration_images: int,
     verify_images: int | None,
     as_json: bool,
@@ -60,6 +64,8 @@ def command(
     """
     from tfresnet import run as runs
 
+    if kinds and not tflite and (onnx or saved_model):
+        raise click.UsageError("--quantize: expected --tflite with it; the others are float32")
     opened = runs.open_run(run)
     quiet_tensorflow()
     from rich.console import Console
@@ -77,12 +83,15 @@ def command(
         threads=os.cpu_count() or 1,
     )
     with Console(stderr=True).status("") as status, stdout_to_stderr(as_json):
-        report = stages.export(opened, options, lambda stage: status.update(f"{stage} ..."))
+        given = {"dataset": dataset, "data_dir": data_dir}
+        data = {key: value for key, value in given.items() if value is not None}
+        report = stages.export(opened, options, lambda stage: status.update(f"{stage} ..."), data)
     if as_json:
         print_json(report)
     else:
         Console().print(reports.table(report["artifacts"], report["checkpoint_top1"], report["n"]))
-        click.echo(f"Files: {run}/export/, for the device: {report['bundle']}/")
+        bundle = f", for the device: {report['bundle']}/" if report["bundle"] else ""
+        click.echo(f"Files: {run}/export/{bundle}")
     failed = [a for a in report["artifacts"] if a["failures"]]
     for artifact in failed:
         click.echo(f"Failed: {artifact['path']}: {'; '.join(artifact['failures'])}", err=True)

@@ -40,10 +40,14 @@ def _facts(model: str, overrides: tuple[str, ...]) -> dict[str, Any]:
     from tfresnet.deploy import describe
 
     path = Path(model)
-    if path.suffix in (".tflite", ".onnx") or (path / "saved_model.pb").exists():
+    is_run = path.is_dir() and not (path / "saved_model.pb").exists()
+    is_architecture = not path.exists() and path.name == model and not path.suffix
+    if overrides and not is_architecture:
+        raise click.UsageError(f"--set: expected an architecture, {model} is what it is")
+    if not is_run and not is_architecture:
         return describe.model_file(path)
     quiet_tensorflow()
-    if path.is_dir() or path.name != model:  # a path, not a bare name
+    if is_run:
         return describe.run(path)
     return describe.architecture(model, overrides)
 

@@ -1,6 +1,8 @@
 """The command group. Commands are imported one by one, when they are named."""
 
 import importlib
+import sys
+from typing import Any
 
 import click
 
@@ -21,6 +23,21 @@ COMMANDS = {
 
 class LazyGroup(click.Group):
     """A group that loads a command's module only to run it or to show its own help."""
+
+    def main(self, *args: Any, **extra: Any) -> Any:
+        """Run the command; bad usage gets one line too, instead of click's four."""
+        extra["standalone_mode"] = False
+        try:
+            sys.exit(super().main(*args, **extra) or 0)
+        except click.exceptions.NoArgsIsHelpError as error:
+            click.echo(error.format_message())
+            sys.exit(0)
+        except click.ClickException as error:
+            message = " ".join(error.format_message().split())
+            click.echo(f"Error: {message} (see --help)", err=True)
+            sys.exit(2)
+        except click.Abort:
+            sys.exit(130)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names in the order of the road: train first."""

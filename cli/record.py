@@ -27,11 +27,13 @@ def command(run: Path, out: Path) -> None:
     """
     from tfresnet import run as runs
     from tfresnet.errors import UserError
-    from tfresnet.files import write_text
+    from tfresnet.files import read_json, write_text
 
     opened = runs.open_run(run)
     if not opened.result:
         raise UserError(f"{run} is not trained to its end; go on with --resume")
     path = out / f"{opened.config.name}-seed{opened.config.train.seed}.json"
+    if path.exists() and read_json(path).get("config") != opened.result["config"]:
+        raise UserError(f"{path} is the record of another configuration; choose another --out")
     write_text(path, json.dumps(opened.result | {"curve": opened.records()}, indent=1) + "\n")
     click.echo(path)

@@ -85,13 +85,19 @@ def command(
 
     if name and run_dir:
         raise click.UsageError("expected --name or --run-dir, got both")
+    if name is not None and (Path(name).name != name or name in ("", "..")):
+        raise click.UsageError(f"--name: expected a folder's name in runs/, got {name!r}")
     settings = [f"{FLAGS[flag]}={value}" for flag, value in flags.items() if value is not None]
     if pre_activation is not None:
         settings.append(f"model.pre_activation={pre_activation}")
     directory = run_dir or (Path("runs") / name if name else None)
     if resume and not preset and directory and (directory / "config.yaml").exists():
         preset = str(directory / "config.yaml")
-    config = configs.load(preset or "quickstart", [*settings, *overrides])
+    if not preset and flags["dataset"]:
+        # Quickstart's recipe is for digits: other data start from the defaults.
+        config = configs.from_overrides([*settings, *overrides], name="custom")
+    else:
+        config = configs.load(preset or "quickstart", [*settings, *overrides])
     directory = directory or Path("runs") / config.name
     quiet_tensorflow()
     from tfresnet import run as runs
@@ -100,8 +106,11 @@ def command(
         with stdout_to_stderr(as_json):
             run = runs.train(config, directory, resume)
     except KeyboardInterrupt:
-        again = shlex.join(["tfresnet", "train", "--resume", "--run-dir", str(directory)])
-        click.echo(f"\nStopped; finished epochs are saved. To go on: {again}", err=True)
+        if (directory / "config.yaml").exists():
+            again = shlex.join(["tfresnet", "train", "--resume", "--run-dir", str(directory)])
+            click.echo(f"\nStopped; finished epochs are saved. To go on: {again}", err=True)
+        else:
+            click.echo("\nStopped; nothing was trained yet.", err=True)
         raise SystemExit(130) from None
     if as_json:
         print_json({"run": str(directory), **run.result})

@@ -17,14 +17,14 @@ def model_file(path: Path) -> dict[str, Any]:
     metadata = runtime.read_metadata(path)
     spec = metadata["spec"]
     return {
-        "arch": metadata["arch"],
-        "parameters": metadata["parameters"],
-        "macs": metadata["macs"],
+        "arch": metadata.get("arch"),
+        "parameters": metadata.get("parameters"),
+        "macs": metadata.get("macs"),
         "input": _input(spec, dtype="uint8"),
         "labels": spec["labels"],
-        "quantization": metadata["quantization"],
-        "measured": metadata["measured"],
-        "provenance": {key: metadata[key] for key in PROVENANCE},
+        "quantization": metadata.get("quantization"),
+        "measured": metadata.get("measured"),
+        "provenance": {key: metadata.get(key) for key in PROVENANCE},
     }
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from tfresnet import evaluate as evaluation
 from tfresnet import run as runs
-from tfresnet.config import DataConfig
+from tfresnet.config import DataConfig, with_data
 from tfresnet.data import pipeline, sources
 from tfresnet.deploy.device import runtime
 from tfresnet.deploy.formats import saved_model
@@ -32,9 +32,11 @@ def evaluate(path: Path, overrides: dict[str, Any]) -> dict[str, Any]:
         model = saved_model.LoadedSavedModel(path)
     else:
         model = runtime.open_model(path, threads=os.cpu_count() or 1)
-    spec = InputSpec.from_dict(metadata["spec"])
-    config = DataConfig(**(metadata["data"] | overrides))
-    dataset = sources.load_for(spec, config)
+    try:
+        spec = InputSpec.from_dict(metadata["spec"])
+    except (ValueError, TypeError) as error:
+        raise UserError(f"{path}: expected an input spec inside: {error}") from None
+    dataset = sources.load_for(spec, _data(metadata.get("data", {}), overrides))
     answers, classes = evaluation.collect(
         lambda images: model.run(images.numpy()),
         pipeline.raw_batches(dataset.held_out, evaluation.EVAL_BATCH),
@@ -42,6 +44,17 @@ def evaluate(path: Path, overrides: dict[str, Any]) -> dict[str, Any]:
     return evaluation.metrics(answers, classes, spec.labels)
 
 
+def _data(config: DataConfig | dict[str, Any], overrides: dict[str, Any]) -> DataConfig:
+    """Return the data section to measure on; only TFDS has splits that can be named."""
+    changed = with_data(config, overrides)
+    if "eval_split" in overrides and not sources.is_tfds(changed):
+        raise UserError(
+            f"--split: expected a TFDS dataset, {changed.dataset} has just one held-out part"
+        )
+    return changed
+
+
 def _evaluate_run(run: runs.Run, overrides: dict[str, Any]) -> dict[str, Any]:
+    _data(run.config.data, overrides)
     dataset = run.dataset(**overrides)
     return evaluation.of_model(run.model(), dataset.held_out, run.spec)

@@ -1,6 +1,7 @@
 """From a run to verified model files: convert, measure against the checkpoint, bundle."""
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,17 +51,23 @@ class Options:
         return pairs + [(f, "float32") for f in self.formats if f != "tflite"]
 
 
-def export(run: Run, options: Options, progress: Progress = lambda stage: None) -> dict:
+def export(
+    run: Run,
+    options: Options,
+    progress: Progress = lambda stage: None,
+    data: dict[str, Any] | None = None,
+) -> dict:
     """Write ``export/`` in the run directory and return what ``export/report.json`` holds.
 
     The report has ``checkpoint_top1``, ``n`` (images measured on), ``bundle`` and ``artifacts``:
     dictionaries with ``path format quantization bytes top1 drop agreement max_abs_error
-    latency_ms fully_integer failures``. An artifact with failures is kept.
+    latency_ms fully_integer failures``. An artifact with failures is kept. ``data`` replaces keys
+    of the run's data section: where the same data are now.
     """
     if not run.result:
         raise UserError(f"{run.directory} is not trained to its end; go on with --resume")
     progress("loading the run and its data")
-    model, dataset = run.model(), run.dataset()
+    model, dataset = run.model(), run.dataset(**(data or {}))
     calibration = _some_images(dataset.train, options.calibration_images)
     held_out = pipeline.raw_batches(dataset.held_out, BATCH, options.verify_images)
     progress("asking the checkpoint")
@@ -86,7 +93,7 @@ def export(run: Run, options: Options, progress: Progress = lambda stage: None) 
         "bundle": _bundle(run, artifacts, metadata),
     }
     write_text(run.directory / "export" / "report.json", json.dumps(report, indent=1))
-    run.update_result({"artifacts": artifacts})
+    run.write_result(run.result | {"artifacts": artifacts})
     return report
 
 
@@ -114,7 +121,7 @@ def _measure(
         "bytes": made.size(),
         **verify.compare(probabilities, reference),
         "latency_ms": latency_ms(made.open(threads=1)),
-        "fully_integer": not float_operations,
+        "fully_integer": float_operations == [],
     }
     record["failures"] = verify.failures(record, options.max_drop, float_operations)
     return record
@@ -143,10 +150,11 @@ def _with_results(metadata: dict[str, Any], record: dict[str, Any]) -> dict[str,
 def _bundle(run: Run, artifacts: list[dict], metadata: dict[str, Any]) -> str | None:
     """Write the bundle of the int8 model, else of the smallest sound one; return its folder."""
     sound = [a for a in artifacts if a["format"] != "saved_model" and not a["failures"]]
+    folder = run.directory / "export" / "bundle"
     if not sound:
+        shutil.rmtree(folder, ignore_errors=True)  # one of an earlier export would look current
         return None
     best = min(sound, key=lambda a: (a["quantization"] != "int8", a["bytes"]))
     sample = next(iter(sorted((run.directory / "samples").glob("*.png"))), None)
-    folder = run.directory / "export" / "bundle"
     bundle.write(folder, Path(best["path"]), _with_results(metadata, best), sample)
     return str(folder)

@@ -71,5 +71,5 @@ def test_a_file_that_is_no_configuration_is_refused(tmp_path, text):
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(UserError, match=r"expected a readable YAML file, got .*none.yaml"):
+    with pytest.raises(UserError, match=r"expected a readable text file, got .*none.yaml"):
         config.load(str(tmp_path / "none.yaml"))

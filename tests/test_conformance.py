@@ -205,6 +205,8 @@ def test_int8_tflite_is_integer_throughout_and_agrees(model, pixels, tmp_path):
 def test_mixed_precision_has_the_same_variables(config, model, pixels):
     mixed = zoo.build(config, SPEC.shape, len(SPEC.labels), precision="mixed_bfloat16")
     assert all(v.dtype == tf.float32 for v in mixed.variables)
+    computed = {layer.compute_dtype for layer in functional.functional(mixed, SPEC.shape).layers}
+    assert computed == {"bfloat16", "float32"}  # float32: the head
     mixed.set_weights(model.get_weights())
     # bfloat16 keeps 8 bits: relative error 2^-8 a layer, some 20 layers
     assert np.abs(probabilities(mixed, pixels) - probabilities(model, pixels)).max() < 0.1

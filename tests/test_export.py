@@ -152,6 +152,20 @@ def test_the_gate(values, float_operations, expected):
         assert expected in found[0]
 
 
+def test_calibration_sees_training_images_only(tiny_run, monkeypatch):
+    from tfresnet.deploy.formats import tflite
+
+    seen = []
+    monkeypatch.setattr(tflite, "_representative", lambda images: seen.append(images) or iter(()))
+    monkeypatch.setattr(tflite, "float_operations", lambda content: [])
+    with pytest.raises(Exception):  # noqa: B017 - the converter's own, for want of images
+        export(tiny_run, Options(formats=("tflite",), quantizations=("int8",)))
+    data = tiny_run.dataset()
+    training = {image.tobytes() for image in data.train.images}
+    assert len(seen[0]) == 500
+    assert all(image.tobytes() in training for image in seen[0])
+
+
 def test_comparison_by_hand():
     reference = verify.Reference(np.array([[0.9, 0.1], [0.2, 0.8]]), np.array([0, 1]))
     found = verify.compare(np.array([[0.7, 0.3], [0.6, 0.4]]), reference)

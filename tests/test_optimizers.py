@@ -5,7 +5,12 @@ import pytest
 import tensorflow as tf
 
 from tfresnet.config import TrainConfig
-from tfresnet.training.optimizers import WarmupSchedule, decays, finish_gradients
+from tfresnet.training.optimizers import (
+    WarmupSchedule,
+    decays,
+    finish_gradients,
+    make_optimizer,
+)
 
 
 def rates(shape: str, *steps: int) -> list[float]:
@@ -46,3 +51,25 @@ def test_clipping_bounds_the_global_norm_before_the_decay():
     gradients = [tf.constant([30.0]), tf.constant([40.0])]
     clipped = finish_gradients(gradients, variables, TrainConfig(grad_clip=5.0))
     np.testing.assert_allclose([float(g[0]) for g in clipped], [3.0, 4.0], rtol=1e-6)
+
+
+@pytest.mark.parametrize("nesterov", [True, False])
+def test_the_optimizer_is_sgd_by_the_book(nesterov):
+    """Three steps on a constant gradient: v = m v - lr g; w += v, or m v - lr g with Nesterov."""
+    config = TrainConfig(lr=0.1, scheduler="constant", warmup_epochs=0.0, nesterov=nesterov)
+    optimizer = make_optimizer(config, steps_per_epoch=10, total_steps=100)
+    weight = tf.Variable(1.0)
+    w, v = 1.0, 0.0
+    for _ in range(3):
+        optimizer.apply_gradients([(tf.constant(2.0), weight)])
+        v = 0.9 * v - 0.1 * 2
+        w += 0.9 * v - 0.1 * 2 if nesterov else v
+    assert float(weight) == pytest.approx(w, rel=1e-5)
+
+
+def test_the_warmup_is_counted_in_epochs():
+    config = TrainConfig(lr=0.4, warmup_epochs=2.0)
+    schedule = make_optimizer(config, steps_per_epoch=10, total_steps=100)._learning_rate
+    assert schedule.get_config() == {
+        "lr": 0.4, "shape": "cosine", "warmup_steps": 20, "total_steps": 100
+    }  # fmt: skip

@@ -54,9 +54,36 @@ def test_labels_belong_to_their_images():
 
 
 def test_pixels_are_normalised_to_the_signed_byte_over_128():
-    batch = shown(PLAIN, 0, 1)[0]
-    assert batch.dtype == np.float32
-    assert batch.min() >= -1
+    bytes_ = np.array([0, 1, 128, 255], np.uint8)
+    values = pipeline.normalise(bytes_[:, None].repeat(3, 1), SPEC).numpy()[:, 0]
+    assert values.dtype == np.float32
+    assert list(values) == [-1, -127 / 128, 0, 127 / 128]
+
+
+@pytest.mark.parametrize(
+    ("change", "soft"),
+    [
+        ({"crop_padding": 3}, False),
+        ({"flip": True}, False),
+        ({"mixup_alpha": 1.0}, True),
+        ({"cutmix_alpha": 1.0}, True),
+    ],
+    ids=str,
+)
+def test_every_augmentation_that_is_asked_for_happens(change, soft):
+    rng = np.random.default_rng(0)
+    split = ArraySplit(rng.integers(0, 256, (20, 8, 8, 3), np.uint8), np.arange(20) % 4)
+
+    def batches(config):
+        stream = pipeline.train_batches(split, SPEC, config, 5, 0, 0, 4)
+        images, labels = zip(*stream, strict=True)
+        return np.concatenate(images), np.concatenate(labels)
+
+    plain, _ = batches(PLAIN)
+    images, labels = batches(PLAIN.model_copy(update=change))
+    assert (images != plain).any()
+    assert ((labels > 0).sum(axis=1) > 1).any() == soft
+    np.testing.assert_allclose(labels.sum(axis=1), 1, atol=1e-6)
 
 
 def test_evaluation_counts_every_image_once():

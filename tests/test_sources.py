@@ -110,8 +110,12 @@ def test_train_without_val_is_refused(tmp_path):
 
 
 def test_a_missing_folder_is_named():
-    with pytest.raises(UserError, match="got no/such/folder, which does not exist"):
-        load(dataset="no/such/folder")
+    with pytest.raises(UserError, match=r"got ./no/folder, which does not exist"):
+        load(dataset="./no/folder")
+    with pytest.raises(
+        UserError, match=r"unknown dataset 'no/folder': expected .* existing folder"
+    ):
+        load(dataset="no/folder")
 
 
 def test_an_unknown_name_gets_the_closest():

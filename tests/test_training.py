@@ -84,6 +84,20 @@ def test_options_train_and_load_again(tmp_path, overrides):
     assert run.model().count_params() > 0
 
 
+def test_label_smoothing_clipping_and_rare_evaluation_take_effect(tiny_run, tmp_path):
+    plain = tiny_run.records()[-1]
+    for key, value in (("label_smoothing", 0.3), ("grad_clip", 0.01), ("eval_every", 2)):
+        run = runs.train(
+            configs.load("quickstart", [*TINY, f"train.{key}={value}"]), tmp_path / key
+        )
+        first, last = run.records()
+        if key == "eval_every":
+            assert "held_out_top1" not in first
+            assert last["held_out_top1"] == plain["held_out_top1"]
+        else:  # smoothing puts a floor under the loss, small gradients slow its fall
+            assert last["loss"] > plain["loss"] + 0.05
+
+
 def test_a_directory_that_holds_a_run_is_not_overwritten(run_copy):
     before = (run_copy / "metrics.jsonl").read_text()
     with pytest.raises(UserError, match=r"already holds a run; add --resume .* or --name"):

@@ -14,12 +14,13 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tfresnet.errors import UserError, unknown
+from tfresnet.files import read_text
 
 
 class Section(BaseModel):
     """Base of all sections: no unknown keys, no silent conversion, no change after creation."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
 class ModelConfig(Section):
@@ -63,7 +64,9 @@ class ModelConfig(Section):
 class DataConfig(Section):
     """Which images, and how they are varied in training."""
 
-    dataset: str = Field("digits", description="digits, a TFDS name, or a folder of images.")
+    dataset: str = Field(
+        "digits", min_length=1, description="digits, a TFDS name, or a folder of images."
+    )
     data_dir: str | None = Field(
         None, description="Where TFDS keeps its data. Default: TFDS_DATA_DIR, then TFDS's own."
     )
@@ -91,7 +94,7 @@ class DataConfig(Section):
 class TrainConfig(Section):
     """How the weights are found."""
 
-    epochs: int = Field(60, gt=0)
+    epochs: int = Field(60, gt=0, le=100_000)
     batch_size: int = Field(128, gt=0, description="Over all replicas together.")
     lr: float = Field(0.1, gt=0, description="Peak learning rate for the whole batch.")
     scheduler: Literal["cosine", "step", "constant"] = Field(
@@ -119,7 +122,9 @@ class TrainConfig(Section):
 class RunConfig(Section):
     """Everything needed to repeat a run, given the data."""
 
-    name: str = Field("run", description="Preset or file that the run came from.")
+    name: str = Field(
+        "run", pattern=r"^[\w.-]*\w[\w.-]*$", description="Preset or file that the run came from."
+    )
     description: str = ""
     model: ModelConfig = Field(default_factory=ModelConfig)
     data: DataConfig = Field(default_factory=DataConfig)
@@ -160,12 +165,18 @@ def load(preset_or_file: str, overrides: Iterable[str] = ()) -> RunConfig:
     return validate(values, where=preset_or_file)
 
 
-def from_overrides(overrides: Iterable[str]) -> RunConfig:
+def from_overrides(overrides: Iterable[str], name: str = "run") -> RunConfig:
     """Return the defaults with ``section.key=value`` overrides."""
-    values: dict[str, Any] = {}
+    values: dict[str, Any] = {"name": name}
     for override in overrides:
         _set(values, override)
     return validate(values)
+
+
+def with_data(config: DataConfig | Mapping[str, Any], overrides: Mapping[str, Any]) -> DataConfig:
+    """Return a data section with some keys replaced, checked like any other."""
+    values = config.model_dump() if isinstance(config, DataConfig) else dict(config)
+    return validate({"data": values | dict(overrides)}).data
 
 
 def validate(values: Mapping[str, Any], where: str = "configuration") -> RunConfig:
@@ -178,7 +189,7 @@ def validate(values: Mapping[str, Any], where: str = "configuration") -> RunConf
 
 def read(path: Path) -> RunConfig:
     """Return the configuration that a run directory's ``config.yaml`` holds."""
-    return validate(_parse(path.read_text(encoding="utf-8"), where=str(path)), where=str(path))
+    return validate(_parse(read_text(path), where=str(path)), where=str(path))
 
 
 def differences(old: RunConfig, new: RunConfig) -> dict[str, tuple[Any, Any]]:
@@ -200,10 +211,7 @@ def _find(preset_or_file: str) -> tuple[str, str]:
     path = Path(preset_or_file)
     if path.suffix not in (".yaml", ".yml"):
         raise unknown("preset", preset_or_file, known)
-    try:
-        return path.stem, path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"expected a readable YAML file, got {path}: {error}") from None
+    return re.sub(r"[^\w.-]+", "-", path.stem), read_text(path)
 
 
 def _parse(text: str, where: str) -> dict[str, Any]:
@@ -223,16 +231,28 @@ def _set(values: dict[str, Any], override: str) -> None:
     section, dot, key = path.partition(".")
     if not (equals and dot and section and key):
         raise UserError(f"--set: expected section.key=value (train.lr=0.1), got {override!r}")
-    try:
-        value = yaml.load(text, Loader=_Loader)
-    except yaml.YAMLError:
-        value = text
+    value = text if _is_text(section, key) else _scalar(text)
     inner = values.setdefault(section, {})
     if not isinstance(inner, dict):
         raise UserError(
             f"--set: expected section.key=value, got {override!r}: {section} is no section"
         )
     inner[key] = value
+
+
+def _is_text(section: str, key: str) -> bool:
+    """Tell whether a key holds free text, such as a path, which must be taken as it is."""
+    model = RunConfig.model_fields.get(section)
+    fields = getattr(model.annotation, "model_fields", {}) if model else {}
+    return key in fields and fields[key].annotation in (str, str | None)
+
+
+def _scalar(text: str) -> Any:
+    """Return the value that YAML reads in ``text``; text where it reads none."""
+    try:
+        return yaml.load(text, Loader=_Loader)
+    except yaml.YAMLError:
+        return text
 
 
 def _explain(error: ValidationError, where: str) -> str:

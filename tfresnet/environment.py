@@ -27,10 +27,18 @@ def record() -> dict:
 
 def commit() -> str | None:
     """Return the commit of the checkout that tfresnet runs from, ``-dirty`` if it was changed."""
-    git = ["git", "-C", str(Path(__file__).parent)]
-    describe = ["describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
+    package = Path(__file__).parent
+    top = _git(package, "rev-parse", "--show-toplevel")
+    # Not another project's, in whose folder a virtual environment happens to be.
+    if top is None or Path(top) != package.parent:
+        return None
+    return _git(package, "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*")
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    command = ["git", "-C", str(folder), *arguments]
     try:
-        done = subprocess.run([*git, *describe], capture_output=True, text=True, check=True)
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
         return None
     return done.stdout.strip() or None

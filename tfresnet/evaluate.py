@@ -23,7 +23,7 @@ def metrics(probabilities: np.ndarray, classes: np.ndarray, labels: tuple[str, .
         labels: the name of each class.
     """
     true = probabilities[np.arange(len(classes)), classes][:, None]
-    # Ties count against the model: an answer among equals is not knowledge.
+    # For top-5, ties count against the model: an answer among equals is not knowledge.
     rank = (probabilities > true).sum(axis=1) + (probabilities == true).sum(axis=1) - 1
     correct = probabilities.argmax(axis=1) == classes
     return {

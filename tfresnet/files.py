@@ -1,7 +1,11 @@
-"""Write a file whole or not at all."""
+"""Write a file whole or not at all, and read one that somebody may have damaged."""
 
+import json
 import os
 from pathlib import Path
+from typing import Any
+
+from tfresnet.errors import UserError
 
 
 def write_bytes(path: Path, content: bytes) -> Path:
@@ -16,3 +20,37 @@ def write_bytes(path: Path, content: bytes) -> Path:
 def write_text(path: Path, content: str) -> Path:
     """See :func:`write_bytes`."""
     return write_bytes(path, content.encode())
+
+
+def read_text(path: Path) -> str:
+    """Return the text of a UTF-8 file, or raise a ``UserError`` that names it."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"expected a readable text file, got {path}: {error}") from None
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the JSON object that a file holds, or raise a ``UserError`` that names it."""
+    try:
+        value = json.loads(read_text(path))
+    except ValueError as error:
+        raise UserError(f"{path}: expected JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise UserError(f"{path}: expected a JSON object, got {value!r:.40}")
+    return value
+
+
+def read_json_lines(path: Path) -> list[dict[str, Any]]:
+    """Return the objects of a file with one on each line; a last line that was cut is left out."""
+    if not path.exists():
+        return []
+    lines = read_text(path).splitlines()
+    records = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            records.append(json.loads(line))
+        except ValueError as error:
+            if number < len(lines):
+                raise UserError(f"{path}, line {number}: expected JSON: {error}") from None
+    return records

@@ -6,6 +6,7 @@ checkpoints/  metrics.jsonl  tensorboard/  curves.png  samples/  export/
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from tfresnet import config as configs
 from tfresnet import environment
 from tfresnet.config import RunConfig
 from tfresnet.errors import UserError
-from tfresnet.files import write_text
+from tfresnet.files import read_json, read_json_lines, write_text
 from tfresnet.spec import InputSpec
 
 if TYPE_CHECKING:
@@ -22,8 +23,7 @@ if TYPE_CHECKING:
 
     from tfresnet.data.sources import Dataset
 
-# What may differ when a run is resumed: where the same data are now.
-MOVABLE = {"data.data_dir"}
+RESULT_KEYS = {"preset", "arch", "seed", "parameters", "macs", "epochs", "test_top1", "commit"}
 SAMPLES = 5
 
 
@@ -49,9 +49,7 @@ class Run:
 
     def records(self) -> list[dict]:
         """Return the records of ``metrics.jsonl``, one an epoch."""
-        path = self.directory / "metrics.jsonl"
-        lines = path.read_text().splitlines() if path.exists() else []
-        return [json.loads(line) for line in lines]
+        return read_json_lines(self.directory / "metrics.jsonl")
 
     def dataset(self, **overrides: Any) -> "Dataset":
         """Return the run's data; ``overrides`` replace keys of the data section.
@@ -61,18 +59,21 @@ class Run:
         """
         from tfresnet.data import sources
 
-        return sources.load_for(self.spec, self.config.data.model_copy(update=overrides))
+        return sources.load_for(self.spec, configs.with_data(self.config.data, overrides))
 
     @property
     def result(self) -> dict:
         """What training and export recorded; empty before the training is done."""
         path = self.directory / "result.json"
-        return json.loads(path.read_text()) if path.exists() else {}
+        result = read_json(path) if path.exists() else {}
+        if result and not set(result) >= RESULT_KEYS:
+            lost = ", ".join(sorted(RESULT_KEYS - set(result)))
+            raise UserError(f"{path}: expected also {lost}; write it anew with --resume")
+        return result
 
-    def update_result(self, values: dict) -> None:
-        """Add to what was recorded."""
-        text = json.dumps(self.result | values, indent=1)
-        write_text(self.directory / "result.json", text)
+    def write_result(self, result: dict) -> None:
+        """Record what was measured."""
+        write_text(self.directory / "result.json", json.dumps(result, indent=1))
 
 
 def open_run(directory: Path) -> Run:
@@ -83,7 +84,7 @@ def open_run(directory: Path) -> Run:
         if not (directory / name).is_file():
             raise UserError(f"expected a run directory with {name}, {directory} has none")
     try:
-        spec = InputSpec.from_dict(json.loads((directory / "spec.json").read_text()))
+        spec = InputSpec.from_dict(read_json(directory / "spec.json"))
     except (ValueError, TypeError) as error:
         raise UserError(f"{directory}/spec.json: expected an input spec: {error}") from None
     return Run(directory, configs.read(directory / "config.yaml"), spec)
@@ -98,13 +99,17 @@ def train(config: RunConfig, directory: Path, resume: bool = False) -> Run:
         UserError: the directory holds a run and ``resume`` is off, or that run's configuration
             is another; or anything that the data, the model or the devices object to.
     """
+    config = _absolute(config)
     _check_directory(config, directory, resume)
     from tfresnet.data import sources
     from tfresnet.models import zoo
     from tfresnet.training.loop import Trainer
 
     row = zoo.architecture(config.model.arch)
-    dataset = sources.load(config.data, default_size=row.image_size)
+    if resume:
+        dataset = sources.load_for(open_run(directory).spec, config.data)
+    else:
+        dataset = sources.load(config.data, default_size=row.image_size)
     spec = dataset.spec
     trainer = Trainer(
         config,
@@ -116,12 +121,22 @@ def train(config: RunConfig, directory: Path, resume: bool = False) -> Run:
     directory.mkdir(parents=True, exist_ok=True)
     write_text(directory / "config.yaml", config.to_yaml())
     write_text(directory / "spec.json", json.dumps(spec.to_dict(), indent=1))
-    write_text(directory / "environment.json", json.dumps(environment.record(), indent=1))
+    if not (directory / "environment.json").exists():  # a resumed run keeps its first command
+        write_text(directory / "environment.json", json.dumps(environment.record(), indent=1))
     _write_samples(dataset, directory / "samples")
     run = Run(directory, config, spec)
     trainer.run()
     _write_result(run, dataset)
     return run
+
+
+def _absolute(config: RunConfig) -> RunConfig:
+    """Return the configuration with a folder of images named so that any folder can open it."""
+    path = Path(config.data.dataset).expanduser()
+    if config.data.dataset == "digits" or not path.is_dir():
+        return config
+    data = config.data.model_copy(update={"dataset": str(path.resolve())})
+    return config.model_copy(update={"data": data})
 
 
 def weights_sha256(model: "keras.Model") -> str:
@@ -136,6 +151,8 @@ def _check_directory(config: RunConfig, directory: Path, resume: bool) -> None:
     if directory.exists() and not directory.is_dir():
         raise UserError(f"expected a folder for the run, {directory} is a file")
     if not (directory / "config.yaml").exists():
+        if resume:
+            raise UserError(f"expected a run to resume in {directory}, found none; drop --resume")
         return
     if not resume:
         raise UserError(
@@ -144,7 +161,9 @@ def _check_directory(config: RunConfig, directory: Path, resume: bool) -> None:
         )
     changed = configs.differences(open_run(directory).config, config)
     for key, (old, new) in changed.items():
-        if key not in MOVABLE:
+        # A folder may have moved; its classes and sizes are compared with the run's spec.
+        moved = key == "data.data_dir" or (key == "data.dataset" and Path(str(new)).is_dir())
+        if not moved:
             raise UserError(
                 f"--resume keeps a run's configuration: expected {key}={old!r} as in {directory}, "
                 f"got {new!r}; start another run with --name NAME"
@@ -158,9 +177,11 @@ def _write_samples(dataset: "Dataset", folder: Path) -> None:
     from tfresnet.data import pipeline
 
     folder.mkdir(exist_ok=True)
-    images, classes, _ = next(iter(pipeline.raw_batches(dataset.held_out, SAMPLES, SAMPLES)))
-    for i, (image, label) in enumerate(zip(images.numpy(), classes.numpy(), strict=True), 1):
-        name = dataset.spec.labels[label].replace("/", "_")
+    batch = next(iter(pipeline.raw_batches(dataset.held_out, SAMPLES, SAMPLES)))
+    images, classes, weights = (part.numpy() for part in batch)
+    real = weights > 0
+    for i, (image, label) in enumerate(zip(images[real], classes[real], strict=True), start=1):
+        name = re.sub(r"[^\w.-]+", "_", dataset.spec.labels[label])[:50]
         Image.fromarray(image).save(folder / f"{i}_{name}.png")
 
 
@@ -170,11 +191,15 @@ def _write_result(run: Run, dataset: "Dataset") -> None:
     from tfresnet.models import functional
 
     model, records = run.model(), run.records()
+    if not records:
+        raise UserError(
+            f"expected the epochs' records in {run.directory}/metrics.jsonl, found none"
+        )
     measured = evaluate.of_model(model, dataset.held_out, run.spec)
-    recorded = json.loads((run.directory / "environment.json").read_text())
+    recorded = read_json(run.directory / "environment.json")
     seconds, wall = (sum(r[key] for r in records) for key in ("seconds", "wall_seconds"))
     images = records[-1]["step"] * run.config.train.batch_size
-    run.update_result(
+    run.write_result(
         {
             "preset": run.config.name,
             "arch": run.config.model.arch,
@@ -189,8 +214,16 @@ def _write_result(run: Run, dataset: "Dataset") -> None:
             "images_per_second": round(images / seconds, 1),
             "command": recorded["command"],
             "commit": recorded["commit"],
-            "artifacts": [],
+            "artifacts": _exported(run),
             "config": run.config.model_dump(),
             "environment": recorded,
         }
     )
+
+
+def _exported(run: Run) -> list[dict]:
+    """Return the artifacts of a finished run that was resumed; damaged results have none."""
+    try:
+        return run.result.get("artifacts", [])
+    except UserError:
+        return []

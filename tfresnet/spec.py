@@ -9,6 +9,8 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
+INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos")
+
 
 @dataclass(frozen=True)
 class InputSpec:
@@ -32,6 +34,17 @@ class InputSpec:
     crop_fraction: float = 1.0
     interpolation: str = "bilinear"
 
+    def __post_init__(self) -> None:
+        sizes = (self.height, self.width)
+        if not all(isinstance(size, int) and size > 0 for size in sizes):
+            raise ValueError(f"expected a positive height and width, got {sizes}")
+        if len(self.labels) < 2 or not all(isinstance(label, str) for label in self.labels):
+            raise ValueError(f"expected at least 2 labels, got {self.labels!r:.80}")
+        if len(self.mean) != 3 or len(self.std) != 3 or 0 in self.std:
+            raise ValueError(f"expected mean and std of 3 channels, got {self.mean}, {self.std}")
+        if self.interpolation not in INTERPOLATIONS:
+            raise ValueError(f"expected one of {INTERPOLATIONS}, got {self.interpolation!r}")
+
     @property
     def shape(self) -> tuple[int, int, int]:
         """Height, width and channels (RGB) of the model's input."""
@@ -54,7 +67,13 @@ class InputSpec:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "InputSpec":
-        """Return the spec that :meth:`to_dict` described."""
+        """Return the spec that :meth:`to_dict` described.
+
+        Raises:
+            ValueError, TypeError: the values are not those of a spec.
+        """
+        if not isinstance(values, dict):
+            raise ValueError(f"expected an input spec, got {values!r:.40}")
         tuples: dict[str, Any] = {
             key: tuple(value) if isinstance(value, list) else value for key, value in values.items()
         }

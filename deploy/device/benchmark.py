@@ -31,7 +31,7 @@ def compare(paths: Sequence[Path], threads: Sequence[int], rounds: int = 10) -> 
     for path in paths:
         if not path.is_file():
             raise InputError(f"expected a .tflite or .onnx file, {path} does not exist")
-        if path.suffix not in (".tflite", ".onnx"):
+        if path.suffix.lower() not in (".tflite", ".onnx"):
             raise InputError(f"expected a .tflite or .onnx file, got {path}")
     entries = [_Entry(path, count) for count in threads for path in paths]
     for _ in range(rounds):

@@ -49,6 +49,12 @@ class Classifier:
         self.spec = self.metadata["spec"]
         self.labels: list[str] = self.spec["labels"]
         self.model = open_model(path, threads)
+        shape = (1, self.spec["height"], self.spec["width"], 3)
+        if self.model.input_shape != shape or self.model.classes not in (None, len(self.labels)):
+            raise InputError(
+                f"{path}: expected a model of {shape} pixels and {len(self.labels)} labels, got "
+                f"{self.model.input_shape} and {self.model.classes}; export it again"
+            )
 
     def classify(self, image: Any, top: int = 5) -> list[tuple[str, float]]:
         """Return the ``top`` most probable (label, probability) of a picture, best first.
@@ -103,12 +109,13 @@ def read_metadata(path: str | Path) -> dict[str, Any]:
     path = Path(path)
     if not path.exists():
         raise InputError(f"expected a .tflite or .onnx file, {path} does not exist")
+    suffix = path.suffix.lower()
     if path.is_dir():
         file = path / METADATA_NAME
         text = file.read_text() if file.is_file() else None
-    elif path.suffix == ".onnx":
+    elif suffix == ".onnx":
         text = _open_onnx(path, 1).get_modelmeta().custom_metadata_map.get("tfresnet")
-    elif path.suffix == ".tflite":
+    elif suffix == ".tflite":
         text = _read_zipped(path)
     else:
         raise InputError(f"expected a .tflite or .onnx file, got {path}")
@@ -117,20 +124,38 @@ def read_metadata(path: str | Path) -> dict[str, Any]:
             f"{path} is cut short or was not exported by tfresnet: it holds no labels and no "
             "input spec; export it again"
         )
-    return json.loads(text)
+    try:
+        metadata = json.loads(text)
+        _check_spec(metadata["spec"])
+    except (ValueError, TypeError, KeyError) as error:
+        raise InputError(f"{path}: expected tfresnet's metadata inside: {error!r:.100}") from None
+    return metadata
+
+
+def _check_spec(spec: dict[str, Any]) -> None:
+    """Raise ValueError, TypeError or KeyError unless ``spec`` is one that ``fit`` can follow."""
+    if not (int(spec["height"]) > 0 and int(spec["width"]) > 0 and 0 < spec["crop_fraction"] <= 1):
+        raise ValueError("height, width and crop_fraction must be positive")
+    Image.Resampling[spec["interpolation"].upper()]
+    if not isinstance(spec["labels"], list):
+        raise TypeError("labels must be a list")
 
 
 def _read_zipped(path: Path) -> str | None:
     try:
         with zipfile.ZipFile(path) as archive:
             return archive.read(METADATA_NAME).decode()
-    except (zipfile.BadZipFile, KeyError):
+    except (zipfile.BadZipFile, KeyError, UnicodeDecodeError):
         return None
 
 
 def open_model(path: str | Path, threads: int = 1) -> TfliteModel | OnnxModel:
     """Return any .tflite or .onnx model, with or without metadata."""
-    return OnnxModel(path, threads) if Path(path).suffix == ".onnx" else TfliteModel(path, threads)
+    return (
+        OnnxModel(path, threads)
+        if Path(path).suffix.lower() == ".onnx"
+        else TfliteModel(path, threads)
+    )
 
 
 class TfliteModel:
@@ -152,6 +177,7 @@ class TfliteModel:
         self.output = self.interpreter.get_output_details()[0]
         self.input_shape = tuple(int(n) for n in self.input["shape"])
         self.input_dtype = np.dtype(self.input["dtype"])
+        self.classes = int(self.output["shape"][-1])
 
     def run(self, images: np.ndarray) -> np.ndarray:
         """Return float32 outputs [n, classes] for uint8 images [n, H, W, 3], one by one."""
@@ -187,6 +213,8 @@ class OnnxModel:
         entry = self.session.get_inputs()[0]
         self.name = entry.name
         self.input_shape = tuple(n if isinstance(n, int) else 1 for n in entry.shape)
+        classes = self.session.get_outputs()[0].shape[-1]
+        self.classes = classes if isinstance(classes, int) else None
         self.input_dtype = np.dtype(
             {"tensor(uint8)": "uint8", "tensor(int8)": "int8"}.get(entry.type, "float32")
         )
@@ -222,8 +250,11 @@ def _open_onnx(path: Path, threads: int) -> Any:
 @contextlib.contextmanager
 def _quiet_stderr() -> Any:
     """Drop the interpreter's greeting, which it prints to file descriptor 2."""
-    sys.stderr.flush()
-    saved = os.dup(2)
+    try:
+        saved = os.dup(2)
+    except OSError:  # there is no stderr that it could print to
+        yield
+        return
     with tempfile.TemporaryFile() as sink:
         os.dup2(sink.fileno(), 2)
         try:
@@ -233,13 +264,20 @@ def _quiet_stderr() -> Any:
             os.close(saved)
 
 
+def _positive(text: str) -> int:
+    """Return a positive whole number; argparse reports a ValueError."""
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"expected a positive whole number, got {text!r}")
+    return int(text)
+
+
 def main() -> int:
     """Classify the pictures named on the command line."""
     parser = argparse.ArgumentParser(description="Classify pictures.")
     parser.add_argument("model", help=".tflite or .onnx file")
     parser.add_argument("images", nargs="+", metavar="image")
-    parser.add_argument("--top", type=int, default=5, help="answers a picture (default: 5)")
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--top", type=_positive, default=5, help="answers each (default: 5)")
+    parser.add_argument("--threads", type=_positive, default=1)
     arguments = parser.parse_args()
     try:
         classifier = Classifier(arguments.model, arguments.threads)

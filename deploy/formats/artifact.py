@@ -32,8 +32,8 @@ class Artifact(Protocol):
         """Return the written model, ready to run, like ``runtime.open_model``."""
         ...
 
-    def float_operations(self) -> list[str]:
-        """Return the operations that are not integer."""
+    def float_operations(self) -> list[str] | None:
+        """Return the operations that are not integer; None for formats that are float."""
         ...
 
     def size(self) -> int:
@@ -76,10 +76,10 @@ class FileArtifact:
         """See :class:`Artifact`."""
         return open_model(self.path, threads)
 
-    def float_operations(self) -> list[str]:
-        """See :class:`Artifact`; ONNX files are float32 throughout."""
+    def float_operations(self) -> list[str] | None:
+        """See :class:`Artifact`."""
         if self.path.suffix == ".onnx":
-            return ["all"]
+            return None
         return tflite.float_operations(self.content)
 
     def size(self) -> int:

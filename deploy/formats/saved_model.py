@@ -39,9 +39,9 @@ class SavedModel:
         """Return the written model; TensorFlow chooses its own threads."""
         return LoadedSavedModel(self.path)
 
-    def float_operations(self) -> list[str]:
-        """Return that no operation is integer."""
-        return ["all"]
+    def float_operations(self) -> list[str] | None:
+        """See ``artifact.Artifact``."""
+        return None
 
     def size(self) -> int:
         """Return the bytes of all files."""

@@ -32,7 +32,7 @@ def compare(probabilities: np.ndarray, reference: Reference) -> dict:
     }
 
 
-def failures(artifact: dict, max_drop: float, float_operations: list[str]) -> list[str]:
+def failures(artifact: dict, max_drop: float, float_operations: list[str] | None) -> list[str]:
     """Return why an artifact must not be trusted; empty if it may be."""
     kind, found = artifact["quantization"], []
     if not artifact["drop"] <= max_drop:

@@ -50,6 +50,9 @@ def check(paths: list[Path]) -> None:
 
 def _classes(folder: Path) -> tuple[str, ...]:
     names = sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+    for name in names:
+        if name.encode(errors="replace").decode() != name:
+            raise UserError(f"expected class names in UTF-8 in {folder}, got {name!r}; rename it")
     if len(names) < 2:
         raise UserError(
             f"expected at least 2 class folders in {folder}, got {len(names)}"

@@ -38,6 +38,11 @@ def train_batches(
     Each is float32 images [batch, H, W, 3], normalised, and float32 labels [batch, classes].
     """
     per_epoch = steps_per_epoch(split, batch_size)
+    if config.crop_padding >= min(spec.height, spec.width):
+        raise UserError(
+            f"data.crop_padding: expected less than the image's {min(spec.height, spec.width)} "
+            f"pixels, got {config.crop_padding}"
+        )
     last_index = tf.constant(len(split.labels) - 1, tf.int64)
 
     def indices(step: tf.Tensor) -> tf.Tensor:

@@ -37,12 +37,17 @@ def load(config: DataConfig, default_size: int) -> Dataset:
     path = Path(config.dataset).expanduser()
     if path.is_dir():
         return _folder(path, config, default_size)
-    if "/" in config.dataset or "\\" in config.dataset:
+    if config.dataset.startswith((".", "/", "~")):
         raise UserError(
             f"data.dataset: expected digits, a TFDS name or an existing folder, "
             f"got {config.dataset}, which does not exist"
         )
     return _tfds(config, default_size)
+
+
+def is_tfds(config: DataConfig) -> bool:
+    """Tell whether the dataset comes from TFDS, whose splits can be sliced."""
+    return config.dataset != "digits" and not Path(config.dataset).expanduser().is_dir()
 
 
 def load_for(spec: InputSpec, config: DataConfig) -> Dataset:

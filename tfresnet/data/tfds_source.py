@@ -27,13 +27,14 @@ def open_builder(name: str, data_dir: str | None) -> Any:
     try:
         with captured(replay=False):  # a search for cloud credentials that are not needed
             builder = tfds.builder(name, data_dir=data_dir)
-    except (tfds.core.DatasetNotFoundError, ValueError):
+    except (tfds.core.DatasetNotFoundError, ValueError, AssertionError):
         known = ["digits", *tfds.list_builders()]
-        expected = "digits, a TFDS name or a folder of images"
+        expected = "digits, a TFDS name or an existing folder of images"
         raise unknown("dataset", name, known, expected) from None
     features = builder.info.features
-    if not {"image", "label"} <= set(features):
-        raise UserError(f"expected a dataset with image and label, {name} has {sorted(features)}")
+    kinds = {key: type(feature).__name__ for key, feature in features.items()}
+    if (kinds.get("image"), kinds.get("label")) != ("Image", "ClassLabel"):
+        raise UserError(f"expected a dataset with an image and a class label, {name} has {kinds}")
     if not Path(builder.data_dir).is_dir():
         _download(builder)
     return builder
@@ -66,6 +67,8 @@ def load(builder: Any, split: str, spec: InputSpec) -> tuple[np.ndarray, np.ndar
             f"expected a split of {builder.name} ({known}, or a slice such as train[:90%]), "
             f"got {split!r}: {' '.join(str(error).split())[:120]}"
         ) from None
+    if not count:
+        raise UserError(f"expected images in {builder.name} {split}, it is empty")
     size = count * spec.height * spec.width * 3
     if size > MEMORY_LIMIT:
         raise UserError(

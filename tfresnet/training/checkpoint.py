@@ -1,5 +1,6 @@
 """Checkpoints of a run: weights, optimizer and step, written whole or not at all."""
 
+import textwrap
 from pathlib import Path
 
 import tensorflow as tf
@@ -8,6 +9,8 @@ import tf_keras as keras
 from tfresnet.errors import UserError
 
 KEPT = 2
+# What TensorFlow raises when files are cut, lost, or of another network.
+UNREADABLE = (AssertionError, ValueError, IndexError, tf.errors.OpError)
 
 
 def manager(
@@ -16,6 +19,24 @@ def manager(
     """Return the manager of a run's checkpoints; the newest two are kept."""
     checkpoint = tf.train.Checkpoint(model=model, optimizer=optimizer, step=step)
     return tf.train.CheckpointManager(checkpoint, str(directory), KEPT, step_counter=step)
+
+
+def restore(checkpoints: tf.train.CheckpointManager) -> None:
+    """Bring back the newest checkpoint, if there is one.
+
+    Raises:
+        UserError: there is one, but it can't be read or is of another network.
+    """
+    directory = Path(checkpoints.directory)
+    if checkpoints.latest_checkpoint is None and any(directory.glob("ckpt-*.index")):
+        raise UserError(
+            f"expected {directory}/checkpoint to name the newest of the checkpoints beside it, it "
+            "does not; restore that file, or start another run with --name NAME"
+        )
+    try:
+        checkpoints.restore_or_initialize()
+    except UNREADABLE as error:
+        raise _unreadable(checkpoints.latest_checkpoint, error) from None
 
 
 def load_weights(directory: Path, model: keras.Model) -> int:
@@ -31,7 +52,11 @@ def load_weights(directory: Path, model: keras.Model) -> int:
     try:
         status = tf.train.Checkpoint(model=model, step=step).restore(latest)
         status.assert_existing_objects_matched().expect_partial()
-    except (AssertionError, ValueError, tf.errors.OpError) as error:
-        reason = " ".join(str(error).split())[:150]
-        raise UserError(f"{latest}: expected the weights of {model.name}: {reason}") from None
+    except UNREADABLE as error:
+        raise _unreadable(latest, error) from None
     return int(step)
+
+
+def _unreadable(path: str, error: Exception) -> UserError:
+    reason = textwrap.shorten(str(error), 150, placeholder=" ...")
+    return UserError(f"{path}: expected a whole checkpoint of this network: {reason}")

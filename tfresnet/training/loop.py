@@ -44,7 +44,8 @@ class Trainer:
         # Same seed, same machine, same weights: the input stream is stateless (data.pipeline),
         # and on a CPU deterministic operations cost nothing that can be measured.
         keras.utils.set_random_seed(config.train.seed)
-        tf.config.experimental.enable_op_determinism()
+        if not tf.config.list_physical_devices("GPU"):
+            tf.config.experimental.enable_op_determinism()
         self.strategy = make_strategy(config.train)
         with self.strategy.scope():
             self.model = build_model()
@@ -58,14 +59,14 @@ class Trainer:
             directory / "checkpoints", self.model, self.optimizer, self.step
         )
 
-    def run(self) -> dict:
+    def run(self) -> None:
         """Train from the newest checkpoint, or from the start, to the end.
 
-        Returns:
-            The last epoch's record: ``epoch step loss accuracy learning_rate held_out_top1
-            held_out_loss images_per_second seconds wall_seconds``; the latter with evaluation.
+        Every epoch adds a record to ``metrics.jsonl``: ``epoch step loss accuracy learning_rate
+        images_per_second seconds wall_seconds`` (the latter with the evaluation), and when it
+        was evaluated ``held_out_top1 held_out_loss``.
         """
-        self.checkpoints.restore_or_initialize()
+        checkpoint.restore(self.checkpoints)
         first_step = int(self.step)
         first_epoch = first_step // self.steps_per_epoch
         log = MetricsLog(self.directory, first_epoch)
@@ -78,10 +79,10 @@ class Trainer:
                 if epoch % self.config.eval_every == 0 or epoch == self.config.epochs:
                     record |= self._evaluate()
                     display.epoch_line(epoch, record)
-                self.checkpoints.save()
+                # The record first: one without a checkpoint is written again on --resume.
                 log.add(record | {"wall_seconds": time.perf_counter() - started})
+                self.checkpoints.save()
         plot(log.records, self.title, self.directory / "curves.png")
-        return log.records[-1]
 
     def _batches(self, first_step: int) -> tf.data.Dataset:
         return pipeline.train_batches(

@@ -5,14 +5,16 @@ from pathlib import Path
 
 import tensorflow as tf
 
+from tfresnet.files import read_json_lines, write_text
+
 
 class MetricsLog:
     """One record an epoch. A resumed run drops the records after its checkpoint."""
 
     def __init__(self, directory: Path, first_epoch: int):
         self.path = directory / "metrics.jsonl"
-        self.records = [r for r in read(self.path) if r["epoch"] <= first_epoch]
-        self.path.write_text("".join(json.dumps(r) + "\n" for r in self.records))
+        self.records = [r for r in read_json_lines(self.path) if r["epoch"] <= first_epoch]
+        write_text(self.path, "".join(json.dumps(r) + "\n" for r in self.records))
         self.writer = tf.summary.create_file_writer(str(directory / "tensorboard"))
 
     def add(self, record: dict) -> None:
@@ -25,13 +27,6 @@ class MetricsLog:
                 if name not in ("epoch", "step"):
                     tf.summary.scalar(name, value)
         self.writer.flush()
-
-
-def read(path: Path) -> list[dict]:
-    """Return the records of a ``metrics.jsonl``; none if there is no such file."""
-    if not path.exists():
-        return []
-    return [json.loads(line) for line in path.read_text().splitlines()]
 
 
 def plot(records: list[dict], title: str, path: Path) -> None:
@@ -54,5 +49,5 @@ def plot(records: list[dict], title: str, path: Path) -> None:
         axes.grid(alpha=0.3)
     loss.legend()
     accuracy.legend()
-    figure.suptitle(title)
+    figure.suptitle(title, parse_math=False)
     figure.savefig(path, dpi=120)
