@@ -15,6 +15,7 @@ COMMANDS = {
     "predict": "Classify pictures with a model file.",
     "benchmark": "Latency, memory and size of model files, side by side.",
     "info": "What a run, a model file or an architecture is.",
+    "convert-weights": "Make a run of torchvision's, timm's or Keras's weights.",
     "models": "List the architectures.",
     "presets": "List the presets.",
     "record": "Write a run's result to results/.",
@@ -47,7 +48,7 @@ class LazyGroup(click.Group):
         """Import ``tfresnet.cli.NAME`` and return its ``command``."""
         if name not in COMMANDS:
             return None
-        return importlib.import_module(f"tfresnet.cli.{name}").command
+        return importlib.import_module(f"tfresnet.cli.{name.replace('-', '_')}").command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands without importing them."""

@@ -19,6 +19,7 @@ FLOORS = [
     ["tfresnet.evaluate"],
     ["tfresnet.training"],
     ["tfresnet.run"],
+    ["tfresnet.convert_weights"],
     ["tfresnet.deploy"],
     ["tfresnet.cli"],
 ]  # fmt: skip

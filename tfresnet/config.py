@@ -204,6 +204,11 @@ def differences(old: RunConfig, new: RunConfig) -> dict[str, tuple[Any, Any]]:
     return result
 
 
+def safe_name(path: Path) -> str:
+    """Return a file's name without its ending as a run may be called."""
+    return re.sub(r"[^\w.-]+", "-", path.stem)
+
+
 def _find(preset_or_file: str) -> tuple[str, str]:
     known = presets()
     if preset_or_file in known:
@@ -211,7 +216,7 @@ def _find(preset_or_file: str) -> tuple[str, str]:
     path = Path(preset_or_file)
     if path.suffix not in (".yaml", ".yml"):
         raise unknown("preset", preset_or_file, known)
-    return re.sub(r"[^\w.-]+", "-", path.stem), read_text(path)
+    return safe_name(path), read_text(path)
 
 
 def _parse(text: str, where: str) -> dict[str, Any]:

@@ -1,0 +1,192 @@
+"""Weights from elsewhere give the answers that they give elsewhere."""
+
+import numpy as np
+import pytest
+import tf_keras as keras
+from safetensors.numpy import load_file, save_file
+
+from tests.test_cli import json_of, refused, tfresnet
+from tfresnet import convert_weights
+from tfresnet import run as runs
+from tfresnet.config import ModelConfig
+from tfresnet.errors import UserError
+from tfresnet.models import functional, pretrained, zoo
+
+CLASSES = 10
+# What the error is measured by: the size of the logits. Both sides compute in float32.
+TOLERANCE = 1e-4
+
+
+def randomised(model: keras.Model) -> None:
+    """Give every variable a value that shows if it lands in the wrong place."""
+    rng = np.random.default_rng(0)
+    for variable in model.variables:
+        values = rng.normal(size=variable.shape) * 0.05
+        kind = variable.name.rpartition("/")[2]
+        if kind.startswith(("gamma", "moving_variance")):
+            values = 1 + np.abs(values) * 8
+        elif kind.startswith("kernel"):
+            values = values * 20 * np.sqrt(1 / np.prod(variable.shape[:-1]))
+        variable.assign(values.astype(np.float32))
+
+
+def relative_error(ours: np.ndarray, theirs: np.ndarray) -> float:
+    assert np.abs(theirs).max() > 1e-3
+    return float(np.abs(ours - theirs).max() / np.abs(theirs).max())
+
+
+@pytest.fixture(scope="module")
+def images() -> np.ndarray:
+    return np.random.default_rng(1).normal(size=(4, 64, 64, 3)).astype(np.float32)
+
+
+@pytest.fixture
+def float64():
+    """Keras's networks in float64, so that what is left of an error is not rounding."""
+    keras.backend.set_floatx("float64")
+    yield
+    keras.backend.set_floatx("float32")
+
+
+@pytest.mark.parametrize("name", ["ResNet50", "ResNet101", "ResNet152"])
+def test_parity_with_keras_applications(name, images, tmp_path, float64):
+    """Inference and training mode; the latter amplifies rounding to 1e-3 if done in float32."""
+    theirs = getattr(keras.applications, name)(
+        weights=None, input_shape=(64, 64, 3), classes=CLASSES, classifier_activation=None
+    )
+    randomised(theirs)
+    theirs.save_weights(str(tmp_path / "theirs.h5"))
+    run, _ = convert_weights.convert(
+        tmp_path / "theirs.h5", name.lower(), tmp_path / "run", ("data.image_size=64",)
+    )
+    ours = zoo.build(run.config.model, run.spec.shape, CLASSES, precision="float64")
+    ours.set_weights(run.model().get_weights())
+    for training in (False, True):
+        theirs_says = theirs(images[..., ::-1], training=training).numpy()
+        assert relative_error(ours(images, training=training).numpy(), theirs_says) < TOLERANCE
+
+
+def state_dict(arch: str) -> dict[str, np.ndarray]:
+    """A state dict in PyTorch's layout, as our own names give it."""
+    config = ModelConfig(arch=arch, stem="imagenet", padding="symmetric")
+    model = zoo.build(config, (64, 64, 3), CLASSES)
+    randomised(model)
+    state = {"bn1.num_batches_tracked": np.array(3)}
+    for layer in functional.functional(model, (64, 64, 3)).layers:
+        for variable in layer.variables:
+            kind = variable.name.rpartition("/")[2].partition(":")[0]
+            array = variable.numpy()
+            turned = {4: lambda a: a.transpose(3, 2, 0, 1), 2: lambda a: a.T}.get(
+                array.ndim, lambda a: a
+            )(array)
+            state[pretrained.TORCH.source(layer.name, kind, array.ndim).name] = (
+                np.ascontiguousarray(turned)
+            )
+    return state
+
+
+@pytest.fixture
+def weights(tmp_path):
+    path = tmp_path / "r18.safetensors"
+    save_file(state_dict("resnet18"), path)
+    return path
+
+
+def test_the_names_are_torchvisions(weights):
+    names = set(load_file(weights))
+    assert {
+        "conv1.weight", "bn1.running_var", "layer1.0.conv1.weight", "layer2.0.downsample.0.weight",
+        "layer2.0.downsample.1.bias", "layer4.1.bn2.running_mean", "fc.weight", "fc.bias",
+    } <= names  # fmt: skip
+    assert (
+        len(names) == 103
+    )  # torchvision has 122: a counter of batches for each of the 20 norms, not for 1
+
+
+def convert(weights, tmp_path, *more):
+    return ["convert-weights", weights, "--arch", "resnet18", "--out", tmp_path / "run",
+            "--set", "data.image_size=64", *more]  # fmt: skip
+
+
+def test_the_command_line_makes_a_run_that_can_be_used(weights, tmp_path):
+    from tests.conftest import write_images
+
+    labels = [f"class {i}" for i in range(CLASSES)]
+    (tmp_path / "labels.txt").write_text("\n".join(labels))
+    result = tfresnet(*convert(weights, tmp_path, "--labels", tmp_path / "labels.txt"))
+    assert result.exit_code == 0, result.stderr
+    info = json_of("info", tmp_path / "run")
+    assert info["labels"] == labels
+    assert info["input"]["mean"] == [123.675, 116.28, 103.53]
+    folder = write_images(tmp_path / "images", dict.fromkeys(labels, 5), size=(64, 64))
+    data = ["--dataset", folder]
+    assert json_of("evaluate", tmp_path / "run", *data)["n"] == CLASSES
+    report = json_of("export", tmp_path / "run", *data, "--tflite", "--quantize", "float32",
+                     "--onnx", "--max-drop", 100)  # fmt: skip
+    assert [a["max_abs_error"] < 1e-4 for a in report["artifacts"]] == [True, True]
+    model = tmp_path / "run" / "export" / "model_float32.tflite"
+    image = next(folder.rglob("*.jpg"))
+    assert json_of("predict", model, image)["predictions"][0]["top"][0]["label"] in labels
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (lambda s: s.pop("layer3.0.conv2.weight"), "1 missing: layer3.0.conv2.weight"),
+        (lambda s: s.update({"extra.weight": np.ones(3)}), "1 unexpected: extra.weight"),
+        (
+            lambda s: s.update({"bn1.weight": np.ones(3, np.float32)}),
+            r"1 of another shape: bn1.weight (expected (64,), got (3,))",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_named_and_nothing_is_written(tmp_path, change, expected):
+    state = state_dict("resnet18")
+    change(state)
+    save_file(state, tmp_path / "bad.safetensors")
+    assert expected in refused(*convert(tmp_path / "bad.safetensors", tmp_path))
+    assert not (tmp_path / "run").exists()
+
+
+def test_weights_of_another_architecture_are_refused(weights, tmp_path):
+    arguments = ["convert-weights", weights, "--arch", "resnet50", "--out", tmp_path / "run"]
+    assert "the weights do not fit resnet50" in refused(*arguments)
+
+
+def test_damaged_files_are_refused(weights, tmp_path):
+    cut = tmp_path / "cut.safetensors"
+    cut.write_bytes(weights.read_bytes()[:5000])
+    (tmp_path / "text.h5").write_text("hello")
+    for path in (cut, tmp_path / "text.h5", tmp_path / "none.h5", tmp_path):
+        assert "expected" in refused(*convert(path, tmp_path))
+    assert not (tmp_path / "run").exists()
+
+
+def test_nan_is_warned_of(tmp_path):
+    state = state_dict("resnet18")
+    state["fc.bias"][3] = np.nan
+    save_file(state, tmp_path / "nan.safetensors")
+    result = tfresnet(*convert(tmp_path / "nan.safetensors", tmp_path))
+    assert result.exit_code == 0
+    assert "Warning: NaN or infinity in fc.bias" in result.stderr
+
+
+def test_a_folder_that_is_not_empty_is_left_alone(weights, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "precious").write_text("")
+    assert "is not empty" in refused(*convert(weights, tmp_path))
+
+
+def test_labels_must_be_as_many_as_classes(weights, tmp_path):
+    (tmp_path / "labels.txt").write_text("a\nb\n")
+    with pytest.raises(UserError, match=r"expected 10 labels, one a line, got 2"):
+        convert_weights.convert(weights, "resnet18", tmp_path / "run", (), tmp_path / "labels.txt")
+
+
+def test_converted_weights_are_the_runs_weights(weights, tmp_path):
+    run, _ = convert_weights.convert(weights, "resnet18", tmp_path / "run")
+    again = runs.open_run(tmp_path / "run")
+    assert runs.weights_sha256(again.model()) == runs.weights_sha256(run.model())
+    np.testing.assert_array_equal(
+        again.model().get_layer("head").kernel, load_file(weights)["fc.weight"].T
+    )
