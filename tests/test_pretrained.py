@@ -43,9 +43,9 @@ def images() -> np.ndarray:
 @pytest.fixture
 def float64():
     """Keras's networks in float64, so that what is left of an error is not rounding."""
-    keras.backend.set_floatx("float64")
+    keras.mixed_precision.set_global_policy("float64")
     yield
-    keras.backend.set_floatx("float32")
+    keras.mixed_precision.set_global_policy("float32")
 
 
 @pytest.mark.parametrize("name", ["ResNet50", "ResNet101", "ResNet152"])
@@ -61,6 +61,7 @@ def test_parity_with_keras_applications(name, images, tmp_path, float64):
     )
     ours = zoo.build(run.config.model, run.spec.shape, CLASSES, precision="float64")
     ours.set_weights(run.model().get_weights())
+    assert theirs.layers[2].compute_dtype == "float64"
     for training in (False, True):
         theirs_says = theirs(images[..., ::-1], training=training).numpy()
         assert relative_error(ours(images, training=training).numpy(), theirs_says) < TOLERANCE
