@@ -4,7 +4,13 @@ from pathlib import Path
 
 import click
 
-from tfresnet.cli.common import quiet_tensorflow, reports_mistakes, set_option
+from tfresnet.cli.common import (
+    json_option,
+    print_json,
+    quiet_tensorflow,
+    reports_mistakes,
+    set_option,
+)
 
 
 @click.command("convert-weights")
@@ -15,9 +21,15 @@ from tfresnet.cli.common import quiet_tensorflow, reports_mistakes, set_option
     "--labels", type=click.Path(path_type=Path), help="File with a class name on each line."
 )
 @set_option
+@json_option
 @reports_mistakes
 def command(
-    file: Path, arch: str, out: Path, labels: Path | None, overrides: tuple[str, ...]
+    file: Path,
+    arch: str,
+    out: Path,
+    labels: Path | None,
+    overrides: tuple[str, ...],
+    as_json: bool,
 ) -> None:
     """Make a run directory of weights that were trained elsewhere.
 
@@ -38,6 +50,9 @@ def command(
     run, not_finite = convert(file, arch, out, overrides, labels)
     if not_finite:
         click.echo(f"Warning: NaN or infinity in {', '.join(not_finite[:5])}", err=True)
+    if as_json:
+        print_json({"run": str(out), **run.result})
+        return
     click.echo(
         f"{run.config.model.arch} with {len(run.spec.labels)} classes is in {out}. "
         f"To export it: tfresnet export {out} --dataset IMAGES, a folder of those classes"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from tfresnet.cli.common import reports_mistakes
+from tfresnet.cli.common import json_option, print_json, reports_mistakes
 
 
 @click.command("record")
@@ -14,8 +14,9 @@ from tfresnet.cli.common import reports_mistakes
     "--out", default="results", show_default=True, type=click.Path(path_type=Path),
     help="Folder for the record.",
 )  # fmt: skip
+@json_option
 @reports_mistakes
-def command(run: Path, out: Path) -> None:
+def command(run: Path, out: Path, as_json: bool) -> None:
     """Write what a finished run measured to results/PRESET-seedN.json.
 
     It holds the command, the configuration, the seed, the commit, the machine, the curve,
@@ -36,4 +37,7 @@ def command(run: Path, out: Path) -> None:
     if path.exists() and read_json(path).get("config") != opened.result["config"]:
         raise UserError(f"{path} is the record of another configuration; choose another --out")
     write_text(path, json.dumps(opened.result | {"curve": opened.records()}, indent=1) + "\n")
-    click.echo(path)
+    if as_json:
+        print_json({"record": str(path)})
+    else:
+        click.echo(path)

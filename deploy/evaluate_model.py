@@ -26,12 +26,12 @@ def evaluate(path: Path, overrides: dict[str, Any]) -> dict[str, Any]:
         raise UserError(f"expected a run directory or a model file, {path} does not exist")
     if path.is_dir() and not (path / "saved_model.pb").exists():
         return _evaluate_run(runs.open_run(path), overrides)
-    metadata = runtime.read_metadata(path)
     model: Any
     if path.is_dir():
-        model = saved_model.LoadedSavedModel(path)
+        metadata, model = runtime.read_metadata(path), saved_model.LoadedSavedModel(path)
     else:
-        model = runtime.open_model(path, threads=os.cpu_count() or 1)
+        classifier = runtime.Classifier(path, threads=os.cpu_count() or 1)
+        metadata, model = classifier.metadata, classifier.model
     try:
         spec = InputSpec.from_dict(metadata["spec"])
     except (ValueError, TypeError) as error:
@@ -55,6 +55,5 @@ def _data(config: DataConfig | dict[str, Any], overrides: dict[str, Any]) -> Dat
 
 
 def _evaluate_run(run: runs.Run, overrides: dict[str, Any]) -> dict[str, Any]:
-    _data(run.config.data, overrides)
-    dataset = run.dataset(**overrides)
+    dataset = sources.load_for(run.spec, _data(run.config.data, overrides))
     return evaluation.of_model(run.model(), dataset.held_out, run.spec)

@@ -30,7 +30,7 @@ class Options:
     """What to export and how strictly to judge it.
 
     Attributes:
-        formats: of ``artifact.FORMATS``. ONNX and SavedModel are float32.
+        formats: of ``tflite``, ``onnx`` and ``saved_model``. ONNX and SavedModel are float32.
         quantizations: of ``tflite.QUANTIZATIONS``, for TFLite.
         max_drop: largest loss of top-1 against the checkpoint, in percentage points.
         calibration_images: training images that set int8's ranges.

@@ -46,6 +46,15 @@ def test_every_command_has_help_with_an_example(name):
     result = tfresnet(name, "--help")
     assert result.exit_code == 0
     assert f"tfresnet {name}" in result.stdout.split("Example")[1]
+    assert "--json" in result.stdout
+
+
+def test_the_kinds_are_those_of_the_converter():
+    """The command names them itself, so as to start without TensorFlow."""
+    from tfresnet.cli.export import KINDS
+    from tfresnet.deploy.formats.tflite import QUANTIZATIONS
+
+    assert KINDS == QUANTIZATIONS
 
 
 def test_help_names_every_command():
@@ -137,8 +146,9 @@ def test_models_and_presets():
 
 
 def test_record_writes_the_result_with_its_curve(tiny_run, tmp_path):
-    assert tfresnet("record", tiny_run.directory, "--out", tmp_path).exit_code == 0
-    record = json.loads((tmp_path / "quickstart-seed0.json").read_text())
+    path = tmp_path / "quickstart-seed0.json"
+    assert json_of("record", tiny_run.directory, "--out", tmp_path) == {"record": str(path)}
+    record = json.loads(path.read_text())
     assert {
         "preset", "arch", "seed", "parameters", "epochs", "test_top1", "ema_top1",
         "wall_seconds", "images_per_second", "command", "commit", "artifacts", "curve",

@@ -61,6 +61,12 @@ def test_resume_does_not_start_again_beside_checkpoints_it_cannot_find(run_copy)
     assert (run_copy / "metrics.jsonl").read_text() == records
 
 
+def test_a_tensorboard_folder_that_is_a_file_is_named(run_copy):
+    shutil.rmtree(run_copy / "tensorboard")
+    (run_copy / "tensorboard").write_text("")
+    assert "tensorboard" in refused(*resume(run_copy))
+
+
 def test_resume_needs_a_run(tmp_path):
     assert "expected a run to resume" in refused(*resume(tmp_path / "typo"))
     assert not (tmp_path / "typo").exists()
@@ -122,6 +128,11 @@ def test_bad_metadata_inside_a_model_is_explained(model, tiny_run, tmp_path, met
     bad = with_metadata(model, tmp_path / "bad.tflite", metadata)
     sample = next((tiny_run.directory / "samples").glob("*.png"))
     assert "bad.tflite" in refused("predict", bad, sample)
+
+
+def test_evaluate_compares_the_labels_with_the_models_outputs(model, tmp_path):
+    few = json.dumps({"spec": SPEC | {"labels": ["a", "b"]}}).encode()
+    assert "2 labels" in refused("evaluate", with_metadata(model, tmp_path / "few.tflite", few))
 
 
 def test_metadata_of_a_later_version_is_read_as_far_as_it_is_known(model, tmp_path):

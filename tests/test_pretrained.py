@@ -139,6 +139,14 @@ def test_the_command_line_makes_a_run_that_can_be_used(weights, tmp_path):
             lambda s: s.update({"bn1.weight": np.ones(3, np.float32)}),
             r"1 of another shape: bn1.weight (expected (64,), got (3,))",
         ),
+        (
+            lambda s: s.update({"conv1.weight": np.ones((3, 4), np.float32)}),
+            "1 of another shape: conv1.weight (expected (7, 7, 3, 64), got (3, 4))",
+        ),
+        (
+            lambda s: s.update({"fc.weight": np.ones((1, 512), np.float32)}),
+            "expected a head of 2 classes or more, got a kernel of (1, 512)",
+        ),
     ],
 )
 def test_what_does_not_fit_is_named_and_nothing_is_written(tmp_path, change, expected):

@@ -1,19 +1,17 @@
 """From a file of weights to a run directory, as if the network had been trained here."""
 
-import json
 from pathlib import Path
 from typing import Any
 
-import tensorflow as tf
 import tf_keras as keras
 
 from tfresnet import config as configs
-from tfresnet import environment
 from tfresnet.errors import UserError
-from tfresnet.files import read_text, write_text
+from tfresnet.files import read_text
 from tfresnet.models import functional, pretrained, zoo
-from tfresnet.run import Run
+from tfresnet.run import Run, create
 from tfresnet.spec import InputSpec
+from tfresnet.training import checkpoint
 
 # What the libraries normalise images with, on the 0-255 scale.
 TORCH_SPEC: dict[str, Any] = {"mean": (123.675, 116.28, 103.53), "std": (58.395, 57.12, 57.375)}
@@ -48,14 +46,17 @@ def convert(
         [*defaults, f"model.variant={variant}", "data.dataset=imagenet2012", *overrides],
         configs.safe_name(file),
     )
-    classes = convention.classes(arrays[convention.head].shape)
+    head = arrays[convention.head].shape
+    classes = convention.classes(head) if len(head) == 2 else 0
+    if classes < 2:
+        raise UserError(f"{file}: expected a head of 2 classes or more, got a kernel of {head}")
     size = config.data.image_size or zoo.architecture(arch).image_size
     crop = config.data.crop_fraction or 0.875
     normalisation = KERAS_SPEC if keras_file else TORCH_SPEC
     spec = InputSpec(size, size, _labels(labels_file, classes), crop_fraction=crop, **normalisation)
     model = zoo.build(config.model, spec.shape, classes)
     pretrained.load(model, spec.shape, arrays, convention)
-    run = Run(directory, config, spec)
+    run = create(directory, config, spec)
     _write(run, model, file)
     return run, pretrained.not_finite(arrays)
 
@@ -70,18 +71,8 @@ def _labels(file: Path | None, classes: int) -> tuple[str, ...]:
 
 
 def _write(run: Run, model: keras.Model, file: Path) -> None:
-    run.directory.mkdir(parents=True, exist_ok=True)
-    write_text(run.directory / "config.yaml", run.config.to_yaml())
-    write_text(run.directory / "spec.json", json.dumps(run.spec.to_dict(), indent=1))
-    recorded = environment.record()
-    write_text(run.directory / "environment.json", json.dumps(recorded, indent=1))
-    step = tf.Variable(0, dtype=tf.int64)
-    tf.train.CheckpointManager(
-        tf.train.Checkpoint(model=model, step=step),
-        str(run.directory / "checkpoints"),
-        1,
-        step_counter=step,
-    ).save()
+    checkpoint.save_weights(run.directory / "checkpoints", model)
+    recorded = run.environment
     run.write_result(
         {
             "preset": run.config.name,

@@ -62,6 +62,11 @@ class Run:
         return sources.load_for(self.spec, configs.with_data(self.config.data, overrides))
 
     @property
+    def environment(self) -> dict:
+        """The command, commit, versions and machine that the run was made with."""
+        return read_json(self.directory / "environment.json")
+
+    @property
     def result(self) -> dict:
         """What training and export recorded; empty before the training is done."""
         path = self.directory / "result.json"
@@ -88,6 +93,16 @@ def open_run(directory: Path) -> Run:
     except (ValueError, TypeError) as error:
         raise UserError(f"{directory}/spec.json: expected an input spec: {error}") from None
     return Run(directory, configs.read(directory / "config.yaml"), spec)
+
+
+def create(directory: Path, config: RunConfig, spec: InputSpec) -> Run:
+    """Write what a run is into ``directory``; one that is there keeps its first environment."""
+    directory.mkdir(parents=True, exist_ok=True)
+    write_text(directory / "config.yaml", config.to_yaml())
+    write_text(directory / "spec.json", json.dumps(spec.to_dict(), indent=1))
+    if not (directory / "environment.json").exists():
+        write_text(directory / "environment.json", json.dumps(environment.record(), indent=1))
+    return Run(directory, config, spec)
 
 
 def train(config: RunConfig, directory: Path, resume: bool = False) -> Run:
@@ -118,13 +133,8 @@ def train(config: RunConfig, directory: Path, resume: bool = False) -> Run:
         lambda: zoo.build(config.model, spec.shape, len(spec.labels), config.train.precision),
     )
     # Only now, when everything fits, does the directory come into being.
-    directory.mkdir(parents=True, exist_ok=True)
-    write_text(directory / "config.yaml", config.to_yaml())
-    write_text(directory / "spec.json", json.dumps(spec.to_dict(), indent=1))
-    if not (directory / "environment.json").exists():  # a resumed run keeps its first command
-        write_text(directory / "environment.json", json.dumps(environment.record(), indent=1))
+    run = create(directory, config, spec)
     _write_samples(dataset, directory / "samples")
-    run = Run(directory, config, spec)
     trainer.run()
     _write_result(run, dataset)
     return run
@@ -196,7 +206,7 @@ def _write_result(run: Run, dataset: "Dataset") -> None:
             f"expected the epochs' records in {run.directory}/metrics.jsonl, found none"
         )
     measured = evaluate.of_model(model, dataset.held_out, run.spec)
-    recorded = read_json(run.directory / "environment.json")
+    recorded = run.environment
     seconds, wall = (sum(r[key] for r in records) for key in ("seconds", "wall_seconds"))
     images = records[-1]["step"] * run.config.train.batch_size
     run.write_result(

@@ -16,8 +16,6 @@ from tfresnet.deploy.formats import onnx_format, saved_model, tflite
 from tfresnet.files import write_bytes
 from tfresnet.spec import InputSpec
 
-FORMATS = ("tflite", "onnx", "saved_model")
-
 
 class Artifact(Protocol):
     """One exported model."""
@@ -49,7 +47,7 @@ def make(
     calibration: np.ndarray,
     directory: Path,
 ) -> Artifact:
-    """Convert ``model`` to ``target``, one of FORMATS; nothing is written yet."""
+    """Convert to ``target``, ``tflite``, ``onnx`` or ``saved_model``; nothing is written yet."""
     if target == "tflite":
         content = tflite.convert(model, spec, quantization, calibration)
         path = directory / f"model_{quantization}.tflite"

@@ -44,7 +44,13 @@ def convert(
         converter.inference_input_type = tf.uint8
         converter.inference_output_type = tf.float32
     with captured():
-        return converter.convert()
+        content = converter.convert()
+    if quantization == "int8" and input_quantization(content) != (wrap.SCALE, wrap.ZERO_POINT):
+        raise UserError(
+            f"expected an int8 input with scale {wrap.SCALE} and zero point {wrap.ZERO_POINT:g}, "
+            f"so that it holds the image's bytes, got {input_quantization(content)}"
+        )
+    return content
 
 
 def _representative(images: np.ndarray) -> Iterator[list[np.ndarray]]:

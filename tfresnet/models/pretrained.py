@@ -84,7 +84,9 @@ def load(model: keras.Model, image_shape: tuple, arrays: Arrays, convention: Con
                 missing.append(source.name)
                 continue
             left.discard(source.name)
-            array = source.turned(arrays[source.name])
+            array = arrays[source.name]
+            if array.ndim == len(variable.shape):
+                array = source.turned(array)
             pairs.append((variable, array))
             if array.shape != tuple(variable.shape):
                 expected = tuple(variable.shape)

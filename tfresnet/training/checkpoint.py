@@ -39,6 +39,13 @@ def restore(checkpoints: tf.train.CheckpointManager) -> None:
         raise _unreadable(checkpoints.latest_checkpoint, error) from None
 
 
+def save_weights(directory: Path, model: keras.Model) -> None:
+    """Write a checkpoint of weights that were not trained here, as of step 0."""
+    step = tf.Variable(0, dtype=tf.int64)
+    checkpoint = tf.train.Checkpoint(model=model, step=step)
+    tf.train.CheckpointManager(checkpoint, str(directory), KEPT, step_counter=step).save()
+
+
 def load_weights(directory: Path, model: keras.Model) -> int:
     """Load the newest checkpoint's weights into ``model`` and return its step.
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
+from tfresnet.errors import UserError
 from tfresnet.files import read_json_lines, write_text
 
 
@@ -15,7 +16,12 @@ class MetricsLog:
         self.path = directory / "metrics.jsonl"
         self.records = [r for r in read_json_lines(self.path) if r["epoch"] <= first_epoch]
         write_text(self.path, "".join(json.dumps(r) + "\n" for r in self.records))
-        self.writer = tf.summary.create_file_writer(str(directory / "tensorboard"))
+        try:
+            self.writer = tf.summary.create_file_writer(str(directory / "tensorboard"))
+        except tf.errors.OpError as error:
+            raise UserError(
+                f"expected a folder, {directory}/tensorboard: {error.message}"
+            ) from None
 
     def add(self, record: dict) -> None:
         """Write a record with ``epoch``, ``step`` and any number of scalars."""
