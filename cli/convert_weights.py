@@ -20,6 +20,15 @@ from tfresnet.cli.common import (
 @click.option(
     "--labels", type=click.Path(path_type=Path), help="File with a class name on each line."
 )
+@click.option(
+    "--new-head", type=click.IntRange(2), metavar="CLASSES",
+    help="Drop the file's head for an untrained one (to go on with train --init-from).",
+)  # fmt: skip
+@click.option(
+    "--mean", nargs=3, type=float, metavar="R G B",
+    help="Of the pixels it was trained with, 0 to 255 (default: the library's).",
+)  # fmt: skip
+@click.option("--std", nargs=3, type=float, metavar="R G B")
 @set_option
 @json_option
 @reports_mistakes
@@ -28,14 +37,18 @@ def command(
     arch: str,
     out: Path,
     labels: Path | None,
+    new_head: int | None,
+    mean: tuple[float, float, float] | None,
+    std: tuple[float, float, float] | None,
     overrides: tuple[str, ...],
     as_json: bool,
 ) -> None:
     """Make a run directory of weights that were trained elsewhere.
 
-    FILE is a PyTorch state dict of a ResNet or ResNeXt with torchvision's names, which timm
-    shares (.safetensors; .pth, .pt and .bin where torch is installed), or a ResNet 50, 101 or
-    152 of keras.applications (.h5).
+    FILE is a PyTorch state dict of a ResNet, ResNeXt or DenseNet with torchvision's names, or
+    of a ResNet with timm's (.safetensors; .pth, .pt and .bin where torch is installed), or
+    one of keras.applications' (.h5, .weights.h5): ResNet 50, 101, 152 and their V2, DenseNet,
+    EfficientNet.
     Every tensor must fit, or nothing is written and the misfits are listed. No code in a file
     is run.
 
@@ -47,11 +60,17 @@ def command(
     quiet_tensorflow()
     from tfresnet.convert_weights import convert
 
-    run, not_finite = convert(file, arch, out, overrides, labels)
+    run, not_finite = convert(file, arch, out, overrides, labels, new_head, mean, std)
     if not_finite:
         click.echo(f"Warning: NaN or infinity in {', '.join(not_finite[:5])}", err=True)
     if as_json:
         print_json({"run": str(out), **run.result})
+        return
+    if new_head:
+        click.echo(
+            f"{run.config.model.arch} with an untrained head is in {out}. To train it: "
+            f"tfresnet train --init-from {out} --dataset IMAGES"
+        )
         return
     click.echo(
         f"{run.config.model.arch} with {len(run.spec.labels)} classes is in {out}. "

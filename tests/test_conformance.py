@@ -38,7 +38,22 @@ VARIANTS = [
     ModelConfig(arch="resnext50_32x4d", stem="imagenet"),
     ModelConfig(arch="resnet18", attention="se"),
     ModelConfig(arch="resnet18", attention="eca", stochastic_depth=0.2),
+    ModelConfig(arch="resnet50v2", stem="imagenet"),
+    ModelConfig(arch="pyramidnet110_a48", stochastic_depth=0.2),
+    ModelConfig(arch="pyramidnet110_a84", attention="se"),
+    ModelConfig(arch="densenet_bc100_12", dropout=0.2),
+    ModelConfig(arch="densenet121", stem="imagenet", padding="symmetric"),
+    ModelConfig(arch="efficientnet_b0", stochastic_depth=0.2),
+    ModelConfig(arch="efficientnet_b3", stem="imagenet", padding="symmetric", zero_gamma=True),
 ]
+# What is left of a row; two blocks where what matters lies between them.
+CUTS = {
+    "resnet": lambda row: {"depths": (1, 1), "widths": row.widths[:2]},
+    "resnet_v2": lambda row: {"depths": (2, 1), "widths": row.widths[:2]},
+    "pyramidnet": lambda row: {"depths": (1, 1)},
+    "densenet": lambda row: {"depths": (2, 1)},
+    "efficientnet": lambda row: {"depth": 1.0, "stages": row.stages[:2]},
+}
 
 
 # The layer that tfmot has no quantisation for.
@@ -53,7 +68,7 @@ def name_of(config: ModelConfig) -> str:
 @pytest.fixture(scope="module", params=VARIANTS, ids=name_of)
 def config(request):
     row = zoo.architecture(request.param.arch)
-    short = dataclasses.replace(row, depths=(1, 1), widths=row.widths[:2])
+    short = dataclasses.replace(row, **CUTS[row.family](row))
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(zoo.ARCHITECTURES, request.param.arch, short)
         yield request.param.model_copy(update={"width": 0.25})

@@ -40,6 +40,23 @@ PUBLISHED = {
     "resnet152": 60_192_808,
     "resnext50_32x4d": 25_028_904,
     "resnext101_32x8d": 88_791_336,
+    # keras.applications', without the statistics.
+    "resnet50v2": 25_568_360,
+    "resnet101v2": 44_577_896,
+    "resnet152v2": 60_236_904,
+    # Han et al. 2016, table 4: 1.7 M, 3.8 M and 28.3 M; test_torch_parity counts the authors'.
+    "pyramidnet110_a48": 1_772_706,
+    "pyramidnet110_a84": 3_904_446,
+    "pyramidnet110_a270": 28_485_477,
+    # Huang et al. 2016, table 2: 0.8 M; torchvision's and keras.applications'.
+    "densenet_bc100_12": 769_162,
+    "densenet121": 7_978_856,
+    "densenet169": 14_149_480,
+    # torchvision's and keras.applications'.
+    "efficientnet_b0": 5_288_548,
+    "efficientnet_b1": 7_794_184,
+    "efficientnet_b2": 9_109_994,
+    "efficientnet_b3": 12_233_232,
     # The same blocks as 152 with 21 more in the second stage (He et al. 2016): 64.7 M.
     "resnet200": 64_673_832,
 }

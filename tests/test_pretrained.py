@@ -10,9 +10,10 @@ from tfresnet import convert_weights
 from tfresnet import run as runs
 from tfresnet.config import ModelConfig
 from tfresnet.errors import UserError
-from tfresnet.models import functional, pretrained, zoo
+from tfresnet.models import functional, names, zoo
 
 CLASSES = 10
+TORCH = names.CONVENTIONS["torch", "resnet"]
 # What the error is measured by: the size of the logits. Both sides compute in float32.
 TOLERANCE = 1e-4
 
@@ -48,23 +49,56 @@ def float64():
     keras.mixed_precision.set_global_policy("float32")
 
 
-@pytest.mark.parametrize("name", ["ResNet50", "ResNet101", "ResNet152"])
-def test_parity_with_keras_applications(name, images, tmp_path, float64):
+# What makes Keras's answer with probability as it is without chance.
+STILL = {"EfficientNetB0": {"drop_connect_rate": 0.0}}
+
+
+def theirs_of(name: str) -> keras.Model:
+    model = getattr(keras.applications, name)(
+        weights=None, input_shape=(64, 64, 3), classes=CLASSES, classifier_activation=None,
+        **STILL.get(name, {}),
+    )  # fmt: skip
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.Dropout):
+            layer.rate = 0.0
+    randomised(model)
+    return model
+
+
+def as_theirs(name: str, images: np.ndarray) -> np.ndarray:
+    """What Keras's network is fed with: BGR for the first ResNets, raw pixels for EfficientNet."""
+    if name == "EfficientNetB0":
+        return 255 * images  # it divides by 255 itself
+    return images if name.endswith("V2") or name.startswith("Dense") else images[..., ::-1]
+
+
+@pytest.mark.parametrize(
+    ("name", "arch"),
+    [
+        ("ResNet50", "resnet50"),
+        ("ResNet101", "resnet101"),
+        ("ResNet152", "resnet152"),
+        ("ResNet50V2", "resnet50v2"),
+        ("ResNet101V2", "resnet101v2"),
+        ("ResNet152V2", "resnet152v2"),
+        ("DenseNet121", "densenet121"),
+        ("EfficientNetB0", "efficientnet_b0"),
+    ],
+)
+def test_parity_with_keras_applications(name, arch, images, tmp_path, float64):
     """Inference and training mode; the latter amplifies rounding to 1e-3 if done in float32."""
-    theirs = getattr(keras.applications, name)(
-        weights=None, input_shape=(64, 64, 3), classes=CLASSES, classifier_activation=None
-    )
-    randomised(theirs)
+    theirs = theirs_of(name)
     theirs.save_weights(str(tmp_path / "theirs.h5"))
     run, _ = convert_weights.convert(
-        tmp_path / "theirs.h5", name.lower(), tmp_path / "run", ("data.image_size=64",)
+        tmp_path / "theirs.h5", arch, tmp_path / "run", ("data.image_size=64",)
     )
     ours = zoo.build(run.config.model, run.spec.shape, CLASSES, precision="float64")
     ours.set_weights(run.model().get_weights())
     assert theirs.layers[2].compute_dtype == "float64"
     for training in (False, True):
-        theirs_says = theirs(images[..., ::-1], training=training).numpy()
-        assert relative_error(ours(images, training=training).numpy(), theirs_says) < TOLERANCE
+        expected = theirs(as_theirs(name, images), training=training).numpy()
+        error = relative_error(ours(images, training=training).numpy(), expected)
+        assert error < TOLERANCE, (training, error)
 
 
 def state_dict(arch: str) -> dict[str, np.ndarray]:
@@ -77,12 +111,9 @@ def state_dict(arch: str) -> dict[str, np.ndarray]:
         for variable in layer.variables:
             kind = variable.name.rpartition("/")[2].partition(":")[0]
             array = variable.numpy()
-            turned = {4: lambda a: a.transpose(3, 2, 0, 1), 2: lambda a: a.T}.get(
-                array.ndim, lambda a: a
-            )(array)
-            state[pretrained.TORCH.source(layer.name, kind, array.ndim).name] = (
-                np.ascontiguousarray(turned)
-            )
+            turned = np.moveaxis(array, (-1, -2), (0, 1)) if array.ndim > 1 else array
+            name = TORCH.candidates(layer.name, kind)[0]
+            state[name] = np.ascontiguousarray(turned)
     return state
 
 

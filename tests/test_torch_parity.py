@@ -9,6 +9,8 @@ import pytest
 
 from tests.test_pretrained import TOLERANCE, relative_error
 from tfresnet import convert_weights
+from tfresnet.config import ModelConfig
+from tfresnet.models import functional, zoo
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 from torch import nn  # noqa: E402
@@ -87,41 +89,201 @@ NETS = {
 }
 
 
-def torch_net(arch: str, cifar: bool = False) -> nn.Module:
-    """A net in which every weight and statistic is of its own."""
-    torch.manual_seed(0)
-    net = Net(**NETS[arch], classes=10, cifar=cifar)
-    for name, tensor in [*net.named_parameters(), *net.named_buffers()]:
-        if "bn" in name or "downsample.1" in name:
-            if name.endswith(("running_var", "weight")):
-                tensor.data.uniform_(0.7, 1.3)
-            elif name.endswith(("running_mean", "bias")):
-                tensor.data.normal_(0, 0.1)
+class DeepStem(nn.Sequential):
+    """timm's: github.com/huggingface/pytorch-image-models, timm/models/resnet.py."""
+
+    def __init__(self):
+        super().__init__(
+            nn.Conv2d(3, 32, 3, 2, 1, bias=False), nn.BatchNorm2d(32), nn.ReLU(),
+            nn.Conv2d(32, 32, 3, 1, 1, bias=False), nn.BatchNorm2d(32), nn.ReLU(),
+            nn.Conv2d(32, 64, 3, 1, 1, bias=False),
+        )  # fmt: skip
+
+
+def resnet_d() -> nn.Module:
+    """A ResNet-50-D with timm's names: a deep stem, an average pool before each projection."""
+    net = Net(**NETS["resnet50"], classes=10, cifar=False)
+    net.conv1 = DeepStem()
+    for stage in range(1, 5):
+        block = getattr(net, f"layer{stage}")[0]
+        conv, norm = block.downsample
+        pool = nn.AvgPool2d(2, conv.stride[0], ceil_mode=True, count_include_pad=False)
+        conv.stride = (1, 1)
+        block.downsample = nn.Sequential(nn.Identity() if stage == 1 else pool, conv, norm)
     return net
+
+
+class WideBlock(nn.Module):
+    """Norm, ReLU, 3x3, twice (Zagoruyko and Komodakis 2016, figure 1)."""
+
+    def __init__(self, inputs, width, stride):
+        super().__init__()
+        self.bn1, self.bn2 = nn.BatchNorm2d(inputs), nn.BatchNorm2d(width)
+        self.conv1 = nn.Conv2d(inputs, width, 3, stride, 1, bias=False)
+        self.conv2 = nn.Conv2d(width, width, 3, 1, 1, bias=False)
+        self.downsample = None
+        if stride != 1 or inputs != width:
+            self.downsample = nn.Sequential(nn.Conv2d(inputs, width, 1, stride, bias=False))
+
+    def forward(self, x):
+        a = torch.relu(self.bn1(x))
+        y = self.conv2(torch.relu(self.bn2(self.conv1(a))))
+        return y + (self.downsample(a) if self.downsample else x)
+
+
+class PyramidBlock(nn.Module):
+    """Norm, 3x3, norm, ReLU, 3x3, norm; zeros for the channels that the shortcut lacks."""
+
+    def __init__(self, inputs, width, stride):
+        super().__init__()
+        self.bn1 = nn.BatchNorm2d(inputs)
+        self.bn2, self.bn3 = nn.BatchNorm2d(width), nn.BatchNorm2d(width)
+        self.conv1 = nn.Conv2d(inputs, width, 3, stride, 1, bias=False)
+        self.conv2 = nn.Conv2d(width, width, 3, 1, 1, bias=False)
+        self.pool = nn.AvgPool2d(2) if stride > 1 else nn.Identity()
+        self.more = width - inputs
+
+    def forward(self, x):
+        y = self.bn3(self.conv2(torch.relu(self.bn2(self.conv1(self.bn1(x))))))
+        return y + nn.functional.pad(self.pool(x), (0, 0, 0, 0, 0, self.more))
+
+
+class Growing(nn.Module):
+    """Three stages of such blocks behind a 3x3, for 10 classes; ``last`` names the last norm."""
+
+    def __init__(self, block, widths, last):
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 16, 3, 1, 1, bias=False)
+        inputs, self.last = 16, last
+        if last != "bn1":
+            self.bn1 = nn.BatchNorm2d(16)
+        for stage, of_stage in enumerate(widths, start=1):
+            blocks = []
+            for i, width in enumerate(of_stage):
+                blocks.append(block(inputs, width, 2 if i == 0 and stage > 1 else 1))
+                inputs = width
+            setattr(self, f"layer{stage}", nn.Sequential(*blocks))
+        setattr(self, last, nn.BatchNorm2d(inputs))
+        self.fc = nn.Linear(inputs, 10)
+
+    def forward(self, x):
+        x = self.conv1(x)
+        x = x if self.last == "bn1" else self.bn1(x)
+        x = self.layer3(self.layer2(self.layer1(x)))
+        return self.fc(torch.relu(getattr(self, self.last)(x)).mean((2, 3)))
+
+
+def pyramidnet(alpha: int = 48) -> nn.Module:
+    """PyramidNet-110 as its authors define it (github.com/dyhan0920/PyramidNet-PyTorch)."""
+    widths, width = [], 16.0
+    for _ in range(3):
+        stage = [round(width + alpha / 54 * (i + 1)) for i in range(18)]
+        width += alpha / 3
+        widths.append(stage)
+    return Growing(PyramidBlock, widths, "bn_final")
+
+
+def wide_resnet() -> nn.Module:
+    return Growing(WideBlock, [[128] * 2, [256] * 2, [512] * 2], "bn1")
+
+
+class DenseLayer(nn.Sequential):
+    """One layer of torchvision's DenseNet (torchvision/models/densenet.py)."""
+
+    def __init__(self, inputs):
+        super().__init__()
+        self.norm1, self.conv1 = nn.BatchNorm2d(inputs), nn.Conv2d(inputs, 128, 1, bias=False)
+        self.norm2, self.conv2 = nn.BatchNorm2d(128), nn.Conv2d(128, 32, 3, 1, 1, bias=False)
+
+    def forward(self, x):
+        y = self.conv1(torch.relu(self.norm1(x)))
+        return torch.cat([x, self.conv2(torch.relu(self.norm2(y)))], 1)
+
+
+def densenet() -> nn.Module:
+    """torchvision's DenseNet-121."""
+    steps = {
+        "conv0": nn.Conv2d(3, 64, 7, 2, 3, bias=False), "norm0": nn.BatchNorm2d(64),
+        "relu0": nn.ReLU(), "pool0": nn.MaxPool2d(3, 2, 1),
+    }  # fmt: skip
+    channels = 64
+    for stage, depth in enumerate((6, 12, 24, 16), start=1):
+        block = nn.Sequential()
+        for i in range(depth):
+            block.add_module(f"denselayer{i + 1}", DenseLayer(channels + 32 * i))
+        channels += 32 * depth
+        steps[f"denseblock{stage}"] = block
+        if stage < 4:
+            between = nn.Sequential()
+            between.add_module("norm", nn.BatchNorm2d(channels))
+            between.add_module("relu", nn.ReLU())
+            between.add_module("conv", nn.Conv2d(channels, channels // 2, 1, bias=False))
+            between.add_module("pool", nn.AvgPool2d(2))
+            steps[f"transition{stage}"] = between
+            channels //= 2
+    steps["norm5"] = nn.BatchNorm2d(channels)
+    net = nn.Sequential()
+    net.add_module("features", nn.Sequential())
+    for name, step in steps.items():
+        net.features.add_module(name, step)
+    net.features.add_module("relu", nn.ReLU())
+    net.add_module("pool", nn.AdaptiveAvgPool2d(1))
+    net.add_module("flat", nn.Flatten())
+    net.add_module("classifier", nn.Linear(channels, 10))
+    return net
+
+
+def randomised(net: nn.Module) -> nn.Module:
+    """Give every norm's weights and statistics values that show if one goes astray."""
+    torch.manual_seed(0)
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            for tensor in (module.weight.data, module.running_var):
+                tensor.uniform_(0.7, 1.3)
+            for tensor in (module.bias.data, module.running_mean):
+                tensor.normal_(0, 0.1)
+    return net
+
+
+def resnet(arch: str, cifar: bool = False):
+    return lambda: Net(**NETS[arch], classes=10, cifar=cifar)
 
 
 @pytest.mark.parametrize("training", [False, True], ids=["inference", "training"])
 @pytest.mark.parametrize(
-    ("arch", "size", "cifar"),
+    ("arch", "size", "make"),
     [
-        ("resnet18", 64, False),
-        ("resnet18", 97, False),  # odd: paddings that differ by a pixel show
-        ("resnet18", 32, True),
-        ("resnet34", 64, False),
-        ("resnet50", 75, False),
-        ("resnext50_32x4d", 64, False),
+        ("resnet18", 64, resnet("resnet18")),
+        ("resnet18", 97, resnet("resnet18")),  # odd: paddings that differ by a pixel show
+        ("resnet18", 32, resnet("resnet18", cifar=True)),
+        ("resnet34", 64, resnet("resnet34")),
+        ("resnet50", 75, resnet("resnet50")),
+        ("resnext50_32x4d", 64, resnet("resnext50_32x4d")),
+        ("resnet50", 97, resnet_d),
+        ("wrn16_8", 32, wide_resnet),
+        ("pyramidnet110_a48", 32, pyramidnet),
+        ("densenet121", 75, densenet),
     ],
 )
-def test_parity(arch, size, cifar, training, tmp_path):
-    net = torch_net(arch, cifar)
+def test_parity(arch, size, make, training, tmp_path):
+    """The file alone tells stem, variant and paddings."""
+    torch.manual_seed(0)
+    net = randomised(make())
     torch.save(net.state_dict(), tmp_path / "net.pth")
-    sets = (f"data.image_size={size}", f"model.stem={'cifar' if cifar else 'imagenet'}")
+    sets = (f"data.image_size={size}",)
     run, _ = convert_weights.convert(tmp_path / "net.pth", arch, tmp_path / "run", sets)
+    ours = run.model()
+    assert functional.parameters(ours) == sum(p.numel() for p in net.parameters())
     images = np.random.default_rng(1).normal(size=(4, size, size, 3)).astype(np.float32)
-    ours = run.model()(images, training=training).numpy()
     with torch.no_grad():
         theirs = net.train(training)(torch.from_numpy(images.transpose(0, 3, 1, 2))).numpy()
-    assert relative_error(ours, theirs) < TOLERANCE
+    assert relative_error(ours(images, training=training).numpy(), theirs) < TOLERANCE
+
+
+@pytest.mark.parametrize("alpha", [84, 270])
+def test_pyramidnets_have_their_authors_parameters(alpha):
+    ours, _ = zoo.cost(ModelConfig(arch=f"pyramidnet110_a{alpha}"), (32, 32, 3))
+    assert ours == sum(p.numel() for p in pyramidnet(alpha).parameters())
 
 
 class Evil:

@@ -1,21 +1,19 @@
 """From a file of weights to a run directory, as if the network had been trained here."""
 
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import tf_keras as keras
 
 from tfresnet import config as configs
 from tfresnet.errors import UserError
 from tfresnet.files import read_text
-from tfresnet.models import functional, pretrained, zoo
+from tfresnet.models import functional, names, pretrained, zoo
 from tfresnet.run import Run, create
 from tfresnet.spec import InputSpec
 from tfresnet.training import checkpoint
 
-# What the libraries normalise images with, on the 0-255 scale.
-TORCH_SPEC: dict[str, Any] = {"mean": (123.675, 116.28, 103.53), "std": (58.395, 57.12, 57.375)}
-KERAS_SPEC: dict[str, Any] = {"mean": (123.68, 116.779, 103.939), "std": (1.0, 1.0, 1.0)}
+Channels = tuple[float, float, float]
 
 
 def convert(
@@ -24,41 +22,74 @@ def convert(
     directory: Path,
     overrides: tuple[str, ...] = (),
     labels_file: Path | None = None,
+    new_head: int | None = None,
+    mean: Channels | None = None,
+    std: Channels | None = None,
 ) -> tuple[Run, list[str]]:
     """Write a run directory with the weights of ``file``; return it and the tensors with NaN.
 
     ``overrides`` are ``section.key=value``, such as ``data.image_size=288``. The
-    classes are those of the file's head, named by the lines of ``labels_file``, else numbered.
+    classes are those of the file's head, or ``new_head`` of them with a head that has yet to be
+    trained; they are named by the lines of ``labels_file``, else numbered. ``mean`` and ``std``
+    are of the pixels, 0 to 255, by default those that the library's networks expect.
 
     Raises:
         UserError: the file can't be read or does not fit, or the directory is taken.
     """
-    zoo.architecture(arch)
+    row = zoo.architecture(arch)
     if directory.exists() and any(directory.iterdir()):
         raise UserError(f"expected a new folder for the run, {directory} is not empty")
-    arrays, convention = pretrained.read(file)
-    if convention.head not in arrays:
-        raise UserError(f"the weights do not fit {arch}: 1 missing: {convention.head}")
-    keras_file = convention is pretrained.KERAS
-    variant = "v1" if keras_file else "v1.5"
-    defaults = [f"model.arch={arch}", "model.stem=imagenet", "model.padding=symmetric"]
+    source = pretrained.library(file)
+    convention = names.convention(source, arch, row.family)
+    arrays = pretrained.read(file, arch)
     config = configs.from_overrides(
-        [*defaults, f"model.variant={variant}", "data.dataset=imagenet2012", *overrides],
+        [
+            f"model.arch={arch}",
+            "data.dataset=imagenet2012",
+            *_settings(arrays, convention, row),
+            *overrides,
+        ],
         configs.safe_name(file),
     )
-    head = arrays[convention.head].shape
-    classes = convention.classes(head) if len(head) == 2 else 0
-    if classes < 2:
-        raise UserError(f"{file}: expected a head of 2 classes or more, got a kernel of {head}")
-    size = config.data.image_size or zoo.architecture(arch).image_size
-    crop = config.data.crop_fraction or 0.875
-    normalisation = KERAS_SPEC if keras_file else TORCH_SPEC
-    spec = InputSpec(size, size, _labels(labels_file, classes), crop_fraction=crop, **normalisation)
+    classes = new_head or _classes(file, arch, arrays, convention)
+    size = config.data.image_size or row.image_size
+    spec = InputSpec(
+        size,
+        size,
+        _labels(labels_file, classes),
+        mean=mean or convention.mean,
+        std=std or convention.std,
+        crop_fraction=config.data.crop_fraction or 0.875,
+    )
     model = zoo.build(config.model, spec.shape, classes)
-    pretrained.load(model, spec.shape, arrays, convention)
+    pretrained.load(model, spec.shape, arrays, convention, with_head=not new_head)
     run = create(directory, config, spec)
     _write(run, model, file)
     return run, pretrained.not_finite(arrays)
+
+
+def _settings(arrays: pretrained.Arrays, convention: names.Convention, row: zoo.Row) -> list[str]:
+    """Return what the file's names and shapes tell about its network."""
+    settings = {"stem": "imagenet", "padding": convention.padding}
+    if row.family == "resnet":
+        settings["variant"] = "d" if "conv1.6.weight" in arrays else convention.variant
+        if any(".se.fc1." in name for name in arrays):
+            settings["attention"] = "se"
+        if any(name.endswith(".se.conv.weight") for name in arrays):
+            settings["attention"] = "eca"
+    if arrays.get("conv1.weight", np.empty(0)).shape[2:] == (3, 3):
+        settings["stem"] = "cifar"
+    return [f"model.{key}={value}" for key, value in settings.items()]
+
+
+def _classes(file: Path, arch: str, arrays: pretrained.Arrays, convention: names.Convention) -> int:
+    if convention.head_kernel not in arrays:
+        raise UserError(f"the weights do not fit {arch}: 1 missing: {convention.head_kernel}")
+    head = arrays[convention.head_kernel].shape
+    classes = convention.classes(head) if len(head) == 2 else 0
+    if classes < 2:
+        raise UserError(f"{file}: expected a head of 2 classes or more, got a kernel of {head}")
+    return classes
 
 
 def _labels(file: Path | None, classes: int) -> tuple[str, ...]:

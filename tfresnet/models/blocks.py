@@ -7,14 +7,14 @@ layers as a functional model. Names are unique in the whole model, as that API i
 """
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import tf_keras as keras
 
+from tfresnet.models.network import Block, Layers, apply
+
 layers = keras.layers
-Layers = list[keras.layers.Layer]
 
 EXPANSION = {"basic": 1, "bottleneck": 4}  # a block's channels over those that it is named by
 
@@ -34,6 +34,9 @@ class Style:
         group_width: channels of a group where a stage has 64.
         attention: ``none``, ``se`` (Hu et al. 2017, arXiv:1709.01507) or ``eca`` (Wang et al.
             2019, arXiv:1910.03151), on the branch's output.
+        conv_bias: convolutions that no norm follows have a bias (TF-Slim's and Keras's v2).
+        strides_last: a stage's last block has the stride instead of the next one's first (v2 in
+            TF-Slim and Keras); as its channels stay, its shortcut takes every other pixel.
         dropout: rate between a basic block's convolutions (Zagoruyko et al., arXiv:1605.07146).
         zero_gamma: blocks start as the identity (Goyal et al. 2017, arXiv:1706.02677).
     """
@@ -46,6 +49,8 @@ class Style:
     groups: int = 1
     group_width: int = 64
     attention: str = "none"
+    conv_bias: bool = False
+    strides_last: bool = False
     dropout: float = 0.0
     zero_gamma: bool = False
 
@@ -59,12 +64,13 @@ class Conv(NamedTuple):
     groups: int = 1
 
 
-def convolution(spec: Conv, padding: str, name: str, initial: str = "he") -> Layers:
-    """Return a convolution without bias (a batch norm follows), He-normal (He et al. 2015).
+def convolution(
+    spec: Conv, padding: str, name: str, initial: str = "he", bias: bool = False
+) -> Layers:
+    """Return a convolution, He-normal (He et al. 2015), without bias if a batch norm follows.
 
     ``initial`` is ``he`` or ``zeros``.
     """
-    he = keras.initializers.VarianceScaling(2.0, "fan_out", "untruncated_normal")
     explicit = padding == "symmetric" and spec.strides > 1 and spec.kernel > 1
     layer = layers.Conv2D(
         spec.filters,
@@ -72,11 +78,16 @@ def convolution(spec: Conv, padding: str, name: str, initial: str = "he") -> Lay
         spec.strides,
         padding="valid" if explicit else "same",
         groups=spec.groups,
-        use_bias=False,
-        kernel_initializer=he if initial == "he" else "zeros",
+        use_bias=bias,
+        kernel_initializer=he_normal() if initial == "he" else "zeros",
         name=name,
     )
     return [*padded(spec.kernel, name), layer] if explicit else [layer]
+
+
+def he_normal() -> keras.initializers.Initializer:
+    """Return normal initial weights of variance 2 / fan out (He et al. 2015, arXiv:1502.01852)."""
+    return keras.initializers.VarianceScaling(2.0, "fan_out", "untruncated_normal")
 
 
 def padded(kernel: int, name: str) -> Layers:
@@ -84,24 +95,17 @@ def padded(kernel: int, name: str) -> Layers:
     return [layers.ZeroPadding2D(kernel // 2, name=f"{name}_pad")]
 
 
-def norm(name: str, gamma: float = 1.0) -> keras.layers.Layer:
+def norm(name: str, gamma: float = 1.0, epsilon: float = 1e-5) -> keras.layers.Layer:
     """Return a batch norm whose scale starts at ``gamma``."""
     initializer = keras.initializers.Constant(gamma)
     return layers.BatchNormalization(
-        momentum=0.9, epsilon=1e-5, gamma_initializer=initializer, name=name
+        momentum=0.9, epsilon=epsilon, gamma_initializer=initializer, name=name
     )
 
 
 def norm_relu(name: str, number: int | str = "") -> Layers:
     """Return a batch norm and a ReLU."""
     return [norm(f"{name}_bn{number}"), layers.ReLU(name=f"{name}_relu{number}")]
-
-
-def apply(steps: Iterable[keras.layers.Layer], x: Any) -> Any:
-    """Return ``x`` after every layer in turn."""
-    for step in steps:
-        x = step(x)
-    return x
 
 
 def convolutions(style: Style, width: int, strides: int) -> list[Conv]:
@@ -124,7 +128,8 @@ def branch(style: Style, convs: list[Conv], name: str) -> Layers:
         last = number == len(convs)
         # A pre-activated branch ends with a convolution, so that is what starts at 0.
         initial = "zeros" if last and style.pre_activation and style.zero_gamma else "he"
-        steps += convolution(conv, style.padding, f"{name}_conv{number}", initial)
+        bias = last and style.conv_bias
+        steps += convolution(conv, style.padding, f"{name}_conv{number}", initial, bias)
         if style.pre_activation:
             steps += [] if last else norm_relu(name, number + 1)
         elif last:
@@ -137,22 +142,27 @@ def branch(style: Style, convs: list[Conv], name: str) -> Layers:
 
 
 def pad_shortcut(style: Style, in_filters: int, conv: Conv, name: str) -> Layers:
-    """Return He et al.'s option A: every ``strides``-th pixel, zeros as new channels.
-
-    Zeros go on both sides of the channel axis. ``ZeroPadding2D`` pads the last two
-    axes when it is told that they are spatial, which here are width and channels.
-    """
+    """Return He et al.'s option A: every ``strides``-th pixel, zeros as new channels."""
     extra = conv.filters - in_filters
-    channels = ((0, 0), (extra // 2, extra - extra // 2))
     return [
         layers.MaxPooling2D(1, conv.strides, name=f"{name}_pool"),
-        layers.ZeroPadding2D(channels, data_format="channels_first", name=f"{name}_pad"),
+        zero_channels(extra // 2, extra - extra // 2, f"{name}_pad"),
     ]
+
+
+def zero_channels(before: int, after: int, name: str) -> keras.layers.Layer:
+    """Return zeros as new channels before and after those that are there.
+
+    ``ZeroPadding2D`` pads the last two axes when it is told that they are spatial, which here
+    are width and channels.
+    """
+    channels = ((0, 0), (before, after))
+    return layers.ZeroPadding2D(channels, data_format="channels_first", name=name)
 
 
 def projection_shortcut(style: Style, in_filters: int, conv: Conv, name: str) -> Layers:
     """Return He et al.'s option B: a strided 1x1 convolution, and a norm unless pre-activated."""
-    steps = convolution(conv, style.padding, f"{name}_conv")
+    steps = convolution(conv, style.padding, f"{name}_conv", bias=style.conv_bias)
     return steps if style.pre_activation else [*steps, norm(f"{name}_bn")]
 
 
@@ -167,11 +177,17 @@ def pooled_shortcut(style: Style, in_filters: int, conv: Conv, name: str) -> Lay
 SHORTCUTS = {"A": pad_shortcut, "B": projection_shortcut, "D": pooled_shortcut}
 
 
-def squeeze_excitation(filters: int, name: str, reduction: int = 16) -> Layers:
-    """Return the layers from a feature map to its channels' weights, [batch, 1, 1, filters]."""
+def squeeze_excitation(
+    filters: int, name: str, reduced: int = 0, activation: str = "relu"
+) -> Layers:
+    """Return the layers from a feature map to its channels' weights, [batch, 1, 1, filters].
+
+    ``reduced`` is the width in between, by default a sixteenth but at least 8.
+    """
+    width = reduced or max(8, filters // 16)
     return [
         layers.GlobalAveragePooling2D(keepdims=True, name=f"{name}_squeeze"),
-        layers.Conv2D(max(8, filters // reduction), 1, activation="relu", name=f"{name}_reduce"),
+        layers.Conv2D(width, 1, activation=activation, name=f"{name}_reduce"),
         layers.Conv2D(filters, 1, activation="sigmoid", name=f"{name}_expand"),
     ]
 
@@ -191,47 +207,52 @@ def efficient_attention(filters: int, name: str) -> Layers:
 ATTENTION = {"se": squeeze_excitation, "eca": efficient_attention}
 
 
-class ResidualBlock(keras.layers.Layer):
-    """``branch(x) + shortcut(x)``, activated before or after, as its style says.
+def stochastic_depth(rate: float, name: str) -> Layers:
+    """Return what leaves out the branch of an image in training, at ``rate``, or nothing for 0.
+
+    The branches that stay are scaled up (Huang et al. 2016, arXiv:1603.09382).
+    """
+    noise = (None, 1, 1, 1)
+    return [layers.Dropout(rate, noise, name=f"{name}_stochastic_depth")] if rate else []
+
+
+class ResidualBlock(Block):
+    """``after(branch(before(x)) + shortcut(x))``, float NHWC.
 
     Post-activation: ``relu(branch(x) + shortcut(x))`` (He et al. 2015, arXiv:1512.03385);
     pre-activation: ``branch(a) + shortcut(x)`` with ``a = relu(norm(x))``, and ``a`` for ``x``
-    where the shortcut projects (He et al. 2016, arXiv:1603.05027). Takes and gives float NHWC.
+    where the shortcut projects (He et al. 2016, arXiv:1603.05027).
 
     Args:
-        style: what all blocks of the network share.
-        in_filters: channels of the input.
-        width: of the stage; ``EXPANSION[style.block]`` times that many come out.
-        strides: 1, or 2 to halve height and width.
-        drop_rate: stochastic depth: the probability of leaving out the branch of an image in
-            training, with the others scaled up (Huang et al. 2016, arXiv:1603.09382).
         name: prefix of all its layers' names.
+        filters: channels that come out.
+        branch, shortcut, before, after: layers; none is the identity.
+        shares_activation: the shortcut, too, starts from ``before(x)``.
+        attention: a key of ``ATTENTION``, or ``none``.
+        drop_rate: of :func:`stochastic_depth`.
     """
 
     def __init__(
-        self, style: Style, in_filters: int, width: int, strides: int, drop_rate: float, name: str
+        self,
+        name: str,
+        filters: int,
+        branch: Layers,
+        shortcut: Layers,
+        before: Layers,
+        after: Layers,
+        shares_activation: bool = False,
+        attention: str = "none",
+        drop_rate: float = 0.0,
     ):
         super().__init__(name=name)
-        out_filters = width * EXPANSION[style.block]
-        same_shape = strides == 1 and in_filters == out_filters
-        change = Conv(out_filters, 1, strides)
-        make_shortcut = SHORTCUTS[style.shortcut]
-        self.before = norm_relu(name, 1) if style.pre_activation else []
-        self.branch = branch(style, convolutions(style, width, strides), name)
+        self.before, self.branch, self.shortcut, self.after = before, branch, shortcut, after
+        self.shares_activation = shares_activation
         self.gate: Layers = []
-        if style.attention != "none":
-            self.gate = ATTENTION[style.attention](out_filters, f"{name}_{style.attention}")
-            self.multiply = layers.Multiply(name=f"{name}_{style.attention}_scale")
-        self.drop: Layers = []
-        if drop_rate:
-            noise = (None, 1, 1, 1)
-            self.drop = [layers.Dropout(drop_rate, noise, name=f"{name}_stochastic_depth")]
-        self.shortcut = (
-            [] if same_shape else make_shortcut(style, in_filters, change, f"{name}_shortcut")
-        )
-        self.shares_activation = bool(self.shortcut) and style.shortcut != "A"
+        if attention != "none":
+            self.gate = ATTENTION[attention](filters, f"{name}_{attention}")
+            self.multiply = layers.Multiply(name=f"{name}_{attention}_scale")
+        self.drop = stochastic_depth(drop_rate, name)
         self.add = layers.Add(name=f"{name}_add")
-        self.after = [] if style.pre_activation else [layers.ReLU(name=f"{name}_relu")]
 
     def call(self, x: Any) -> Any:
         """Return the block's output for a float NHWC batch."""
@@ -242,3 +263,31 @@ class ResidualBlock(keras.layers.Layer):
         y = apply(self.drop, y)
         source = activated if self.shares_activation else x
         return apply(self.after, self.add([y, apply(self.shortcut, source)]))
+
+
+def residual_block(
+    style: Style, in_filters: int, width: int, strides: int, drop_rate: float, name: str
+) -> ResidualBlock:
+    """Return a block in a stage of ``width``; ``EXPANSION[style.block]`` times that come out.
+
+    ``strides`` is 1, or 2 to halve height and width.
+    """
+    filters = width * EXPANSION[style.block]
+    shortcut: Layers = []
+    projects = False
+    if style.strides_last and strides > 1 and in_filters == filters:
+        shortcut = [layers.MaxPooling2D(1, strides, name=f"{name}_shortcut_pool")]
+    elif strides > 1 or in_filters != filters:
+        make, change = SHORTCUTS[style.shortcut], Conv(filters, 1, strides)
+        shortcut, projects = make(style, in_filters, change, f"{name}_shortcut"), True
+    return ResidualBlock(
+        name,
+        filters,
+        branch(style, convolutions(style, width, strides), name),
+        shortcut,
+        before=norm_relu(name, 1) if style.pre_activation else [],
+        after=[] if style.pre_activation else [layers.ReLU(name=f"{name}_relu")],
+        shares_activation=projects and style.shortcut != "A",
+        attention=style.attention,
+        drop_rate=drop_rate,
+    )

@@ -8,7 +8,7 @@ import math
 
 import tf_keras as keras
 
-from tfresnet.models.blocks import ResidualBlock
+from tfresnet.models.network import Block
 
 
 def functional(model: keras.Model, image_shape: tuple[int, int, int]) -> keras.Model:
@@ -16,7 +16,7 @@ def functional(model: keras.Model, image_shape: tuple[int, int, int]) -> keras.M
     x = inputs = keras.Input(image_shape, name="image")
     for step in model.trunk:
         # Through call(), not __call__(): the twin must hold the block's layers, not the block.
-        x = step.call(x) if isinstance(step, ResidualBlock) else step(x)
+        x = step.call(x) if isinstance(step, Block) else step(x)
     return keras.Model(inputs, x, name=model.name)
 
 
@@ -32,6 +32,8 @@ def macs(model: keras.Model, image_shape: tuple[int, int, int]) -> int:
 
 def layer_macs(layer: keras.layers.Layer) -> int:
     """Return the multiply-adds of one layer of a functional model."""
+    if isinstance(layer, keras.layers.DepthwiseConv2D):
+        return math.prod(layer.output_shape[1:-1]) * math.prod(layer.depthwise_kernel.shape)
     if isinstance(layer, (keras.layers.Conv1D, keras.layers.Conv2D)):
         return math.prod(layer.output_shape[1:-1]) * math.prod(layer.kernel.shape)
     return math.prod(layer.kernel.shape) if isinstance(layer, keras.layers.Dense) else 0

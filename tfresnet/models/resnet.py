@@ -1,32 +1,36 @@
 """The ResNet: stem, stages of residual blocks, global pooling, a linear head."""
 
-from typing import Any
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import tf_keras as keras
 
+from tfresnet.config import ModelConfig
+from tfresnet.errors import UserError
 from tfresnet.models.blocks import (
     EXPANSION,
     Conv,
-    Layers,
-    ResidualBlock,
     Style,
-    apply,
     convolution,
     norm_relu,
     padded,
+    residual_block,
 )
+from tfresnet.models.network import Layers, Network, classifier, scaled
 
 layers = keras.layers
 
 
 def cifar_stem(filters: int, style: Style) -> Layers:
     """Return a 3x3 convolution at full resolution (He et al. 2015, section 4.2)."""
-    return [*convolution(Conv(filters, 3), style.padding, "stem_conv"), *_activation(style)]
+    steps = convolution(Conv(filters, 3), style.padding, "stem_conv", bias=style.conv_bias)
+    return [*steps, *_activation(style)]
 
 
 def imagenet_stem(filters: int, style: Style) -> Layers:
     """Return a 7x7 convolution and a max pool, together stride 4 (He et al. 2015, table 1)."""
-    steps = convolution(Conv(filters, 7, 2), style.padding, "stem_conv")
+    steps = convolution(Conv(filters, 7, 2), style.padding, "stem_conv", bias=style.conv_bias)
     return [*steps, *_activation(style), *_pool(style)]
 
 
@@ -36,7 +40,7 @@ def deep_stem(filters: int, style: Style) -> Layers:
     for number, (width, strides) in enumerate([(filters // 2, 2), (filters // 2, 1)], start=1):
         steps += convolution(Conv(width, 3, strides), style.padding, f"stem_conv{number}")
         steps += norm_relu("stem", number)
-    steps += convolution(Conv(filters, 3), style.padding, "stem_conv")
+    steps += convolution(Conv(filters, 3), style.padding, "stem_conv", bias=style.conv_bias)
     return [*steps, *_activation(style), *_pool(style)]
 
 
@@ -54,14 +58,11 @@ def _pool(style: Style) -> Layers:
 STEMS = {"cifar": cifar_stem, "imagenet": imagenet_stem, "deep": deep_stem}
 
 
-class ResNet(keras.Model):
+class ResNet(Network):
     """A residual network for classification (He et al. 2015, arXiv:1512.03385).
 
-    Takes float NHWC images normalised as the run's ``InputSpec`` says, and gives float32
-    logits of shape [batch, num_classes]. ``trunk`` lists its layers and blocks in order.
-
     Args:
-        depths: blocks in each stage; the first block of each but the first stage halves the size.
+        depths: blocks in each stage; the size halves between stages.
         widths: of each stage; a block has ``EXPANSION`` times as many channels.
         stem_width: channels of the stem.
         num_classes: length of the logits.
@@ -84,25 +85,85 @@ class ResNet(keras.Model):
         dropout: float,
         name: str,
     ):
-        super().__init__(name=name)
-        self.trunk = STEMS[stem](stem_width, style)
+        trunk = STEMS[stem](stem_width, style)
         filters, count = stem_width, 0
         for stage, (depth, width) in enumerate(zip(depths, widths, strict=True), start=1):
+            # Between stages: in the next one's first block, or in this one's last.
+            strided, border = (depth, len(depths)) if style.strides_last else (1, 1)
             for block in range(1, depth + 1):
                 count += 1
-                strides = 2 if block == 1 and stage > 1 else 1
+                strides = 2 if block == strided and stage != border else 1
                 rate = stochastic_depth * count / sum(depths)
                 block_name = f"stage{stage}_block{block}"
-                self.trunk.append(ResidualBlock(style, filters, width, strides, rate, block_name))
+                trunk.append(residual_block(style, filters, width, strides, rate, block_name))
                 filters = width * EXPANSION[style.block]
         if style.pre_activation:
-            self.trunk += norm_relu("final")
-        self.trunk.append(layers.GlobalAveragePooling2D(name="pool"))
-        if dropout:
-            self.trunk.append(layers.Dropout(dropout, name="dropout"))
-        # float32 logits also under mixed precision: a bfloat16 softmax is too coarse.
-        self.trunk.append(layers.Dense(num_classes, dtype="float32", name="head"))
+            trunk += norm_relu("final")
+        super().__init__([*trunk, *classifier(num_classes, dropout)], name)
 
-    def call(self, images: Any, training: bool | None = None) -> Any:
-        """Return logits; Keras passes ``training`` on to the batch norms by itself."""
-        return apply(self.trunk, images)
+
+@dataclass(frozen=True)
+class ResNetRow:
+    """A row of the table: what tells one ResNet from another."""
+
+    depths: tuple[int, ...]
+    widths: tuple[int, ...]
+    style: Style
+    stem_width: int
+    image_size: int  # that the architecture was published for
+    num_classes: int
+
+    options: ClassVar[frozenset[str]] = frozenset(ModelConfig.model_fields)
+
+    @property
+    def family(self) -> str:
+        """``resnet_v2`` is TF-Slim's and keras.applications' layout."""
+        return "resnet_v2" if self.style.strides_last else "resnet"
+
+    def network(self, config: ModelConfig, stem: str, num_classes: int) -> ResNet:
+        """Return the network, not yet built."""
+        return ResNet(
+            self.depths,
+            tuple(scaled(width, config.width) for width in self.widths),
+            scaled(self.stem_width, config.width),
+            num_classes,
+            "deep" if stem == "imagenet" and config.variant == "d" else stem,
+            self._style(config),
+            config.stochastic_depth,
+            config.dropout,
+            name=config.arch,
+        )
+
+    def shortest(self) -> "ResNetRow":
+        """Return the row with at most two blocks a stage; the blocks that follow are alike.
+
+        Where a stage's last block is of its own kind, the row itself.
+        """
+        if self.style.strides_last:
+            return self
+        return dataclasses.replace(self, depths=tuple(min(2, depth) for depth in self.depths))
+
+    def _style(self, config: ModelConfig) -> Style:
+        """Return the row's style with what the configuration changes."""
+        changes: dict[str, Any] = {
+            "stride_on_1x1": config.variant == "v1",
+            "padding": config.padding,
+            "attention": config.attention,
+            "dropout": config.block_dropout,
+            "zero_gamma": config.zero_gamma,
+        }
+        if config.variant == "d":
+            changes["shortcut"] = "D"
+        if config.shortcut != "auto":
+            changes["shortcut"] = config.shortcut
+        if config.pre_activation is not None:
+            changes["pre_activation"] = config.pre_activation
+        style = dataclasses.replace(self.style, **changes)
+        if style.shortcut == "A" and style.block == "bottleneck":
+            raise UserError(f"model.shortcut: expected B for {config.arch}'s bottlenecks, got A")
+        if style.strides_last and not style.pre_activation:
+            raise UserError(
+                f"model.pre_activation: {config.arch} is pre-activated; for post-activation "
+                f"take {config.arch.removesuffix('v2')}"
+            )
+        return style

@@ -1,51 +1,74 @@
 """The table of variants, and the one function that builds a row of it."""
 
 import contextlib
-import dataclasses
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from typing import Protocol
 
 import tf_keras as keras
 
 from tfresnet.config import ModelConfig
 from tfresnet.errors import UserError, unknown
 from tfresnet.models.blocks import Style
+from tfresnet.models.densenet import DenseNetRow
+from tfresnet.models.efficientnet import EfficientNetRow
 from tfresnet.models.functional import functional, layer_macs, parameters
-from tfresnet.models.resnet import ResNet
+from tfresnet.models.network import Network
+from tfresnet.models.pyramidnet import PyramidNetRow
+from tfresnet.models.resnet import ResNetRow
 
 CIFAR_STEM_UP_TO = 64  # pixels; model.stem = auto
 IMAGENET_WIDTHS = (64, 128, 256, 512)
 CIFAR_WIDTHS = (16, 32, 64)
 
 
-@dataclass(frozen=True)
-class Architecture:
-    """A row of the table: what tells one ResNet from another."""
+class Row(Protocol):
+    """An architecture: a row of the table."""
 
-    depths: tuple[int, ...]
-    widths: tuple[int, ...]
-    style: Style
-    stem_width: int
-    image_size: int  # that the architecture was published for
-    num_classes: int
+    @property
+    def image_size(self) -> int:
+        """The side of the images that it was published for."""
+        ...
+
+    @property
+    def num_classes(self) -> int:
+        """The classes that it was published with."""
+        ...
+
+    @property
+    def family(self) -> str:
+        """Those that share their layers' names."""
+        ...
+
+    @property
+    def options(self) -> frozenset[str]:
+        """The keys of the model section that it takes, beside those in ``COMMON``."""
+        ...
+
+    def network(self, config: ModelConfig, stem: str, num_classes: int) -> Network:
+        """Return the network, not yet built; ``stem`` is ``cifar`` or ``imagenet``."""
+        ...
+
+    def shortest(self) -> "Row":
+        """Return a row in which a stage's second block stands for those that follow."""
+        ...
 
 
-def _imagenet(depths: tuple[int, ...], style: Style) -> Architecture:
-    return Architecture(depths, IMAGENET_WIDTHS, style, 64, 224, 1000)
+def _imagenet(depths: tuple[int, ...], style: Style) -> ResNetRow:
+    return ResNetRow(depths, IMAGENET_WIDTHS, style, 64, 224, 1000)
 
 
-def _cifar(depth: int, style: Style, factor: int = 1) -> Architecture:
+def _cifar(depth: int, style: Style, factor: int = 1) -> ResNetRow:
     """Return a network of 3 equal stages; ``factor`` widens the stages but not the stem."""
     widths = tuple(width * factor for width in CIFAR_WIDTHS)
-    return Architecture((depth,) * 3, widths, style, 16, 32, 10)
+    return ResNetRow((depth,) * 3, widths, style, 16, 32, 10)
 
 
 PADDED, BOTTLENECK = Style(shortcut="A"), Style("bottleneck")
 PRE_BASIC, PRE_BOTTLENECK = Style(pre_activation=True), Style("bottleneck", pre_activation=True)
+SLIM_V2 = Style("bottleneck", pre_activation=True, conv_bias=True, strides_last=True)
 
-ARCHITECTURES = {
+ARCHITECTURES: dict[str, Row] = {
     # MLPerf Tiny's image classification model (Banbury et al. 2021, arXiv:2106.07597),
     # with batch norms in place of biases.
     "resnet8": _cifar(1, Style()),
@@ -63,7 +86,7 @@ ARCHITECTURES = {
     "wrn28_10": _cifar(4, PRE_BASIC, factor=10),
     "wrn40_4": _cifar(6, PRE_BASIC, factor=4),
     # Xie et al. 2016, arXiv:1611.05431, section 5.3.
-    "resnext29_8x64d": Architecture(
+    "resnext29_8x64d": ResNetRow(
         (3, 3, 3), (64, 128, 256), Style("bottleneck", groups=8, group_width=64), 64, 32, 10
     ),
     # He et al. 2015, table 1; 200 is He et al. 2016's.
@@ -73,13 +96,32 @@ ARCHITECTURES = {
     "resnet101": _imagenet((3, 4, 23, 3), BOTTLENECK),
     "resnet152": _imagenet((3, 8, 36, 3), BOTTLENECK),
     "resnet200": _imagenet((3, 24, 36, 3), BOTTLENECK),
+    # Pre-activated as TF-Slim and keras.applications have them: a stage's last block is strided,
+    # and what no norm follows has a bias. He et al.'s own layout is resnet50 with pre_activation.
+    "resnet50v2": _imagenet((3, 4, 6, 3), SLIM_V2),
+    "resnet101v2": _imagenet((3, 4, 23, 3), SLIM_V2),
+    "resnet152v2": _imagenet((3, 8, 36, 3), SLIM_V2),
     # Xie et al. 2016, table 1; 101 as torchvision has it.
     "resnext50_32x4d": _imagenet((3, 4, 6, 3), Style("bottleneck", groups=32, group_width=4)),
     "resnext101_32x8d": _imagenet((3, 4, 23, 3), Style("bottleneck", groups=32, group_width=8)),
+    # Han et al. 2016, arXiv:1610.02915, table 4.
+    "pyramidnet110_a48": PyramidNetRow((18, 18, 18), 48),
+    "pyramidnet110_a84": PyramidNetRow((18, 18, 18), 84),
+    "pyramidnet110_a270": PyramidNetRow((18, 18, 18), 270),
+    # Huang et al. 2016, arXiv:1608.06993, tables 1 and 2.
+    "densenet_bc100_12": DenseNetRow((16, 16, 16), 12, 24, 32, 10),
+    "densenet121": DenseNetRow((6, 12, 24, 16), 32, 64, 224, 1000),
+    "densenet169": DenseNetRow((6, 12, 32, 32), 32, 64, 224, 1000),
+    # Tan and Le 2019, arXiv:1905.11946: width, depth, image size.
+    "efficientnet_b0": EfficientNetRow(1.0, 1.0, 224),
+    "efficientnet_b1": EfficientNetRow(1.0, 1.1, 240),
+    "efficientnet_b2": EfficientNetRow(1.1, 1.2, 260),
+    "efficientnet_b3": EfficientNetRow(1.2, 1.4, 300),
 }
+COMMON = frozenset({"arch", "stem", "num_classes", "width", "dropout"})
 
 
-def architecture(name: str) -> Architecture:
+def architecture(name: str) -> Row:
     """Return the row called ``name``, or raise a ``UserError`` with the closest match."""
     if name not in ARCHITECTURES:
         raise unknown("architecture", name, ARCHITECTURES)
@@ -96,7 +138,7 @@ def build(
     image_shape: tuple[int, int, int],
     num_classes: int | None = None,
     precision: str = "float32",
-) -> ResNet:
+) -> Network:
     """Return a built model with fresh weights for images of ``image_shape`` (H, W, C).
 
     ``num_classes`` is the dataset's; the configuration's, if set, must agree with it. With
@@ -112,75 +154,53 @@ def cost(config: ModelConfig, image_shape: tuple[int, int, int]) -> tuple[int, i
     second is counted as often as it occurs: seconds instead of minutes for a thousand layers.
     """
     row = architecture(config.arch)
-    short = dataclasses.replace(row, depths=tuple(min(2, depth) for depth in row.depths))
+    short = row.shortest()
     model = _build(short, config, image_shape, None, "float32")
     totals = [0, 0]
     for layer in functional(model, image_shape).layers:
         stage = re.match(r"stage(\d+)_block2_", layer.name)
-        times = row.depths[int(stage[1]) - 1] - 1 if stage else 1
+        alike = isinstance(row, ResNetRow) and short is not row and stage
+        times = row.depths[int(stage[1]) - 1] - 1 if alike else 1
         totals[0] += times * parameters(layer)
         totals[1] += times * layer_macs(layer)
     return totals[0], totals[1]
 
 
 def _build(
-    row: Architecture,
+    row: Row,
     config: ModelConfig,
     image_shape: tuple[int, int, int],
     num_classes: int | None,
     precision: str,
-) -> ResNet:
+) -> Network:
     if config.num_classes and num_classes and config.num_classes != num_classes:
         raise UserError(
             f"model.num_classes: expected {num_classes} (the dataset's classes), "
             f"got {config.num_classes}; leave it out"
         )
+    _check_options(row, config)
     with _policy(precision):
-        model = ResNet(
-            row.depths,
-            tuple(_scaled(width, config.width) for width in row.widths),
-            _scaled(row.stem_width, config.width),
-            num_classes or config.num_classes or row.num_classes,
-            _stem(config, image_shape),
-            _style(row, config),
-            config.stochastic_depth,
-            config.dropout,
-            name=config.arch,
-        )
+        classes = num_classes or config.num_classes or row.num_classes
+        model = row.network(config, _stem(config, image_shape), classes)
         model.build((None, *image_shape))
     return model
 
 
 def _stem(config: ModelConfig, image_shape: tuple[int, int, int]) -> str:
     small = max(image_shape[:2]) <= CIFAR_STEM_UP_TO
-    stem = ("cifar" if small else "imagenet") if config.stem == "auto" else config.stem
-    return "deep" if stem == "imagenet" and config.variant == "d" else stem
+    return ("cifar" if small else "imagenet") if config.stem == "auto" else config.stem
 
 
-def _style(row: Architecture, config: ModelConfig) -> Style:
-    """Return the row's style with what the configuration changes."""
-    changes: dict[str, Any] = {
-        "stride_on_1x1": config.variant == "v1",
-        "padding": config.padding,
-        "attention": config.attention,
-        "dropout": config.block_dropout,
-        "zero_gamma": config.zero_gamma,
-    }
-    if config.variant == "d":
-        changes["shortcut"] = "D"
-    if config.shortcut != "auto":
-        changes["shortcut"] = config.shortcut
-    if config.pre_activation is not None:
-        changes["pre_activation"] = config.pre_activation
-    style = dataclasses.replace(row.style, **changes)
-    if style.shortcut == "A" and style.block == "bottleneck":
-        raise UserError(f"model.shortcut: expected B for {config.arch}'s bottlenecks, got A")
-    return style
-
-
-def _scaled(channels: int, factor: float, divisor: int = 8) -> int:
-    """Return ``factor`` times ``channels``, to the nearest multiple of 8 but at least 8."""
-    return channels if factor == 1 else max(divisor, round(channels * factor / divisor) * divisor)
+def _check_options(row: Row, config: ModelConfig) -> None:
+    """Raise a ``UserError`` for an option that the architecture does not have."""
+    for key, value in config.model_dump(exclude_defaults=True).items():
+        if key not in row.options | COMMON:
+            takes = ", ".join(sorted(row.options | COMMON - {"arch"}))
+            default = ModelConfig.model_fields[key].default
+            raise UserError(
+                f"model.{key}: expected {default}, as {config.arch} has no such option (it takes "
+                f"{takes}), got {value}"
+            )
 
 
 @contextlib.contextmanager

@@ -1,0 +1,218 @@
+"""EfficientNet: inverted residuals with squeeze and excitation, scaled in depth and width.
+
+Source: Tan and Le 2019, arXiv:1905.11946; equal to those of keras.applications.
+"""
+
+import math
+from dataclasses import dataclass
+from string import ascii_lowercase
+from typing import Any, ClassVar, NamedTuple
+
+import tf_keras as keras
+
+from tfresnet.config import ModelConfig
+from tfresnet.models.blocks import (
+    Conv,
+    convolution,
+    he_normal,
+    norm,
+    padded,
+    squeeze_excitation,
+    stochastic_depth,
+)
+from tfresnet.models.network import Block, Layers, Network, apply, classifier, scaled
+
+layers = keras.layers
+STEM_WIDTH, TOP_WIDTH = 32, 1280
+EPSILON = 1e-3
+
+
+class Stage(NamedTuple):
+    """A line of the paper's table 1."""
+
+    repeats: int
+    filters: int
+    kernel: int
+    strides: int
+    expansion: int
+
+
+STAGES = (
+    Stage(1, 16, 3, 1, 1),
+    Stage(2, 24, 3, 2, 6),
+    Stage(2, 40, 5, 2, 6),
+    Stage(3, 80, 3, 2, 6),
+    Stage(3, 112, 5, 1, 6),
+    Stage(4, 192, 5, 2, 6),
+    Stage(1, 320, 3, 1, 6),
+)
+
+
+def norm_swish(name: str, number: int | str = "") -> Layers:
+    """Return a batch norm and a swish."""
+    return [
+        norm(f"{name}_bn{number}", epsilon=EPSILON),
+        layers.Activation("swish", name=f"{name}_swish{number}"),
+    ]
+
+
+def depthwise(kernel: int, strides: int, padding: str, name: str) -> Layers:
+    """Return a depthwise convolution without bias, padded as :func:`convolution` does."""
+    explicit = padding == "symmetric" and strides > 1
+    layer = layers.DepthwiseConv2D(
+        kernel,
+        strides,
+        padding="valid" if explicit else "same",
+        use_bias=False,
+        depthwise_initializer=he_normal(),
+        name=name,
+    )
+    return [*padded(kernel, name), layer] if explicit else [layer]
+
+
+class MobileBlock(Block):
+    """1x1 to more channels, depthwise, squeeze and excitation, 1x1; plus ``x`` if shapes agree.
+
+    Args:
+        stage: a line of the table.
+        in_filters: channels of the input.
+        strides: 1, or 2 to halve height and width.
+        padding: ``same`` or ``symmetric``, at strides of 2.
+        drop_rate: of stochastic depth.
+        zero_gamma: a block with a shortcut starts as the identity.
+        name: prefix of all its layers' names.
+    """
+
+    def __init__(
+        self,
+        stage: Stage,
+        in_filters: int,
+        strides: int,
+        padding: str,
+        drop_rate: float,
+        zero_gamma: bool,
+        name: str,
+    ):
+        super().__init__(name=name)
+        self.adds = strides == 1 and in_filters == stage.filters
+        expanded = in_filters * stage.expansion
+        self.expand: Layers = []
+        if stage.expansion > 1:
+            self.expand = convolution(Conv(expanded, 1), padding, f"{name}_conv1")
+            self.expand += norm_swish(name, 1)
+        self.filter = depthwise(stage.kernel, strides, padding, f"{name}_depthwise")
+        self.filter += norm_swish(name, 2)
+        reduced = max(1, in_filters // 4)
+        self.gate = squeeze_excitation(expanded, f"{name}_se", reduced, "swish")
+        self.multiply = layers.Multiply(name=f"{name}_se_scale")
+        gamma = 0.0 if zero_gamma and self.adds else 1.0
+        self.project = [
+            *convolution(Conv(stage.filters, 1), padding, f"{name}_conv3"),
+            norm(f"{name}_bn3", gamma, EPSILON),
+        ]
+        self.drop = stochastic_depth(drop_rate, name) if self.adds else []
+        self.add = layers.Add(name=f"{name}_add")
+
+    def call(self, x: Any) -> Any:
+        """Return the block's output for a float NHWC batch."""
+        y = apply(self.filter, apply(self.expand, x))
+        y = self.multiply([y, apply(self.gate, y)])
+        y = apply(self.project, y)
+        return self.add([apply(self.drop, y), x]) if self.adds else y
+
+
+class EfficientNet(Network):
+    """EfficientNet; its stages are those of equal stride, what has stride 2 is of the stem.
+
+    Blocks have the names that keras.applications gives them: the line of the paper's table, and
+    a letter for the repeat.
+
+    Args:
+        stages: lines of the table, already scaled.
+        stem_width, top_width: channels of the first and of the last convolution.
+        num_classes: length of the logits.
+        stem: ``cifar`` (stride 1) or ``imagenet`` (stride 2).
+        padding: ``same`` or ``symmetric``, at strides of 2.
+        drop_rate: of the last block; stochastic depth is linear from 0 at the input.
+        dropout: rate before the head.
+        zero_gamma: blocks start as the identity.
+    """
+
+    def __init__(
+        self,
+        stages: tuple[Stage, ...],
+        stem_width: int,
+        top_width: int,
+        num_classes: int,
+        stem: str,
+        padding: str,
+        drop_rate: float,
+        dropout: float,
+        zero_gamma: bool,
+        name: str,
+    ):
+        first = Conv(stem_width, 3, 1 if stem == "cifar" else 2)
+        trunk = [*convolution(first, padding, "stem_conv"), *norm_swish("stem")]
+        filters, count, part = stem_width, 0, 0
+        for line, stage in enumerate(stages, start=1):
+            if stage.strides > 1:
+                part += 1
+            for repeat in range(stage.repeats):
+                count += 1
+                strides = stage.strides if repeat == 0 else 1
+                rate = drop_rate * count / sum(s.repeats for s in stages)
+                where = f"stage{part}" if part else "stem"
+                block_name = f"{where}_block{line}{ascii_lowercase[repeat]}"
+                trunk.append(
+                    MobileBlock(stage, filters, strides, padding, rate, zero_gamma, block_name)
+                )
+                filters = stage.filters
+        trunk += convolution(Conv(top_width, 1), padding, "final_conv")
+        trunk += norm_swish("final")
+        super().__init__([*trunk, *classifier(num_classes, dropout)], name)
+
+
+@dataclass(frozen=True)
+class EfficientNetRow:
+    """A row of the table: the paper's scaling of width and depth."""
+
+    width: float
+    depth: float
+    image_size: int
+    stages: tuple[Stage, ...] = STAGES
+    num_classes: int = 1000
+
+    family: ClassVar[str] = "efficientnet"
+    options: ClassVar[frozenset[str]] = frozenset({"padding", "stochastic_depth", "zero_gamma"})
+
+    def network(self, config: ModelConfig, stem: str, num_classes: int) -> EfficientNet:
+        """Return the network, not yet built."""
+
+        def width(filters: int) -> int:
+            return scaled(_rounded(filters * self.width), config.width)
+
+        return EfficientNet(
+            tuple(
+                s._replace(repeats=math.ceil(s.repeats * self.depth), filters=width(s.filters))
+                for s in self.stages
+            ),
+            width(STEM_WIDTH),
+            width(TOP_WIDTH),
+            num_classes,
+            stem,
+            config.padding,
+            config.stochastic_depth,
+            config.dropout,
+            config.zero_gamma,
+            name=config.arch,
+        )
+
+    def shortest(self) -> "EfficientNetRow":
+        """Return the row itself: it is short."""
+        return self
+
+
+def _rounded(filters: float, divisor: int = 8) -> int:
+    """Return the nearest multiple of 8 that is at least 9/10 of ``filters``."""
+    nearest = max(divisor, int(filters + divisor / 2) // divisor * divisor)
+    return nearest if nearest >= 0.9 * filters else nearest + divisor

@@ -1,0 +1,191 @@
+"""What other libraries call the weights of our networks, and how they feed them.
+
+A :class:`Convention` is a library's way with one family. Each rule turns the name of one of our
+layers into the names that it may have there; the one that is in the file is taken.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tfresnet.errors import UserError
+
+Rule = tuple[str, Callable[[re.Match], list[str]]]
+Means = tuple[float, float, float]
+
+TORCH_VARIABLES = {
+    "kernel": "weight", "gamma": "weight", "beta": "bias", "bias": "bias",
+    "moving_mean": "running_mean", "moving_variance": "running_var",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Convention:
+    """A library's names for the weights of one family of networks, and its input.
+
+    Attributes:
+        library: ``torch`` or ``keras``: how arrays are turned and variables named.
+        rules: from our layers' names to the library's.
+        head: the library's name of the last layer.
+        mean, std: of the pixels that its networks expect, on the 0-255 scale.
+        bgr: its networks take blue first.
+        variant: the stride's place that is usual there.
+        padding: what its strided convolutions do.
+        ignored: names in a file that are no weights.
+    """
+
+    library: str
+    rules: tuple[Rule, ...]
+    head: str
+    mean: Means
+    std: Means
+    padding: str = "symmetric"
+    bgr: bool = False
+    variant: str = "v1.5"
+    ignored: str = r"num_batches_tracked$|^normalization/"
+
+    def candidates(self, layer: str, variable: str) -> list[str]:
+        """Return the names that a variable of our ``layer`` may have in a file."""
+        for pattern, names in self.rules:
+            if match := re.fullmatch(pattern, layer):
+                return [self._joined(name, variable) for name in names(match)]
+        return [self._joined(layer, variable)]  # then it is missing in the file, and named so
+
+    @property
+    def head_kernel(self) -> str:
+        """The library's name of the head's kernel."""
+        return self._joined(self.head, "kernel")
+
+    def classes(self, kernel_shape: tuple[int, ...]) -> int:
+        """Return the number of classes of a head's kernel as it is in the file."""
+        return kernel_shape[0 if self.library == "torch" else 1]
+
+    def _joined(self, layer: str, variable: str) -> str:
+        if self.library == "torch":
+            return f"{layer}.{TORCH_VARIABLES[variable]}"
+        return f"{layer}/{variable}"
+
+
+def _torch(m: re.Match, rest: str) -> str:
+    return f"layer{m[1]}.{int(m[2]) - 1}.{rest}"
+
+
+BLOCK = r"stage(\d)_block(\d+)"
+# torchvision's names, which timm shares; timm's deep stems, pooled shortcuts and attention; and
+# the usual names of Wide ResNet's (bn1) and PyramidNet's (bn_final) last norm.
+TORCH_RESNET: tuple[Rule, ...] = (
+    (r"stem_conv", lambda m: ["conv1", "conv1.6"]),
+    (r"stem_bn", lambda m: ["bn1"]),
+    (r"stem_(conv|bn)([12])", lambda m: [f"conv1.{3 * int(m[2]) - 3 + (m[1] == 'bn')}"]),
+    (BLOCK + r"_((?:conv|bn)\d)", lambda m: [_torch(m, m[3])]),
+    (
+        BLOCK + r"_shortcut_conv",
+        lambda m: [_torch(m, "downsample.0"), _torch(m, "downsample.1"), _torch(m, "shortcut.0")],
+    ),
+    (
+        BLOCK + r"_shortcut_bn",
+        lambda m: [_torch(m, "downsample.1"), _torch(m, "downsample.2"), _torch(m, "shortcut.1")],
+    ),
+    (BLOCK + r"_se_reduce", lambda m: [_torch(m, "se.fc1")]),
+    (BLOCK + r"_se_expand", lambda m: [_torch(m, "se.fc2")]),
+    (BLOCK + r"_eca_conv", lambda m: [_torch(m, "se.conv")]),
+    (r"final_bn", lambda m: ["bn1", "bn_final"]),
+    (r"head", lambda m: ["fc"]),
+)
+# torchvision's; its oldest files have another dot before the numbers.
+TORCH_DENSENET: tuple[Rule, ...] = (
+    (r"stem_conv", lambda m: ["features.conv0"]),
+    (r"stem_bn", lambda m: ["features.norm0"]),
+    (
+        BLOCK + r"_(conv|bn)(\d)",
+        lambda m: [
+            f"features.denseblock{m[1]}.denselayer{m[2]}.{m[3].replace('bn', 'norm')}{dot}{m[4]}"
+            for dot in ("", ".")
+        ],
+    ),
+    (
+        r"stage(\d)_transition_(conv|bn)",
+        lambda m: [f"features.transition{int(m[1]) - 1}.{m[2].replace('bn', 'norm')}"],
+    ),
+    (r"final_bn", lambda m: ["features.norm5"]),
+    (r"head", lambda m: ["classifier"]),
+)
+
+
+def _keras(m: re.Match, rest: str) -> list[str]:
+    return [f"conv{int(m[1]) + 1}_block{m[2]}_{rest}"]
+
+
+KERAS_RESNET: tuple[Rule, ...] = (
+    (r"stem_(conv|bn)", lambda m: [f"conv1_{m[1]}"]),
+    (BLOCK + r"_(conv|bn)(\d)", lambda m: _keras(m, f"{m[4]}_{m[3]}")),
+    (BLOCK + r"_shortcut_(conv|bn)", lambda m: _keras(m, f"0_{m[3]}")),
+    (r"head", lambda m: ["predictions"]),
+)
+KERAS_RESNET_V2: tuple[Rule, ...] = (
+    (BLOCK + r"_bn1", lambda m: _keras(m, "preact_bn")),
+    (BLOCK + r"_bn(\d)", lambda m: _keras(m, f"{int(m[3]) - 1}_bn")),
+    (r"final_bn", lambda m: ["post_bn"]),
+    *KERAS_RESNET,
+)
+KERAS_DENSENET: tuple[Rule, ...] = (
+    (r"stem_(conv|bn)", lambda m: [f"conv1/{m[1]}"]),
+    (BLOCK + r"_conv(\d)", lambda m: _keras(m, f"{m[3]}_conv")),
+    (BLOCK + r"_bn(\d)", lambda m: _keras(m, f"{int(m[3]) - 1}_bn")),
+    (r"stage(\d)_transition_(conv|bn)", lambda m: [f"pool{m[1]}_{m[2]}"]),
+    (r"final_bn", lambda m: ["bn"]),
+    (r"head", lambda m: ["predictions"]),
+)
+
+
+MOBILE_LAYERS = {
+    "conv1": "expand_conv", "bn1": "expand_bn", "depthwise": "dwconv", "bn2": "bn",
+    "conv3": "project_conv", "bn3": "project_bn", "se_reduce": "se_reduce",
+    "se_expand": "se_expand",
+}  # fmt: skip
+KERAS_EFFICIENTNET: tuple[Rule, ...] = (
+    (r"(?:stem|stage\d)_block(\d[a-z])_(\w+)", lambda m: [f"block{m[1]}_{MOBILE_LAYERS[m[2]]}"]),
+    (r"final_(conv|bn)", lambda m: [f"top_{m[1]}"]),
+    (r"head", lambda m: ["predictions"]),
+)
+
+TORCH_INPUT: dict[str, Means] = {"mean": (123.675, 116.28, 103.53), "std": (58.395, 57.12, 57.375)}
+CAFFE_INPUT: dict[str, Means] = {"mean": (123.68, 116.779, 103.939), "std": (1.0, 1.0, 1.0)}
+CENTRED_INPUT: dict[str, Means] = {"mean": (127.5,) * 3, "std": (127.5,) * 3}
+
+CONVENTIONS = {
+    ("torch", "resnet"): Convention("torch", TORCH_RESNET, "fc", **TORCH_INPUT),
+    ("torch", "pyramidnet"): Convention("torch", TORCH_RESNET, "fc", **TORCH_INPUT),
+    ("torch", "densenet"): Convention("torch", TORCH_DENSENET, "classifier", **TORCH_INPUT),
+    ("keras", "resnet"): Convention(
+        "keras", KERAS_RESNET, "predictions", **CAFFE_INPUT, bgr=True, variant="v1"
+    ),
+    ("keras", "resnet_v2"): Convention("keras", KERAS_RESNET_V2, "predictions", **CENTRED_INPUT),
+    ("keras", "densenet"): Convention("keras", KERAS_DENSENET, "predictions", **TORCH_INPUT),
+    ("keras", "efficientnet"): Convention(
+        "keras", KERAS_EFFICIENTNET, "predictions", **TORCH_INPUT, padding="same"
+    ),
+}
+
+
+# Our architectures in keras.applications, each with the name of the function that builds it.
+KERAS_APPLICATIONS = {
+    **{f"resnet{n}{v.lower()}": f"ResNet{n}{v}" for n in (50, 101, 152) for v in ("", "V2")},
+    **{f"densenet{n}": f"DenseNet{n}" for n in (121, 169)},
+    **{f"efficientnet_b{n}": f"EfficientNetB{n}" for n in range(4)},
+}
+
+
+def convention(library: str, arch: str, family: str) -> Convention:
+    """Return how ``library``, ``torch`` or ``keras``, names the weights of an architecture.
+
+    Raises:
+        UserError: that library has no such network, or its names are not known here.
+    """
+    if library == "keras" and arch not in KERAS_APPLICATIONS:
+        known = ", ".join(KERAS_APPLICATIONS)
+        raise UserError(f"expected one of keras.applications' networks ({known}), got {arch}")
+    if (library, family) not in CONVENTIONS:
+        known = ", ".join(f for lib, f in CONVENTIONS if lib == library)
+        raise UserError(f"expected {arch}'s weights in another format: of {library}, {known} only")
+    return CONVENTIONS[library, family]

@@ -1,0 +1,138 @@
+"""PyramidNet: a ResNet whose width grows by a little in every block (Han et al. 2016).
+
+Source: arXiv:1610.02915, and the authors' code (github.com/dyhan0920/PyramidNet-PyTorch).
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import tf_keras as keras
+
+from tfresnet.config import ModelConfig
+from tfresnet.models.blocks import (
+    Conv,
+    ResidualBlock,
+    Style,
+    convolution,
+    norm,
+    norm_relu,
+    zero_channels,
+)
+from tfresnet.models.network import Layers, Network, classifier, scaled
+from tfresnet.models.resnet import imagenet_stem
+
+layers = keras.layers
+
+
+class PyramidNet(Network):
+    """PyramidNet of basic blocks, additive: block i has ``stem_width + i alpha / blocks`` channels.
+
+    Args:
+        widths: the channels of every block, a tuple for each stage.
+        stem_width: channels of the stem.
+        num_classes: length of the logits.
+        stem: ``cifar`` (3x3 and a norm) or ``imagenet``.
+        style: padding, attention and zero-gamma.
+        stochastic_depth: drop rate of the last block; linear from 0 at the input.
+        dropout: rate before the head.
+    """
+
+    def __init__(
+        self,
+        widths: tuple[tuple[int, ...], ...],
+        stem_width: int,
+        num_classes: int,
+        stem: str,
+        style: Style,
+        stochastic_depth: float,
+        dropout: float,
+        name: str,
+    ):
+        if stem == "cifar":
+            conv = convolution(Conv(stem_width, 3), style.padding, "stem_conv")
+            trunk: Layers = [*conv, norm("stem_bn")]
+        else:
+            trunk = imagenet_stem(stem_width, style)
+        filters, count, blocks = stem_width, 0, sum(len(stage) for stage in widths)
+        for stage, of_stage in enumerate(widths, start=1):
+            for block, width in enumerate(of_stage, start=1):
+                count += 1
+                strides = 2 if block == 1 and stage > 1 else 1
+                rate = stochastic_depth * count / blocks
+                block_name = f"stage{stage}_block{block}"
+                trunk.append(pyramid_block(style, filters, width, strides, rate, block_name))
+                filters = width
+        trunk += norm_relu("final")
+        super().__init__([*trunk, *classifier(num_classes, dropout)], name)
+
+
+def pyramid_block(
+    style: Style, in_filters: int, width: int, strides: int, drop_rate: float, name: str
+) -> ResidualBlock:
+    """Return norm, 3x3, norm, ReLU, 3x3, norm beside an average pool and channels of zeros."""
+    branch = [
+        norm(f"{name}_bn1"),
+        *convolution(Conv(width, 3, strides), style.padding, f"{name}_conv1"),
+        *norm_relu(name, 2),
+        *convolution(Conv(width, 3), style.padding, f"{name}_conv2"),
+        norm(f"{name}_bn3", gamma=0.0 if style.zero_gamma else 1.0),
+    ]
+    shortcut: Layers = []
+    if strides > 1:
+        shortcut.append(layers.AveragePooling2D(2, padding="same", name=f"{name}_shortcut_pool"))
+    if width > in_filters:
+        shortcut.append(zero_channels(0, width - in_filters, f"{name}_shortcut_pad"))
+    return ResidualBlock(
+        name,
+        width,
+        branch,
+        shortcut,
+        before=[],
+        after=[],
+        attention=style.attention,
+        drop_rate=drop_rate,
+    )
+
+
+@dataclass(frozen=True)
+class PyramidNetRow:
+    """A row of the table."""
+
+    depths: tuple[int, ...]
+    alpha: int  # channels that the last block has more than the stem
+    stem_width: int = 16
+    image_size: int = 32
+    num_classes: int = 10
+
+    family: ClassVar[str] = "pyramidnet"
+    options: ClassVar[frozenset[str]] = frozenset(
+        {"padding", "attention", "stochastic_depth", "zero_gamma"}
+    )
+
+    def network(self, config: ModelConfig, stem: str, num_classes: int) -> PyramidNet:
+        """Return the network, not yet built."""
+        style = Style(
+            padding=config.padding, attention=config.attention, zero_gamma=config.zero_gamma
+        )
+        return PyramidNet(
+            self._widths(config.width),
+            scaled(self.stem_width, config.width),
+            num_classes,
+            stem,
+            style,
+            config.stochastic_depth,
+            config.dropout,
+            name=config.arch,
+        )
+
+    def shortest(self) -> "PyramidNetRow":
+        """Return the row itself: no two blocks are alike."""
+        return self
+
+    def _widths(self, factor: float) -> tuple[tuple[int, ...], ...]:
+        step, width, stages = self.alpha / sum(self.depths), float(self.stem_width), []
+        for depth in self.depths:
+            stage = [width + step * (i + 1) for i in range(depth)]
+            stages.append(tuple(scaled(round(w), factor) for w in stage))
+            width = stage[-1]
+        return tuple(stages)
