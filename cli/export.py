@@ -26,6 +26,7 @@ KINDS = ("float32", "float16", "dynamic", "int8")
     "--quantize", "kinds", multiple=True, type=click.Choice(KINDS),
     help="Of the TFLite files; repeat for several (default: all).",
 )  # fmt: skip
+@click.option("--features", is_flag=True, help="The embedding, without the head.")
 @click.option(
     "--max-drop", default=1.0, show_default=True, metavar="POINTS",
     help="Largest loss of top-1 against the checkpoint.",
@@ -44,6 +45,7 @@ def command(
     onnx: bool,
     saved_model: bool,
     kinds: tuple[str, ...],
+    features: bool,
     max_drop: float,
     dataset: str | None,
     data_dir: str | None,
@@ -53,9 +55,11 @@ def command(
 ) -> None:
     """Write model files into RUN/export/ and measure each against the checkpoint.
 
-    Every file takes uint8 RGB pixels, gives probabilities, and holds its labels and
-    preprocessing. Without a format: TFLite and ONNX. The exit status is 1 if a file
-    lost more than it may; it is kept and named.
+    Every file takes uint8 pixels, gives probabilities, and holds its labels and
+    preprocessing. Without a format: TFLite and ONNX. With --features the files give the
+    embedding that the head classifies, go to RUN/export/features/, and are measured with the
+    checkpoint's head behind them. The exit status is 1 if a file lost more than it may; it is
+    kept and named.
 
     \b
     Examples:
@@ -77,6 +81,7 @@ def command(
     options = stages.Options(
         formats=tuple(f for f, wanted in chosen.items() if wanted) or ("tflite", "onnx"),
         quantizations=kinds or KINDS,
+        features=features,
         max_drop=max_drop,
         calibration_images=calibration_images,
         verify_images=verify_images,
@@ -91,7 +96,8 @@ def command(
     else:
         Console().print(reports.table(report["artifacts"], report["checkpoint_top1"], report["n"]))
         bundle = f", for the device: {report['bundle']}/" if report["bundle"] else ""
-        click.echo(f"Files: {run}/export/{bundle}")
+        where = f"{run}/export/features/" if features else f"{run}/export/"
+        click.echo(f"Files: {where}{bundle}")
     failed = [a for a in report["artifacts"] if a["failures"]]
     for artifact in failed:
         click.echo(f"Failed: {artifact['path']}: {'; '.join(artifact['failures'])}", err=True)

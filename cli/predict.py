@@ -1,10 +1,14 @@
 """``tfresnet predict``: no TensorFlow in this one."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from tfresnet.cli.common import json_option, print_json, reports_mistakes
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 @click.command("predict")
@@ -17,17 +21,22 @@ from tfresnet.cli.common import json_option, print_json, reports_mistakes
 def command(model: Path, images: tuple[str, ...], top: int, threads: int, as_json: bool) -> None:
     """Classify pictures with a .tflite or .onnx file, as a device would.
 
+    A file of export --features gives embeddings instead.
+
     \b
     Example:
       tfresnet predict runs/quickstart/export/model_int8.tflite runs/quickstart/samples/*.png
     """
-    from tfresnet.deploy.device.runtime import Classifier
+    from tfresnet.deploy.device.runtime import Embedder, open_file
 
     if model.is_dir():
         from tfresnet.errors import UserError
 
         raise UserError(f"expected a .tflite or .onnx file, {model} is a folder; export the run")
-    classifier = Classifier(model, threads)
+    classifier = open_file(model, threads)
+    if isinstance(classifier, Embedder):
+        _print_embeddings({image: classifier.embed(image) for image in images}, as_json)
+        return
     predictions = [(image, classifier.classify(image, top)) for image in images]
     if as_json:
         print_json(
@@ -43,3 +52,13 @@ def command(model: Path, images: tuple[str, ...], top: int, threads: int, as_jso
         click.echo(image)
         for label, probability in answers:
             click.echo(f"  {probability:7.2%}  {label}")
+
+
+def _print_embeddings(embeddings: dict[str, "np.ndarray"], as_json: bool) -> None:
+    if as_json:
+        found = [{"image": i, "embedding": e.tolist()} for i, e in embeddings.items()]
+        print_json({"predictions": found})
+        return
+    for image, embedding in embeddings.items():
+        shown = " ".join(f"{x:.4g}" for x in embedding[:6])
+        click.echo(f"{image}\n  {len(embedding)} numbers: {shown} ... (all: --json)")

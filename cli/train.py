@@ -31,6 +31,8 @@ FLAGS = {
     "precision": "train.precision",
     "strategy": "train.strategy",
     "seed": "train.seed",
+    "init_from": "train.init_from",
+    "freeze_until": "train.freeze_until",
 }
 
 
@@ -53,6 +55,8 @@ FLAGS = {
 @click.option("--precision", metavar="NAME", help="float32 or mixed_bfloat16.")
 @click.option("--strategy", metavar="NAME", help="auto, one or mirrored.")
 @click.option("--seed", metavar="N")
+@click.option("--init-from", metavar="RUN|WEIGHTS", help="Start from its weights; see README.")
+@click.option("--freeze-until", metavar="STAGE", help="Do not train stem, stage1, ... up to it.")
 @set_option
 @click.option("--name", help="Train in runs/NAME (default: the preset's name).")
 @click.option("--run-dir", type=click.Path(path_type=Path), help="Train in this folder instead.")
@@ -79,6 +83,7 @@ def command(
       tfresnet train
       tfresnet train cifar10-resnet20 --epochs 100 --seed 1
       tfresnet train cifar10-resnet18 --dataset path/to/folder --set data.image_size=64
+      tfresnet train --init-from runs/cifar10 --freeze-until stage2 --dataset path/to/folder
       tfresnet train --resume --run-dir runs/cifar10-resnet20
     """
     from tfresnet import config as configs
@@ -100,11 +105,11 @@ def command(
         config = configs.load(preset or "quickstart", [*settings, *overrides])
     directory = directory or Path("runs") / config.name
     quiet_tensorflow()
-    from tfresnet import run as runs
+    from tfresnet.train import train
 
     try:
         with stdout_to_stderr(as_json):
-            run = runs.train(config, directory, resume)
+            run = train(config, directory, resume)
     except KeyboardInterrupt:
         if (directory / "config.yaml").exists():
             again = shlex.join(["tfresnet", "train", "--resume", "--run-dir", str(directory)])

@@ -56,12 +56,13 @@ def architecture(name: str, overrides: Iterable[str] = ()) -> dict[str, Any]:
     zoo.architecture(name)
     config = configs.from_overrides([f"model.arch={name}", *overrides])
     size = config.data.image_size or zoo.native_size(config.model)
-    parameters, macs = zoo.cost(config.model, (size, size, 3))
+    channels = config.data.channels
+    parameters, macs = zoo.cost(config.model, (size, size, channels))
     return {
         "arch": name,
         "parameters": parameters,
         "macs": macs,
-        "input": {"height": size, "width": size, "channels": 3, "dtype": "float32"},
+        "input": {"height": size, "width": size, "channels": channels, "dtype": "float32"},
         "labels": [],
         "quantization": "float32",
     }
@@ -69,4 +70,4 @@ def architecture(name: str, overrides: Iterable[str] = ()) -> dict[str, Any]:
 
 def _input(spec: dict[str, Any], dtype: str) -> dict[str, Any]:
     values = {key: value for key, value in spec.items() if key != "labels"}
-    return {**values, "channels": 3, "dtype": dtype}
+    return {**values, "channels": len(values["mean"]), "dtype": dtype}

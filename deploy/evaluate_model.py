@@ -29,6 +29,7 @@ def evaluate(path: Path, overrides: dict[str, Any]) -> dict[str, Any]:
     model: Any
     if path.is_dir():
         metadata, model = runtime.read_metadata(path), saved_model.LoadedSavedModel(path)
+        runtime.check_output(path, metadata, "probabilities")
     else:
         classifier = runtime.Classifier(path, threads=os.cpu_count() or 1)
         metadata, model = classifier.metadata, classifier.model

@@ -15,7 +15,7 @@ from tfresnet.data import pipeline
 from tfresnet.data.splits import Split
 from tfresnet.deploy.device import bundle
 from tfresnet.deploy.device.benchmark import latency_ms
-from tfresnet.deploy.formats import artifact, tflite
+from tfresnet.deploy.formats import artifact, tflite, wrap
 from tfresnet.deploy.proof import verify
 from tfresnet.errors import UserError
 from tfresnet.files import write_text
@@ -35,6 +35,8 @@ class Options:
         max_drop: largest loss of top-1 against the checkpoint, in percentage points.
         calibration_images: training images that set int8's ranges.
         verify_images: held-out images to measure on; None for all.
+        features: export the embedding (the head's input), into ``export/features/``. It is measured
+            with the checkpoint's head behind it.
         threads: for measuring accuracy (latency is always that of one thread).
     """
 
@@ -43,6 +45,7 @@ class Options:
     max_drop: float = 1.0
     calibration_images: int = 500
     verify_images: int | None = None
+    features: bool = False
     threads: int = 1
 
     def targets(self) -> list[tuple[str, str]]:
@@ -57,7 +60,7 @@ def export(
     progress: Progress = lambda stage: None,
     data: dict[str, Any] | None = None,
 ) -> dict:
-    """Write ``export/`` in the run directory and return what ``export/report.json`` holds.
+    """Write ``export/`` in the run directory and return what its ``report.json`` holds.
 
     The report has ``checkpoint_top1``, ``n`` (images measured on), ``bundle`` and ``artifacts``:
     dictionaries with ``path format quantization bytes top1 drop agreement max_abs_error
@@ -76,13 +79,16 @@ def export(
         *evaluate.collect(lambda images: infer(pipeline.normalise(images, run.spec)), held_out)
     )
     metadata = _metadata(run, reference, options)
+    directory = run.directory / "export" / ("features" if options.features else "")
+    exported = wrap.Embedding(model) if options.features else model
     artifacts = []
     for target, kind in options.targets():
         progress(f"converting to {target}, {kind}")
-        made = artifact.make(model, run.spec, target, kind, calibration, run.directory / "export")
+        made = artifact.make(exported, run.spec, target, kind, calibration, directory)
         made.write(metadata)
         progress(f"measuring {made.path.name}")
-        artifacts.append(_measure(made, target, kind, held_out, reference, options))
+        head = model.classify if options.features else None
+        artifacts.append(_measure(made, target, kind, held_out, reference, options, head))
         # Once more, now that the results are known: a file carries its own numbers.
         made.write(_with_results(metadata, artifacts[-1]))
         artifacts[-1]["bytes"] = made.size()
@@ -90,10 +96,11 @@ def export(
         "checkpoint_top1": reference.top1,
         "n": len(reference.classes),
         "artifacts": artifacts,
-        "bundle": _bundle(run, artifacts, metadata),
+        "bundle": _bundle(run, directory / "bundle", artifacts, metadata),
     }
-    write_text(run.directory / "export" / "report.json", json.dumps(report, indent=1))
-    run.write_result(run.result | {"artifacts": artifacts})
+    write_text(directory / "report.json", json.dumps(report, indent=1))
+    if not options.features:
+        run.write_result(run.result | {"artifacts": artifacts})
     return report
 
 
@@ -110,9 +117,11 @@ def _measure(
     held_out: tf.data.Dataset,
     reference: verify.Reference,
     options: Options,
+    head: Callable[[np.ndarray], tf.Tensor] | None,
 ) -> dict[str, Any]:
     opened = made.open(options.threads)
-    probabilities, _ = evaluate.collect(lambda images: opened.run(images.numpy()), held_out)
+    answers, _ = evaluate.collect(lambda images: opened.run(images.numpy()), held_out)
+    probabilities = tf.nn.softmax(head(answers)).numpy() if head else answers
     float_operations = made.float_operations()
     record = {
         "path": str(made.path),
@@ -133,6 +142,7 @@ def _metadata(run: Run, reference: verify.Reference, options: Options) -> dict[s
     data = run.config.data.model_dump(exclude={"data_dir"})
     return {
         "format_version": 1,
+        "output": "embedding" if options.features else "probabilities",
         "spec": run.spec.to_dict(),
         **{key: run.result[key] for key in keys},
         "data": data,
@@ -147,10 +157,9 @@ def _with_results(metadata: dict[str, Any], record: dict[str, Any]) -> dict[str,
     return metadata | {"quantization": record["quantization"], "measured": measured}
 
 
-def _bundle(run: Run, artifacts: list[dict], metadata: dict[str, Any]) -> str | None:
+def _bundle(run: Run, folder: Path, artifacts: list[dict], metadata: dict[str, Any]) -> str | None:
     """Write the bundle of the int8 model, else of the smallest sound one; return its folder."""
     sound = [a for a in artifacts if a["format"] != "saved_model" and not a["failures"]]
-    folder = run.directory / "export" / "bundle"
     if not sound:
         shutil.rmtree(folder, ignore_errors=True)  # one of an earlier export would look current
         return None

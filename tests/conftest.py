@@ -10,6 +10,7 @@ from PIL import Image
 
 from tfresnet import config as configs
 from tfresnet import run as runs
+from tfresnet.train import train
 
 tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
@@ -22,7 +23,7 @@ TINY = ["data.image_size=16", "train.epochs=2", "train.warmup_epochs=1"]
 def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> runs.Run:
     """ResNet-8 after two epochs on 16-pixel digits: quick, and better than chance."""
     config = configs.load("quickstart", TINY)
-    return runs.train(config, tmp_path_factory.mktemp("runs") / "tiny")
+    return train(config, tmp_path_factory.mktemp("runs") / "tiny")
 
 
 @pytest.fixture(scope="session")

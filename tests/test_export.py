@@ -6,13 +6,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from tests.conftest import TINY
+from tests.test_cli import json_of, refused
+from tfresnet import config as configs
 from tfresnet import run as runs
 from tfresnet.deploy import evaluate_model
-from tfresnet.deploy.device.runtime import Classifier, InputError
+from tfresnet.deploy.device.runtime import Classifier, Embedder, InputError
 from tfresnet.deploy.export import Options, export
 from tfresnet.deploy.proof import verify
 from tfresnet.errors import UserError
+from tfresnet.train import train
 
 KEYS = {
     "path", "format", "quantization", "bytes", "top1", "drop", "agreement", "max_abs_error",
@@ -180,3 +185,66 @@ def test_the_bundle_has_the_int8_model(exported, tiny_run):
         "classify.py", "model_int8.tflite", "requirements.txt", "README.md", "sample.png"
     }  # fmt: skip
     assert len((Path(exported["bundle"]) / "requirements.txt").read_text().split()) == 3
+
+
+@pytest.fixture(scope="module")
+def grey_features(tmp_path_factory) -> tuple[runs.Run, dict]:
+    """A run on grey pictures, and the report of the export of its embedding."""
+    config = configs.load("quickstart", [*TINY, "train.epochs=1", "data.channels=1"])
+    run = train(config, tmp_path_factory.mktemp("grey") / "run")
+    options = Options(
+        formats=("tflite", "onnx", "saved_model"),
+        quantizations=("float32", "int8"),
+        features=True,
+        max_drop=100,
+    )
+    return run, export(run, options)
+
+
+def test_embeddings_are_measured_with_the_checkpoints_head(grey_features):
+    run, report = grey_features
+    files = [Path(a["path"]).relative_to(run.directory / "export") for a in report["artifacts"]]
+    assert [str(f) for f in files] == [
+        "features/model_float32.tflite", "features/model_int8.tflite",
+        "features/model_float32.onnx", "features/saved_model",
+    ]  # fmt: skip
+    for a in report["artifacts"]:
+        assert a["failures"] == []
+        if a["quantization"] == "float32":
+            assert a["agreement"] == 1
+            assert a["max_abs_error"] < 1e-4
+    assert artifact(report, "int8")["fully_integer"]
+    assert artifact(report, "int8")["agreement"] > 0.8  # unsure of itself after one epoch
+    assert run.result["artifacts"] == []  # what is there is the classifier's
+
+
+def test_an_embedding_file_embeds_and_does_not_classify(grey_features):
+    run, report = grey_features
+    model = Path(report["artifacts"][0]["path"])
+    sample = next((run.directory / "samples").glob("*.png"))
+    with Image.open(sample) as opened:
+        assert opened.mode == "L"
+    embedding = Embedder(model).embed(sample)
+    pixels = np.asarray(Image.open(sample))[None, ..., None]
+    expected = run.model().features((pixels.astype(np.float32) - 128) / 128).embedding[0]
+    np.testing.assert_allclose(embedding, expected, atol=1e-5)  # float32, another order
+    answers = json_of("predict", model, sample)["predictions"]
+    assert np.allclose(answers[0]["embedding"], embedding)
+    with pytest.raises(InputError, match="expected a model that gives probabilities, got embed"):
+        Classifier(model)
+    for path in (model, run.directory / "export" / "features" / "saved_model"):
+        assert "expected a model that gives probabilities" in refused("evaluate", path)
+
+
+def test_grey_pictures_go_the_whole_road(grey_features):
+    """One channel from the picture to the file; colours are turned to grey on the way."""
+    run, _ = grey_features
+    report = export(run, Options(formats=("tflite",), quantizations=("int8",), max_drop=100))
+    classifier = Classifier(report["artifacts"][0]["path"])
+    assert classifier.model.input_shape == (1, 16, 16, 1)
+    assert report["artifacts"][0]["fully_integer"]
+    colours = np.random.default_rng(0).integers(0, 256, (30, 20, 3), np.uint8)
+    assert classifier.prepare(colours).shape == (16, 16, 1)
+    assert "grey" in (run.directory / "export" / "bundle" / "README.md").read_text()
+    info = json_of("info", report["artifacts"][0]["path"])
+    assert info["input"]["channels"] == 1

@@ -13,6 +13,7 @@ ODD_SIZES = [(1, 1), (3, 7), (17, 31), (31, 17), (64, 64), (101, 37), (333, 517)
 SPECS = [
     InputSpec(32, 32, ("a", "b")),
     InputSpec(24, 48, ("a", "b"), crop_fraction=0.875),
+    InputSpec(20, 30, ("a", "b"), mean=(128.0,), std=(128.0,)),
     InputSpec(57, 33, ("a", "b"), crop_fraction=0.7, interpolation="bicubic"),
 ]
 

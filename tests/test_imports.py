@@ -20,6 +20,8 @@ FLOORS = [
     ["tfresnet.training"],
     ["tfresnet.run"],
     ["tfresnet.convert_weights"],
+    ["tfresnet.transfer"],
+    ["tfresnet.train"],
     ["tfresnet.deploy"],
     ["tfresnet.cli"],
 ]  # fmt: skip

@@ -169,6 +169,47 @@ def test_the_padded_shortcut_keeps_every_other_pixel_and_adds_zeros():
     assert (y[..., 6:] == 0).all()
 
 
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        ({"arch": "densenet121", "stochastic_depth": 0.1}, "model.stochastic_depth: expected 0.0"),
+        ({"arch": "efficientnet_b0", "attention": "eca"}, "model.attention: expected none, as"),
+        ({"arch": "pyramidnet110_a48", "variant": "d"}, "model.variant: expected v1.5, as"),
+        ({"arch": "resnet50v2", "pre_activation": False}, "take resnet50$"),
+    ],
+)
+def test_options_that_an_architecture_has_not_are_refused(config, expected):
+    with pytest.raises(UserError, match=expected):
+        build(**config)
+
+
+@pytest.mark.parametrize(
+    ("arch", "channels"),
+    [
+        ("resnet18", [64, 128, 256, 512]),
+        ("resnet50", [256, 512, 1024, 2048]),
+        ("resnet50v2", [256, 512, 1024, 2048]),
+        ("densenet121", [256, 512, 1024, 1024]),
+        ("efficientnet_b0", [24, 40, 112, 320]),
+        ("pyramidnet110_a48", [32, 48, 64]),
+    ],
+)
+def test_the_pyramid_has_the_published_channels(arch, channels):
+    """With an ImageNet stem, strides 4, 8, 16, 32 (PyramidNet-110 has three stages only)."""
+    model = build(96, arch=arch, stem="imagenet")
+    pyramid, embedding = model.features(tf.zeros([1, 96, 96, 3]))
+    assert [level.shape[1:] for level in pyramid] == [
+        (96 // stride, 96 // stride, count)
+        for stride, count in zip((4, 8, 16, 32), channels, strict=False)
+    ]
+    assert embedding.shape == (1, model.trunk[-1].kernel.shape[0])
+
+
+def test_a_network_may_see_grey():
+    model = zoo.build(ModelConfig(arch="resnet8"), (16, 16, 1))
+    assert model(tf.zeros([2, 16, 16, 1])).shape == (2, 10)
+
+
 def test_an_unknown_architecture_gets_the_closest():
     with pytest.raises(UserError, match="unknown architecture 'resnet81': did you mean 'resnet8'"):
         build(arch="resnet81")

@@ -101,6 +101,61 @@ def test_parity_with_keras_applications(name, arch, images, tmp_path, float64):
         assert error < TOLERANCE, (training, error)
 
 
+@pytest.mark.parametrize("library", ["tf_keras", "keras"])
+def test_both_of_keras_formats_are_read(library, images, tmp_path):
+    """``.weights.h5`` counts layers instead of naming them; Keras 3 writes it as Keras 2 does."""
+    import importlib
+
+    applications = importlib.import_module(library).applications
+    theirs = applications.ResNet50V2(
+        weights=None, input_shape=(64, 64, 3), classes=CLASSES, classifier_activation=None
+    )
+    theirs.save_weights(str(tmp_path / "theirs.weights.h5"))
+    run, _ = convert_weights.convert(
+        tmp_path / "theirs.weights.h5", "resnet50v2", tmp_path / "run", ("data.image_size=64",)
+    )
+    assert run.spec.mean == (127.5, 127.5, 127.5)
+    assert functional.parameters(run.model()) == sum(
+        int(np.prod(v.shape)) for v in theirs.trainable_weights
+    )
+    expected = np.asarray(theirs(images))
+    # Fresh weights: the logits are small, and 50 layers of float32 leave 1e-5 of them.
+    np.testing.assert_allclose(run.model()(images), expected, atol=1e-4 * np.abs(expected).max())
+
+
+def test_weights_of_other_networks_are_refused_by_name(tmp_path):
+    (tmp_path / "w.h5").write_bytes(b"")
+    (tmp_path / "w.safetensors").write_bytes(b"")
+    for file, arch, expected in [
+        ("w.h5", "resnet18", "expected one of keras.applications' networks (resnet50, "),
+        ("w.safetensors", "efficientnet_b0", "of torch, resnet, pyramidnet, densenet only"),
+    ]:
+        arguments = ["convert-weights", tmp_path / file, "--arch", arch, "--out", tmp_path / "run"]
+        assert expected in refused(*arguments)
+
+
+def test_the_head_is_kept_or_replaced_as_asked(tmp_path):
+    """ImageNet-21k's has 21,841 classes."""
+    state = state_dict("resnet18")
+    state["fc.weight"] = np.ones((21_841, 512), np.float32)
+    state["fc.bias"] = np.ones(21_841, np.float32)
+    save_file(state, tmp_path / "in21k.safetensors")
+    kept, _ = convert_weights.convert(tmp_path / "in21k.safetensors", "resnet18", tmp_path / "kept")
+    assert len(kept.spec.labels) == 21_841
+    out = tmp_path / "new"
+    result = tfresnet("convert-weights", tmp_path / "in21k.safetensors", "--arch", "resnet18",
+                      "--out", out, "--new-head", 5, "--mean", 1, 2, 3)  # fmt: skip
+    assert "resnet18 with an untrained head" in result.stdout, result.stderr
+    new = runs.open_run(out)
+    assert new.model().get_layer("head").kernel.shape == (512, 5)
+    assert new.spec.mean == (1, 2, 3)
+    np.testing.assert_array_equal(
+        new.model().trunk[0].kernel if hasattr(new.model().trunk[0], "kernel")
+        else new.model().trunk[1].kernel,
+        state["conv1.weight"].transpose(2, 3, 1, 0),
+    )  # fmt: skip
+
+
 def state_dict(arch: str) -> dict[str, np.ndarray]:
     """A state dict in PyTorch's layout, as our own names give it."""
     config = ModelConfig(arch=arch, stem="imagenet", padding="symmetric")

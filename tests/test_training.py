@@ -8,6 +8,7 @@ from tests.conftest import TINY
 from tfresnet import config as configs
 from tfresnet import run as runs
 from tfresnet.errors import UserError
+from tfresnet.train import train
 
 
 def digest(run: runs.Run) -> str:
@@ -34,8 +35,8 @@ def test_the_loss_falls(tiny_run):
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_does_not(tiny_run, tmp_path):
-    again = runs.train(configs.load("quickstart", TINY), tmp_path / "again")
-    other = runs.train(configs.load("quickstart", [*TINY, "train.seed=1"]), tmp_path / "other")
+    again = train(configs.load("quickstart", TINY), tmp_path / "again")
+    other = train(configs.load("quickstart", [*TINY, "train.seed=1"]), tmp_path / "other")
     assert digest(again) == digest(tiny_run)
     assert digest(other) != digest(tiny_run)
 
@@ -53,17 +54,17 @@ def test_a_resumed_run_equals_the_uninterrupted_one_to_the_bit(tiny_run, tmp_pat
     config = configs.load("quickstart", TINY)
     monkeypatch.setattr(Trainer, "_train_epoch", stop_before_the_second)
     with pytest.raises(KeyboardInterrupt):
-        runs.train(config, tmp_path / "cut")
+        train(config, tmp_path / "cut")
     assert len(runs.open_run(tmp_path / "cut").records()) == 1
     monkeypatch.setattr(Trainer, "_train_epoch", whole_epoch)
-    resumed = runs.train(config, tmp_path / "cut", resume=True)
+    resumed = train(config, tmp_path / "cut", resume=True)
     assert digest(resumed) == digest(tiny_run)
     assert [r["epoch"] for r in resumed.records()] == [1, 2]
 
 
 def test_a_finished_run_resumes_to_itself(run_copy):
     before = runs.open_run(run_copy)
-    after = runs.train(before.config, run_copy, resume=True)
+    after = train(before.config, run_copy, resume=True)
     assert digest(after) == digest(before)
     assert after.result["test_top1"] == before.result["test_top1"]
 
@@ -79,7 +80,7 @@ def test_a_finished_run_resumes_to_itself(run_copy):
     ids=lambda o: o[0],
 )
 def test_options_train_and_load_again(tmp_path, overrides):
-    run = runs.train(configs.load("quickstart", [*TINY, *overrides]), tmp_path / "run")
+    run = train(configs.load("quickstart", [*TINY, *overrides]), tmp_path / "run")
     assert run.records()[-1]["loss"] < run.records()[0]["loss"]
     assert run.model().count_params() > 0
 
@@ -87,9 +88,7 @@ def test_options_train_and_load_again(tmp_path, overrides):
 def test_label_smoothing_clipping_and_rare_evaluation_take_effect(tiny_run, tmp_path):
     plain = tiny_run.records()[-1]
     for key, value in (("label_smoothing", 0.3), ("grad_clip", 0.01), ("eval_every", 2)):
-        run = runs.train(
-            configs.load("quickstart", [*TINY, f"train.{key}={value}"]), tmp_path / key
-        )
+        run = train(configs.load("quickstart", [*TINY, f"train.{key}={value}"]), tmp_path / key)
         first, last = run.records()
         if key == "eval_every":
             assert "held_out_top1" not in first
@@ -101,20 +100,20 @@ def test_label_smoothing_clipping_and_rare_evaluation_take_effect(tiny_run, tmp_
 def test_a_directory_that_holds_a_run_is_not_overwritten(run_copy):
     before = (run_copy / "metrics.jsonl").read_text()
     with pytest.raises(UserError, match=r"already holds a run; add --resume .* or --name"):
-        runs.train(runs.open_run(run_copy).config, run_copy)
+        train(runs.open_run(run_copy).config, run_copy)
     assert (run_copy / "metrics.jsonl").read_text() == before
 
 
 def test_resume_with_another_architecture_is_refused(run_copy):
     config = configs.load("quickstart", [*TINY, "model.arch=resnet20"])
     with pytest.raises(UserError, match=r"expected model.arch='resnet8' .* got 'resnet20'"):
-        runs.train(config, run_copy, resume=True)
+        train(config, run_copy, resume=True)
 
 
 def test_a_loss_that_is_no_number_stops_with_what_to_try(tmp_path):
     config = configs.load("quickstart", [*TINY, "train.lr=1e30", "train.warmup_epochs=0"])
     with pytest.raises(UserError, match=r"the loss became (nan|inf) .*lower train.lr"):
-        runs.train(config, tmp_path / "nan")
+        train(config, tmp_path / "nan")
 
 
 def test_bad_devices_and_batches_are_refused_and_leave_nothing_behind(tmp_path):
@@ -125,7 +124,7 @@ def test_bad_devices_and_batches_are_refused_and_leave_nothing_behind(tmp_path):
     ):
         config = configs.load("quickstart", [*TINY, "train.strategy=mirrored", override])
         with pytest.raises(UserError, match=expected):
-            runs.train(config, tmp_path / "none")
+            train(config, tmp_path / "none")
         assert not (tmp_path / "none").exists()
 
 

@@ -79,6 +79,7 @@ class DataConfig(Section):
     image_size: int | None = Field(
         None, ge=8, description="Height and width. Default: the dataset's, else the architecture's."
     )
+    channels: Literal[1, 3] = Field(3, description="3: RGB, 1: grey; all images are converted.")
     crop_fraction: float | None = Field(
         None,
         gt=0,
@@ -116,6 +117,12 @@ class TrainConfig(Section):
         None, gt=0, description="Replicas of mirrored; on a CPU, logical devices. Default: all."
     )
     seed: int = Field(0, ge=0, lt=2**31)
+    init_from: str | None = Field(
+        None, description="A run, or a file of weights, to start from; other classes, new head."
+    )
+    freeze_until: str | None = Field(
+        None, description="Last part that is not trained: stem, stage1, stage2, ..."
+    )
     eval_every: int = Field(1, gt=0, description="Epochs between evaluations; the last has one.")
 
 

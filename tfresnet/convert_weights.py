@@ -57,8 +57,8 @@ def convert(
         size,
         size,
         _labels(labels_file, classes),
-        mean=mean or convention.mean,
-        std=std or convention.std,
+        mean=mean or convention.pixels.mean,
+        std=std or convention.pixels.std,
         crop_fraction=config.data.crop_fraction or 0.875,
     )
     model = zoo.build(config.model, spec.shape, classes)

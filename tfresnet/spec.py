@@ -16,7 +16,8 @@ INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos")
 class InputSpec:
     """The contract between a picture and a model.
 
-    A picture is turned upright (EXIF), converted to RGB, cropped in its centre to
+    A picture is turned upright (EXIF), converted to RGB
+    (or to grey, where ``mean`` and ``std`` have one entry), cropped in its centre to
     the largest box of the model's aspect ratio times ``crop_fraction``, resized to
     ``height`` x ``width`` (``interpolation``, antialiased), and normalised as
     ``(pixel - mean) / std`` per channel, with pixel, mean and std on the 0-255 scale.
@@ -29,8 +30,8 @@ class InputSpec:
     height: int
     width: int
     labels: tuple[str, ...]
-    mean: tuple[float, float, float] = (128.0, 128.0, 128.0)
-    std: tuple[float, float, float] = (128.0, 128.0, 128.0)
+    mean: tuple[float, ...] = (128.0, 128.0, 128.0)
+    std: tuple[float, ...] = (128.0, 128.0, 128.0)
     crop_fraction: float = 1.0
     interpolation: str = "bilinear"
 
@@ -40,15 +41,17 @@ class InputSpec:
             raise ValueError(f"expected a positive height and width, got {sizes}")
         if len(self.labels) < 2 or not all(isinstance(label, str) for label in self.labels):
             raise ValueError(f"expected at least 2 labels, got {self.labels!r:.80}")
-        if len(self.mean) != 3 or len(self.std) != 3 or 0 in self.std:
-            raise ValueError(f"expected mean and std of 3 channels, got {self.mean}, {self.std}")
+        if len(self.mean) not in (1, 3) or len(self.std) != len(self.mean) or 0 in self.std:
+            raise ValueError(
+                f"expected mean and std of 1 or 3 channels, got {self.mean}, {self.std}"
+            )
         if self.interpolation not in INTERPOLATIONS:
             raise ValueError(f"expected one of {INTERPOLATIONS}, got {self.interpolation!r}")
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Height, width and channels (RGB) of the model's input."""
-        return self.height, self.width, 3
+        """Height, width and channels (3, RGB, or 1, grey) of the model's input."""
+        return self.height, self.width, len(self.mean)
 
     def crop_box(self, width: int, height: int) -> tuple[int, int, int, int]:
         """Return (left, top, right, bottom) in pixels of the centre crop of a width x height image.

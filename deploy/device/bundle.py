@@ -19,7 +19,7 @@ README = """\
     print(Classifier("{model}").classify("{sample}"))
 
 Input: any picture; it is turned upright, cropped in its centre and resized to
-{height} x {width} RGB. Output: the most probable of {labels}.
+{height} x {width} {colours}. Output: the most probable of {labels}.
 Measured on {n:,} held-out images: top-1 {top1:.2%} (the model it was made from: {reference:.2%}).
 """
 
@@ -40,7 +40,8 @@ def write(directory: Path, model: Path, metadata: dict[str, Any], sample: Path |
     shown = ", ".join(spec["labels"][:10]) + (", ..." if len(spec["labels"]) > 10 else "")
     text = README.format(
         arch=metadata["arch"], classes=len(spec["labels"]), model=model.name, sample=sample_name,
-        height=spec["height"], width=spec["width"], labels=shown, n=measured["n"],
+        height=spec["height"], colours="RGB" if len(spec["mean"]) == 3 else "grey",
+        width=spec["width"], labels=shown, n=measured["n"],
         top1=measured["top1"], reference=measured["checkpoint_top1"],
     )  # fmt: skip
     write_text(directory / "README.md", text)

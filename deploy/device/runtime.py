@@ -33,8 +33,8 @@ class InputError(ValueError):
     """A file that can't be used: one line that says what was expected and what was got."""
 
 
-class Classifier:
-    """A model file, ready to classify.
+class ModelFile:
+    """A model file with what it says about itself, ready to run.
 
     Args:
         path: a .tflite or .onnx file that tfresnet exported.
@@ -44,26 +44,21 @@ class Classifier:
         InputError: the file is missing, cut short, or was not exported by tfresnet.
     """
 
+    output = "probabilities"  # what the file must give
+
     def __init__(self, path: str | Path, threads: int = 1):
         self.metadata = read_metadata(path)
         self.spec = self.metadata["spec"]
         self.labels: list[str] = self.spec["labels"]
+        check_output(path, self.metadata, self.output)
         self.model = open_model(path, threads)
-        shape = (1, self.spec["height"], self.spec["width"], 3)
-        if self.model.input_shape != shape or self.model.classes not in (None, len(self.labels)):
+        shape = (1, self.spec["height"], self.spec["width"], len(self.spec["mean"]))
+        classes = self.model.classes if self.output == "probabilities" else None
+        if self.model.input_shape != shape or classes not in (None, len(self.labels)):
             raise InputError(
                 f"{path}: expected a model of {shape} pixels and {len(self.labels)} labels, got "
                 f"{self.model.input_shape} and {self.model.classes}; export it again"
             )
-
-    def classify(self, image: Any, top: int = 5) -> list[tuple[str, float]]:
-        """Return the ``top`` most probable (label, probability) of a picture, best first.
-
-        ``image`` is a path, a Pillow image, or uint8 RGB pixels [H, W, 3] of any size.
-        """
-        probabilities = self.probabilities(self.prepare(image)[None])[0]
-        best = np.argsort(-probabilities, kind="stable")[:top]
-        return [(self.labels[i], float(probabilities[i])) for i in best]
 
     def prepare(self, image: Any) -> np.ndarray:
         """Return a picture as the model sees it: upright RGB, cropped and resized, uint8."""
@@ -81,24 +76,49 @@ class Classifier:
             reason = "not an image" if text.startswith("cannot identify") else text
             raise InputError(f"{image}: expected a readable image: {reason}") from None
 
+
+class Classifier(ModelFile):
+    """A model file that classifies."""
+
+    def classify(self, image: Any, top: int = 5) -> list[tuple[str, float]]:
+        """Return the ``top`` most probable (label, probability) of a picture, best first.
+
+        ``image`` is a path, a Pillow image, or uint8 pixels [H, W, 3] of any size.
+        """
+        probabilities = self.probabilities(self.prepare(image)[None])[0]
+        best = np.argsort(-probabilities, kind="stable")[:top]
+        return [(self.labels[i], float(probabilities[i])) for i in best]
+
     def probabilities(self, images: np.ndarray) -> np.ndarray:
-        """Return float32 [n, classes] for prepared images, uint8 [n, H, W, 3]."""
+        """Return float32 [n, classes] for prepared images, uint8 [n, H, W, C]."""
         return self.model.run(images)
 
 
+class Embedder(ModelFile):
+    """A model file without a head, from ``tfresnet export --features``."""
+
+    output = "embedding"
+
+    def embed(self, image: Any) -> np.ndarray:
+        """Return the embedding of a picture, float32 [D]; ``image`` as in ``classify``."""
+        return self.model.run(self.prepare(image)[None])[0]
+
+
 def fit(image: Image.Image, spec: dict[str, Any]) -> np.ndarray:
-    """Return an upright picture of any size as uint8 [height, width, 3], as in evaluation."""
+    """Return an upright picture of any size as uint8 [height, width, C], as in evaluation."""
     if image.mode.startswith("I;16"):
         image = Image.fromarray((np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8))
-    rgb = image.convert("RGB")
+    channels = len(spec["mean"])
+    image = image.convert("L" if channels == 1 else "RGB")
     height, width = spec["height"], spec["width"]
-    scale = min(rgb.width / width, rgb.height / height) * spec["crop_fraction"]
-    crop_width = min(rgb.width, max(1, round(width * scale)))
-    crop_height = min(rgb.height, max(1, round(height * scale)))
-    left, top = (rgb.width - crop_width) // 2, (rgb.height - crop_height) // 2
+    scale = min(image.width / width, image.height / height) * spec["crop_fraction"]
+    crop_width = min(image.width, max(1, round(width * scale)))
+    crop_height = min(image.height, max(1, round(height * scale)))
+    left, top = (image.width - crop_width) // 2, (image.height - crop_height) // 2
     resample = Image.Resampling[spec["interpolation"].upper()]
     box = (left, top, left + crop_width, top + crop_height)
-    return np.asarray(rgb.resize((width, height), resample, box=box))
+    pixels = np.asarray(image.resize((width, height), resample, box=box))
+    return pixels.reshape(height, width, channels)
 
 
 def read_metadata(path: str | Path) -> dict[str, Any]:
@@ -132,13 +152,20 @@ def read_metadata(path: str | Path) -> dict[str, Any]:
     return metadata
 
 
+def check_output(path: str | Path, metadata: dict[str, Any], expected: str) -> None:
+    """Raise an ``InputError`` unless a file gives what is expected of it."""
+    output = metadata.get("output", "probabilities")
+    if output != expected:
+        raise InputError(f"{path}: expected a model that gives {expected}, got {output}")
+
+
 def _check_spec(spec: dict[str, Any]) -> None:
     """Raise ValueError, TypeError or KeyError unless ``spec`` is one that ``fit`` can follow."""
     if not (int(spec["height"]) > 0 and int(spec["width"]) > 0 and 0 < spec["crop_fraction"] <= 1):
         raise ValueError("height, width and crop_fraction must be positive")
     Image.Resampling[spec["interpolation"].upper()]
-    if not isinstance(spec["labels"], list):
-        raise TypeError("labels must be a list")
+    if not isinstance(spec["labels"], list) or len(spec["mean"]) not in (1, 3):
+        raise TypeError("labels must be a list, mean a list of 1 or 3")
 
 
 def _read_zipped(path: Path) -> str | None:
@@ -147,6 +174,12 @@ def _read_zipped(path: Path) -> str | None:
             return archive.read(METADATA_NAME).decode()
     except (zipfile.BadZipFile, KeyError, UnicodeDecodeError):
         return None
+
+
+def open_file(path: str | Path, threads: int = 1) -> Classifier | Embedder:
+    """Return an exported file as what it is."""
+    embeds = read_metadata(path).get("output") == Embedder.output
+    return (Embedder if embeds else Classifier)(path, threads)
 
 
 def open_model(path: str | Path, threads: int = 1) -> TfliteModel | OnnxModel:
@@ -280,10 +313,13 @@ def main() -> int:
     parser.add_argument("--threads", type=_positive, default=1)
     arguments = parser.parse_args()
     try:
-        classifier = Classifier(arguments.model, arguments.threads)
+        model = open_file(arguments.model, arguments.threads)
         for image in arguments.images:
-            answers = classifier.classify(image, arguments.top)
-            print(f"{image}: " + ", ".join(f"{label} {p:.1%}" for label, p in answers))
+            if isinstance(model, Embedder):
+                print(f"{image}: {' '.join(f'{x:.6g}' for x in model.embed(image))}")
+            else:
+                answers = model.classify(image, arguments.top)
+                print(f"{image}: " + ", ".join(f"{label} {p:.1%}" for label, p in answers))
     except InputError as error:
         print(f"Error: {error}", file=sys.stderr)
         return 2

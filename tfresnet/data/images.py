@@ -1,4 +1,4 @@
-"""One picture: read it, make it RGB, fit it to the model's input.
+"""One picture: read it, make it RGB or grey, fit it to the model's input.
 
 ``tfresnet.deploy.device.runtime`` repeats these steps on the device, where tfresnet is
 not installed; a test holds the two equal.
@@ -16,7 +16,7 @@ EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif"
 
 
 def read(path: str, spec: InputSpec) -> np.ndarray:
-    """Return the picture at ``path`` as uint8 [spec.height, spec.width, 3]."""
+    """Return the picture at ``path`` as uint8 [spec.height, spec.width, channels]."""
     try:
         with Image.open(path) as image:
             return fit(ImageOps.exif_transpose(image), spec)
@@ -25,18 +25,22 @@ def read(path: str, spec: InputSpec) -> np.ndarray:
 
 
 def fit(image: Image.Image, spec: InputSpec) -> np.ndarray:
-    """Return an upright picture of any size as uint8 [spec.height, spec.width, 3]."""
+    """Return an upright picture of any size as uint8 [spec.height, spec.width, channels]."""
     resample = Image.Resampling[spec.interpolation.upper()]
-    rgb = to_rgb(image)
+    image = with_channels(image, spec.shape[2])
     size = (spec.width, spec.height)
-    return np.asarray(rgb.resize(size, resample, box=spec.crop_box(*rgb.size)))
+    pixels = np.asarray(image.resize(size, resample, box=spec.crop_box(*image.size)))
+    return pixels.reshape(spec.shape)
 
 
-def to_rgb(image: Image.Image) -> Image.Image:
-    """Return ``image`` in RGB; 16-bit greys keep their upper byte, transparency is dropped."""
+def with_channels(image: Image.Image, channels: int) -> Image.Image:
+    """Return ``image`` in RGB (3) or grey (1).
+
+    16-bit greys keep their upper byte, transparency is dropped.
+    """
     if image.mode.startswith("I;16"):
         image = Image.fromarray((np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8))
-    return image.convert("RGB")
+    return image.convert("L" if channels == 1 else "RGB")
 
 
 def problem(path: Path) -> str | None:

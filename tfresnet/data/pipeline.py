@@ -35,7 +35,7 @@ def train_batches(
 ) -> tf.data.Dataset:
     """Return batches for steps ``first_step`` up to ``last_step``.
 
-    Each is float32 images [batch, H, W, 3], normalised, and float32 labels [batch, classes].
+    Each is float32 images [batch, H, W, C], normalised, and float32 labels [batch, classes].
     """
     per_epoch = steps_per_epoch(split, batch_size)
     if config.crop_padding >= min(spec.height, spec.width):

@@ -1,6 +1,6 @@
 """From ``data.dataset`` to labelled splits and the input spec that goes with them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -56,7 +56,7 @@ def load_for(spec: InputSpec, config: DataConfig) -> Dataset:
     Raises:
         UserError: the dataset's labels or image size are not the model's.
     """
-    dataset = load(config, default_size=spec.height)
+    dataset = load(config.model_copy(update={"channels": spec.shape[2]}), spec.height)
     for key in ("labels", "shape"):
         expected, got = getattr(spec, key), getattr(dataset.spec, key)
         if expected != got:
@@ -64,7 +64,7 @@ def load_for(spec: InputSpec, config: DataConfig) -> Dataset:
                 f"{config.dataset}: expected the {key} that the model was trained with, "
                 f"{list(expected)}, got {list(got)}"
             )
-    return dataset
+    return replace(dataset, spec=spec)
 
 
 def _digits(config: DataConfig) -> Dataset:
@@ -110,7 +110,8 @@ def _tfds(config: DataConfig, default_size: int) -> Dataset:
 
 def _spec(config: DataConfig, size: int, labels: tuple[str, ...]) -> InputSpec:
     crop = config.crop_fraction or (0.875 if size > 64 else 1.0)
-    return InputSpec(size, size, labels, crop_fraction=crop)
+    centre = (128.0,) * config.channels  # the normalisation that InputSpec explains
+    return InputSpec(size, size, labels, centre, centre, crop_fraction=crop)
 
 
 def _hold_out(labels: np.ndarray, config: DataConfig) -> list[np.ndarray]:

@@ -21,14 +21,14 @@ class Split(Protocol):
     def batches(self, indices: tf.data.Dataset) -> tf.data.Dataset:
         """Turn index vectors, int64 [b] and all of one length, into images and labels.
 
-        The images are uint8 [b, H, W, 3], the labels int64 [b].
+        The images are uint8 [b, H, W, C], the labels int64 [b].
         """
         ...
 
 
 @dataclass(frozen=True)
 class ArraySplit:
-    """Images that fit in memory, already at the model's size: uint8 [n, H, W, 3]."""
+    """Images that fit in memory, already at the model's size: uint8 [n, H, W, C]."""
 
     images: np.ndarray
     labels: np.ndarray

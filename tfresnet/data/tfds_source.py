@@ -1,5 +1,6 @@
 """Classification datasets of TensorFlow Datasets, decoded into memory."""
 
+import math
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,7 @@ def native_size(builder: Any) -> int | None:
 
 
 def load(builder: Any, split: str, spec: InputSpec) -> tuple[np.ndarray, np.ndarray]:
-    """Return a split's images, uint8 [n, H, W, 3] fitted to ``spec``, and labels, int64 [n]."""
+    """Return a split's images, uint8 [n, H, W, C] fitted to ``spec``, and labels, int64 [n]."""
     try:
         count = builder.info.splits[split].num_examples
     except (KeyError, ValueError) as error:
@@ -69,7 +70,7 @@ def load(builder: Any, split: str, spec: InputSpec) -> tuple[np.ndarray, np.ndar
         ) from None
     if not count:
         raise UserError(f"expected images in {builder.name} {split}, it is empty")
-    size = count * spec.height * spec.width * 3
+    size = count * math.prod(spec.shape)
     if size > MEMORY_LIMIT:
         raise UserError(
             f"expected at most {MEMORY_LIMIT / 2**30:.0f} GiB of decoded images, {builder.name} "

@@ -7,16 +7,25 @@ layers into the names that it may have there; the one that is in the file is tak
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
+
+import tensorflow as tf
 
 from tfresnet.errors import UserError
 
 Rule = tuple[str, Callable[[re.Match], list[str]]]
-Means = tuple[float, float, float]
 
 TORCH_VARIABLES = {
     "kernel": "weight", "gamma": "weight", "beta": "bias", "bias": "bias",
     "moving_mean": "running_mean", "moving_variance": "running_var",
 }  # fmt: skip
+
+
+class Pixels(NamedTuple):
+    """Mean and standard deviation of the pixels that a network expects, on the 0-255 scale."""
+
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
 
 
 @dataclass(frozen=True)
@@ -27,7 +36,7 @@ class Convention:
         library: ``torch`` or ``keras``: how arrays are turned and variables named.
         rules: from our layers' names to the library's.
         head: the library's name of the last layer.
-        mean, std: of the pixels that its networks expect, on the 0-255 scale.
+        pixels: how its networks have them normalised.
         bgr: its networks take blue first.
         variant: the stride's place that is usual there.
         padding: what its strided convolutions do.
@@ -37,8 +46,7 @@ class Convention:
     library: str
     rules: tuple[Rule, ...]
     head: str
-    mean: Means
-    std: Means
+    pixels: Pixels
     padding: str = "symmetric"
     bgr: bool = False
     variant: str = "v1.5"
@@ -149,24 +157,26 @@ KERAS_EFFICIENTNET: tuple[Rule, ...] = (
     (r"head", lambda m: ["predictions"]),
 )
 
-TORCH_INPUT: dict[str, Means] = {"mean": (123.675, 116.28, 103.53), "std": (58.395, 57.12, 57.375)}
-CAFFE_INPUT: dict[str, Means] = {"mean": (123.68, 116.779, 103.939), "std": (1.0, 1.0, 1.0)}
-CENTRED_INPUT: dict[str, Means] = {"mean": (127.5,) * 3, "std": (127.5,) * 3}
+TORCH_PIXELS = Pixels((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
+CAFFE_PIXELS = Pixels((123.68, 116.779, 103.939), (1.0, 1.0, 1.0))
+CENTRED_PIXELS = Pixels((127.5, 127.5, 127.5), (127.5, 127.5, 127.5))
 
 CONVENTIONS = {
-    ("torch", "resnet"): Convention("torch", TORCH_RESNET, "fc", **TORCH_INPUT),
-    ("torch", "pyramidnet"): Convention("torch", TORCH_RESNET, "fc", **TORCH_INPUT),
-    ("torch", "densenet"): Convention("torch", TORCH_DENSENET, "classifier", **TORCH_INPUT),
+    ("torch", "resnet"): Convention("torch", TORCH_RESNET, "fc", TORCH_PIXELS),
+    ("torch", "pyramidnet"): Convention("torch", TORCH_RESNET, "fc", TORCH_PIXELS),
+    ("torch", "densenet"): Convention("torch", TORCH_DENSENET, "classifier", TORCH_PIXELS),
     ("keras", "resnet"): Convention(
-        "keras", KERAS_RESNET, "predictions", **CAFFE_INPUT, bgr=True, variant="v1"
+        "keras", KERAS_RESNET, "predictions", CAFFE_PIXELS, bgr=True, variant="v1"
     ),
-    ("keras", "resnet_v2"): Convention("keras", KERAS_RESNET_V2, "predictions", **CENTRED_INPUT),
-    ("keras", "densenet"): Convention("keras", KERAS_DENSENET, "predictions", **TORCH_INPUT),
+    ("keras", "resnet_v2"): Convention("keras", KERAS_RESNET_V2, "predictions", CENTRED_PIXELS),
+    ("keras", "densenet"): Convention("keras", KERAS_DENSENET, "predictions", TORCH_PIXELS),
     ("keras", "efficientnet"): Convention(
-        "keras", KERAS_EFFICIENTNET, "predictions", **TORCH_INPUT, padding="same"
+        "keras", KERAS_EFFICIENTNET, "predictions", TORCH_PIXELS, padding="same"
     ),
 }
 
+
+OURS = Convention("keras", (), "head", CENTRED_PIXELS)  # our own names, unchanged
 
 # Our architectures in keras.applications, each with the name of the function that builds it.
 KERAS_APPLICATIONS = {
@@ -174,6 +184,11 @@ KERAS_APPLICATIONS = {
     **{f"densenet{n}": f"DenseNet{n}" for n in (121, 169)},
     **{f"efficientnet_b{n}": f"EfficientNetB{n}" for n in range(4)},
 }
+
+
+def variable_kind(variable: tf.Variable) -> str:
+    """Return what a variable is to its layer: ``kernel``, ``gamma``, ``moving_mean`` ..."""
+    return variable.name.rpartition("/")[2].partition(":")[0]
 
 
 def convention(library: str, arch: str, family: str) -> Convention:

@@ -20,7 +20,7 @@ class Features(NamedTuple):
     """What a network sees in a batch.
 
     Attributes:
-        pyramid: the stages' last feature map of each resolution, float [batch, H, W, C], finest
+        pyramid: the last block's feature map of each resolution, float [batch, H, W, C], finest
             first; with an ImageNet stem the strides are 4, 8, 16, 32. Of pre-activated networks
             they are the plain sums, before the final norm.
         embedding: the pooled features that the head classifies, float [batch, D].
@@ -57,7 +57,7 @@ class Network(keras.Model):
         levels, x = {}, images
         for step in self.trunk[: self._position("pool") + 1]:
             x = step(x, training=training)
-            if part(step).startswith("stage"):
+            if isinstance(step, Block) and part(step) != "stem":
                 levels[tuple(x.shape[1:3])] = x
         return Features(tuple(levels.values()), x)
 

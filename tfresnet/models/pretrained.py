@@ -15,7 +15,7 @@ import tf_keras as keras
 
 from tfresnet.errors import UserError
 from tfresnet.models.functional import functional
-from tfresnet.models.names import KERAS_APPLICATIONS, Convention
+from tfresnet.models.names import KERAS_APPLICATIONS, Convention, variable_kind
 
 Arrays = dict[str, np.ndarray]
 
@@ -71,8 +71,7 @@ def load(
     left = {name for name in arrays if not re.search(convention.ignored, name)}
     for layer in functional(model, image_shape).layers:
         for variable in layer.variables:
-            kind = variable.name.rpartition("/")[2].partition(":")[0]
-            names = convention.candidates(layer.name, kind)
+            names = convention.candidates(layer.name, variable_kind(variable))
             name = next((n for n in names if n in left), names[0])
             left.discard(name)
             if layer.name == "head" and not with_head:
@@ -176,7 +175,7 @@ def _named(path: Path, arch: str, classes: int | None) -> Arrays:
     theirs = getattr(keras.applications, KERAS_APPLICATIONS[arch])(weights=None, classes=classes)
     theirs.load_weights(str(path))
     return {
-        f"{layer.name}/{variable.name.rpartition('/')[2].partition(':')[0]}": variable.numpy()
+        f"{layer.name}/{variable_kind(variable)}": variable.numpy()
         for layer in theirs.layers
         for variable in layer.variables
     }

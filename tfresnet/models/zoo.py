@@ -154,16 +154,21 @@ def cost(config: ModelConfig, image_shape: tuple[int, int, int]) -> tuple[int, i
     second is counted as often as it occurs: seconds instead of minutes for a thousand layers.
     """
     row = architecture(config.arch)
-    short = row.shortest()
-    model = _build(short, config, image_shape, None, "float32")
+    model = _build(row.shortest(), config, image_shape, None, "float32")
     totals = [0, 0]
     for layer in functional(model, image_shape).layers:
-        stage = re.match(r"stage(\d+)_block2_", layer.name)
-        alike = isinstance(row, ResNetRow) and short is not row and stage
-        times = row.depths[int(stage[1]) - 1] - 1 if alike else 1
+        times = _occurrences(row, layer.name)
         totals[0] += times * parameters(layer)
         totals[1] += times * layer_macs(layer)
     return totals[0], totals[1]
+
+
+def _occurrences(row: Row, layer: str) -> int:
+    """Return how often a row has what a layer of its shortest form stands for."""
+    second = re.match(r"stage(\d+)_block2_", layer)
+    if second and isinstance(row, ResNetRow) and row.shortest() is not row:
+        return row.depths[int(second[1]) - 1] - 1
+    return 1
 
 
 def _build(
@@ -181,12 +186,13 @@ def _build(
     _check_options(row, config)
     with _policy(precision):
         classes = num_classes or config.num_classes or row.num_classes
-        model = row.network(config, _stem(config, image_shape), classes)
+        model = row.network(config, stem(config, image_shape), classes)
         model.build((None, *image_shape))
     return model
 
 
-def _stem(config: ModelConfig, image_shape: tuple[int, int, int]) -> str:
+def stem(config: ModelConfig, image_shape: tuple[int, int, int]) -> str:
+    """Return ``cifar`` or ``imagenet``: the configuration's stem, by size if that is auto."""
     small = max(image_shape[:2]) <= CIFAR_STEM_UP_TO
     return ("cifar" if small else "imagenet") if config.stem == "auto" else config.stem
 

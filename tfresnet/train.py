@@ -1,0 +1,154 @@
+"""From a configuration to a finished run."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import tf_keras as keras
+from PIL import Image
+
+from tfresnet import config as configs
+from tfresnet import evaluate, transfer
+from tfresnet.config import RunConfig
+from tfresnet.data import pipeline, sources
+from tfresnet.data.sources import Dataset
+from tfresnet.errors import UserError
+from tfresnet.models import functional, zoo
+from tfresnet.run import Run, create, open_run
+from tfresnet.training.loop import Trainer
+
+SAMPLES = 5
+
+
+def train(config: RunConfig, directory: Path, resume: bool = False) -> Run:
+    """Train in ``directory`` and return the finished run.
+
+    With ``resume`` an existing run goes on from its newest checkpoint.
+
+    Raises:
+        UserError: the directory holds a run and ``resume`` is off, or that run's configuration
+            is another; or anything that the data, the model or the devices object to.
+    """
+    config = _absolute(config)
+    start = transfer.start(config)
+    if start:
+        config = transfer.adopt(config, start)
+    _check_directory(config, directory, resume)
+    dataset = _dataset(config, directory, start, resume)
+    spec = dataset.spec
+
+    def build() -> keras.Model:
+        model = zoo.build(config.model, spec.shape, len(spec.labels), config.train.precision)
+        if start:
+            transfer.initialise(model, spec, start)
+        if config.train.freeze_until:
+            model.freeze_until(config.train.freeze_until)
+        return model
+
+    trainer = Trainer(config, dataset, directory, build)
+    # Only now, when everything fits, does the directory come into being.
+    run = create(directory, config, spec)
+    _write_samples(dataset, directory / "samples")
+    trainer.run()
+    _write_result(run, dataset)
+    return run
+
+
+def _dataset(
+    config: RunConfig, directory: Path, start: transfer.Start | None, resume: bool
+) -> Dataset:
+    if resume:
+        return sources.load_for(open_run(directory).spec, config.data)
+    size = zoo.architecture(config.model.arch).image_size
+    dataset = sources.load(config.data, default_size=size)
+    if start is None:
+        return dataset
+    return replace(dataset, spec=transfer.normalised_as(start, dataset.spec))
+
+
+def _absolute(config: RunConfig) -> RunConfig:
+    """Return the configuration with paths that can be opened from any folder."""
+    path = Path(config.data.dataset).expanduser()
+    data, training = config.data, config.train
+    if data.dataset != "digits" and path.is_dir():
+        data = data.model_copy(update={"dataset": str(path.resolve())})
+    if training.init_from:
+        start = str(Path(training.init_from).expanduser().resolve())
+        training = training.model_copy(update={"init_from": start})
+    return config.model_copy(update={"data": data, "train": training})
+
+
+def _check_directory(config: RunConfig, directory: Path, resume: bool) -> None:
+    if directory.exists() and not directory.is_dir():
+        raise UserError(f"expected a folder for the run, {directory} is a file")
+    if not (directory / "config.yaml").exists():
+        if resume:
+            raise UserError(f"expected a run to resume in {directory}, found none; drop --resume")
+        return
+    if not resume:
+        raise UserError(
+            f"{directory} already holds a run; add --resume to go on with it, "
+            "or --name NAME for another"
+        )
+    changed = configs.differences(open_run(directory).config, config)
+    for key, (old, new) in changed.items():
+        # A folder may have moved; its classes and sizes are compared with the run's spec.
+        moved = key == "data.data_dir" or (key == "data.dataset" and Path(str(new)).is_dir())
+        if not moved:
+            raise UserError(
+                f"--resume keeps a run's configuration: expected {key}={old!r} as in {directory}, "
+                f"got {new!r}; start another run with --name NAME"
+            )
+
+
+def _write_samples(dataset: Dataset, folder: Path) -> None:
+    """Write a few held-out pictures, so that there is something to predict."""
+    folder.mkdir(exist_ok=True)
+    batch = next(iter(pipeline.raw_batches(dataset.held_out, SAMPLES, SAMPLES)))
+    images, classes, weights = (part.numpy() for part in batch)
+    real = weights > 0
+    for i, (image, label) in enumerate(zip(images[real], classes[real], strict=True), start=1):
+        name = re.sub(r"[^\w.-]+", "_", dataset.spec.labels[label])[:50]
+        pixels = image[..., 0] if image.shape[-1] == 1 else image
+        Image.fromarray(pixels).save(folder / f"{i}_{name}.png")
+
+
+def _write_result(run: Run, dataset: Dataset) -> None:
+    """Measure the final weights in float32, as they will be exported, and record the run."""
+    model, records = run.model(), run.records()
+    if not records:
+        raise UserError(
+            f"expected the epochs' records in {run.directory}/metrics.jsonl, found none"
+        )
+    measured = evaluate.of_model(model, dataset.held_out, run.spec)
+    recorded = run.environment
+    seconds, wall = (sum(r[key] for r in records) for key in ("seconds", "wall_seconds"))
+    images = records[-1]["step"] * run.config.train.batch_size
+    run.write_result(
+        {
+            "preset": run.config.name,
+            "arch": run.config.model.arch,
+            "seed": run.config.train.seed,
+            "parameters": functional.parameters(model),
+            "macs": functional.macs(model, run.spec.shape),
+            "epochs": run.config.train.epochs,
+            "test_top1": measured["top1"],
+            "ema_top1": None,  # no moving average of the weights is kept
+            "test": measured,
+            "wall_seconds": round(wall, 1),
+            "images_per_second": round(images / seconds, 1),
+            "command": recorded["command"],
+            "commit": recorded["commit"],
+            "artifacts": _exported(run),
+            "config": run.config.model_dump(),
+            "environment": recorded,
+        }
+    )
+
+
+def _exported(run: Run) -> list[dict]:
+    """Return the artifacts of a finished run that was resumed; damaged results have none."""
+    try:
+        return run.result.get("artifacts", [])
+    except UserError:
+        return []
