@@ -1,38 +1,49 @@
-"""``tfresnet models``."""
+"""``tfresnet models``: no TensorFlow in this one."""
+
+from typing import Any
 
 import click
 
-from tfresnet.cli.common import json_option, print_json, quiet_tensorflow, reports_mistakes
+from tfresnet.cli.common import json_option, print_json, reports_mistakes
 
 
 @click.command("models")
 @json_option
 @reports_mistakes
 def command(as_json: bool) -> None:
-    """List the architectures, with parameters and multiply-adds at their native size.
+    """List the architectures, with parameters, multiply-adds and measured results.
+
+    The multiply-adds are those of one image of the size that the architecture was published
+    for, the results those in results/: the mean top-1 of all seeds.
 
     \b
     Example:
       tfresnet models --json
     """
-    quiet_tensorflow()
-    from tfresnet.deploy import describe
-    from tfresnet.models.zoo import ARCHITECTURES
+    from tfresnet import records
 
-    rows = []
-    for name, row in ARCHITECTURES.items():
-        facts = describe.architecture(name)
-        rows.append(
-            {
-                "name": name,
-                "parameters": facts["parameters"],
-                "macs": facts["macs"],
-                "image_size": row.image_size,
-            }
-        )
+    results = records.results()
+    rows = [
+        {"name": name, **cost, "results": _of(name, results)}
+        for name, cost in records.costs().items()
+    ]
     if as_json:
         print_json({"models": rows})
         return
-    click.echo(f"{'name':<12}{'parameters':>14}{'multiply-adds':>18}{'image':>8}")
+    click.echo(f"{'name':<20}{'parameters':>12}{'multiply-adds':>18}{'image':>7}  measured")
     for r in rows:
-        click.echo(f"{r['name']:<12}{r['parameters']:>14,}{r['macs']:>18,}{r['image_size']:>8}")
+        measured = ", ".join(f"{x['test_top1']:.2%} {x['preset']}" for x in r["results"])
+        line = f"{r['name']:<20}{r['parameters']:>12,}{r['macs']:>18,}{r['image_size']:>7}"
+        click.echo(f"{line}  {measured}".rstrip())
+
+
+def _of(arch: str, results: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return ``preset seeds test_top1`` of an architecture's presets."""
+    presets: dict[str, list[float]] = {}
+    for result in results:
+        if result["arch"] == arch:
+            presets.setdefault(result["preset"], []).append(result["test_top1"])
+    return [
+        {"preset": preset, "seeds": len(found), "test_top1": sum(found) / len(found)}
+        for preset, found in presets.items()
+    ]

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent
 # From the ground up; a module may import those below it and its own floor.
 FLOORS = [
     ["tfresnet.errors", "tfresnet.files", "tfresnet.native_stderr", "tfresnet.spec",
-     "tfresnet.environment"],
+     "tfresnet.environment", "tfresnet.records"],
     ["tfresnet.config"],
     ["tfresnet.data", "tfresnet.models"],
     ["tfresnet.evaluate"],

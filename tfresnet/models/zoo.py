@@ -1,14 +1,17 @@
 """The table of variants, and the one function that builds a row of it."""
 
 import contextlib
+import json
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Protocol
 
 import tf_keras as keras
 
 from tfresnet.config import ModelConfig
 from tfresnet.errors import UserError, unknown
+from tfresnet.files import write_text
 from tfresnet.models.blocks import Style
 from tfresnet.models.densenet import DenseNetRow
 from tfresnet.models.efficientnet import EfficientNetRow
@@ -163,6 +166,15 @@ def cost(config: ModelConfig, image_shape: tuple[int, int, int]) -> tuple[int, i
     return totals[0], totals[1]
 
 
+def costs() -> dict[str, dict[str, int]]:
+    """Return ``parameters macs image_size`` of every row, as ``costs.json`` has them."""
+    table = {}
+    for name, row in ARCHITECTURES.items():
+        count, macs = cost(ModelConfig(arch=name), (row.image_size, row.image_size, 3))
+        table[name] = {"parameters": count, "macs": macs, "image_size": row.image_size}
+    return table
+
+
 def _occurrences(row: Row, layer: str) -> int:
     """Return how often a row has what a layer of its shortest form stands for."""
     second = re.match(r"stage(\d+)_block2_", layer)
@@ -218,3 +230,7 @@ def _policy(name: str) -> Iterator[None]:
         yield
     finally:
         keras.mixed_precision.set_global_policy(before)
+
+
+if __name__ == "__main__":
+    write_text(Path(__file__).parent / "costs.json", json.dumps(costs(), indent=1) + "\n")

@@ -1,0 +1,1 @@
+"""One JSON a run, written by ``tfresnet record``; they ship with the package."""
