@@ -26,6 +26,10 @@ KINDS = ("float32", "float16", "dynamic", "int8")
     "--quantize", "kinds", multiple=True, type=click.Choice(KINDS),
     help="Of the TFLite files; repeat for several (default: all).",
 )  # fmt: skip
+@click.option(
+    "--qat-epochs", default=0, metavar="N", type=click.IntRange(0),
+    help="Also an int8 TFLite file after N epochs of quantisation-aware training.",
+)  # fmt: skip
 @click.option("--features", is_flag=True, help="The embedding, without the head.")
 @click.option(
     "--max-drop", default=1.0, show_default=True, metavar="POINTS",
@@ -45,6 +49,7 @@ def command(
     onnx: bool,
     saved_model: bool,
     kinds: tuple[str, ...],
+    qat_epochs: int,
     features: bool,
     max_drop: float,
     dataset: str | None,
@@ -65,11 +70,14 @@ def command(
     Examples:
       tfresnet export runs/quickstart
       tfresnet export runs/quickstart --tflite --quantize int8 --max-drop 0.5
+      tfresnet export runs/quickstart --tflite --qat-epochs 5
     """
     from tfresnet import run as runs
 
     if kinds and not tflite and (onnx or saved_model):
         raise click.UsageError("--quantize: expected --tflite with it; the others are float32")
+    if qat_epochs and features:
+        raise click.UsageError("expected --qat-epochs or --features, got both")
     opened = runs.open_run(run)
     quiet_tensorflow()
     from rich.console import Console
@@ -81,6 +89,7 @@ def command(
     options = stages.Options(
         formats=tuple(f for f, wanted in chosen.items() if wanted) or ("tflite", "onnx"),
         quantizations=kinds or KINDS,
+        qat_epochs=qat_epochs,
         features=features,
         max_drop=max_drop,
         calibration_images=calibration_images,

@@ -13,6 +13,7 @@ import tensorflow as tf
 from tfresnet import evaluate
 from tfresnet.data import pipeline
 from tfresnet.data.splits import Split
+from tfresnet.deploy.compress import qat
 from tfresnet.deploy.device import bundle
 from tfresnet.deploy.device.benchmark import latency_ms
 from tfresnet.deploy.formats import artifact, tflite, wrap
@@ -35,6 +36,7 @@ class Options:
         max_drop: largest loss of top-1 against the checkpoint, in percentage points.
         calibration_images: training images that set int8's ranges.
         verify_images: held-out images to measure on; None for all.
+        qat_epochs: of quantisation-aware training; its int8 file comes beside the others.
         features: export the embedding (the head's input), into ``export/features/``. It is measured
             with the checkpoint's head behind it.
         threads: for measuring accuracy (latency is always that of one thread).
@@ -45,6 +47,7 @@ class Options:
     max_drop: float = 1.0
     calibration_images: int = 500
     verify_images: int | None = None
+    qat_epochs: int = 0
     features: bool = False
     threads: int = 1
 
@@ -81,10 +84,15 @@ def export(
     metadata = _metadata(run, reference, options)
     directory = run.directory / "export" / ("features" if options.features else "")
     exported = wrap.Embedding(model) if options.features else model
+    jobs = [(exported, target, kind, "") for target, kind in options.targets()]
+    if options.qat_epochs:
+        progress("training with fake quantisation")
+        aware = qat.fine_tune(run, dataset, options.qat_epochs, directory / "qat")
+        jobs.append((aware, "tflite", "int8", "_qat"))
     artifacts = []
-    for target, kind in options.targets():
+    for source, target, kind, suffix in jobs:
         progress(f"converting to {target}, {kind}")
-        made = artifact.make(exported, run.spec, target, kind, calibration, directory)
+        made = artifact.make(source, run.spec, target, kind, calibration, directory, suffix)
         made.write(metadata)
         progress(f"measuring {made.path.name}")
         head = model.classify if options.features else None

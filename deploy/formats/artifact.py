@@ -46,11 +46,15 @@ def make(
     quantization: str,
     calibration: np.ndarray,
     directory: Path,
+    suffix: str = "",
 ) -> Artifact:
-    """Convert to ``target``, ``tflite``, ``onnx`` or ``saved_model``; nothing is written yet."""
+    """Convert to ``target``, ``tflite``, ``onnx`` or ``saved_model``; nothing is written yet.
+
+    ``suffix`` is added to a TFLite file's name.
+    """
     if target == "tflite":
         content = tflite.convert(model, spec, quantization, calibration)
-        path = directory / f"model_{quantization}.tflite"
+        path = directory / f"model_{quantization}{suffix}.tflite"
         return FileArtifact(path, content, with_tflite_metadata)
     if target == "onnx":
         content = onnx_format.convert(model, spec)

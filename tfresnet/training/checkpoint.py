@@ -61,7 +61,7 @@ def load_weights(directory: Path, model: keras.Model) -> int:
         status.assert_existing_objects_matched().expect_partial()
     except UNREADABLE as error:
         raise _unreadable(latest, error) from None
-    return int(step)
+    return int(step.numpy())  # a replicated variable is no number by itself
 
 
 def _unreadable(path: str, error: Exception) -> UserError:
