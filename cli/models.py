@@ -23,7 +23,7 @@ def command(as_json: bool) -> None:
     from tfresnet import records
 
     results = records.results()
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"name": name, **cost, "results": _of(name, results)}
         for name, cost in records.costs().items()
     ]

@@ -285,3 +285,11 @@ def test_converted_weights_are_the_runs_weights(weights, tmp_path):
     np.testing.assert_array_equal(
         again.model().get_layer("head").kernel, load_file(weights)["fc.weight"].T
     )
+
+
+def test_the_oldest_densenet_files_have_a_dot_more():
+    densenet = names.CONVENTIONS["torch", "densenet"]
+    assert densenet.candidates("stage2_block3_bn1", "gamma") == [
+        "features.denseblock2.denselayer3.norm1.weight",
+        "features.denseblock2.denselayer3.norm.1.weight",
+    ]

@@ -43,6 +43,8 @@ class Block(nn.Module):
         for i in range(1, self.count + 1):
             y = getattr(self, f"bn{i}")(getattr(self, f"conv{i}")(y))
             y = torch.relu(y) if i < self.count else y
+        if hasattr(self, "se"):
+            y = y * self.se(y)
         return torch.relu(y + (self.downsample(x) if self.downsample else x))
 
 
@@ -111,6 +113,41 @@ def resnet_d() -> nn.Module:
         conv.stride = (1, 1)
         block.downsample = nn.Sequential(nn.Identity() if stage == 1 else pool, conv, norm)
     return net
+
+
+class Squeeze(nn.Module):
+    """timm's SEModule (timm/layers/squeeze_excite.py)."""
+
+    def __init__(self, channels):
+        super().__init__()
+        self.fc1 = nn.Conv2d(channels, max(8, channels // 16), 1)
+        self.fc2 = nn.Conv2d(max(8, channels // 16), channels, 1)
+
+    def forward(self, x):
+        return torch.sigmoid(self.fc2(torch.relu(self.fc1(x.mean((2, 3), keepdim=True)))))
+
+
+class Efficient(nn.Module):
+    """timm's EcaModule (timm/layers/eca.py)."""
+
+    def __init__(self, channels):
+        super().__init__()
+        width = int(abs(np.log2(channels) + 1) / 2) | 1
+        self.conv = nn.Conv1d(1, 1, width, padding=width // 2, bias=False)
+
+    def forward(self, x):
+        return torch.sigmoid(self.conv(x.mean((2, 3))[:, None]))[:, 0, :, None, None]
+
+
+def with_attention(module):
+    def make() -> nn.Module:
+        net = Net(**NETS["resnet18"], classes=10, cifar=False)
+        for stage, width in enumerate(IMAGENET, start=1):
+            for block in getattr(net, f"layer{stage}"):
+                block.se = module(width)
+        return net
+
+    return make
 
 
 class WideBlock(nn.Module):
@@ -260,6 +297,8 @@ def resnet(arch: str, cifar: bool = False):
         ("resnet50", 75, resnet("resnet50")),
         ("resnext50_32x4d", 64, resnet("resnext50_32x4d")),
         ("resnet50", 97, resnet_d),
+        ("resnet18", 64, with_attention(Squeeze)),
+        ("resnet18", 64, with_attention(Efficient)),
         ("wrn16_8", 32, wide_resnet),
         ("pyramidnet110_a48", 32, pyramidnet),
         ("densenet121", 75, densenet),
