@@ -22,6 +22,7 @@ FLAGS = {
     "data_dir": "data.data_dir",
     "mixup_alpha": "data.mixup_alpha",
     "cutmix_alpha": "data.cutmix_alpha",
+    "randaugment": "data.randaugment",
     "epochs": "train.epochs",
     "batch_size": "train.batch_size",
     "lr": "train.lr",
@@ -33,6 +34,9 @@ FLAGS = {
     "seed": "train.seed",
     "init_from": "train.init_from",
     "freeze_until": "train.freeze_until",
+    "optimizer": "train.optimizer",
+    "ema_decay": "train.ema_decay",
+    "teacher": "train.teacher",
 }
 
 
@@ -50,9 +54,13 @@ FLAGS = {
 @click.option("--scheduler", metavar="NAME", help="cosine, step or constant.")
 @click.option("--mixup-alpha", metavar="A", help="0 is off.")
 @click.option("--cutmix-alpha", metavar="A", help="0 is off.")
+@click.option("--randaugment", metavar="N", help="Operations on each image; 0 is off.")
 @click.option("--label-smoothing", metavar="E")
 @click.option("--grad-clip", metavar="NORM", help="0 is off.")
-@click.option("--precision", metavar="NAME", help="float32 or mixed_bfloat16.")
+@click.option("--optimizer", metavar="NAME", help="sgd, adamw or lion.")
+@click.option("--ema-decay", metavar="D", help="Moving average of the weights; 0 is off.")
+@click.option("--teacher", metavar="RUN", help="A run whose answers are to be matched.")
+@click.option("--precision", metavar="NAME", help="float32, mixed_bfloat16 or mixed_float16.")
 @click.option("--strategy", metavar="NAME", help="auto, one or mirrored.")
 @click.option("--seed", metavar="N")
 @click.option("--init-from", metavar="RUN|WEIGHTS", help="Start from its weights; see README.")

@@ -86,8 +86,28 @@ class DataConfig(Section):
         le=1,
         description="Centre share that is seen. Default: 0.875 above 64 px, else 1.",
     )
-    crop_padding: int = Field(4, ge=0, description="Pixels of reflection around a random crop.")
-    flip: bool = Field(True, description="Mirror half of the training images left to right.")
+    crop_padding: int = Field(4, ge=0, description="Pixels added around a random crop; 0 is off.")
+    crop_mode: Literal["reflect", "zero"] = Field(
+        "reflect", description="What is added: the mirrored image, or black."
+    )
+    random_resized_crop: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="Smallest area of a crop that is enlarged, in place of crop_padding; 0 is off.",
+    )
+    flip: Literal[False, True, "alternating"] = Field(
+        True, description="Mirror left to right: half of the images; alternating: every 2nd epoch."
+    )
+    policy: Literal["none", "trivialaugment", "autoaugment"] = Field(
+        "none", description="autoaugment: the policy found for CIFAR-10. Not with randaugment."
+    )
+    randaugment: int = Field(0, ge=0, description="Operations in a row on each image; 0 is off.")
+    randaugment_magnitude: float = Field(9.0, ge=0, le=30, description="Of all of them.")
+    cutout: int = Field(0, ge=0, description="Side of a grey square, in pixels; 0 is off.")
+    erasing: float = Field(
+        0.0, ge=0, le=1, description="Share of images with a random box of noise; 0 is off."
+    )
     mixup_alpha: float = Field(0.0, ge=0, description="Beta(alpha, alpha) of mixup; 0 is off.")
     cutmix_alpha: float = Field(0.0, ge=0, description="Beta(alpha, alpha) of cutmix; 0 is off.")
 
@@ -98,18 +118,37 @@ class TrainConfig(Section):
     epochs: int = Field(60, gt=0, le=100_000)
     batch_size: int = Field(128, gt=0, description="Over all replicas together.")
     lr: float = Field(0.1, gt=0, description="Peak learning rate for the whole batch.")
-    scheduler: Literal["cosine", "step", "constant"] = Field(
-        "cosine", description="After the warmup. step: a tenth at 1/2 and again at 3/4 of training."
+    optimizer: Literal["sgd", "adamw", "lion"] = "sgd"
+    scheduler: Literal[
+        "cosine", "step", "constant", "linear", "constant_linear", "one_cycle"
+    ] = Field(
+        "cosine",
+        description="After the warmup. step: a tenth at 1/2 and again at 3/4; constant_linear: "
+        "linear to 0 in the second half; one_cycle: cosine up in the warmup and down after it.",
     )
-    warmup_epochs: float = Field(5.0, ge=0, description="Linear from 0 to lr.")
+    warmup_epochs: float = Field(5.0, ge=0, description="From 0 to lr.")
     momentum: float = Field(0.9, ge=0, lt=1)
     nesterov: bool = True
     weight_decay: float = Field(
-        5e-4, ge=0, description="L2 added to the gradients of convolution and dense kernels."
+        5e-4,
+        ge=0,
+        description="Of convolution and dense kernels. sgd: L2 added to the gradients; adamw, "
+        "lion: decoupled, times the learning rate.",
     )
+    loss: Literal["cross_entropy", "bce"] = "cross_entropy"
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     grad_clip: float = Field(0.0, ge=0, description="Largest norm of all gradients; 0 is off.")
-    precision: Literal["float32", "mixed_bfloat16"] = "float32"
+    accumulate: int = Field(
+        1, gt=0, description="Parts of a batch that are computed in turn, to save memory."
+    )
+    ema_decay: float = Field(
+        0.0, ge=0, lt=1, description="Moving average of all weights, which is what is deployed."
+    )
+    teacher: str | None = Field(None, description="A run whose answers are to be matched.")
+    distillation: float = Field(0.9, ge=0, le=1, description="Share of the teacher in the loss.")
+    temperature: float = Field(4.0, gt=0, description="Of the softmaxes that are compared.")
+    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
+    xla: bool = Field(False, description="Compile the step with XLA; on a CPU that is slower.")
     strategy: Literal["auto", "one", "mirrored"] = Field(
         "auto", description="auto: all GPUs, else one CPU device; mirrored: see devices."
     )

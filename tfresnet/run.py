@@ -33,17 +33,21 @@ class Run:
     config: RunConfig
     spec: InputSpec
 
-    def model(self) -> "keras.Model":
-        """Return the model with the newest checkpoint's weights, in float32."""
-        return self.model_and_step()[0]
+    def model(self, averaged: bool | None = None) -> "keras.Model":
+        """Return the model with the newest checkpoint's weights, in float32.
 
-    def model_and_step(self) -> "tuple[keras.Model, int]":
+        ``averaged`` chooses their moving average; by default, if the run has one.
+        """
+        return self.model_and_step(averaged)[0]
+
+    def model_and_step(self, averaged: bool | None = None) -> "tuple[keras.Model, int]":
         """Return the model and the number of steps that its weights were trained for."""
         from tfresnet.models import zoo
         from tfresnet.training import checkpoint
 
         model = zoo.build(self.config.model, self.spec.shape, len(self.spec.labels))
-        return model, checkpoint.load_weights(self.directory / "checkpoints", model)
+        averaged = bool(self.config.train.ema_decay) if averaged is None else averaged
+        return model, checkpoint.load_weights(self.directory / "checkpoints", model, averaged)
 
     def records(self) -> list[dict]:
         """Return the records of ``metrics.jsonl``, one an epoch."""

@@ -1,6 +1,7 @@
 """From a configuration to a finished run."""
 
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from tfresnet.data.sources import Dataset
 from tfresnet.errors import UserError
 from tfresnet.models import functional, zoo
 from tfresnet.run import Run, create, open_run
+from tfresnet.spec import InputSpec
 from tfresnet.training.loop import Trainer
 
 SAMPLES = 5
@@ -45,7 +47,7 @@ def train(config: RunConfig, directory: Path, resume: bool = False) -> Run:
             model.freeze_until(config.train.freeze_until)
         return model
 
-    trainer = Trainer(config, dataset, directory, build)
+    trainer = Trainer(config, dataset, directory, build, _teacher(config, spec))
     # Only now, when everything fits, does the directory come into being.
     run = create(directory, config, spec)
     _write_samples(dataset, directory / "samples")
@@ -66,15 +68,30 @@ def _dataset(
     return replace(dataset, spec=transfer.normalised_as(start, dataset.spec))
 
 
+def _teacher(config: RunConfig, spec: InputSpec) -> Callable[[], keras.Model] | None:
+    """Return what loads the teacher, once it is known that it sees what the student sees."""
+    if not config.train.teacher:
+        return None
+    teacher = open_run(Path(config.train.teacher))
+    for key in ("labels", "shape", "mean", "std"):
+        expected, got = getattr(spec, key), getattr(teacher.spec, key)
+        if expected != got:
+            raise UserError(
+                f"train.teacher: expected the {key} of this run, {list(expected)}, got {list(got)}"
+            )
+    return teacher.model
+
+
 def _absolute(config: RunConfig) -> RunConfig:
     """Return the configuration with paths that can be opened from any folder."""
     path = Path(config.data.dataset).expanduser()
     data, training = config.data, config.train
     if data.dataset != "digits" and path.is_dir():
         data = data.model_copy(update={"dataset": str(path.resolve())})
-    if training.init_from:
-        start = str(Path(training.init_from).expanduser().resolve())
-        training = training.model_copy(update={"init_from": start})
+    for key in ("init_from", "teacher"):
+        if given := getattr(training, key):
+            path = str(Path(given).expanduser().resolve())
+            training = training.model_copy(update={key: path})
     return config.model_copy(update={"data": data, "train": training})
 
 
@@ -115,12 +132,15 @@ def _write_samples(dataset: Dataset, folder: Path) -> None:
 
 def _write_result(run: Run, dataset: Dataset) -> None:
     """Measure the final weights in float32, as they will be exported, and record the run."""
-    model, records = run.model(), run.records()
+    records = run.records()
     if not records:
         raise UserError(
             f"expected the epochs' records in {run.directory}/metrics.jsonl, found none"
         )
-    measured = evaluate.of_model(model, dataset.held_out, run.spec)
+    model = run.model(averaged=False)
+    plain = measured = evaluate.of_model(model, dataset.held_out, run.spec)
+    if run.config.train.ema_decay:
+        measured = evaluate.of_model(run.model(), dataset.held_out, run.spec)
     recorded = run.environment
     seconds, wall = (sum(r[key] for r in records) for key in ("seconds", "wall_seconds"))
     images = records[-1]["step"] * run.config.train.batch_size
@@ -132,9 +152,9 @@ def _write_result(run: Run, dataset: Dataset) -> None:
             "parameters": functional.parameters(model),
             "macs": functional.macs(model, run.spec.shape),
             "epochs": run.config.train.epochs,
-            "test_top1": measured["top1"],
-            "ema_top1": None,  # no moving average of the weights is kept
-            "test": measured,
+            "test_top1": plain["top1"],
+            "ema_top1": measured["top1"] if run.config.train.ema_decay else None,
+            "test": measured,  # of what is deployed
             "wall_seconds": round(wall, 1),
             "images_per_second": round(images / seconds, 1),
             "command": recorded["command"],

@@ -14,10 +14,17 @@ UNREADABLE = (AssertionError, ValueError, IndexError, tf.errors.OpError)
 
 
 def manager(
-    directory: Path, model: keras.Model, optimizer: keras.optimizers.Optimizer, step: tf.Variable
+    directory: Path,
+    model: keras.Model,
+    optimizer: keras.optimizers.Optimizer,
+    step: tf.Variable,
+    average: keras.Model | None = None,
 ) -> tf.train.CheckpointManager:
     """Return the manager of a run's checkpoints; the newest two are kept."""
-    checkpoint = tf.train.Checkpoint(model=model, optimizer=optimizer, step=step)
+    parts = {"model": model, "optimizer": optimizer, "step": step}
+    if average is not None:
+        parts["average"] = average
+    checkpoint = tf.train.Checkpoint(**parts)
     return tf.train.CheckpointManager(checkpoint, str(directory), KEPT, step_counter=step)
 
 
@@ -46,8 +53,10 @@ def save_weights(directory: Path, model: keras.Model) -> None:
     tf.train.CheckpointManager(checkpoint, str(directory), KEPT, step_counter=step).save()
 
 
-def load_weights(directory: Path, model: keras.Model) -> int:
+def load_weights(directory: Path, model: keras.Model, averaged: bool = False) -> int:
     """Load the newest checkpoint's weights into ``model`` and return its step.
+
+    With ``averaged``, those are the moving average.
 
     Raises:
         UserError: there is no checkpoint, or it is of another architecture.
@@ -57,7 +66,8 @@ def load_weights(directory: Path, model: keras.Model) -> int:
         raise UserError(f"expected a checkpoint in {directory}, found none; train the run first")
     step = tf.Variable(0, dtype=tf.int64)
     try:
-        status = tf.train.Checkpoint(model=model, step=step).restore(latest)
+        part = {"average" if averaged else "model": model}
+        status = tf.train.Checkpoint(step=step, **part).restore(latest)
         status.assert_existing_objects_matched().expect_partial()
     except UNREADABLE as error:
         raise _unreadable(latest, error) from None

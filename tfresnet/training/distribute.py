@@ -26,14 +26,22 @@ def make_strategy(config: TrainConfig) -> tf.distribute.Strategy:
     if wanted and wanted > len(available):
         raise UserError(f"train.devices: expected at most {len(available)}, got {wanted}")
     devices = [device.name for device in available[:wanted]]
-    if config.batch_size % len(devices):
-        raise UserError(
-            f"train.batch_size: expected a multiple of the {len(devices)} devices, "
-            f"got {config.batch_size}"
-        )
+    check_batch(config, len(devices))
     # TensorFlow's collectives on CPUs mix up two strategies in one process; GPUs have NCCL.
     reduce = None if gpus else tf.distribute.ReductionToOneDevice()
     return tf.distribute.MirroredStrategy(devices, reduce)
+
+
+def check_batch(config: TrainConfig, devices: int) -> None:
+    """Raise a ``UserError`` unless the batch can be shared out, and XLA has one device."""
+    if config.batch_size % (devices * config.accumulate):
+        parts = f" times {config.accumulate} (train.accumulate)" if config.accumulate > 1 else ""
+        raise UserError(
+            f"train.batch_size: expected a multiple of the {devices} devices{parts}, "
+            f"got {config.batch_size}"
+        )
+    if config.xla and devices > 1:
+        raise UserError(f"train.xla: expected one device with it, got {devices}")
 
 
 def _cpus(count: int | None) -> list[tf.config.LogicalDevice]:

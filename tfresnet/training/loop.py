@@ -16,8 +16,9 @@ from tfresnet.errors import UserError
 from tfresnet.training import checkpoint
 from tfresnet.training.distribute import make_strategy
 from tfresnet.training.metrics_log import MetricsLog, plot
-from tfresnet.training.optimizers import finish_gradients, make_optimizer
+from tfresnet.training.optimizers import build_for, make_optimizer
 from tfresnet.training.progress import TrainingDisplay
+from tfresnet.training.step import TrainStep, update_average
 
 SECONDS_PER_CALL = 1.0  # of training between two updates of the display
 
@@ -26,7 +27,8 @@ class Trainer:
     """Trains one model on one dataset, in a directory that it can be resumed from.
 
     The directory gets ``checkpoints/``, ``metrics.jsonl``, ``tensorboard/`` and ``curves.png``.
-    ``build_model`` takes nothing and returns a built model; it is called in the strategy's scope.
+    ``build_model`` takes nothing and returns a built model, ``build_teacher`` one to be matched;
+    they are called in the strategy's scope.
     """
 
     def __init__(
@@ -35,6 +37,7 @@ class Trainer:
         dataset: Dataset,
         directory: Path,
         build_model: Callable[[], keras.Model],
+        build_teacher: Callable[[], keras.Model] | None = None,
     ):
         self.config, self.dataset, self.directory = config.train, dataset, directory
         self.data_config = config.data
@@ -49,15 +52,27 @@ class Trainer:
         self.strategy = make_strategy(config.train)
         with self.strategy.scope():
             self.model = build_model()
+            self.average = self._copy(build_model) if config.train.ema_decay else None
+            teacher = build_teacher() if build_teacher else None
             self.optimizer = make_optimizer(config.train, self.steps_per_epoch, self.total_steps)
-            self.optimizer.build(self.model.trainable_variables)
+            build_for(self.optimizer, self.model.trainable_variables)
             self.loss = keras.metrics.Mean()
             self.accuracy = keras.metrics.Mean()
         self.step = tf.Variable(0, dtype=tf.int64, trainable=False)
-        self.probabilities = evaluate.probability_function(self.model)
+        step = TrainStep(config.train, self.model, self.optimizer, teacher, self._observe)
+        self.train_step = tf.function(step, jit_compile=True) if config.train.xla else step
+        # What is deployed is what is evaluated.
+        self.probabilities = evaluate.probability_function(self.average or self.model)
         self.checkpoints = checkpoint.manager(
-            directory / "checkpoints", self.model, self.optimizer, self.step
+            directory / "checkpoints", self.model, self.optimizer, self.step, self.average
         )
+
+    def _copy(self, build_model: Callable[[], keras.Model]) -> keras.Model:
+        """Return another model with the same weights."""
+        copy = build_model()
+        for mean, value in zip(copy.variables, self.model.variables, strict=True):
+            mean.assign(value)
+        return copy
 
     def run(self) -> None:
         """Train from the newest checkpoint, or from the start, to the end.
@@ -142,25 +157,13 @@ class Trainer:
     def _train_steps(self, batches: tf.distribute.DistributedIterator, count: tf.Tensor) -> None:
         """Run ``count`` steps without going back to Python."""
         for _ in tf.range(count):
-            self.strategy.run(self._train_step, args=next(batches))
+            self.strategy.run(self.train_step, args=next(batches))
             self.step.assign_add(1)
+            if self.average is not None:
+                update_average(
+                    self.strategy, self.average, self.model, self.config.ema_decay, self.step
+                )
 
-    def _train_step(self, images: tf.Tensor, labels: tf.Tensor) -> None:
-        """Run one step on one replica's share of the batch."""
-        variables = self.model.trainable_variables
-        with tf.GradientTape() as tape:
-            logits = self.model(images, training=True)
-            losses = keras.losses.categorical_crossentropy(
-                labels, logits, from_logits=True, label_smoothing=self.config.label_smoothing
-            )
-            # The mean over the whole batch: replicas' gradients are then added, not averaged.
-            loss = tf.reduce_sum(losses) / self.config.batch_size
-        gradients = tape.gradient(loss, variables)
-        replica = tf.distribute.get_replica_context()
-        gradients = replica.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
-        gradients = finish_gradients(gradients, variables, self.config)
-        self.optimizer.apply_gradients(
-            zip(gradients, variables, strict=True), skip_gradients_aggregation=True
-        )
+    def _observe(self, labels: tf.Tensor, logits: tf.Tensor, losses: tf.Tensor) -> None:
         self.loss.update_state(losses)
         self.accuracy.update_state(keras.metrics.categorical_accuracy(labels, logits))

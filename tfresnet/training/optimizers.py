@@ -25,11 +25,32 @@ def constant(progress: tf.Tensor) -> tf.Tensor:
     return tf.ones_like(progress)
 
 
-SHAPES = {"cosine": cosine, "step": step, "constant": constant}
+def linear(progress: tf.Tensor) -> tf.Tensor:
+    """Fall from 1 to 0 along a line."""
+    return 1 - progress
+
+
+def constant_linear(progress: tf.Tensor) -> tf.Tensor:
+    """Stay at 1 for the first half, then fall to 0 along a line."""
+    return tf.minimum(1.0, 2 * (1 - progress))
+
+
+SHAPES = {
+    "cosine": cosine,
+    "step": step,
+    "constant": constant,
+    "linear": linear,
+    "constant_linear": constant_linear,
+    "one_cycle": cosine,
+}
 
 
 class WarmupSchedule(keras.optimizers.schedules.LearningRateSchedule):
-    """Linear warmup to ``lr`` (Goyal et al. 2017, arXiv:1706.02677), then a shape of SHAPES."""
+    """Warmup to ``lr``, then a shape of SHAPES.
+
+    The warmup is linear (Goyal et al. 2017, arXiv:1706.02677); for ``one_cycle`` it rises from
+    lr / 25 along half a cosine (Smith and Topin 2017, arXiv:1708.07120, as PyTorch has it).
+    """
 
     def __init__(self, lr: float, shape: str, warmup_steps: int, total_steps: int):
         self.lr, self.shape = lr, shape
@@ -39,6 +60,8 @@ class WarmupSchedule(keras.optimizers.schedules.LearningRateSchedule):
         """Return the learning rate of a step, counted from 0."""
         now = tf.cast(step_number, tf.float32)
         warm = (now + 1) / max(1, self.warmup_steps)
+        if self.shape == "one_cycle":
+            warm = (1 + 24 * cosine(1 - warm)) / 25
         progress = (now - self.warmup_steps) / max(1, self.total_steps - self.warmup_steps)
         after = SHAPES[self.shape](tf.clip_by_value(progress, 0.0, 1.0))
         return self.lr * tf.where(now < self.warmup_steps, warm, after)
@@ -56,13 +79,40 @@ class WarmupSchedule(keras.optimizers.schedules.LearningRateSchedule):
 def make_optimizer(
     config: TrainConfig, steps_per_epoch: int, total_steps: int
 ) -> keras.optimizers.Optimizer:
-    """Return SGD with (Nesterov) momentum on the configured schedule."""
+    """Return the configured optimizer on the configured schedule.
+
+    ``sgd`` has (Nesterov) momentum, and its decay in :func:`finish_gradients`; ``adamw``
+    (Loshchilov and Hutter 2017, arXiv:1711.05101) and ``lion`` (Chen et al. 2023,
+    arXiv:2302.06675) decay by themselves. With float16 the loss is scaled, dynamically.
+    """
     warmup = min(total_steps, round(config.warmup_epochs * steps_per_epoch))
-    return keras.optimizers.SGD(
-        WarmupSchedule(config.lr, config.scheduler, warmup, total_steps),
-        momentum=config.momentum,
-        nesterov=config.nesterov,
-    )
+    rate = WarmupSchedule(config.lr, config.scheduler, warmup, total_steps)
+    optimizer = OPTIMIZERS[config.optimizer](config, rate)
+    if config.precision == "mixed_float16":
+        return keras.mixed_precision.LossScaleOptimizer(optimizer)
+    return optimizer
+
+
+def _sgd(config: TrainConfig, rate: WarmupSchedule) -> keras.optimizers.Optimizer:
+    return keras.optimizers.SGD(rate, momentum=config.momentum, nesterov=config.nesterov)
+
+
+def _adamw(config: TrainConfig, rate: WarmupSchedule) -> keras.optimizers.Optimizer:
+    return keras.optimizers.AdamW(rate, weight_decay=config.weight_decay)
+
+
+def _lion(config: TrainConfig, rate: WarmupSchedule) -> keras.optimizers.Optimizer:
+    return keras.optimizers.Lion(rate, weight_decay=config.weight_decay)
+
+
+OPTIMIZERS = {"sgd": _sgd, "adamw": _adamw, "lion": _lion}
+
+
+def build_for(optimizer: keras.optimizers.Optimizer, variables: list[tf.Variable]) -> None:
+    """Make the optimizer's slots for ``variables``, and keep its own decay off the others."""
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    inner.exclude_from_weight_decay([v for v in variables if not decays(v)])
+    inner.build(variables)
 
 
 def decays(variable: tf.Variable) -> bool:
@@ -79,7 +129,7 @@ def finish_gradients(
     """
     if config.grad_clip:
         gradients, _ = tf.clip_by_global_norm(gradients, config.grad_clip)
-    if not config.weight_decay:
+    if not config.weight_decay or config.optimizer != "sgd":
         return gradients
     return [
         g + config.weight_decay * v if decays(v) else g

@@ -1,0 +1,164 @@
+"""One step: losses, accumulation, moving average, optimizers and precisions."""
+
+import math
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.conftest import TINY
+from tests.test_cli import refused
+from tfresnet import config as configs
+from tfresnet import run as runs
+from tfresnet.config import ModelConfig, TrainConfig
+from tfresnet.models import zoo
+from tfresnet.train import train
+from tfresnet.training import losses
+from tfresnet.training.optimizers import WarmupSchedule
+from tfresnet.training.step import TrainStep, update_average
+
+LABELS = tf.constant([[0.0, 1.0, 0.0], [0.7, 0.0, 0.3]])
+LOGITS = tf.constant([[1.0, 2.0, -1.0], [0.0, 0.5, 0.5]])
+
+
+def test_cross_entropy_with_smoothing_by_hand():
+    """Szegedy et al.: (1 - e) of the label and e / K of every class."""
+    config = TrainConfig(label_smoothing=0.3)
+    p = np.exp([1, 2, -1]) / np.exp([1, 2, -1]).sum()
+    expected = -(0.1 * math.log(p[0]) + 0.8 * math.log(p[1]) + 0.1 * math.log(p[2]))
+    found = losses.per_image(config, LABELS, LOGITS).numpy()
+    assert found[0] == pytest.approx(expected, rel=1e-6)
+
+
+def test_binary_cross_entropy_by_hand():
+    config = TrainConfig(loss="bce", label_smoothing=0.3)
+    targets, total = [0.1, 0.8, 0.1], 0.0
+    for logit, target in zip([1, 2, -1], targets, strict=True):
+        p = 1 / (1 + math.exp(-logit))
+        total -= target * math.log(p) + (1 - target) * math.log(1 - p)
+    found = losses.per_image(config, LABELS, LOGITS).numpy()
+    assert found[0] == pytest.approx(total / 3, rel=1e-6)
+
+
+def test_distillation_by_hand():
+    """Hinton et al.: T^2 KL(teacher || student), mixed with the loss of the labels."""
+    teacher = tf.constant([[0.0, 4.0, 0.0], [1.0, 0.0, 0.0]])
+    config = TrainConfig(distillation=0.9, temperature=2.0)
+    q, p = (np.exp(np.array(x) / 2) for x in ([0, 4, 0], [1, 2, -1]))
+    q, p = q / q.sum(), p / p.sum()
+    hard = losses.per_image(TrainConfig(), LABELS, LOGITS).numpy()[0]
+    expected = 0.1 * hard + 0.9 * 4 * (q * np.log(q / p)).sum()
+    found = losses.per_image(config, LABELS, LOGITS, teacher).numpy()
+    assert found[0] == pytest.approx(float(expected), rel=1e-6)
+    agreed = losses.per_image(TrainConfig(distillation=1.0), LABELS, LOGITS, LOGITS)
+    np.testing.assert_allclose(agreed, 0, atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("shape", "rates"),
+    [
+        # warmup of 4 steps, 12 in all; after it, progress is 0, 1/8, ...
+        ("linear", {0: 0.25, 3: 1.0, 4: 1.0, 8: 0.5, 12: 0.0}),
+        ("constant_linear", {4: 1.0, 8: 1.0, 10: 0.5, 12: 0.0}),
+        ("one_cycle", {1: (1 + 24 * 0.5) / 25, 3: 1.0, 4: 1.0, 8: 0.5, 12: 0.0}),
+    ],
+)
+def test_schedules_by_hand(shape, rates):
+    schedule = WarmupSchedule(1.0, shape, 4, 12)
+    for step, rate in rates.items():
+        assert float(schedule(step)) == pytest.approx(rate, abs=1e-6), step
+
+
+def network() -> tf.keras.Model:
+    tf.keras.utils.set_random_seed(1)
+    return zoo.build(ModelConfig(arch="resnet8", width=0.5), (16, 16, 3), 10)
+
+
+def gradients(accumulate: int) -> list[np.ndarray]:
+    """Of a batch whose parts are alike, so that batch norm sees the same in each."""
+    rng = np.random.default_rng(0)
+    part = rng.normal(size=(4, 16, 16, 3)).astype(np.float32)
+    images = tf.constant(np.concatenate([part] * 2))
+    labels = tf.one_hot([0, 1, 2, 3] * 2, 10)
+    config = TrainConfig(batch_size=8, accumulate=accumulate)
+    step = TrainStep(config, network(), None, None, lambda *_: None)
+    return [g.numpy() for g in tf.function(step._accumulated)(images, labels)]
+
+
+def test_accumulated_gradients_are_the_whole_batchs():
+    for whole, parts in zip(gradients(1), gradients(2), strict=True):
+        # float32 in another order of summation
+        np.testing.assert_allclose(parts, whole, atol=1e-5 * np.abs(whole).max() + 1e-7)
+
+
+def test_the_moving_average_by_hand():
+    """decay = min(0.9, (1 + step) / (10 + step)), statistics included."""
+    model, average = network(), network()
+    before = [v.numpy() for v in average.variables]
+    for v in model.variables:
+        v.assign_add(tf.ones_like(v))
+    strategy = tf.distribute.get_strategy()
+    update_average(strategy, average, model, 0.9, tf.Variable(5, dtype=tf.int64))
+    for mean, old in zip(average.variables, before, strict=True):
+        np.testing.assert_allclose(mean - old, 1 - 6 / 15, rtol=1e-5, atol=1e-6)
+    update_average(strategy, average, model, 0.9, tf.Variable(10_000, dtype=tf.int64))
+    for mean, old in zip(average.variables, before, strict=True):
+        np.testing.assert_allclose(mean - old, 0.6 + 0.1 * 0.4, rtol=1e-4, atol=1e-5)
+
+
+def tiny(directory, *overrides: str) -> runs.Run:
+    return train(configs.load("quickstart", [*TINY, *overrides]), directory)
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ("train.optimizer=adamw", "train.lr=5e-3", "train.weight_decay=0.05", "train.loss=bce"),
+        ("train.optimizer=lion", "train.lr=1e-3", "train.weight_decay=0.1"),
+        ("train.precision=mixed_float16", "train.grad_clip=1.0", "train.accumulate=2"),
+        ("train.xla=true", "train.scheduler=one_cycle"),
+        ("train.ema_decay=0.9", "train.accumulate=2", "train.scheduler=constant_linear"),
+        ("train.ema_decay=0.9", "train.strategy=mirrored", "train.devices=2"),
+    ],
+    ids=lambda o: o[0].removeprefix("train."),
+)
+def test_every_way_to_train_learns(tmp_path, overrides):
+    run = tiny(tmp_path / "run", *overrides)
+    first, last = run.records()
+    assert last["loss"] < first["loss"]
+    assert last["accuracy"] > 0.25  # chance is 0.1
+    averaged = any("ema" in o for o in overrides)
+    assert (run.result["ema_top1"] is not None) == averaged
+
+
+def test_the_average_is_what_is_deployed_and_resumed(tmp_path):
+    run = tiny(tmp_path / "run", "train.ema_decay=0.9")
+    plain, average = (runs.weights_sha256(run.model(averaged=a)) for a in (False, True))
+    assert plain != average
+    assert runs.weights_sha256(run.model()) == average
+    assert run.result["test"]["top1"] == run.result["ema_top1"]
+    again = train(run.config, run.directory, resume=True)  # finished: nothing changes
+    assert runs.weights_sha256(again.model()) == average
+
+
+def test_a_student_learns_from_its_teacher(tiny_run, tmp_path):
+    """With the teacher's answers alone and none of the labels, it learns to agree."""
+    run = tiny(tmp_path / "run", f"train.teacher={tiny_run.directory}", "train.distillation=1.0")
+    assert run.records()[-1]["accuracy"] > 0.25
+    message = refused("train", "--run-dir", tmp_path / "other", "--set", "data.image_size=8",
+                      "--teacher", tiny_run.directory)  # fmt: skip
+    assert "train.teacher: expected the shape of this run, [8, 8, 3], got [16, 16, 3]" in message
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        (["train.accumulate=5"], "train.batch_size: expected a multiple of the 1 devices times 5"),
+        (["train.xla=true", "train.strategy=mirrored", "train.devices=2"], "expected one device"),
+    ],
+)
+def test_what_does_not_go_together_is_said(tmp_path, overrides, expected):
+    from tfresnet.errors import UserError
+
+    with pytest.raises(UserError, match=expected):
+        tiny(tmp_path / "run", *overrides)

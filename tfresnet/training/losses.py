@@ -1,0 +1,54 @@
+"""What training minimises: a loss for every image, from soft labels and logits."""
+
+import tensorflow as tf
+import tf_keras as keras
+
+from tfresnet.config import TrainConfig
+
+
+def per_image(
+    config: TrainConfig, labels: tf.Tensor, logits: tf.Tensor, teacher: tf.Tensor | None = None
+) -> tf.Tensor:
+    """Return the loss of every image, float32 [batch].
+
+    Args:
+        labels: float [batch, classes], rows that sum to 1.
+        logits: float [batch, classes].
+        teacher: the teacher's logits; the loss is then distillation's.
+    """
+    loss = LOSSES[config.loss](labels, logits, config.label_smoothing)
+    if teacher is None:
+        return loss
+    soft = distillation(teacher, logits, config.temperature)
+    return (1 - config.distillation) * loss + config.distillation * soft
+
+
+def cross_entropy(labels: tf.Tensor, logits: tf.Tensor, smoothing: float) -> tf.Tensor:
+    """Return the cross-entropy in nats; ``smoothing`` of each label goes to all classes alike.
+
+    Label smoothing: Szegedy et al. 2015, arXiv:1512.00567, section 7.
+    """
+    return keras.losses.categorical_crossentropy(
+        labels, logits, from_logits=True, label_smoothing=smoothing
+    )
+
+
+def binary_cross_entropy(labels: tf.Tensor, logits: tf.Tensor, smoothing: float) -> tf.Tensor:
+    """Return the mean over the classes of a cross-entropy each (Wightman et al., 2110.00476)."""
+    classes = tf.cast(tf.shape(labels)[-1], labels.dtype)
+    smooth = labels * (1 - smoothing) + smoothing / classes
+    losses = tf.nn.sigmoid_cross_entropy_with_logits(smooth, tf.cast(logits, labels.dtype))
+    return tf.reduce_mean(losses, axis=-1)
+
+
+def distillation(teacher: tf.Tensor, logits: tf.Tensor, temperature: float) -> tf.Tensor:
+    """Return T^2 KL(teacher || student) of softmaxes at temperature T (Hinton et al. 2015).
+
+    Source: arXiv:1503.02531, section 2; T^2 keeps the gradient's size whatever T is.
+    """
+    target = tf.nn.log_softmax(tf.stop_gradient(teacher) / temperature)
+    student = tf.nn.log_softmax(tf.cast(logits, target.dtype) / temperature)
+    return temperature**2 * tf.reduce_sum(tf.exp(target) * (target - student), axis=-1)
+
+
+LOSSES = {"cross_entropy": cross_entropy, "bce": binary_cross_entropy}

@@ -1,0 +1,101 @@
+"""One training step: loss, gradients, clipping, decay, and the moving average of the weights."""
+
+from collections.abc import Callable
+
+import tensorflow as tf
+import tf_keras as keras
+
+from tfresnet.config import TrainConfig
+from tfresnet.training import losses
+from tfresnet.training.optimizers import finish_gradients
+
+Observe = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], None]
+
+
+class TrainStep:
+    """Trains ``model`` on one replica's share of a batch.
+
+    Args:
+        config: loss, clipping, decay, accumulation.
+        model: a network that gives logits.
+        optimizer: built for the model's trainable variables.
+        teacher: a network whose logits are to be matched, or None.
+        observe: takes labels, logits and losses of what was trained on, for the metrics.
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        model: keras.Model,
+        optimizer: keras.optimizers.Optimizer,
+        teacher: keras.Model | None,
+        observe: Observe,
+    ):
+        self.config, self.model, self.optimizer = config, model, optimizer
+        self.teacher, self.observe = teacher, observe
+        self.scales_loss = isinstance(optimizer, keras.mixed_precision.LossScaleOptimizer)
+
+    def __call__(self, images: tf.Tensor, labels: tf.Tensor) -> None:
+        """Run one step; call it in a replica's context."""
+        variables = self.model.trainable_variables
+        gradients = self._accumulated(images, labels)
+        replica = tf.distribute.get_replica_context()
+        gradients = replica.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
+        if self.scales_loss:
+            gradients = self.optimizer.get_unscaled_gradients(gradients)
+        gradients = finish_gradients(gradients, variables, self.config)
+        self.optimizer.apply_gradients(
+            zip(gradients, variables, strict=True), skip_gradients_aggregation=True
+        )
+
+    def _accumulated(self, images: tf.Tensor, labels: tf.Tensor) -> list[tf.Tensor]:
+        """Return the gradients of the whole share, of ``train.accumulate`` parts in turn."""
+        parts = self.config.accumulate
+        if parts == 1:
+            return self._gradients(images, labels)
+        split = [
+            tf.reshape(t, [parts, t.shape[0] // parts, *t.shape[1:]]) for t in (images, labels)
+        ]
+        sums = [tf.zeros_like(v) for v in self.model.trainable_variables]
+        for i in tf.range(parts):
+            # One after the other: the point is to need the memory of one.
+            tf.autograph.experimental.set_loop_options(parallel_iterations=1)
+            gradients = self._gradients(split[0][i], split[1][i])
+            sums = [a + b for a, b in zip(sums, gradients, strict=True)]
+        return sums
+
+    def _gradients(self, images: tf.Tensor, labels: tf.Tensor) -> list[tf.Tensor]:
+        teacher = None if self.teacher is None else self.teacher(images, training=False)
+        with tf.GradientTape() as tape:
+            logits = self.model(images, training=True)
+            each = losses.per_image(self.config, labels, logits, teacher)
+            # The mean over the whole batch: replicas' gradients are then added, not averaged.
+            loss = tf.reduce_sum(each) / self.config.batch_size
+            if self.scales_loss:
+                loss = self.optimizer.get_scaled_loss(loss)
+        gradients = tape.gradient(loss, self.model.trainable_variables)
+        self.observe(labels, logits, each)
+        return gradients
+
+
+def update_average(
+    strategy: tf.distribute.Strategy,
+    average: keras.Model,
+    model: keras.Model,
+    decay: float,
+    step: tf.Variable,
+) -> None:
+    """Move the variables of ``average``, statistics included, a little towards the model's.
+
+    ``decay`` of the average stays; less in the first steps, when the model is still far from
+    where it goes: (1 + step) / (10 + step), as TensorFlow's ExponentialMovingAverage does. To be
+    called outside of the replicas.
+    """
+    now = tf.cast(step, tf.float32)
+    share = 1 - tf.minimum(decay, (1 + now) / (10 + now))
+    for mean, value in zip(average.variables, model.variables, strict=True):
+        strategy.extended.update(mean, _move, args=(value, share))
+
+
+def _move(mean: tf.Variable, value: tf.Tensor, share: tf.Tensor) -> tf.Tensor:
+    return mean.assign_add(share * (value - mean))
