@@ -118,13 +118,13 @@ def command(
     try:
         with stdout_to_stderr(as_json):
             run = train(config, directory, resume)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         if (directory / "config.yaml").exists():
             again = shlex.join(["tfresnet", "train", "--resume", "--run-dir", str(directory)])
-            click.echo(f"\nStopped; finished epochs are saved. To go on: {again}", err=True)
+            click.echo(f"\nStopped and saved. To go on: {again}", err=True)
         else:
             click.echo("\nStopped; nothing was trained yet.", err=True)
-        raise SystemExit(130) from None
+        raise SystemExit(128 + getattr(stop, "number", 2)) from None
     if as_json:
         print_json({"run": str(directory), **run.result})
     else:

@@ -1,7 +1,10 @@
 """The loop: it learns, resumes to the bit, and stops when the loss is no number."""
 
 import json
+import os
+import signal
 
+import filelock
 import pytest
 
 from tests.conftest import TINY
@@ -9,6 +12,7 @@ from tfresnet import config as configs
 from tfresnet import run as runs
 from tfresnet.errors import UserError
 from tfresnet.train import train
+from tfresnet.training.interrupt import Interrupted
 
 
 def digest(run: runs.Run) -> str:
@@ -133,3 +137,71 @@ def test_a_directory_that_is_no_run_is_explained(tmp_path):
         runs.open_run(tmp_path / "none")
     with pytest.raises(UserError, match=r"expected a run directory with config.yaml"):
         runs.open_run(tmp_path)
+
+
+def stopped_in_the_middle(config, directory, number: int) -> None:
+    """Train until a signal comes in the second epoch, after its first steps."""
+    from tfresnet.training.loop import Trainer
+
+    steps = Trainer._train_steps
+
+    def signalled(self, batches, count):
+        steps(self, batches, count)
+        if int(self.step) > self.steps_per_epoch:
+            os.kill(os.getpid(), number)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Trainer, "_train_steps", signalled)
+        train(config, directory)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_in_the_middle_of_an_epoch(tiny_run, tmp_path, number):
+    config = configs.load("quickstart", TINY)
+    with pytest.raises(Interrupted) as stopped:
+        stopped_in_the_middle(config, tmp_path / "cut", number)
+    assert stopped.value.number == number
+    cut = runs.open_run(tmp_path / "cut")
+    step = cut.model_and_step()[1]
+    assert tiny_run.records()[0]["step"] < step < tiny_run.records()[1]["step"]
+    resumed = train(config, cut.directory, resume=True)
+    assert digest(resumed) == digest(tiny_run)
+    for key in ("loss", "accuracy", "held_out_top1"):  # of the whole epoch, not of its rest
+        assert resumed.records()[-1][key] == tiny_run.records()[-1][key]
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def test_the_checkpoint_before_a_corrupt_one_is_used(tiny_run, run_copy, capsys):
+    newest = max((run_copy / "checkpoints").glob("*.data*"), key=lambda p: p.stat().st_mtime_ns)
+    newest.write_bytes(newest.read_bytes()[:1000])
+    resumed = train(tiny_run.config, run_copy, resume=True)
+    assert digest(resumed) == digest(tiny_run)
+    assert "expected a whole checkpoint of this network" in capsys.readouterr().err
+
+
+def test_a_full_disk_leaves_the_last_good_checkpoint(tiny_run, tmp_path, monkeypatch):
+    import tensorflow as tf
+
+    save = tf.train.CheckpointManager.save
+    calls = []
+
+    def full(self, *args, **kwargs):
+        calls.append(1)
+        if len(calls) == 2:
+            raise OSError(28, "No space left on device")
+        return save(self, *args, **kwargs)
+
+    config = configs.load("quickstart", TINY)
+    monkeypatch.setattr(tf.train.CheckpointManager, "save", full)
+    with pytest.raises(UserError, match=r"No space left on device; the last good one is .*ckpt-"):
+        train(config, tmp_path / "run")
+    resumed = train(config, tmp_path / "run", resume=True)
+    assert digest(resumed) == digest(tiny_run)
+
+
+def test_two_processes_in_one_directory_are_refused(run_copy):
+    with (
+        filelock.FileLock(run_copy / ".lock"),
+        pytest.raises(UserError, match="another is training in it"),
+    ):
+        train(runs.open_run(run_copy).config, run_copy, resume=True)

@@ -1,10 +1,12 @@
 """From a configuration to a finished run."""
 
+import contextlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import filelock
 import tf_keras as keras
 from PIL import Image
 
@@ -49,11 +51,30 @@ def train(config: RunConfig, directory: Path, resume: bool = False) -> Run:
 
     trainer = Trainer(config, dataset, directory, build, _teacher(config, spec))
     # Only now, when everything fits, does the directory come into being.
-    run = create(directory, config, spec)
-    _write_samples(dataset, directory / "samples")
-    trainer.run()
-    _write_result(run, dataset)
+    with _alone(directory):
+        run = create(directory, config, spec)
+        _write_samples(dataset, directory / "samples")
+        trainer.run()
+        _write_result(run, dataset)
     return run
+
+
+@contextlib.contextmanager
+def _alone(directory: Path) -> Iterator[None]:
+    """Keep other processes from training in the same directory at the same time."""
+    directory.mkdir(parents=True, exist_ok=True)
+    lock = filelock.FileLock(directory / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        raise UserError(
+            f"expected {directory} for one process, another is training in it; wait for it, or "
+            "start another run with --name NAME"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _dataset(

@@ -19,20 +19,27 @@ def manager(
     optimizer: keras.optimizers.Optimizer,
     step: tf.Variable,
     average: keras.Model | None = None,
+    **metrics: keras.metrics.Metric,
 ) -> tf.train.CheckpointManager:
-    """Return the manager of a run's checkpoints; the newest two are kept."""
-    parts = {"model": model, "optimizer": optimizer, "step": step}
+    """Return the manager of a run's checkpoints; the newest two are kept.
+
+    ``metrics`` are of the epoch so far: a run may stop in the middle of one.
+    """
+    parts = {"model": model, "optimizer": optimizer, "step": step, **metrics}
     if average is not None:
         parts["average"] = average
     checkpoint = tf.train.Checkpoint(**parts)
     return tf.train.CheckpointManager(checkpoint, str(directory), KEPT, step_counter=step)
 
 
-def restore(checkpoints: tf.train.CheckpointManager) -> None:
-    """Bring back the newest checkpoint, if there is one.
+def restore(checkpoints: tf.train.CheckpointManager) -> list[str]:
+    """Bring back the newest checkpoint that can be read, if there is any.
+
+    Returns:
+        Why newer ones were passed over; usually nothing.
 
     Raises:
-        UserError: there is one, but it can't be read or is of another network.
+        UserError: there are some, but none can be read or they are of another network.
     """
     directory = Path(checkpoints.directory)
     if checkpoints.latest_checkpoint is None and any(directory.glob("ckpt-*.index")):
@@ -40,10 +47,33 @@ def restore(checkpoints: tf.train.CheckpointManager) -> None:
             f"expected {directory}/checkpoint to name the newest of the checkpoints beside it, it "
             "does not; restore that file, or start another run with --name NAME"
         )
+    problems = []
+    for path in reversed(checkpoints.checkpoints):
+        try:
+            checkpoints.checkpoint.restore(path).assert_existing_objects_matched()
+            return problems
+        except UNREADABLE as error:
+            problems.append(str(_unreadable(path, error)))
+    if problems:
+        raise UserError(problems[0])
+    return []
+
+
+def save(checkpoints: tf.train.CheckpointManager) -> None:
+    """Write a checkpoint; one that can't be written leaves those before as they are.
+
+    Raises:
+        UserError: the disk is full, or the folder can't be written.
+    """
+    last = checkpoints.latest_checkpoint
     try:
-        checkpoints.restore_or_initialize()
-    except UNREADABLE as error:
-        raise _unreadable(checkpoints.latest_checkpoint, error) from None
+        checkpoints.save()
+    except (OSError, tf.errors.OpError) as error:
+        reason = textwrap.shorten(str(error), 150, placeholder=" ...")
+        raise UserError(
+            f"expected to write a checkpoint into {checkpoints.directory}: {reason}; the last good "
+            f"one is {last}; make room, then go on with --resume"
+        ) from None
 
 
 def save_weights(directory: Path, model: keras.Model) -> None:

@@ -15,6 +15,7 @@ from tfresnet.data.sources import Dataset
 from tfresnet.errors import UserError
 from tfresnet.training import checkpoint
 from tfresnet.training.distribute import make_strategy
+from tfresnet.training.interrupt import Interrupted, StopRequest, stop_request
 from tfresnet.training.metrics_log import MetricsLog, plot
 from tfresnet.training.optimizers import build_for, make_optimizer
 from tfresnet.training.progress import TrainingDisplay
@@ -58,14 +59,16 @@ class Trainer:
             build_for(self.optimizer, self.model.trainable_variables)
             self.loss = keras.metrics.Mean()
             self.accuracy = keras.metrics.Mean()
+        self.stop = StopRequest()
         self.step = tf.Variable(0, dtype=tf.int64, trainable=False)
         step = TrainStep(config.train, self.model, self.optimizer, teacher, self._observe)
         self.train_step = tf.function(step, jit_compile=True) if config.train.xla else step
         # What is deployed is what is evaluated.
         self.probabilities = evaluate.probability_function(self.average or self.model)
         self.checkpoints = checkpoint.manager(
-            directory / "checkpoints", self.model, self.optimizer, self.step, self.average
-        )
+            directory / "checkpoints", self.model, self.optimizer, self.step, self.average,
+            loss=self.loss, accuracy=self.accuracy,
+        )  # fmt: skip
 
     def _copy(self, build_model: Callable[[], keras.Model]) -> keras.Model:
         """Return another model with the same weights."""
@@ -80,14 +83,20 @@ class Trainer:
         Every epoch adds a record to ``metrics.jsonl``: ``epoch step loss accuracy learning_rate
         images_per_second seconds wall_seconds`` (the latter with the evaluation), and when it
         was evaluated ``held_out_top1 held_out_loss``.
+
+        Raises:
+            Interrupted: by Ctrl-C or SIGTERM; where it was is saved.
+            UserError: the loss is no number any more, or a checkpoint can't be written or read.
         """
-        checkpoint.restore(self.checkpoints)
+        passed_over = checkpoint.restore(self.checkpoints)
         first_step = int(self.step)
         first_epoch = first_step // self.steps_per_epoch
         log = MetricsLog(self.directory, first_epoch)
         batches = iter(self.strategy.experimental_distribute_dataset(self._batches(first_step)))
         display = TrainingDisplay(self.config.epochs, self.total_steps, first_step)
-        with display:
+        for problem in passed_over:
+            display.warn(f"{problem}; going on from step {first_step} instead")
+        with display, stop_request() as self.stop:
             for epoch in range(first_epoch + 1, self.config.epochs + 1):
                 started = time.perf_counter()
                 record = self._train_epoch(epoch, batches, display)
@@ -96,7 +105,8 @@ class Trainer:
                     display.epoch_line(epoch, record)
                 # The record first: one without a checkpoint is written again on --resume.
                 log.add(record | {"wall_seconds": time.perf_counter() - started})
-                self.checkpoints.save()
+                checkpoint.save(self.checkpoints)
+                self._stop_if_asked()
         plot(log.records, self.title, self.directory / "curves.png")
 
     def _batches(self, first_step: int) -> tf.data.Dataset:
@@ -113,8 +123,9 @@ class Trainer:
     def _train_epoch(
         self, epoch: int, batches: tf.distribute.DistributedIterator, display: TrainingDisplay
     ) -> dict:
-        self.loss.reset_state()
-        self.accuracy.reset_state()
+        if int(self.step) == (epoch - 1) * self.steps_per_epoch:
+            self.loss.reset_state()
+            self.accuracy.reset_state()
         started, step, last = time.perf_counter(), int(self.step), epoch * self.steps_per_epoch
         first, chunk = step, 1
         while step < last:
@@ -125,6 +136,9 @@ class Trainer:
             rate = count * self.config.batch_size / seconds
             display.update(epoch, step, rate, float(self.loss.result()),
                            float(self.accuracy.result()))  # fmt: skip
+            if self.stop.signal:
+                checkpoint.save(self.checkpoints)
+                self._stop_if_asked()
             chunk = max(1, min(2 * chunk, round(count * SECONDS_PER_CALL / seconds)))
         seconds = time.perf_counter() - started
         return {
@@ -136,6 +150,10 @@ class Trainer:
             "images_per_second": (step - first) * self.config.batch_size / seconds,
             "seconds": seconds,
         }
+
+    def _stop_if_asked(self) -> None:
+        if self.stop.signal:
+            raise Interrupted(self.stop.signal)
 
     def _check_loss(self, step: int) -> None:
         if not math.isfinite(float(self.loss.result())):

@@ -38,6 +38,10 @@ class TrainingDisplay:
     def __exit__(self, *_: object) -> None:
         self.bar.stop()
 
+    def warn(self, text: str) -> None:
+        """Print a line that stays."""
+        self.console.print(f"Warning: {text}", highlight=False, markup=False, soft_wrap=True)
+
     def update(self, epoch: int, step: int, rate: float, loss: float, accuracy: float) -> None:
         """Show the state after ``step`` steps; rate is images/s, accuracy a fraction of 1."""
         self.bar.update(
