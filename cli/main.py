@@ -10,6 +10,7 @@ from tfresnet import __version__
 
 COMMANDS = {
     "train": "Train a network from a preset or a YAML file.",
+    "preview": "Draw the augmented images that a preset trains on.",
     "evaluate": "Measure a run or a model file on held-out images.",
     "export": "Write TFLite and ONNX files, each measured against the run.",
     "predict": "Classify pictures with a model file.",

@@ -68,6 +68,7 @@ FLAGS = {
 @set_option
 @click.option("--name", help="Train in runs/NAME (default: the preset's name).")
 @click.option("--run-dir", type=click.Path(path_type=Path), help="Train in this folder instead.")
+@click.option("--dry-run", is_flag=True, help="Say what a run would take; train nothing.")
 @click.option("--resume", is_flag=True, help="Go on from the newest checkpoint.")
 @json_option
 @reports_mistakes
@@ -76,6 +77,7 @@ def command(
     overrides: tuple[str, ...],
     name: str | None,
     run_dir: Path | None,
+    dry_run: bool,
     resume: bool,
     as_json: bool,
     pre_activation: bool | None,
@@ -113,11 +115,16 @@ def command(
         config = configs.load(preset or "quickstart", [*settings, *overrides])
     directory = directory or Path("runs") / config.name
     quiet_tensorflow()
-    from tfresnet.train import train
+    from tfresnet import train as training
 
+    if dry_run:
+        with stdout_to_stderr(as_json):
+            facts = training.dry_run(config)
+        _say_what_it_takes(facts, as_json)
+        return
     try:
         with stdout_to_stderr(as_json):
-            run = train(config, directory, resume)
+            run = training.train(config, directory, resume)
     except KeyboardInterrupt as stop:
         if (directory / "config.yaml").exists():
             again = shlex.join(["tfresnet", "train", "--resume", "--run-dir", str(directory)])
@@ -129,6 +136,22 @@ def command(
         print_json({"run": str(directory), **run.result})
     else:
         _say_what_next(directory, run.result)
+
+
+def _say_what_it_takes(facts: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        print_json(facts)
+        return
+    click.echo(
+        f"{facts['arch']}: {facts['parameters']:,} parameters, {facts['macs']:,} multiply-adds\n"
+        f"{facts['train_images']:,} images to train on, {facts['held_out_images']:,} held out\n"
+        f"{facts['epochs']} epochs, {facts['steps']:,} steps, about "
+        f"{facts['estimated_seconds'] / 60:.1f} min at {facts['images_per_second']:,.0f} img/s, "
+        "without the evaluations\n"
+        f"input alone {facts['input_images_per_second']:,.0f} img/s, computation alone "
+        f"{facts['compute_images_per_second']:,.0f} img/s: {facts['bottleneck']} is the "
+        f"bottleneck\n{facts['peak_memory_mb']:,} MB of memory so far"
+    )
 
 
 def _say_what_next(directory: Path, result: dict[str, Any]) -> None:

@@ -198,7 +198,7 @@ def one_step(config: ModelConfig, devices: int, pixels: np.ndarray, directory: P
     )
     batches = iter(trainer.strategy.experimental_distribute_dataset(images.unbatch().batch(8)))
     before = {v.name: v.numpy() for v in trainer.model.variables}
-    trainer._train_steps(batches, tf.constant(1))
+    trainer.train_steps(batches, tf.constant(1))
     return {v.name: v.numpy() - before[v.name] for v in trainer.model.variables}
 
 

@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from tfresnet.config import DataConfig
-from tfresnet.data import pipeline
+from tfresnet.data import augment, pipeline
 from tfresnet.data.splits import ArraySplit
 from tfresnet.errors import UserError
 from tfresnet.spec import InputSpec
@@ -38,10 +39,32 @@ def test_an_epoch_shows_every_image_once_in_an_order_of_its_own():
     assert first != numbers(shown(PLAIN, 0, 4, seed=1))
 
 
-@pytest.mark.parametrize("config", [PLAIN, DataConfig(mixup_alpha=0.2, cutmix_alpha=1.0)])
+EVERYTHING = DataConfig(
+    random_resized_crop=0.3, flip="alternating", randaugment=2, randaugment_magnitude=14,
+    cutout=4, erasing=0.5, mixup_alpha=0.2, cutmix_alpha=1.0,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "config", [PLAIN, DataConfig(mixup_alpha=0.2, cutmix_alpha=1.0), EVERYTHING]
+)
 def test_a_stream_that_starts_later_is_the_rest_of_the_whole(config):
     whole, rest = shown(config, 0, 9), shown(config, 6, 9)
     assert all((a == b).all() for a, b in zip(whole[6:], rest, strict=True))
+
+
+def test_the_stream_of_older_versions_is_kept():
+    """Runs that were started before resume with the same images: computed as it was then."""
+    batch = np.arange(5 * 8 * 8 * 3, dtype=np.uint8).reshape(5, 8, 8, 3)
+    seed = tf.constant([3, 7], tf.int64)
+    padded = np.pad(batch, [(0, 0), (4, 4), (4, 4), (0, 0)], mode="reflect")
+    crop, flip = augment.split_seed(seed, 4)[:2]
+    offsets = tf.random.stateless_uniform([2, 5, 1], crop, 0, 9, tf.int32).numpy()[..., 0]
+    old = [p[y : y + 8, x : x + 8] for p, y, x in zip(padded, *offsets, strict=True)]
+    chosen = tf.random.stateless_uniform([5, 1, 1, 1], flip).numpy().ravel() < 0.5
+    old = [i[:, ::-1] if c else i for i, c in zip(old, chosen, strict=True)]
+    new = pipeline._vary(tf.constant(batch), DataConfig(), seed, lambda images: images)
+    np.testing.assert_array_equal(new, old)
 
 
 def test_labels_belong_to_their_images():
@@ -64,7 +87,15 @@ def test_pixels_are_normalised_to_the_signed_byte_over_128():
     ("change", "soft"),
     [
         ({"crop_padding": 3}, False),
+        ({"crop_padding": 3, "crop_mode": "zero"}, False),
+        ({"random_resized_crop": 0.08}, False),
         ({"flip": True}, False),
+        ({"flip": "alternating"}, False),
+        ({"policy": "trivialaugment"}, False),
+        ({"policy": "autoaugment"}, False),
+        ({"randaugment": 1}, False),
+        ({"cutout": 4}, False),
+        ({"erasing": 0.5}, False),
         ({"mixup_alpha": 1.0}, True),
         ({"cutmix_alpha": 1.0}, True),
     ],
@@ -84,6 +115,34 @@ def test_every_augmentation_that_is_asked_for_happens(change, soft):
     assert (images != plain).any()
     assert ((labels > 0).sum(axis=1) > 1).any() == soft
     np.testing.assert_allclose(labels.sum(axis=1), 1, atol=1e-6)
+
+
+def test_alternating_flips_show_both_sides_of_every_image_in_two_epochs():
+    columns = np.arange(8, dtype=np.uint8) * np.ones((20, 8, 1), np.uint8)
+    images = (columns + np.arange(20, dtype=np.uint8)[:, None, None] * 10)[..., None].repeat(3, -1)
+    split = ArraySplit(images, np.arange(20) % 4)
+    config = PLAIN.model_copy(update={"flip": "alternating"})
+    seen = set()
+    for batch, _ in pipeline.train_batches(split, SPEC, config, 5, 0, 4, 12):
+        for image in np.round(batch.numpy() * 128 + 128).astype(int)[:, 0, :, 0]:
+            seen.add((image.min() // 10, bool(image[0] > image[-1])))
+    assert seen == {(n, side) for n in range(20) for side in (False, True)}
+
+
+def test_settings_that_exclude_each_other_are_refused():
+    config = DataConfig(randaugment=2, policy="autoaugment", crop_padding=0)
+    with pytest.raises(UserError, match=r"expected none beside data.randaugment=2, got autoaug"):
+        shown(config, 0, 1)
+    with pytest.raises(UserError, match=r"data.crop_padding: expected less than the image's 8"):
+        shown(DataConfig(crop_padding=8), 0, 1)
+
+
+def test_grey_images_take_every_augmentation():
+    rng = np.random.default_rng(0)
+    split = ArraySplit(rng.integers(0, 256, (20, 8, 8, 1), np.uint8), np.arange(20) % 4)
+    spec = InputSpec(8, 8, tuple("abcd"), (128.0,), (128.0,))
+    for images, _ in pipeline.train_batches(split, spec, EVERYTHING, 5, 0, 0, 2):
+        assert images.shape == (5, 8, 8, 1)
 
 
 def test_evaluation_counts_every_image_once():

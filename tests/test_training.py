@@ -8,6 +8,7 @@ import filelock
 import pytest
 
 from tests.conftest import TINY
+from tests.test_cli import json_of
 from tfresnet import config as configs
 from tfresnet import run as runs
 from tfresnet.errors import UserError
@@ -143,7 +144,7 @@ def stopped_in_the_middle(config, directory, number: int) -> None:
     """Train until a signal comes in the second epoch, after its first steps."""
     from tfresnet.training.loop import Trainer
 
-    steps = Trainer._train_steps
+    steps = Trainer.train_steps
 
     def signalled(self, batches, count):
         steps(self, batches, count)
@@ -151,7 +152,7 @@ def stopped_in_the_middle(config, directory, number: int) -> None:
             os.kill(os.getpid(), number)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Trainer, "_train_steps", signalled)
+        patch.setattr(Trainer, "train_steps", signalled)
         train(config, directory)
 
 
@@ -205,3 +206,17 @@ def test_two_processes_in_one_directory_are_refused(run_copy):
         pytest.raises(UserError, match="another is training in it"),
     ):
         train(runs.open_run(run_copy).config, run_copy, resume=True)
+
+
+def test_a_dry_run_tells_what_it_would_take_and_writes_nothing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("tfresnet.training.timing.SECONDS", 0.2)
+    facts = json_of("train", "--dry-run", *(f"--set={o}" for o in TINY))
+    assert facts["parameters"] == 78_042
+    assert facts["steps"] == 2 * (1437 // 64)
+    assert facts["bottleneck"] in ("input", "compute")
+    slowest = min(facts["input_images_per_second"], facts["compute_images_per_second"])
+    assert 0 < facts["images_per_second"] < 3 * slowest  # a noisy machine
+    seconds = facts["steps"] * 64 / facts["images_per_second"]
+    assert facts["estimated_seconds"] == pytest.approx(seconds, abs=0.06)  # to a tenth
+    assert list(tmp_path.iterdir()) == []

@@ -119,12 +119,12 @@ class TrainConfig(Section):
     batch_size: int = Field(128, gt=0, description="Over all replicas together.")
     lr: float = Field(0.1, gt=0, description="Peak learning rate for the whole batch.")
     optimizer: Literal["sgd", "adamw", "lion"] = "sgd"
-    scheduler: Literal[
-        "cosine", "step", "constant", "linear", "constant_linear", "one_cycle"
-    ] = Field(
-        "cosine",
-        description="After the warmup. step: a tenth at 1/2 and again at 3/4; constant_linear: "
-        "linear to 0 in the second half; one_cycle: cosine up in the warmup and down after it.",
+    scheduler: Literal["cosine", "step", "constant", "linear", "constant_linear", "one_cycle"] = (
+        Field(
+            "cosine",
+            description="After the warmup. step: a tenth at 1/2 and again at 3/4; constant_linear: "
+            "linear to 0 in the second half; one_cycle: cosine up in the warmup and down after it.",
+        )
     )
     warmup_epochs: float = Field(5.0, ge=0, description="From 0 to lr.")
     momentum: float = Field(0.9, ge=0, lt=1)

@@ -2,9 +2,11 @@
 
 import contextlib
 import re
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import filelock
 import tf_keras as keras
@@ -19,6 +21,7 @@ from tfresnet.errors import UserError
 from tfresnet.models import functional, zoo
 from tfresnet.run import Run, create, open_run
 from tfresnet.spec import InputSpec
+from tfresnet.training import timing
 from tfresnet.training.loop import Trainer
 
 SAMPLES = 5
@@ -33,6 +36,42 @@ def train(config: RunConfig, directory: Path, resume: bool = False) -> Run:
         UserError: the directory holds a run and ``resume`` is off, or that run's configuration
             is another; or anything that the data, the model or the devices object to.
     """
+    config, dataset, trainer = _prepare(config, directory, resume)
+    # Only now, when everything fits, does the directory come into being.
+    with _alone(directory):
+        run = create(directory, config, dataset.spec)
+        _write_samples(dataset, directory / "samples")
+        trainer.run()
+        _write_result(run, dataset)
+    return run
+
+
+def dry_run(config: RunConfig) -> dict[str, Any]:
+    """Return what training would take, from a few timed steps; nothing is written.
+
+    The keys are ``arch parameters macs train_images held_out_images epochs steps
+    images_per_second input_images_per_second compute_images_per_second bottleneck
+    estimated_seconds peak_memory_mb``; evaluations are not in the estimate.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        config, dataset, trainer = _prepare(config, Path(folder) / "run", resume=False)
+        shape = dataset.spec.shape
+        return {
+            "arch": config.model.arch,
+            "parameters": functional.parameters(trainer.model),
+            "macs": functional.macs(trainer.model, shape),
+            "train_images": len(dataset.train.labels),
+            "held_out_images": len(dataset.held_out.labels),
+            "epochs": config.train.epochs,
+            "steps": trainer.total_steps,
+            **timing.rates(trainer),
+        }
+
+
+def _prepare(
+    config: RunConfig, directory: Path, resume: bool
+) -> tuple[RunConfig, Dataset, Trainer]:
+    """Return the whole configuration, the data, and what trains; nothing is written yet."""
     config = _absolute(config)
     start = transfer.start(config)
     if start:
@@ -49,14 +88,7 @@ def train(config: RunConfig, directory: Path, resume: bool = False) -> Run:
             model.freeze_until(config.train.freeze_until)
         return model
 
-    trainer = Trainer(config, dataset, directory, build, _teacher(config, spec))
-    # Only now, when everything fits, does the directory come into being.
-    with _alone(directory):
-        run = create(directory, config, spec)
-        _write_samples(dataset, directory / "samples")
-        trainer.run()
-        _write_result(run, dataset)
-    return run
+    return config, dataset, Trainer(config, dataset, directory, build, _teacher(config, spec))
 
 
 @contextlib.contextmanager

@@ -4,28 +4,118 @@ Images are [batch, height, width, channels] of any dtype unless said otherwise, 
 float32 [batch, classes] that sum to 1, a seed is int64 [2]. Equal arguments give equal results.
 """
 
+import math
+
 import tensorflow as tf
 
 
-def random_crop(images: tf.Tensor, padding: int, seed: tf.Tensor) -> tf.Tensor:
-    """Reflect ``padding`` pixels on every side and cut the old size out at a random place."""
+def random_crop(
+    images: tf.Tensor, padding: int, seed: tf.Tensor, mode: str = "reflect"
+) -> tf.Tensor:
+    """Add ``padding`` pixels on every side and cut the old size out at a random place.
+
+    What is added is the mirrored image (``reflect``) or black (``zero``). Nothing is padded in
+    fact: the pixels' places are computed and fetched by one gather.
+    """
     batch, height, width = tf.unstack(tf.shape(images)[:3])
-    pad = [[0, 0], [padding, padding], [padding, padding], [0, 0]]
-    padded = tf.pad(images, pad, mode="REFLECT")
     offsets = tf.random.stateless_uniform(
         [2, batch, 1], seed, minval=0, maxval=2 * padding + 1, dtype=tf.int32
     )
-    rows = offsets[0] + tf.range(height)
-    columns = offsets[1] + tf.range(width)
-    cropped = tf.gather(padded, rows, axis=1, batch_dims=1)
-    cropped = tf.gather(cropped, columns, axis=2, batch_dims=1)
-    return tf.ensure_shape(cropped, images.shape)
+    rows = offsets[0] - padding + tf.range(height)
+    columns = offsets[1] - padding + tf.range(width)
+    first = (height * tf.range(batch))[:, None]
+    index = (first + _reflected(rows, height))[:, :, None] * width
+    index += _reflected(columns, width)[:, None, :]
+    pixels = tf.reshape(images, [-1, images.shape[-1]])
+    if mode == "zero":
+        inside = _within(rows, height)[:, :, None] & _within(columns, width)[:, None, :]
+        index = tf.where(inside, index, tf.shape(pixels)[0])
+        pixels = tf.concat([pixels, tf.zeros_like(pixels[:1])], axis=0)
+    return tf.ensure_shape(tf.gather(pixels, index), images.shape)
+
+
+def _reflected(places: tf.Tensor, length: int) -> tf.Tensor:
+    return length - 1 - tf.abs(length - 1 - tf.abs(places))
+
+
+def _within(places: tf.Tensor, length: int) -> tf.Tensor:
+    return (places >= 0) & (places < length)
+
+
+def random_resized_crop(images: tf.Tensor, smallest: float, seed: tf.Tensor) -> tf.Tensor:
+    """Cut out a box of random area and shape, and enlarge it to the old size (bilinear).
+
+    As in Szegedy et al. (arXiv:1409.4842) and torchvision: the area is ``smallest`` to 1 of the
+    image's, the aspect ratio 3/4 to 4/3, uniform in its logarithm; the first of ten boxes that
+    fits, else the whole image. It works on images that were already fitted to the model's size,
+    so a small box is less sharp than one cut from the original file.
+    """
+    height, width = images.shape[1:3]
+    top, left, box_height, box_width = _fitting_box(tf.shape(images)[0], images, smallest, seed)
+    # An output pixel's centre, on the scale of the box; pixel 0's centre is at 0.
+    y_scale, x_scale = box_height / height, box_width / width
+    zeros = tf.zeros_like(top)
+    row = [x_scale, zeros, left + x_scale / 2 - 0.5, zeros, y_scale, top + y_scale / 2 - 0.5]
+    resized = tf.raw_ops.ImageProjectiveTransformV3(
+        images=tf.cast(images, tf.float32),
+        transforms=tf.stack([*row, zeros, zeros], axis=1),
+        output_shape=[height, width],
+        fill_value=0.0,
+        fill_mode="NEAREST",
+        interpolation="BILINEAR",
+    )
+    if images.dtype.is_integer:
+        resized = tf.round(resized)
+    return tf.ensure_shape(tf.cast(resized, images.dtype), images.shape)
+
+
+def _fitting_box(
+    batch: tf.Tensor, images: tf.Tensor, smallest: float, seed: tf.Tensor, tries: int = 10
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Return top, left, height, width of a box for each image, whole numbers, float32 [batch]."""
+    height, width = images.shape[1:3]
+    areas, ratios, places = split_seed(seed, 3)
+    area = tf.random.stateless_uniform([batch, tries], areas, smallest, 1.0) * height * width
+    reach = math.log(4 / 3)
+    ratio = tf.exp(tf.random.stateless_uniform([batch, tries], ratios, -reach, reach))
+    # The whole image comes last, and always fits.
+    widths = _with_last(tf.round(tf.sqrt(area * ratio)), width)
+    heights = _with_last(tf.round(tf.sqrt(area / ratio)), height)
+    fits = (widths >= 1) & (widths <= width) & (heights >= 1) & (heights <= height)
+    first = tf.argmax(tf.cast(fits, tf.int8), axis=1)
+    box_height, box_width = (tf.gather(n, first, batch_dims=1) for n in (heights, widths))
+    u = tf.random.stateless_uniform([2, batch], places)
+    top, left = tf.floor(u[0] * (height - box_height + 1)), tf.floor(u[1] * (width - box_width + 1))
+    return top, left, box_height, box_width
+
+
+def _with_last(values: tf.Tensor, last: int) -> tf.Tensor:
+    return tf.pad(values, [[0, 0], [0, 1]], constant_values=float(last))
 
 
 def random_flip(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     """Mirror each image left to right with probability 1/2."""
     chosen = tf.random.stateless_uniform([tf.shape(images)[0], 1, 1, 1], seed) < 0.5
-    return tf.where(chosen, tf.reverse(images, [2]), images)
+    return _mirrored_where(tf.reshape(chosen, [-1]), images)
+
+
+def alternating_flip(
+    images: tf.Tensor, indices: tf.Tensor, count: int, epoch: tf.Tensor, seed: tf.Tensor
+) -> tf.Tensor:
+    """Mirror each image left to right every other epoch (Jordan 2024, arXiv:2404.00498).
+
+    A hash of its index among ``count`` images (int64 [batch]) says whether an image is mirrored
+    in even or in odd epochs, half of all images each. ``seed`` is the run's: the same at all steps.
+    """
+    last = tf.constant(count - 1, tf.int64)
+    hashed = tf.random.experimental.index_shuffle(indices, seed, last)
+    return _mirrored_where((hashed + epoch) % 2 == 0, images)
+
+
+def _mirrored_where(chosen: tf.Tensor, images: tf.Tensor) -> tf.Tensor:
+    """Mirror the images at which ``chosen``, bool [batch], is true."""
+    # This Select, unlike tf.where, takes a vector and copies whole images: twice as fast.
+    return tf.raw_ops.Select(condition=chosen, x=tf.reverse(images, [2]), y=images)
 
 
 def mixup(
@@ -54,7 +144,11 @@ def cutmix(
     top, bottom, left, right = cut_box(height, width, sample_beta(alpha, lam_seed), centre_seed)
     rows, columns = tf.range(height), tf.range(width)
     inside = ((rows >= top) & (rows < bottom))[:, None] & ((columns >= left) & (columns < right))
-    mixed = tf.where(inside[None, :, :, None], tf.roll(images, 1, axis=0), images)
+    # As flat rows, one value a number: no broadcast along the channels, which is slow.
+    inside = tf.reshape(tf.repeat(inside[..., None], images.shape[3], axis=2), [1, -1])
+    flat = tf.reshape(images, [-1, inside.shape[1]])
+    mixed = tf.reshape(tf.where(inside, tf.roll(flat, 1, axis=0), flat), tf.shape(images))
+    mixed = tf.ensure_shape(mixed, images.shape)
     lam = 1 - tf.cast((bottom - top) * (right - left), tf.float32) / (height * width)
     return mixed, mix_labels(labels, lam)
 

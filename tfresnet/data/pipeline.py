@@ -4,11 +4,13 @@ The training stream is a pure function of (seed, step): every batch is drawn wit
 operations from its step number, so a resumed run sees what the uninterrupted one would have.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 import tensorflow as tf
 
 from tfresnet.config import DataConfig
-from tfresnet.data import augment
+from tfresnet.data import augment, erasing, policies
 from tfresnet.data.splits import Split
 from tfresnet.errors import UserError
 from tfresnet.spec import InputSpec
@@ -38,12 +40,11 @@ def train_batches(
     Each is float32 images [batch, H, W, C], normalised, and float32 labels [batch, classes].
     """
     per_epoch = steps_per_epoch(split, batch_size)
-    if config.crop_padding >= min(spec.height, spec.width):
-        raise UserError(
-            f"data.crop_padding: expected less than the image's {min(spec.height, spec.width)} "
-            f"pixels, got {config.crop_padding}"
-        )
-    last_index = tf.constant(len(split.labels) - 1, tf.int64)
+    _check(config, spec)
+    count = len(split.labels)
+    last_index = tf.constant(count - 1, tf.int64)
+    # Epochs start at 0: the seed of no epoch's order.
+    flip_seed = tf.constant([seed, -1], tf.int64)
 
     def indices(step: tf.Tensor) -> tf.Tensor:
         position = (step % per_epoch) * batch_size + tf.range(batch_size, dtype=tf.int64)
@@ -53,9 +54,15 @@ def train_batches(
         )
 
     def augmented(step: tf.Tensor, batch: tuple[tf.Tensor, tf.Tensor]) -> tuple:
+        def flip_alternately(images: tf.Tensor) -> tf.Tensor:
+            epoch = step // per_epoch
+            return augment.alternating_flip(images, indices(step), count, epoch, flip_seed)
+
         images, classes = batch
         labels = tf.one_hot(classes, len(spec.labels))
-        return _augment(images, labels, spec, config, tf.stack([seed, step]))
+        step_seed = tf.stack([seed, step])
+        images = normalise(_vary(images, config, step_seed, flip_alternately), spec)
+        return _mix(images, labels, config, step_seed)
 
     steps = tf.data.Dataset.range(first_step, last_step)
     batches = split.batches(steps.map(indices, tf.data.AUTOTUNE))
@@ -96,18 +103,47 @@ def spread(count: int, limit: int) -> np.ndarray:
 
 def normalise(images: tf.Tensor, spec: InputSpec) -> tf.Tensor:
     """Return float32 ``(pixel - mean) / std``."""
-    return (tf.cast(images, tf.float32) - tf.constant(spec.mean)) / tf.constant(spec.std)
+    # One number for all channels, where it is the same, is three times as fast as a vector.
+    mean, std = (v[0] if len(set(v)) == 1 else tf.constant(v) for v in (spec.mean, spec.std))
+    return (tf.cast(images, tf.float32) - mean) / std
 
 
-def _augment(
-    images: tf.Tensor, labels: tf.Tensor, spec: InputSpec, config: DataConfig, seed: tf.Tensor
-) -> tuple[tf.Tensor, tf.Tensor]:
-    crop, flip, mix, choice = augment.split_seed(seed, 4)
-    if config.crop_padding:
-        images = augment.random_crop(images, config.crop_padding, crop)
-    if config.flip:
+def _vary(
+    images: tf.Tensor,
+    config: DataConfig,
+    seed: tf.Tensor,
+    flip_alternately: Callable[[tf.Tensor], tf.Tensor],
+) -> tf.Tensor:
+    """Return what the network may see of uint8 images, still uint8."""
+    # The seeds at 2 and 3 are those of _mix.
+    crop, flip, _, _, policy, cutout, erase = augment.split_seed(seed, 7)
+    if config.random_resized_crop:
+        images = augment.random_resized_crop(images, config.random_resized_crop, crop)
+    elif config.crop_padding:
+        images = augment.random_crop(images, config.crop_padding, crop, config.crop_mode)
+    if config.flip == "alternating":
+        images = flip_alternately(images)
+    elif config.flip:
         images = augment.random_flip(images, flip)
-    images = normalise(images, spec)
+    if config.randaugment:
+        magnitude = config.randaugment_magnitude
+        images = policies.randaugment(images, config.randaugment, magnitude, policy)
+    elif config.policy == "trivialaugment":
+        images = policies.trivialaugment(images, policy)
+    elif config.policy == "autoaugment":
+        images = policies.autoaugment(images, policy)
+    if config.cutout:
+        images = erasing.cutout(images, config.cutout, cutout)
+    if config.erasing:
+        images = erasing.random_erasing(images, config.erasing, erase)
+    return images
+
+
+def _mix(
+    images: tf.Tensor, labels: tf.Tensor, config: DataConfig, seed: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Return normalised images and labels, mixed with their neighbours' if asked for."""
+    _, _, mix, choice = augment.split_seed(seed, 4)
     mixup_alpha, cutmix_alpha = config.mixup_alpha, config.cutmix_alpha
     if mixup_alpha and cutmix_alpha:  # one of them a batch, each with probability 1/2
         return tf.cond(
@@ -120,3 +156,18 @@ def _augment(
     if cutmix_alpha:
         return augment.cutmix(images, labels, cutmix_alpha, mix)
     return images, labels
+
+
+def _check(config: DataConfig, spec: InputSpec) -> None:
+    """Refuse settings that do not go together."""
+    size = min(spec.height, spec.width)
+    if config.crop_padding >= size:
+        raise UserError(
+            f"data.crop_padding: expected less than the image's {size} "
+            f"pixels, got {config.crop_padding}"
+        )
+    if config.randaugment and config.policy != "none":
+        raise UserError(
+            f"data.policy: expected none beside data.randaugment={config.randaugment}, "
+            f"got {config.policy}"
+        )

@@ -92,7 +92,7 @@ class Trainer:
         first_step = int(self.step)
         first_epoch = first_step // self.steps_per_epoch
         log = MetricsLog(self.directory, first_epoch)
-        batches = iter(self.strategy.experimental_distribute_dataset(self._batches(first_step)))
+        batches = self.distributed(self.batches(first_step))
         display = TrainingDisplay(self.config.epochs, self.total_steps, first_step)
         for problem in passed_over:
             display.warn(f"{problem}; going on from step {first_step} instead")
@@ -109,7 +109,12 @@ class Trainer:
                 self._stop_if_asked()
         plot(log.records, self.title, self.directory / "curves.png")
 
-    def _batches(self, first_step: int) -> tf.data.Dataset:
+    def distributed(self, batches: tf.data.Dataset) -> tf.distribute.DistributedIterator:
+        """Return an iterator that shares the batches out over the replicas."""
+        return iter(self.strategy.experimental_distribute_dataset(batches))
+
+    def batches(self, first_step: int) -> tf.data.Dataset:
+        """Return the batches from a step on: normalised images and soft labels."""
         return pipeline.train_batches(
             self.dataset.train,
             self.dataset.spec,
@@ -130,7 +135,7 @@ class Trainer:
         first, chunk = step, 1
         while step < last:
             before, count = time.perf_counter(), min(chunk, last - step)
-            self._train_steps(batches, tf.constant(count))
+            self.train_steps(batches, tf.constant(count))
             seconds, step = time.perf_counter() - before, step + count
             self._check_loss(step)
             rate = count * self.config.batch_size / seconds
@@ -172,7 +177,7 @@ class Trainer:
         return {"held_out_top1": result["top1"], "held_out_loss": result["loss"]}
 
     @tf.function
-    def _train_steps(self, batches: tf.distribute.DistributedIterator, count: tf.Tensor) -> None:
+    def train_steps(self, batches: tf.distribute.DistributedIterator, count: tf.Tensor) -> None:
         """Run ``count`` steps without going back to Python."""
         for _ in tf.range(count):
             self.strategy.run(self.train_step, args=next(batches))
