@@ -143,8 +143,8 @@ def _absolute(config: RunConfig) -> RunConfig:
         data = data.model_copy(update={"dataset": str(path.resolve())})
     for key in ("init_from", "teacher"):
         if given := getattr(training, key):
-            path = str(Path(given).expanduser().resolve())
-            training = training.model_copy(update={key: path})
+            whole = str(Path(given).expanduser().resolve())
+            training = training.model_copy(update={key: whole})
     return config.model_copy(update={"data": data, "train": training})
 
 

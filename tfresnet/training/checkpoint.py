@@ -47,7 +47,7 @@ def restore(checkpoints: tf.train.CheckpointManager) -> list[str]:
             f"expected {directory}/checkpoint to name the newest of the checkpoints beside it, it "
             "does not; restore that file, or start another run with --name NAME"
         )
-    problems = []
+    problems: list[str] = []
     for path in reversed(checkpoints.checkpoints):
         try:
             checkpoints.checkpoint.restore(path).assert_existing_objects_matched()
