@@ -61,7 +61,7 @@ FLAGS = {
 @click.option("--ema-decay", metavar="D", help="Moving average of the weights; 0 is off.")
 @click.option("--teacher", metavar="RUN", help="A run whose answers are to be matched.")
 @click.option("--precision", metavar="NAME", help="float32, mixed_bfloat16 or mixed_float16.")
-@click.option("--strategy", metavar="NAME", help="auto, one or mirrored.")
+@click.option("--strategy", metavar="NAME", help="auto, one, mirrored or multiworker.")
 @click.option("--seed", metavar="N")
 @click.option("--init-from", metavar="RUN|WEIGHTS", help="Start from its weights; see README.")
 @click.option("--freeze-until", metavar="STAGE", help="Do not train stem, stage1, ... up to it.")

@@ -149,8 +149,10 @@ class TrainConfig(Section):
     temperature: float = Field(4.0, gt=0, description="Of the softmaxes that are compared.")
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
     xla: bool = Field(False, description="Compile the step with XLA; on a CPU that is slower.")
-    strategy: Literal["auto", "one", "mirrored"] = Field(
-        "auto", description="auto: all GPUs, else one CPU device; mirrored: see devices."
+    strategy: Literal["auto", "one", "mirrored", "multiworker"] = Field(
+        "auto",
+        description="auto: all GPUs, else one CPU device; mirrored: see devices; multiworker: the "
+        "processes that TF_CONFIG names.",
     )
     devices: int | None = Field(
         None, gt=0, description="Replicas of mirrored; on a CPU, logical devices. Default: all."

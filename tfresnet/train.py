@@ -21,7 +21,7 @@ from tfresnet.errors import UserError
 from tfresnet.models import functional, zoo
 from tfresnet.run import Run, create, open_run
 from tfresnet.spec import InputSpec
-from tfresnet.training import timing
+from tfresnet.training import distribute, timing
 from tfresnet.training.loop import Trainer
 
 SAMPLES = 5
@@ -30,12 +30,16 @@ SAMPLES = 5
 def train(config: RunConfig, directory: Path, resume: bool = False) -> Run:
     """Train in ``directory`` and return the finished run.
 
-    With ``resume`` an existing run goes on from its newest checkpoint.
+    With ``resume`` an existing run goes on from its newest checkpoint. With several workers,
+    each has a whole run; that of the first is in ``directory``, others in ``workerN`` in it.
 
     Raises:
         UserError: the directory holds a run and ``resume`` is off, or that run's configuration
             is another; or anything that the data, the model or the devices object to.
     """
+    if config.train.strategy == "multiworker":
+        number = distribute.worker()
+        directory = directory / f"worker{number}" if number else directory
     config, dataset, trainer = _prepare(config, directory, resume)
     # Only now, when everything fits, does the directory come into being.
     with _alone(directory):
@@ -72,6 +76,7 @@ def _prepare(
     config: RunConfig, directory: Path, resume: bool
 ) -> tuple[RunConfig, Dataset, Trainer]:
     """Return the whole configuration, the data, and what trains; nothing is written yet."""
+    strategy = distribute.make_strategy(config.train)  # first: see there
     config = _absolute(config)
     start = transfer.start(config)
     if start:
@@ -88,7 +93,9 @@ def _prepare(
             model.freeze_until(config.train.freeze_until)
         return model
 
-    return config, dataset, Trainer(config, dataset, directory, build, _teacher(config, spec))
+    teacher = _teacher(config, spec)
+    trainer = Trainer(config, dataset, directory, build, teacher, strategy)
+    return config, dataset, trainer
 
 
 @contextlib.contextmanager

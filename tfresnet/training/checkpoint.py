@@ -59,6 +59,19 @@ def restore(checkpoints: tf.train.CheckpointManager) -> list[str]:
     return []
 
 
+def restore_step(checkpoints: tf.train.CheckpointManager, step: int) -> None:
+    """Bring back the checkpoint of a step.
+
+    Raises:
+        UserError: it is not there, or can't be read.
+    """
+    path = f"{checkpoints.directory}/ckpt-{step}"
+    try:
+        checkpoints.checkpoint.restore(path).assert_existing_objects_matched()
+    except UNREADABLE as error:
+        raise _unreadable(path, error) from None
+
+
 def save(checkpoints: tf.train.CheckpointManager) -> None:
     """Write a checkpoint; one that can't be written leaves those before as they are.
 

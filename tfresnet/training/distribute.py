@@ -1,6 +1,8 @@
 """The devices that a run uses, as a ``tf.distribute`` strategy."""
 
 import contextlib
+import json
+import os
 
 import tensorflow as tf
 
@@ -15,9 +17,15 @@ def make_strategy(config: TrainConfig) -> tf.distribute.Strategy:
     ``mirrored`` with ``devices: N`` splits the CPU into N logical devices, which is of use for
     trying things out.
 
+    ``multiworker`` takes all GPUs, or the CPU, of every process in ``TF_CONFIG``
+    (https://www.tensorflow.org/guide/distributed_training#TF_CONFIG); it must come before anything
+    else that TensorFlow does.
+
     Raises:
         UserError: there are not as many devices, or the batch can't be shared out evenly.
     """
+    if config.strategy == "multiworker":
+        return _workers(config)
     gpus = tf.config.list_logical_devices("GPU")
     available = gpus or _cpus(config.devices if config.strategy == "mirrored" else 1)
     wanted = 1 if config.strategy == "one" else config.devices
@@ -30,6 +38,66 @@ def make_strategy(config: TrainConfig) -> tf.distribute.Strategy:
     # TensorFlow's collectives on CPUs mix up two strategies in one process; GPUs have NCCL.
     reduce = None if gpus else tf.distribute.ReductionToOneDevice()
     return tf.distribute.MirroredStrategy(devices, reduce)
+
+
+def _workers(config: TrainConfig) -> tf.distribute.Strategy:
+    worker()  # raises what TF_CONFIG lacks
+    strategy = tf.distribute.MultiWorkerMirroredStrategy()
+    check_batch(config, strategy.num_replicas_in_sync)
+    return strategy
+
+
+def worker() -> int:
+    """Return this process's number among the workers of ``TF_CONFIG``.
+
+    Raises:
+        UserError: it is not set, or names no workers.
+    """
+    text = os.environ.get("TF_CONFIG", "")
+    try:
+        cluster = json.loads(text)
+        number, workers = int(cluster["task"]["index"]), cluster["cluster"]["worker"]
+        if cluster["task"]["type"] != "worker" or not 0 <= number < len(workers):
+            raise ValueError(f"task {cluster['task']}")
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            "train.strategy=multiworker: expected TF_CONFIG to hold "
+            '{"cluster": {"worker": ["host:port", ...]}, "task": {"type": "worker", "index": 0}}, '
+            f"got {text[:80]!r} ({error!r:.60})"
+        ) from None
+    return number
+
+
+def is_multiworker(strategy: tf.distribute.Strategy) -> bool:
+    """Tell whether a strategy spans several processes."""
+    return isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
+
+
+def distributed(
+    strategy: tf.distribute.Strategy, batches: tf.data.Dataset, batch_size: int
+) -> tf.distribute.DistributedIterator:
+    """Return an iterator that shares whole batches out over the replicas of all workers.
+
+    TensorFlow would give workers different *batches*; here each takes its part of every batch,
+    so that the stream is that of a single process.
+    """
+    if not is_multiworker(strategy):
+        return iter(strategy.experimental_distribute_dataset(batches))
+    share = batch_size // strategy.num_replicas_in_sync
+
+    def mine(context: tf.distribute.InputContext) -> tf.data.Dataset:
+        replicas = context.num_replicas_in_sync // context.num_input_pipelines
+        first = context.input_pipeline_id * replicas * share
+
+        def parts(*batch: tf.Tensor) -> tuple[tf.Tensor, ...]:
+            return tuple(
+                tf.reshape(t[first : first + replicas * share], [replicas, share, *t.shape[1:]])
+                for t in batch
+            )
+
+        return batches.map(parts, tf.data.AUTOTUNE).unbatch().prefetch(2)
+
+    return iter(strategy.distribute_datasets_from_function(mine))
 
 
 def check_batch(config: TrainConfig, devices: int) -> None:

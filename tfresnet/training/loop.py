@@ -1,5 +1,6 @@
 """The training loop: many steps in one ``tf.function``, an evaluation, a checkpoint, again."""
 
+import contextlib
 import math
 import time
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from tfresnet.data import pipeline
 from tfresnet.data.sources import Dataset
 from tfresnet.errors import UserError
 from tfresnet.training import checkpoint
-from tfresnet.training.distribute import make_strategy
+from tfresnet.training.distribute import distributed, is_multiworker, make_strategy
 from tfresnet.training.interrupt import Interrupted, StopRequest, stop_request
 from tfresnet.training.metrics_log import MetricsLog, plot
 from tfresnet.training.optimizers import build_for, make_optimizer
@@ -22,6 +23,7 @@ from tfresnet.training.progress import TrainingDisplay
 from tfresnet.training.step import TrainStep, update_average
 
 SECONDS_PER_CALL = 1.0  # of training between two updates of the display
+STEPS_PER_CALL = 20  # the same with several workers
 
 
 class Trainer:
@@ -29,7 +31,8 @@ class Trainer:
 
     The directory gets ``checkpoints/``, ``metrics.jsonl``, ``tensorboard/`` and ``curves.png``.
     ``build_model`` takes nothing and returns a built model, ``build_teacher`` one to be matched;
-    they are called in the strategy's scope.
+    they are called in the strategy's scope. ``strategy`` is by default made of the configuration.
+    With several workers, each does all of this in a directory of its own.
     """
 
     def __init__(
@@ -39,6 +42,7 @@ class Trainer:
         directory: Path,
         build_model: Callable[[], keras.Model],
         build_teacher: Callable[[], keras.Model] | None = None,
+        strategy: tf.distribute.Strategy | None = None,
     ):
         self.config, self.dataset, self.directory = config.train, dataset, directory
         self.data_config = config.data
@@ -50,7 +54,7 @@ class Trainer:
         keras.utils.set_random_seed(config.train.seed)
         if not tf.config.list_physical_devices("GPU"):
             tf.config.experimental.enable_op_determinism()
-        self.strategy = make_strategy(config.train)
+        self.strategy = strategy or make_strategy(config.train)
         with self.strategy.scope():
             self.model = build_model()
             self.average = self._copy(build_model) if config.train.ema_decay else None
@@ -59,6 +63,7 @@ class Trainer:
             build_for(self.optimizer, self.model.trainable_variables)
             self.loss = keras.metrics.Mean()
             self.accuracy = keras.metrics.Mean()
+        self.workers = is_multiworker(self.strategy)
         self.stop = StopRequest()
         self.step = tf.Variable(0, dtype=tf.int64, trainable=False)
         step = TrainStep(config.train, self.model, self.optimizer, teacher, self._observe)
@@ -89,14 +94,17 @@ class Trainer:
             UserError: the loss is no number any more, or a checkpoint can't be written or read.
         """
         passed_over = checkpoint.restore(self.checkpoints)
+        self._agree_on_the_step()
         first_step = int(self.step)
         first_epoch = first_step // self.steps_per_epoch
         log = MetricsLog(self.directory, first_epoch)
         batches = self.distributed(self.batches(first_step))
+        # A signal comes to one worker, but to save takes all of them: there, epochs are saved.
+        catching = contextlib.nullcontext(self.stop) if self.workers else stop_request()
         display = TrainingDisplay(self.config.epochs, self.total_steps, first_step)
         for problem in passed_over:
             display.warn(f"{problem}; going on from step {first_step} instead")
-        with display, stop_request() as self.stop:
+        with display, catching as self.stop:
             for epoch in range(first_epoch + 1, self.config.epochs + 1):
                 started = time.perf_counter()
                 record = self._train_epoch(epoch, batches, display)
@@ -111,7 +119,16 @@ class Trainer:
 
     def distributed(self, batches: tf.data.Dataset) -> tf.distribute.DistributedIterator:
         """Return an iterator that shares the batches out over the replicas."""
-        return iter(self.strategy.experimental_distribute_dataset(batches))
+        return distributed(self.strategy, batches, self.config.batch_size)
+
+    def _agree_on_the_step(self) -> None:
+        """Go back to the newest step that all workers have saved."""
+        if not self.workers:
+            return
+        own = self.strategy.run(lambda: tf.identity(self.step)[None])
+        oldest = int(tf.reduce_min(self.strategy.gather(own, axis=0)))
+        if oldest < int(self.step):
+            checkpoint.restore_step(self.checkpoints, oldest)
 
     def batches(self, first_step: int) -> tf.data.Dataset:
         """Return the batches from a step on: normalised images and soft labels."""
@@ -145,6 +162,8 @@ class Trainer:
                 checkpoint.save(self.checkpoints)
                 self._stop_if_asked()
             chunk = max(1, min(2 * chunk, round(count * SECONDS_PER_CALL / seconds)))
+            if self.workers:  # they must agree, and their clocks do not
+                chunk = STEPS_PER_CALL
         seconds = time.perf_counter() - started
         return {
             "epoch": epoch,
