@@ -31,6 +31,7 @@ FLAGS = {
     "grad_clip": "train.grad_clip",
     "precision": "train.precision",
     "strategy": "train.strategy",
+    "devices": "train.devices",
     "seed": "train.seed",
     "init_from": "train.init_from",
     "freeze_until": "train.freeze_until",
@@ -62,6 +63,7 @@ FLAGS = {
 @click.option("--teacher", metavar="RUN", help="A run whose answers are to be matched.")
 @click.option("--precision", metavar="NAME", help="float32, mixed_bfloat16 or mixed_float16.")
 @click.option("--strategy", metavar="NAME", help="auto, one, mirrored or multiworker.")
+@click.option("--devices", metavar="N", help="Replicas of mirrored (default: all GPUs).")
 @click.option("--seed", metavar="N")
 @click.option("--init-from", metavar="RUN|WEIGHTS", help="Start from its weights; see README.")
 @click.option("--freeze-until", metavar="STAGE", help="Do not train stem, stage1, ... up to it.")
