@@ -52,7 +52,7 @@ FLAGS = {
 @click.option("--epochs", metavar="N")
 @click.option("--batch-size", metavar="N")
 @click.option("--lr", metavar="RATE", help="Peak learning rate.")
-@click.option("--scheduler", metavar="NAME", help="cosine, step or constant.")
+@click.option("--scheduler", metavar="NAME", help="cosine, step, linear, one_cycle, ...")
 @click.option("--mixup-alpha", metavar="A", help="0 is off.")
 @click.option("--cutmix-alpha", metavar="A", help="0 is off.")
 @click.option("--randaugment", metavar="N", help="Operations on each image; 0 is off.")
