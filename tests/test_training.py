@@ -140,15 +140,15 @@ def test_a_directory_that_is_no_run_is_explained(tmp_path):
         runs.open_run(tmp_path)
 
 
-def stopped_in_the_middle(config, directory, number: int) -> None:
-    """Train until a signal comes in the second epoch, after its first steps."""
+def stopped_after(epochs: float, config, directory, number: int) -> None:
+    """Train until a signal comes in the first steps that reach so many epochs."""
     from tfresnet.training.loop import Trainer
 
     steps = Trainer.train_steps
 
     def signalled(self, batches, count):
         steps(self, batches, count)
-        if int(self.step) > self.steps_per_epoch:
+        if int(self.step) >= epochs * self.steps_per_epoch:
             os.kill(os.getpid(), number)
 
     with pytest.MonkeyPatch.context() as patch:
@@ -160,7 +160,7 @@ def stopped_in_the_middle(config, directory, number: int) -> None:
 def test_a_signal_saves_in_the_middle_of_an_epoch(tiny_run, tmp_path, number):
     config = configs.load("quickstart", TINY)
     with pytest.raises(Interrupted) as stopped:
-        stopped_in_the_middle(config, tmp_path / "cut", number)
+        stopped_after(1.01, config, tmp_path / "cut", number)
     assert stopped.value.number == number
     cut = runs.open_run(tmp_path / "cut")
     step = cut.model_and_step()[1]
@@ -170,6 +170,17 @@ def test_a_signal_saves_in_the_middle_of_an_epoch(tiny_run, tmp_path, number):
     for key in ("loss", "accuracy", "held_out_top1"):  # of the whole epoch, not of its rest
         assert resumed.records()[-1][key] == tiny_run.records()[-1][key]
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+@pytest.mark.parametrize("epochs", [1, 2])
+def test_a_signal_at_the_end_of_an_epoch_does_not_lose_its_record(tiny_run, tmp_path, epochs):
+    config = configs.load("quickstart", TINY)
+    with pytest.raises(Interrupted):
+        stopped_after(epochs, config, tmp_path / "cut", signal.SIGTERM)
+    assert [r["epoch"] for r in runs.open_run(tmp_path / "cut").records()] == [1, 2][:epochs]
+    resumed = train(config, tmp_path / "cut", resume=True)
+    assert [r["loss"] for r in resumed.records()] == [r["loss"] for r in tiny_run.records()]
+    assert digest(resumed) == digest(tiny_run)
 
 
 def test_the_checkpoint_before_a_corrupt_one_is_used(tiny_run, run_copy, capsys):

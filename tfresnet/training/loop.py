@@ -158,7 +158,7 @@ class Trainer:
             rate = count * self.config.batch_size / seconds
             display.update(epoch, step, rate, float(self.loss.result()),
                            float(self.accuracy.result()))  # fmt: skip
-            if self.stop.signal:
+            if self.stop.signal and step < last:  # at its end, an epoch is recorded first
                 checkpoint.save(self.checkpoints)
                 self._stop_if_asked()
             chunk = max(1, min(2 * chunk, round(count * SECONDS_PER_CALL / seconds)))
