@@ -1,5 +1,7 @@
 """Fine-tuning: weights to start from, parts that stay, and a head for other classes."""
 
+import shutil
+
 import numpy as np
 import pytest
 
@@ -79,8 +81,10 @@ def test_a_file_of_weights_brings_its_normalisation(folder, tmp_path):
 
 
 def test_a_resumed_fine_tuning_equals_the_uninterrupted_one(tiny_run, folder, tmp_path):
+    source = tmp_path / "source"
+    shutil.copytree(tiny_run.directory, source, ignore=shutil.ignore_patterns("export"))
     settings = (f"data.dataset={folder}", "train.freeze_until=stem", "train.batch_size=16")
-    whole = fine_tune(tiny_run.directory, tmp_path / "whole", *settings)
+    whole = fine_tune(source, tmp_path / "whole", *settings)
     from tfresnet.training.loop import Trainer
 
     epoch = Trainer._train_epoch
@@ -93,7 +97,8 @@ def test_a_resumed_fine_tuning_equals_the_uninterrupted_one(tiny_run, folder, tm
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Trainer, "_train_epoch", stop)
         with pytest.raises(KeyboardInterrupt):
-            fine_tune(tiny_run.directory, tmp_path / "cut", *settings)
+            fine_tune(source, tmp_path / "cut", *settings)
+    shutil.rmtree(source)  # what it started from is not needed any more
     resumed = train(runs.open_run(tmp_path / "cut").config, tmp_path / "cut", resume=True)
     assert runs.weights_sha256(resumed.model()) == runs.weights_sha256(whole.model())
 

@@ -78,7 +78,10 @@ def _prepare(
     """Return the whole configuration, the data, and what trains; nothing is written yet."""
     strategy = distribute.make_strategy(config.train)  # first: see there
     config = _absolute(config)
-    start = transfer.start(config)
+    # A run that has a checkpoint goes on without the weights that it once started from.
+    begun = resume and any((directory / "checkpoints").glob("*.index"))
+    gone = begun and not Path(config.train.init_from or "").exists()
+    start = None if gone else transfer.start(config)
     if start:
         config = transfer.adopt(config, start)
     _check_directory(config, directory, resume)
