@@ -216,6 +216,9 @@ def test_embeddings_are_measured_with_the_checkpoints_head(grey_features):
     assert artifact(report, "int8")["fully_integer"]
     assert artifact(report, "int8")["agreement"] > 0.8  # unsure of itself after one epoch
     assert run.result["artifacts"] == []  # what is there is the classifier's
+    readme = (run.directory / "export" / "features" / "bundle" / "README.md").read_text()
+    assert 'print(Embedder("model_int8.tflite").embed("sample.png"))' in readme
+    assert "Output: an embedding." in readme
 
 
 def test_an_embedding_file_embeds_and_does_not_classify(grey_features):

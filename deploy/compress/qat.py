@@ -52,8 +52,9 @@ def quantization_aware(model: keras.Model, image_shape: tuple[int, int, int]) ->
 def fine_tune(run: Run, dataset: Dataset, epochs: int, directory: Path) -> keras.Model:
     """Return the run's network after ``epochs`` of training with fake quantisation.
 
-    It goes on from the run's weights with the run's recipe, at a hundredth of its rate and in
-    float32, through the same loop; ``directory`` gets the log and the curve.
+    It goes on from the run's weights with the run's recipe, at a hundredth of its rate, in
+    float32 and without a moving average, through the same loop; ``directory`` gets the log and
+    the curve.
 
     Raises:
         UserError: tfmot refuses the network.
@@ -64,8 +65,9 @@ def fine_tune(run: Run, dataset: Dataset, epochs: int, directory: Path) -> keras
         "warmup_epochs": 0.0,
         "scheduler": "cosine",
         "precision": "float32",
-        "init_from": None,
-        "freeze_until": None,
+        "ema_decay": 0.0,
+        "strategy": "auto",  # the run's workers may be far away
+        "xla": False,
     }
     training = run.config.train.model_copy(update=recipe)
     shutil.rmtree(directory, ignore_errors=True)

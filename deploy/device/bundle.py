@@ -15,12 +15,13 @@ README = """\
 
 `classify.py` is one file that you may copy into your own program:
 
-    from classify import Classifier
-    print(Classifier("{model}").classify("{sample}"))
+    from classify import {kind}
+    print({kind}("{model}").{method}("{sample}"))
 
 Input: any picture; it is turned upright, cropped in its centre and resized to
-{height} x {width} {colours}. Output: the most probable of {labels}.
-Measured on {n:,} held-out images: top-1 {top1:.2%} (the model it was made from: {reference:.2%}).
+{height} x {width} {colours}. Output: {output}.
+Measured on {n:,} held-out images{behind}:
+top-1 {top1:.2%} (the model it was made from: {reference:.2%}).
 """
 
 
@@ -36,12 +37,15 @@ def write(directory: Path, model: Path, metadata: dict[str, Any], sample: Path |
     if sample:
         sample_name = f"sample{sample.suffix}"
         shutil.copy(sample, directory / sample_name)
+    embeds = metadata.get("output") == runtime.Embedder.output
     spec, measured = metadata["spec"], metadata["measured"]
     shown = ", ".join(spec["labels"][:10]) + (", ..." if len(spec["labels"]) > 10 else "")
     text = README.format(
         arch=metadata["arch"], classes=len(spec["labels"]), model=model.name, sample=sample_name,
         height=spec["height"], colours="RGB" if len(spec["mean"]) == 3 else "grey",
-        width=spec["width"], labels=shown, n=measured["n"],
+        width=spec["width"], output="an embedding" if embeds else f"the most probable of {shown}",
+        kind="Embedder" if embeds else "Classifier", method="embed" if embeds else "classify",
+        behind=", with the head that it was made without" if embeds else "", n=measured["n"],
         top1=measured["top1"], reference=measured["checkpoint_top1"],
     )  # fmt: skip
     write_text(directory / "README.md", text)
