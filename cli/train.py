@@ -144,6 +144,7 @@ def _say_what_it_takes(facts: dict[str, Any], as_json: bool) -> None:
     if as_json:
         print_json(facts)
         return
+    memory = facts["peak_memory_mb"]
     click.echo(
         f"{facts['arch']}: {facts['parameters']:,} parameters, {facts['macs']:,} multiply-adds\n"
         f"{facts['train_images']:,} images to train on, {facts['held_out_images']:,} held out\n"
@@ -152,7 +153,7 @@ def _say_what_it_takes(facts: dict[str, Any], as_json: bool) -> None:
         "without the evaluations\n"
         f"input alone {facts['input_images_per_second']:,.0f} img/s, computation alone "
         f"{facts['compute_images_per_second']:,.0f} img/s: {facts['bottleneck']} is the "
-        f"bottleneck\n{facts['peak_memory_mb']:,} MB of memory so far"
+        f"bottleneck" + (f"\n{memory:,} MB of memory so far" if memory else "")
     )
 
 

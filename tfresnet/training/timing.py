@@ -1,6 +1,5 @@
 """How fast a run would be, and whether its input or its computation holds it up."""
 
-import resource
 import sys
 import time
 from collections.abc import Callable
@@ -27,15 +26,24 @@ def rates(trainer: Trainer) -> dict[str, Any]:
     whole = size / _seconds(lambda: trainer.train_steps(everything, tf.constant(1)))
     compute = size / _seconds(lambda: trainer.train_steps(repeated, tf.constant(1)))
     input_rate = size / _seconds(lambda: next(source))
-    unit = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss, in bytes
     return {
         "images_per_second": round(whole, 1),
         "input_images_per_second": round(input_rate, 1),
         "compute_images_per_second": round(compute, 1),
         "bottleneck": "input" if input_rate < compute else "compute",
         "estimated_seconds": round(trainer.total_steps * size / whole, 1),
-        "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20),
+        "peak_memory_mb": _peak_memory_mb(),
     }
+
+
+def _peak_memory_mb() -> int | None:
+    """Return the most memory that this process has had; None on Windows, which does not say."""
+    if sys.platform == "win32":
+        return None
+    import resource
+
+    unit = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss, in bytes
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20)
 
 
 def _seconds(step: Callable[[], Any]) -> float:
