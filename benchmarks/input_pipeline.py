@@ -18,9 +18,10 @@ import click
 import numpy as np
 import tensorflow as tf
 
-from tfresnet.config import DataConfig, with_data
+from tfresnet.config import with_data
 from tfresnet.data import pipeline, sources
 from tfresnet.data.splits import ArraySplit, Split
+from tfresnet.sections import DataConfig
 from tfresnet.spec import InputSpec
 
 RECIPES: dict[str, dict] = {

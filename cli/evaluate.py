@@ -18,10 +18,16 @@ from tfresnet.cli.common import (
 @click.option("--dataset", help="Instead of the one that the model was trained on.")
 @click.option("--data-dir", help="Where TFDS keeps its data (default: $TFDS_DATA_DIR).")
 @click.option("--split", help="Instead of the held-out one, for TFDS: test, train[45000:], ...")
+@click.option("--flip", is_flag=True, help="Average each image's answer and its mirror image's.")
 @json_option
 @reports_mistakes
 def command(
-    model: Path, dataset: str | None, data_dir: str | None, split: str | None, as_json: bool
+    model: Path,
+    dataset: str | None,
+    data_dir: str | None,
+    split: str | None,
+    flip: bool,
+    as_json: bool,
 ) -> None:
     """Measure a run, a .tflite, an .onnx or a SavedModel on every held-out image.
 
@@ -36,7 +42,7 @@ def command(
     given = {"dataset": dataset, "data_dir": data_dir, "eval_split": split}
     overrides = {key: value for key, value in given.items() if value is not None}
     with stdout_to_stderr(as_json):
-        result = evaluate_model.evaluate(model, overrides)
+        result = evaluate_model.evaluate(model, overrides, flip)
     if as_json:
         print_json(result)
         return

@@ -38,6 +38,7 @@ FLAGS = {
     "optimizer": "train.optimizer",
     "ema_decay": "train.ema_decay",
     "teacher": "train.teacher",
+    "on_nan": "train.on_nan",
 }
 
 
@@ -64,6 +65,7 @@ FLAGS = {
 @click.option("--precision", metavar="NAME", help="float32, mixed_bfloat16 or mixed_float16.")
 @click.option("--strategy", metavar="NAME", help="auto, one, mirrored or multiworker.")
 @click.option("--devices", metavar="N", help="Replicas of mirrored (default: all GPUs).")
+@click.option("--on-nan", metavar="DO", help="When the loss is lost: stop (default) or rollback.")
 @click.option("--seed", metavar="N")
 @click.option("--init-from", metavar="RUN|WEIGHTS", help="Start from its weights; see README.")
 @click.option("--freeze-until", metavar="STAGE", help="Do not train stem, stage1, ... up to it.")
@@ -144,7 +146,7 @@ def _say_what_it_takes(facts: dict[str, Any], as_json: bool) -> None:
     if as_json:
         print_json(facts)
         return
-    memory = facts["peak_memory_mb"]
+    memory, on_gpu = facts["peak_memory_mb"], facts["peak_gpu_memory_mb"]
     click.echo(
         f"{facts['arch']}: {facts['parameters']:,} parameters, {facts['macs']:,} multiply-adds\n"
         f"{facts['train_images']:,} images to train on, {facts['held_out_images']:,} held out\n"
@@ -153,7 +155,9 @@ def _say_what_it_takes(facts: dict[str, Any], as_json: bool) -> None:
         "without the evaluations\n"
         f"input alone {facts['input_images_per_second']:,.0f} img/s, computation alone "
         f"{facts['compute_images_per_second']:,.0f} img/s: {facts['bottleneck']} is the "
-        f"bottleneck" + (f"\n{memory:,} MB of memory so far" if memory else "")
+        "bottleneck"
+        + (f"\n{memory:,} MB of memory for these steps" if memory else "")
+        + (f", {on_gpu:,} MB of the GPU's" if on_gpu else "")
     )
 
 

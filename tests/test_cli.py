@@ -97,6 +97,13 @@ def test_evaluate(files):
     assert "top-1" in tfresnet("evaluate", files / "model_int8.tflite").stdout
 
 
+def test_evaluating_mirror_images_too_gives_the_same_for_a_run_and_its_file(tiny_run, files):
+    run = json_of("evaluate", tiny_run.directory, "--flip")
+    file = json_of("evaluate", files / "model_float32.tflite", "--flip")
+    assert run["loss"] != json_of("evaluate", tiny_run.directory)["loss"]
+    assert file["loss"] == pytest.approx(run["loss"], abs=1e-5)
+
+
 def test_predict(files, tiny_run):
     samples = sorted((tiny_run.directory / "samples").glob("*.png"))[:2]
     for model in ("model_int8.tflite", "model_float32.onnx"):

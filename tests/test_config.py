@@ -4,6 +4,7 @@ import pytest
 
 from tfresnet import config
 from tfresnet.errors import UserError
+from tfresnet.sections import TrainConfig
 
 
 @pytest.mark.parametrize("name", config.presets())
@@ -23,7 +24,7 @@ def test_a_file_says_only_what_differs(tmp_path):
     loaded = config.load(str(tmp_path / "mine.yaml"))
     assert loaded.name == "mine"
     assert loaded.train.weight_decay == 1e-4
-    assert loaded.train.batch_size == config.TrainConfig().batch_size
+    assert loaded.train.batch_size == TrainConfig().batch_size
 
 
 def test_yaml_round_trip_is_complete(tmp_path):

@@ -8,7 +8,6 @@ import pytest
 import tensorflow as tf
 
 from tfresnet import run as runs
-from tfresnet.config import ModelConfig, RunConfig
 from tfresnet.data.sources import Dataset
 from tfresnet.data.splits import ArraySplit
 from tfresnet.deploy.compress import qat
@@ -17,6 +16,7 @@ from tfresnet.deploy.formats import onnx_format, tflite, wrap
 from tfresnet.errors import UserError
 from tfresnet.models import functional, zoo
 from tfresnet.models.network import Block
+from tfresnet.sections import ModelConfig, RunConfig
 from tfresnet.spec import InputSpec
 from tfresnet.training import checkpoint
 from tfresnet.training.loop import Trainer

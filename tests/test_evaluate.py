@@ -35,3 +35,16 @@ def test_calibration_error_is_the_gap_between_confidence_and_accuracy():
     correct = np.array([1] * 9 + [0] + [1] * 3 + [0] * 7)
     # The first ten are right as often as they say, the others 3 times instead of 6.
     assert evaluate.expected_calibration_error(confidence, correct) == pytest.approx(0.15)
+
+
+def test_mirrored_answers_are_averaged():
+    images = np.arange(12.0).reshape(2, 1, 3, 2)  # two images of one row
+    seen = []
+
+    def first_column(x):
+        seen.append(x)
+        return x[:, 0, 0]
+
+    answers = evaluate.with_mirrored(first_column)(images)
+    np.testing.assert_array_equal(answers, (images[:, 0, 0] + images[:, 0, 2]) / 2)
+    assert len(seen) == 2

@@ -14,6 +14,7 @@ ROOT = Path(__file__).parent.parent
 FLOORS = [
     ["tfresnet.errors", "tfresnet.files", "tfresnet.native_stderr", "tfresnet.spec",
      "tfresnet.environment", "tfresnet.records"],
+    ["tfresnet.sections"],
     ["tfresnet.config"],
     ["tfresnet.data", "tfresnet.models"],
     ["tfresnet.evaluate"],

@@ -5,9 +5,9 @@ import pytest
 import tensorflow as tf
 
 from tfresnet import records
-from tfresnet.config import ModelConfig
 from tfresnet.errors import UserError
 from tfresnet.models import functional, zoo
+from tfresnet.sections import ModelConfig
 
 
 def build(size: int = 32, **config):

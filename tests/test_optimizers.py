@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfresnet.config import TrainConfig
+from tfresnet.sections import TrainConfig
 from tfresnet.training.optimizers import (
     WarmupSchedule,
     decays,

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfresnet.config import DataConfig
 from tfresnet.data import augment, pipeline
 from tfresnet.data.splits import ArraySplit
 from tfresnet.errors import UserError
+from tfresnet.sections import DataConfig
 from tfresnet.spec import InputSpec
 
 SPEC = InputSpec(8, 8, tuple("abcd"))
@@ -127,6 +127,44 @@ def test_alternating_flips_show_both_sides_of_every_image_in_two_epochs():
         for image in np.round(batch.numpy() * 128 + 128).astype(int)[:, 0, :, 0]:
             seen.add((image.min() // 10, bool(image[0] > image[-1])))
     assert seen == {(n, side) for n in range(20) for side in (False, True)}
+
+
+def test_repeated_images_are_varied_differently_and_never_neighbours():
+    rng = np.random.default_rng(0)
+    split = ArraySplit(rng.integers(0, 256, (20, 8, 8, 3), np.uint8), np.arange(20))
+    spec = InputSpec(8, 8, tuple(str(n) for n in range(20)))
+    config = DataConfig(repeats=3, crop_padding=2, flip=False)
+    steps = pipeline.steps_per_epoch(split, 6)
+    assert steps == 3  # as many as without; an epoch shows a third of the images
+    for images, labels in pipeline.train_batches(split, spec, config, 6, 0, 0, 2 * steps):
+        classes = labels.numpy().argmax(axis=1)
+        assert list(classes[:2]) * 3 == list(classes)
+        assert (images[0].numpy() != images[2].numpy()).any()
+    with pytest.raises(UserError, match=r"data.repeats: expected a divisor of the batch size, 6"):
+        next(iter(pipeline.train_batches(split, spec, DataConfig(repeats=4), 6, 0, 0, 1)))
+
+
+def test_smaller_images_are_the_same_ones_averaged():
+    """An image's mean stays, within what pixels at its border weigh more in a smaller one."""
+    rng = np.random.default_rng(0)
+    split = ArraySplit(rng.integers(0, 256, (8, 32, 32, 3), np.uint8), np.arange(8) % 4)
+    spec = InputSpec(32, 32, tuple("abcd"))
+    streams = [pipeline.train_batches(split, spec, PLAIN, 8, 0, 0, 1, size) for size in (None, 16)]
+    (large, labels), (small, same_labels) = (next(iter(stream)) for stream in streams)
+    assert small.shape == (8, 16, 16, 3)
+    np.testing.assert_array_equal(labels, same_labels)
+    means = [images.numpy().mean(axis=(1, 2)) for images in (large, small)]
+    np.testing.assert_allclose(*means, atol=0.02)  # of a range of 2
+
+
+def test_sizes_are_for_whole_epochs_and_end_with_the_full_one():
+    config = DataConfig(progressive={0.6: 24, 0.3: 20})
+    assert pipeline.segments(config, 10, 100) == [(300, 20), (600, 24), (1000, None)]
+    assert pipeline.segments(config, 1, 100) == pipeline.segments(DataConfig(), 1, 100)
+    assert pipeline.segments(DataConfig(), 10, 100) == [(1000, None)]
+    for progressive in ({1.0: 20}, {0.5: 40}, {0.5: 4}):
+        with pytest.raises(UserError, match=r"data.progressive: expected shares between 0"):
+            shown(DataConfig(progressive=progressive, crop_padding=0), 0, 1)
 
 
 def test_settings_that_exclude_each_other_are_refused():

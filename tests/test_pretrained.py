@@ -8,9 +8,9 @@ from safetensors.numpy import load_file, save_file
 from tests.test_cli import json_of, refused, tfresnet
 from tfresnet import convert_weights
 from tfresnet import run as runs
-from tfresnet.config import ModelConfig
 from tfresnet.errors import UserError
 from tfresnet.models import functional, names, zoo
+from tfresnet.sections import ModelConfig
 
 CLASSES = 10
 TORCH = names.CONVENTIONS["torch", "resnet"]

@@ -8,9 +8,10 @@ import pytest
 import tensorflow_datasets as tfds
 
 from tests.conftest import write_images
-from tfresnet.config import DataConfig
-from tfresnet.data import pipeline, sources
+from tfresnet.data import pipeline, sources, tfds_source
+from tfresnet.data.splits import RecordSplit, Split
 from tfresnet.errors import UserError
+from tfresnet.sections import DataConfig
 
 
 def load(**config) -> sources.Dataset:
@@ -43,7 +44,7 @@ def test_a_folder_with_train_and_val(tmp_path):
 def test_a_folder_of_classes_gets_a_seeded_split(tmp_path):
     write_images(tmp_path, {"cat": 10, "dog": 10})
     data = load(dataset=str(tmp_path))
-    assert (len(data.train.labels), len(data.held_out.labels)) == (16, 4)
+    assert (len(data.train), len(data.held_out)) == (16, 4)
     assert not set(data.train.paths) & set(data.held_out.paths)
     assert load(dataset=str(tmp_path)).held_out.paths == data.held_out.paths
 
@@ -151,16 +152,39 @@ class TinyColours(tfds.core.GeneratorBasedBuilder):
             yield i, {"image": image, "label": i % 2}
 
 
-def test_tfds_images_are_fitted_and_labelled(tmp_path):
+def pixels_and_classes(split: Split) -> tuple[np.ndarray, np.ndarray]:
+    """All images of a split and their classes, in its order."""
+    images, classes, _ = next(iter(pipeline.raw_batches(split, len(split))))
+    return images.numpy(), classes.numpy()
+
+
+@pytest.mark.parametrize("cache", ["memory", "disk"])
+def test_tfds_images_are_fitted_and_labelled(tmp_path, cache):
     TinyColours(data_dir=tmp_path).download_and_prepare()
-    data = load(dataset="tiny_colours", data_dir=str(tmp_path))
+    data = load(dataset="tiny_colours", data_dir=str(tmp_path), cache=cache)
     assert data.spec.labels == ("red", "blue")
-    assert data.train.images.shape == (8, 16, 16, 3)
-    assert (data.train.images[..., 0].max(axis=(1, 2)) == 255 * (data.train.labels == 0)).all()
+    images, classes = pixels_and_classes(data.train)
+    assert images.shape == (8, 16, 16, 3)
+    assert set(classes) == {0, 1}
+    assert (images[..., 0].max(axis=(1, 2)) == 255 * (classes == 0)).all()
     part = load(dataset="tiny_colours", data_dir=str(tmp_path), train_split="train[:50%]")
-    assert len(part.train.labels) == 4
+    assert len(part.train) == 4
     with pytest.raises(UserError, match=r"expected a split of tiny_colours .*got 'valid'"):
         load(dataset="tiny_colours", data_dir=str(tmp_path), eval_split="valid")
+
+
+def test_images_on_disk_are_those_in_memory_and_only_read_when_needed(tmp_path, monkeypatch):
+    """Also of slices that begin in the middle of a file; lossless PNGs are equal to the bit."""
+    TinyColours(data_dir=tmp_path).download_and_prepare()
+    slices = {"train_split": "train[6:]+train[:3]", "data_dir": str(tmp_path)}
+    in_memory = load(dataset="tiny_colours", cache="memory", **slices)
+    monkeypatch.setattr(tfds_source, "MEMORY_LIMIT", 100)
+    on_disk = load(dataset="tiny_colours", **slices)
+    expected, got = pixels_and_classes(in_memory.train), pixels_and_classes(on_disk.train)
+    assert len(on_disk.train) == 5
+    assert isinstance(on_disk.train.loaded, RecordSplit)
+    assert all((a == b).all() for a, b in zip(expected, got, strict=True))
+    assert "loaded" not in vars(on_disk.held_out)  # nobody has asked for it
 
 
 def test_a_dataset_that_cannot_be_downloaded_is_explained(tmp_path, monkeypatch):
@@ -185,6 +209,7 @@ def test_a_missing_data_dir_is_named(tmp_path):
 def test_the_real_cifar10():
     data = load(dataset="cifar10", train_split="train[:2000]", eval_split="test[:500]")
     assert data.spec.labels[:3] == ("airplane", "automobile", "bird")
-    assert data.train.images.shape == (2000, 32, 32, 3)
+    images, _ = pixels_and_classes(data.train)
+    assert images.shape == (2000, 32, 32, 3)
     # The training set's mean is 0.491, 0.482, 0.447 of 255 (its standard error here: 0.4).
-    np.testing.assert_allclose(data.train.images.mean((0, 1, 2)), [125.3, 123.0, 113.9], atol=3)
+    np.testing.assert_allclose(images.mean((0, 1, 2)), [125.3, 123.0, 113.9], atol=3)

@@ -10,10 +10,14 @@ from tests.conftest import TINY
 from tests.test_cli import refused
 from tfresnet import config as configs
 from tfresnet import run as runs
-from tfresnet.config import ModelConfig, TrainConfig
+from tfresnet.data.sources import Dataset
+from tfresnet.data.splits import ArraySplit
 from tfresnet.models import zoo
+from tfresnet.sections import ModelConfig, TrainConfig
+from tfresnet.spec import InputSpec
 from tfresnet.train import train
 from tfresnet.training import losses
+from tfresnet.training.loop import Trainer
 from tfresnet.training.optimizers import WarmupSchedule
 from tfresnet.training.step import TrainStep, update_average
 
@@ -170,3 +174,33 @@ def test_what_does_not_go_together_is_said(tmp_path, overrides, expected):
 
     with pytest.raises(UserError, match=expected):
         tiny(tmp_path / "run", *overrides)
+
+
+def moved(devices: int, synchronised: bool, directory) -> dict[str, np.ndarray]:
+    """Return the variables after one step on 8 images that differ from replica to replica."""
+    rng = np.random.default_rng(0)
+    split = ArraySplit(rng.integers(0, 256, (8, 16, 16, 3), np.uint8), np.arange(8))
+    spec = InputSpec(16, 16, tuple("abcdefgh"))
+    config = configs.load(
+        "quickstart",
+        ["train.batch_size=8", "train.epochs=1", "train.strategy=mirrored", "data.crop_padding=0",
+         f"train.devices={devices}", f"train.sync_batch_norm={synchronised}"],
+    )  # fmt: skip
+    build = lambda: zoo.build(config.model, spec.shape, 8, "float64")  # noqa: E731
+    trainer = Trainer(config, Dataset(split, split, spec), directory, build)
+    trainer.train_steps(trainer.distributed(trainer.batches(0)), tf.constant(1))
+    return {v.name: v.numpy() for v in trainer.model.variables}
+
+
+def test_synchronised_batch_norms_see_the_whole_batch(tmp_path):
+    """Two replicas then equal one device; without, they do not."""
+    one, two, apart = (
+        moved(devices, synchronised, tmp_path / str(number))
+        for number, (devices, synchronised) in enumerate([(1, False), (2, True), (2, False)])
+    )
+    for name, value in one.items():
+        # Keras's fused kernel records the variance with n - 1, the synchronised one with n; n is
+        # the smallest at the last stage, 8 images of 4x4 pixels.
+        tolerance = 0.01 if name.endswith("moving_variance:0") else 1e-5
+        np.testing.assert_allclose(two[name], value, rtol=tolerance, atol=1e-7, err_msg=name)
+    assert max(np.abs(apart[n] - one[n]).max() for n in one if "kernel" in n) > 1e-4

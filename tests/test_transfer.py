@@ -13,6 +13,7 @@ from tfresnet import run as runs
 from tfresnet.errors import UserError
 from tfresnet.models import zoo
 from tfresnet.models.functional import functional
+from tfresnet.sections import ModelConfig
 from tfresnet.train import train
 
 
@@ -122,7 +123,7 @@ def test_what_does_not_fit_is_said(tiny_run, tmp_path):
 
 def test_a_frozen_network_without_weights_is_possible():
     """Freezing counts parts from the input on; the head always learns."""
-    model = zoo.build(configs.ModelConfig(arch="resnet8"), (16, 16, 3), 10)
+    model = zoo.build(ModelConfig(arch="resnet8"), (16, 16, 3), 10)
     everything = len(model.trainable_variables)
     model.freeze_until("stage3")
     assert [v.name for v in model.trainable_variables] == ["head/kernel:0", "head/bias:0"]

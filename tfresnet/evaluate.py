@@ -65,11 +65,17 @@ def probability_function(model: keras.Model) -> Callable[[tf.Tensor], tf.Tensor]
     return infer
 
 
-def of_model(model: keras.Model, split: Split, spec: InputSpec) -> dict:
-    """Return :func:`metrics` of a model on every image of a split."""
+def of_model(model: keras.Model, split: Split, spec: InputSpec, flip: bool = False) -> dict:
+    """Return :func:`metrics` of a model on every image of a split; ``flip`` as with_mirrored."""
     batches = pipeline.eval_batches(split, spec, EVAL_BATCH)
-    answers, classes = collect(probability_function(model), batches)
+    infer = probability_function(model)
+    answers, classes = collect(with_mirrored(infer) if flip else infer, batches)
     return metrics(answers, classes, spec.labels)
+
+
+def with_mirrored(infer: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Return what averages ``infer``'s answers for NHWC images and for their mirror images."""
+    return lambda images: (np.asarray(infer(images)) + infer(images[:, :, ::-1])) / 2
 
 
 def collect(infer: Callable[[Any], Any], batches: tf.data.Dataset) -> tuple[np.ndarray, np.ndarray]:

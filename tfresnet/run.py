@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from tfresnet import config as configs
 from tfresnet import environment
-from tfresnet.config import RunConfig
 from tfresnet.errors import UserError
 from tfresnet.files import read_json, read_json_lines, write_text
+from tfresnet.sections import RunConfig
 from tfresnet.spec import InputSpec
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class Run:
     spec: InputSpec
 
     def model(self, averaged: bool | None = None) -> "keras.Model":
-        """Return the model with the newest checkpoint's weights, in float32.
+        """Return the model with the weights that the run keeps (train.keep), in float32.
 
         ``averaged`` chooses their moving average; by default, if the run has one.
         """
@@ -47,7 +47,8 @@ class Run:
 
         model = zoo.build(self.config.model, self.spec.shape, len(self.spec.labels))
         averaged = bool(self.config.train.ema_decay) if averaged is None else averaged
-        return model, checkpoint.load_weights(self.directory / "checkpoints", model, averaged)
+        kept = checkpoint.kept(self.directory, self.config.train.keep)
+        return model, checkpoint.load_weights(kept, model, averaged)
 
     def records(self) -> list[dict]:
         """Return the records of ``metrics.jsonl``, one an epoch."""

@@ -14,12 +14,12 @@ from PIL import Image
 
 from tfresnet import config as configs
 from tfresnet import evaluate, transfer
-from tfresnet.config import RunConfig
 from tfresnet.data import pipeline, sources
 from tfresnet.data.sources import Dataset
 from tfresnet.errors import UserError
 from tfresnet.models import functional, zoo
 from tfresnet.run import Run, create, open_run
+from tfresnet.sections import RunConfig
 from tfresnet.spec import InputSpec
 from tfresnet.training import distribute, timing
 from tfresnet.training.loop import Trainer
@@ -64,8 +64,8 @@ def dry_run(config: RunConfig) -> dict[str, Any]:
             "arch": config.model.arch,
             "parameters": functional.parameters(trainer.model),
             "macs": functional.macs(trainer.model, shape),
-            "train_images": len(dataset.train.labels),
-            "held_out_images": len(dataset.held_out.labels),
+            "train_images": len(dataset.train),
+            "held_out_images": len(dataset.held_out),
             "epochs": config.train.epochs,
             "steps": trainer.total_steps,
             **timing.rates(trainer),
@@ -202,8 +202,14 @@ def _write_result(run: Run, dataset: Dataset) -> None:
         )
     model = run.model(averaged=False)
     plain = measured = evaluate.of_model(model, dataset.held_out, run.spec)
+    deployed = model
     if run.config.train.ema_decay:
-        measured = evaluate.of_model(run.model(), dataset.held_out, run.spec)
+        deployed = run.model()
+        measured = evaluate.of_model(deployed, dataset.held_out, run.spec)
+    # What mirroring adds, where it makes sense: nothing on a device is measured this way.
+    mirrored = bool(run.config.data.flip) and evaluate.of_model(
+        deployed, dataset.held_out, run.spec, flip=True
+    )
     recorded = run.environment
     seconds, wall = (sum(r[key] for r in records) for key in ("seconds", "wall_seconds"))
     images = records[-1]["step"] * run.config.train.batch_size
@@ -214,9 +220,10 @@ def _write_result(run: Run, dataset: Dataset) -> None:
             "seed": run.config.train.seed,
             "parameters": functional.parameters(model),
             "macs": functional.macs(model, run.spec.shape),
-            "epochs": run.config.train.epochs,
+            "epochs": records[-1]["epoch"],
             "test_top1": plain["top1"],
             "ema_top1": measured["top1"] if run.config.train.ema_decay else None,
+            "flip_top1": mirrored["top1"] if mirrored else None,
             "test": measured,  # of what is deployed
             "wall_seconds": round(wall, 1),
             "images_per_second": round(images / seconds, 1),

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import tf_keras as keras
 
-from tfresnet.config import ModelConfig, RunConfig
 from tfresnet.convert_weights import convert
 from tfresnet.errors import UserError
 from tfresnet.models import pretrained, zoo
 from tfresnet.models.functional import functional
 from tfresnet.models.names import OURS, variable_kind
 from tfresnet.run import Run, open_run
+from tfresnet.sections import ModelConfig, RunConfig
 from tfresnet.spec import InputSpec
 
 # What must be the same for weights to mean the same.

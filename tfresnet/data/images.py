@@ -5,6 +5,7 @@ not installed; a test holds the two equal.
 """
 
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -17,11 +18,16 @@ EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif"
 
 def read(path: str, spec: InputSpec) -> np.ndarray:
     """Return the picture at ``path`` as uint8 [spec.height, spec.width, channels]."""
+    return decode(path, spec, path)
+
+
+def decode(file: str | BinaryIO, spec: InputSpec, name: str) -> np.ndarray:
+    """Return the picture in ``file``, called ``name``, as :func:`read` does."""
     try:
-        with Image.open(path) as image:
+        with Image.open(file) as image:
             return fit(ImageOps.exif_transpose(image), spec)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise UserError(f"{path}: expected a readable image: {_reason(error)}") from None
+        raise UserError(f"{name}: expected a readable image: {_reason(error)}") from None
 
 
 def fit(image: Image.Image, spec: InputSpec) -> np.ndarray:

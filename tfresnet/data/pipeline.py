@@ -9,16 +9,16 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
-from tfresnet.config import DataConfig
 from tfresnet.data import augment, erasing, policies
 from tfresnet.data.splits import Split
 from tfresnet.errors import UserError
+from tfresnet.sections import DataConfig
 from tfresnet.spec import InputSpec
 
 
 def steps_per_epoch(split: Split, batch_size: int) -> int:
     """Return the whole batches in an epoch; the rest is dropped, other images each time."""
-    count = len(split.labels)
+    count = len(split)
     if batch_size > count:
         raise UserError(
             f"train.batch_size: expected at most {count} (the training images), got {batch_size}"
@@ -34,24 +34,27 @@ def train_batches(
     seed: int,
     first_step: int,
     last_step: int,
+    size: int | None = None,
 ) -> tf.data.Dataset:
     """Return batches for steps ``first_step`` up to ``last_step``.
 
     Each is float32 images [batch, H, W, C], normalised, and float32 labels [batch, classes].
+    With ``size``, H and W are that many pixels instead of the spec's.
     """
     per_epoch = steps_per_epoch(split, batch_size)
-    _check(config, spec)
-    count = len(split.labels)
+    _check(config, spec, batch_size)
+    count, distinct = len(split), batch_size // config.repeats
     last_index = tf.constant(count - 1, tf.int64)
     # Epochs start at 0: the seed of no epoch's order.
     flip_seed = tf.constant([seed, -1], tf.int64)
 
     def indices(step: tf.Tensor) -> tf.Tensor:
-        position = (step % per_epoch) * batch_size + tf.range(batch_size, dtype=tf.int64)
-        position = tf.ensure_shape(position, [batch_size])
-        return tf.random.experimental.index_shuffle(
+        position = (step % per_epoch) * distinct + tf.range(distinct, dtype=tf.int64)
+        shuffled = tf.random.experimental.index_shuffle(
             position, tf.stack([tf.constant(seed, tf.int64), step // per_epoch]), last_index
         )
+        # One after the other, so that no image has itself for a neighbour to be mixed with.
+        return tf.ensure_shape(tf.tile(shuffled, [config.repeats]), [batch_size])
 
     def augmented(step: tf.Tensor, batch: tuple[tf.Tensor, tf.Tensor]) -> tuple:
         def flip_alternately(images: tf.Tensor) -> tf.Tensor:
@@ -61,13 +64,29 @@ def train_batches(
         images, classes = batch
         labels = tf.one_hot(classes, len(spec.labels))
         step_seed = tf.stack([seed, step])
-        images = normalise(_vary(images, config, step_seed, flip_alternately), spec)
-        return _mix(images, labels, config, step_seed)
+        images = _vary(images, config, step_seed, flip_alternately)
+        if size:
+            images = tf.image.resize(images, [size, size], antialias=True)
+        return _mix(normalise(images, spec), labels, config, step_seed)
 
     steps = tf.data.Dataset.range(first_step, last_step)
     batches = split.batches(steps.map(indices, tf.data.AUTOTUNE))
     dataset = tf.data.Dataset.zip((steps, batches))
     return dataset.map(augmented, tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+
+
+def segments(config: DataConfig, epochs: int, steps: int) -> list[tuple[int, int | None]]:
+    """Return ``data.progressive`` as last steps and sizes; the last size is None, the spec's.
+
+    They are whole epochs of ``steps`` steps each, the last of them always of full size.
+    """
+    total = epochs * steps
+    found: list[tuple[int, int | None]] = []
+    for share, size in sorted(config.progressive.items()):
+        end = round(share * epochs) * steps
+        if (found[-1][0] if found else 0) < end < total:
+            found.append((end, size))
+    return [*found, (total, None)]
 
 
 def eval_batches(split: Split, spec: InputSpec, batch_size: int) -> tf.data.Dataset:
@@ -84,7 +103,7 @@ def raw_batches(split: Split, batch_size: int, limit: int | None = None) -> tf.d
 
     With ``limit``, that many images, evenly spread over the split.
     """
-    count = len(split.labels)
+    count = len(split)
     chosen = np.arange(count) if not limit or limit >= count else spread(count, limit)
     padded = np.zeros(-(-len(chosen) // batch_size) * batch_size, np.int64)
     padded[: len(chosen)] = chosen
@@ -158,9 +177,20 @@ def _mix(
     return images, labels
 
 
-def _check(config: DataConfig, spec: InputSpec) -> None:
+def _check(config: DataConfig, spec: InputSpec, batch_size: int) -> None:
     """Refuse settings that do not go together."""
     size = min(spec.height, spec.width)
+    for share, pixels in config.progressive.items():
+        if not 0 < share < 1 or not 8 <= pixels < size:
+            raise UserError(
+                f"data.progressive: expected shares between 0 and 1, and 8 to {size - 1} pixels, "
+                f"got {share:g}: {pixels}"
+            )
+    if batch_size % config.repeats:
+        raise UserError(
+            f"data.repeats: expected a divisor of the batch size, {batch_size}, "
+            f"got {config.repeats}"
+        )
     if config.crop_padding >= size:
         raise UserError(
             f"data.crop_padding: expected less than the image's {size} "

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from tfresnet.config import RunConfig
 from tfresnet.data import pipeline, sources
+from tfresnet.sections import RunConfig
 from tfresnet.spec import InputSpec
 
 ROWS, COLUMNS = 4, 8

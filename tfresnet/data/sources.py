@@ -7,11 +7,11 @@ import numpy as np
 from PIL import Image
 from sklearn.model_selection import train_test_split
 
-from tfresnet.config import DataConfig
 from tfresnet.data import digits, folder, tfds_source
 from tfresnet.data.images import fit
 from tfresnet.data.splits import ArraySplit, FileSplit, Split
 from tfresnet.errors import UserError
+from tfresnet.sections import DataConfig
 from tfresnet.spec import InputSpec
 
 
@@ -102,7 +102,7 @@ def _tfds(config: DataConfig, default_size: int) -> Dataset:
     size = config.image_size or tfds_source.native_size(builder) or default_size
     spec = _spec(config, size, tuple(builder.info.features["label"].names))
     train, held_out = (
-        ArraySplit(*tfds_source.load(builder, split, spec))
+        tfds_source.load(builder, split, spec, config.cache)
         for split in (config.train_split, config.eval_split)
     )
     return Dataset(train, held_out, spec)

@@ -1,4 +1,4 @@
-"""Classification datasets of TensorFlow Datasets, decoded into memory."""
+"""Classification datasets of TensorFlow Datasets, decoded into memory or read when needed."""
 
 import math
 import textwrap
@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 from PIL import Image
 
 from tfresnet.data.images import fit
+from tfresnet.data.splits import ArraySplit, LazySplit, RecordSplit, Split
 from tfresnet.errors import UserError, unknown
 from tfresnet.native_stderr import captured
 from tfresnet.spec import InputSpec
@@ -58,8 +60,26 @@ def native_size(builder: Any) -> int | None:
     return height if height == width else None
 
 
-def load(builder: Any, split: str, spec: InputSpec) -> tuple[np.ndarray, np.ndarray]:
-    """Return a split's images, uint8 [n, H, W, C] fitted to ``spec``, and labels, int64 [n]."""
+def load(builder: Any, split: str, spec: InputSpec, cache: str) -> Split:
+    """Return a split's images, fitted to ``spec``; nothing is read before they are needed.
+
+    ``cache`` is ``memory`` or ``disk``, or ``auto``: the former if they are small enough.
+    """
+    count = _count(builder, split)
+    size = count * math.prod(spec.shape)
+    if cache == "memory" or (cache == "auto" and size <= MEMORY_LIMIT):
+        return LazySplit(count, lambda: _decoded(builder, split, count, spec))
+    if builder.info.file_format.value != "tfrecord":
+        raise UserError(
+            f"expected TFRecord files or at most {MEMORY_LIMIT / 2**30:.0f} GiB of decoded images, "
+            f"{builder.name} {split} has {builder.info.file_format.value} files and "
+            f"{size / 2**30:.0f} GiB at {spec.height}x{spec.width}; use a slice ({split}[:10%]), "
+            "a smaller data.image_size, or data.cache=memory"
+        )
+    return LazySplit(count, lambda: _on_disk(builder, split, spec))
+
+
+def _count(builder: Any, split: str) -> int:
     try:
         count = builder.info.splits[split].num_examples
     except (KeyError, ValueError) as error:
@@ -70,21 +90,60 @@ def load(builder: Any, split: str, spec: InputSpec) -> tuple[np.ndarray, np.ndar
         ) from None
     if not count:
         raise UserError(f"expected images in {builder.name} {split}, it is empty")
-    size = count * math.prod(spec.shape)
-    if size > MEMORY_LIMIT:
-        raise UserError(
-            f"expected at most {MEMORY_LIMIT / 2**30:.0f} GiB of decoded images, {builder.name} "
-            f"{split} has {size / 2**30:.0f} GiB at {spec.height}x{spec.width}; use a slice "
-            f"({split}[:10%]), a smaller data.image_size, or the images as a folder"
-        )
+    return count
+
+
+def _decoded(builder: Any, split: str, count: int, spec: InputSpec) -> ArraySplit:
     images = np.empty((count, *spec.shape), np.uint8)
     labels = np.empty(count, np.int64)
     dataset = builder.as_dataset(split=split, as_supervised=True)
     for i, (image, label) in enumerate(dataset.as_numpy_iterator()):
         images[i] = image if image.shape == spec.shape else fit(_picture(image), spec)
         labels[i] = label
-    return images, labels
+    return ArraySplit(images, labels)
 
 
 def _picture(image: np.ndarray) -> Image.Image:
     return Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
+
+
+def _on_disk(builder: Any, split: str, spec: InputSpec) -> RecordSplit:
+    import tensorflow_datasets as tfds
+
+    parts = builder.info.splits[split].file_instructions
+    files = sorted({part.filename for part in parts})
+    known = {file: _records(file) for file in files}
+    places = [
+        np.insert(
+            _taken(known[part.filename], part.skip, part.take), 0, files.index(part.filename), 1
+        )
+        for part in parts
+    ]
+
+    def parse(record: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        example = builder.info.features.deserialize_example(
+            record, decoders={"image": tfds.decode.SkipDecoding()}
+        )
+        return example["image"], example["label"]
+
+    return RecordSplit(files, np.concatenate(places), parse, spec)
+
+
+def _taken(records: np.ndarray, skip: int, take: int) -> np.ndarray:
+    return records[skip:] if take < 0 else records[skip : skip + take]
+
+
+def _records(path: str) -> np.ndarray:
+    """Return where each record of a TFRecord file begins and how long it is, int64 [n, 2].
+
+    A record is its length (8 bytes), a checksum (4), the data, and a checksum (4):
+    https://www.tensorflow.org/tutorials/load_data/tfrecord.
+    """
+    found, place, size = [], 0, Path(path).stat().st_size
+    with open(path, "rb") as file:
+        while place < size:
+            file.seek(place)
+            length = int.from_bytes(file.read(8), "little")
+            found.append((place + 12, length))
+            place += 16 + length
+    return np.array(found, np.int64).reshape(-1, 2)

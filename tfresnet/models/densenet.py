@@ -8,10 +8,10 @@ from typing import Any, ClassVar
 
 import tf_keras as keras
 
-from tfresnet.config import ModelConfig
 from tfresnet.models.blocks import Conv, Style, convolution, norm_relu
 from tfresnet.models.network import Block, Layers, Network, apply, classifier, scaled
 from tfresnet.models.resnet import STEMS
+from tfresnet.sections import ModelConfig
 
 layers = keras.layers
 BOTTLENECK = 4  # channels of the 1x1 over those of the 3x3

@@ -10,7 +10,6 @@ from typing import Any, ClassVar, NamedTuple
 
 import tf_keras as keras
 
-from tfresnet.config import ModelConfig
 from tfresnet.models.blocks import (
     Conv,
     convolution,
@@ -21,6 +20,7 @@ from tfresnet.models.blocks import (
     stochastic_depth,
 )
 from tfresnet.models.network import Block, Layers, Network, apply, classifier, scaled
+from tfresnet.sections import ModelConfig
 
 layers = keras.layers
 STEM_WIDTH, TOP_WIDTH = 32, 1280

@@ -8,7 +8,6 @@ from typing import ClassVar
 
 import tf_keras as keras
 
-from tfresnet.config import ModelConfig
 from tfresnet.models.blocks import (
     Conv,
     ResidualBlock,
@@ -20,6 +19,7 @@ from tfresnet.models.blocks import (
 )
 from tfresnet.models.network import Layers, Network, classifier, scaled
 from tfresnet.models.resnet import imagenet_stem
+from tfresnet.sections import ModelConfig
 
 layers = keras.layers
 

@@ -6,7 +6,6 @@ from typing import Any, ClassVar
 
 import tf_keras as keras
 
-from tfresnet.config import ModelConfig
 from tfresnet.errors import UserError
 from tfresnet.models.blocks import (
     EXPANSION,
@@ -18,6 +17,7 @@ from tfresnet.models.blocks import (
     residual_block,
 )
 from tfresnet.models.network import Layers, Network, classifier, scaled
+from tfresnet.sections import ModelConfig
 
 layers = keras.layers
 

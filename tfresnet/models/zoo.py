@@ -9,7 +9,6 @@ from typing import Protocol
 
 import tf_keras as keras
 
-from tfresnet.config import ModelConfig
 from tfresnet.errors import UserError, unknown
 from tfresnet.files import write_text
 from tfresnet.models.blocks import Style
@@ -19,6 +18,7 @@ from tfresnet.models.functional import functional, layer_macs, parameters
 from tfresnet.models.network import Network
 from tfresnet.models.pyramidnet import PyramidNetRow
 from tfresnet.models.resnet import ResNetRow
+from tfresnet.sections import ModelConfig
 
 CIFAR_STEM_UP_TO = 64  # pixels; model.stem = auto
 IMAGENET_WIDTHS = (64, 128, 256, 512)

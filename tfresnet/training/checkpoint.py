@@ -19,13 +19,13 @@ def manager(
     optimizer: keras.optimizers.Optimizer,
     step: tf.Variable,
     average: keras.Model | None = None,
-    **metrics: keras.metrics.Metric,
+    **epoch: keras.metrics.Metric | tf.Variable,
 ) -> tf.train.CheckpointManager:
     """Return the manager of a run's checkpoints; the newest two are kept.
 
-    ``metrics`` are of the epoch so far: a run may stop in the middle of one.
+    ``epoch`` is what is known of the epoch so far: a run may stop in the middle of one.
     """
-    parts = {"model": model, "optimizer": optimizer, "step": step, **metrics}
+    parts = {"model": model, "optimizer": optimizer, "step": step, **epoch}
     if average is not None:
         parts["average"] = average
     checkpoint = tf.train.Checkpoint(**parts)
@@ -89,11 +89,21 @@ def save(checkpoints: tf.train.CheckpointManager) -> None:
         ) from None
 
 
-def save_weights(directory: Path, model: keras.Model) -> None:
-    """Write a checkpoint of weights that were not trained here, as of step 0."""
-    step = tf.Variable(0, dtype=tf.int64)
-    checkpoint = tf.train.Checkpoint(model=model, step=step)
-    tf.train.CheckpointManager(checkpoint, str(directory), KEPT, step_counter=step).save()
+def save_weights(
+    directory: Path, model: keras.Model, step: int = 0, average: keras.Model | None = None
+) -> None:
+    """Write the only checkpoint of a folder: weights, and the step that they are of."""
+    counter = tf.Variable(step, dtype=tf.int64)
+    parts = {"model": model, "step": counter} | ({"average": average} if average else {})
+    manager = tf.train.CheckpointManager(
+        tf.train.Checkpoint(**parts), str(directory), 1, step_counter=counter
+    )
+    save(manager)
+
+
+def kept(run: Path, keep: str) -> Path:
+    """Return where a run has the weights of its ``last`` or ``best`` epoch."""
+    return run / "checkpoints" / ("best" if keep == "best" else "")
 
 
 def load_weights(directory: Path, model: keras.Model, averaged: bool = False) -> int:

@@ -1,7 +1,6 @@
 """The training loop: many steps in one ``tf.function``, an evaluation, a checkpoint, again."""
 
 import contextlib
-import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -10,12 +9,17 @@ import tensorflow as tf
 import tf_keras as keras
 
 from tfresnet import evaluate
-from tfresnet.config import RunConfig
-from tfresnet.data import pipeline
+from tfresnet.data import pipeline, preview
 from tfresnet.data.sources import Dataset
 from tfresnet.errors import UserError
-from tfresnet.training import checkpoint
-from tfresnet.training.distribute import distributed, is_multiworker, make_strategy
+from tfresnet.sections import RunConfig
+from tfresnet.training import checkpoint, timing
+from tfresnet.training.distribute import (
+    distributed,
+    is_multiworker,
+    make_strategy,
+    synchronise_batch_norms,
+)
 from tfresnet.training.interrupt import Interrupted, StopRequest, stop_request
 from tfresnet.training.metrics_log import MetricsLog, plot
 from tfresnet.training.optimizers import build_for, make_optimizer
@@ -24,6 +28,16 @@ from tfresnet.training.step import TrainStep, update_average
 
 SECONDS_PER_CALL = 1.0  # of training between two updates of the display
 STEPS_PER_CALL = 20  # the same with several workers
+EXPLODED = 1e4  # nats: far above anything that a network comes back from
+LOWEST_FACTOR = 1 / 32  # of the learning rate, when it is lowered again and again
+CHOSEN = (
+    "train.patience and train.keep=best choose an epoch on the held-out images: measure what comes "
+    "out on others (data.eval_split=train[90%:], then tfresnet evaluate RUN --split test)"
+)
+
+
+class Diverged(Exception):
+    """The loss is no number any more, or a number out of all proportion."""
 
 
 class Trainer:
@@ -49,6 +63,7 @@ class Trainer:
         self.title = f"{config.name}: {config.model.arch} on {config.data.dataset}"
         self.steps_per_epoch = pipeline.steps_per_epoch(dataset.train, config.train.batch_size)
         self.total_steps = self.steps_per_epoch * config.train.epochs
+        self.segments = pipeline.segments(config.data, config.train.epochs, self.steps_per_epoch)
         # Same seed, same machine, same weights: the input stream is stateless (data.pipeline),
         # and on a CPU deterministic operations cost nothing that can be measured.
         keras.utils.set_random_seed(config.train.seed)
@@ -57,22 +72,30 @@ class Trainer:
         self.strategy = strategy or make_strategy(config.train)
         with self.strategy.scope():
             self.model = build_model()
+            if config.train.sync_batch_norm:
+                synchronise_batch_norms(self.model)
             self.average = self._copy(build_model) if config.train.ema_decay else None
             teacher = build_teacher() if build_teacher else None
-            self.optimizer = make_optimizer(config.train, self.steps_per_epoch, self.total_steps)
+            self.rate_factor = tf.Variable(1.0, trainable=False)
+            self.optimizer = make_optimizer(
+                config.train, self.steps_per_epoch, self.total_steps, self.rate_factor
+            )
             build_for(self.optimizer, self.model.trainable_variables)
             self.loss = keras.metrics.Mean()
             self.accuracy = keras.metrics.Mean()
         self.workers = is_multiworker(self.strategy)
         self.stop = StopRequest()
         self.step = tf.Variable(0, dtype=tf.int64, trainable=False)
+        self.seconds = tf.Variable(0.0, dtype=tf.float64, trainable=False)  # of this epoch so far
+        self.source_end = 0  # the step up to which there are batches
         step = TrainStep(config.train, self.model, self.optimizer, teacher, self._observe)
         self.train_step = tf.function(step, jit_compile=True) if config.train.xla else step
         # What is deployed is what is evaluated.
         self.probabilities = evaluate.probability_function(self.average or self.model)
         self.checkpoints = checkpoint.manager(
             directory / "checkpoints", self.model, self.optimizer, self.step, self.average,
-            loss=self.loss, accuracy=self.accuracy,
+            loss=self.loss, accuracy=self.accuracy, seconds=self.seconds,
+            rate_factor=self.rate_factor,
         )  # fmt: skip
 
     def _copy(self, build_model: Callable[[], keras.Model]) -> keras.Model:
@@ -91,31 +114,59 @@ class Trainer:
 
         Raises:
             Interrupted: by Ctrl-C or SIGTERM; where it was is saved.
-            UserError: the loss is no number any more, or a checkpoint can't be written or read.
+            UserError: the loss is lost, or a checkpoint can't be written or read.
         """
         passed_over = checkpoint.restore(self.checkpoints)
         self._agree_on_the_step()
         first_step = int(self.step)
-        first_epoch = first_step // self.steps_per_epoch
-        log = MetricsLog(self.directory, first_epoch)
-        batches = self.distributed(self.batches(first_step))
+        log = MetricsLog(self.directory, first_step // self.steps_per_epoch)
+        if not self.checkpoints.latest_checkpoint:  # what can't be written is found now
+            checkpoint.save(self.checkpoints)
         # A signal comes to one worker, but to save takes all of them: there, epochs are saved.
         catching = contextlib.nullcontext(self.stop) if self.workers else stop_request()
         display = TrainingDisplay(self.config.epochs, self.total_steps, first_step)
         for problem in passed_over:
             display.warn(f"{problem}; going on from step {first_step} instead")
+        if self.config.patience or self.config.keep == "best":
+            display.warn(CHOSEN)
         with display, catching as self.stop:
-            for epoch in range(first_epoch + 1, self.config.epochs + 1):
-                started = time.perf_counter()
-                record = self._train_epoch(epoch, batches, display)
-                if epoch % self.config.eval_every == 0 or epoch == self.config.epochs:
-                    record |= self._evaluate()
-                    display.epoch_line(epoch, record)
-                # The record first: one without a checkpoint is written again on --resume.
-                log.add(record | {"wall_seconds": time.perf_counter() - started})
-                checkpoint.save(self.checkpoints)
-                self._stop_if_asked()
+            while int(self.step) < self.total_steps and not log.stale(self.config.patience):
+                try:
+                    self._epoch(log, display)
+                except Diverged as loss:
+                    self._roll_back(loss, display)
         plot(log.records, self.title, self.directory / "curves.png")
+
+    def _epoch(self, log: MetricsLog, display: TrainingDisplay) -> None:
+        """Train to the end of an epoch, evaluate, record, and save."""
+        epoch = int(self.step) // self.steps_per_epoch + 1
+        record = self._train_epoch(epoch, log, display)
+        started = time.perf_counter()
+        if epoch % self.config.eval_every == 0 or epoch == self.config.epochs:
+            record |= self._evaluate()
+            display.epoch_line(epoch, record)
+        record["wall_seconds"] = record["seconds"] + time.perf_counter() - started
+        if self.config.keep == "best" and log.is_best(record):
+            best = checkpoint.kept(self.directory, "best")
+            checkpoint.save_weights(best, self.model, int(self.step), self.average)
+        # The record first: one without a checkpoint is written again on --resume.
+        log.add(record)
+        checkpoint.save(self.checkpoints)
+        self._stop_if_asked()
+
+    def _roll_back(self, loss: "Diverged", display: TrainingDisplay) -> None:
+        """Go back to the last checkpoint, with half the learning rate from there on."""
+        factor = float(self.rate_factor.numpy()) / 2
+        if self.config.on_nan == "stop" or factor < LOWEST_FACTOR:
+            raise UserError(
+                f"{loss}; the last good checkpoint is {self.checkpoints.latest_checkpoint}; lower "
+                "train.lr, lengthen train.warmup_epochs, set train.grad_clip=1, or go back and "
+                "lower the rate with --on-nan rollback"
+            )
+        checkpoint.restore(self.checkpoints)
+        self.rate_factor.assign(factor)
+        self.source_end = 0
+        display.warn(f"{loss}; back to step {int(self.step)}, at {factor:g} of the learning rate")
 
     def distributed(self, batches: tf.data.Dataset) -> tf.distribute.DistributedIterator:
         """Return an iterator that shares the batches out over the replicas."""
@@ -130,8 +181,13 @@ class Trainer:
         if oldest < int(self.step):
             checkpoint.restore_step(self.checkpoints, oldest)
 
+    def segment(self, step: int) -> tuple[int, int | None]:
+        """Return up to which step images are as large as at ``step``, and their size if small."""
+        return next((end, size) for end, size in self.segments if end > step)
+
     def batches(self, first_step: int) -> tf.data.Dataset:
-        """Return the batches from a step on: normalised images and soft labels."""
+        """Return normalised images and soft labels from a step on, while their size is the same."""
+        end, size = self.segment(first_step)
         return pipeline.train_batches(
             self.dataset.train,
             self.dataset.spec,
@@ -139,21 +195,30 @@ class Trainer:
             self.config.batch_size,
             self.config.seed,
             first_step,
-            self.total_steps,
+            end,
+            size,
         )
 
-    def _train_epoch(
-        self, epoch: int, batches: tf.distribute.DistributedIterator, display: TrainingDisplay
-    ) -> dict:
-        if int(self.step) == (epoch - 1) * self.steps_per_epoch:
+    def _batches(self) -> tf.distribute.DistributedIterator:
+        """Return what gives the next batches, to the end of an epoch at least."""
+        step = int(self.step)
+        end, _ = self.segment(step)
+        if end != self.source_end:
+            self.source, self.source_end = self.distributed(self.batches(step)), end
+        return self.source
+
+    def _train_epoch(self, epoch: int, log: MetricsLog, display: TrainingDisplay) -> dict:
+        step, last, chunk = int(self.step), epoch * self.steps_per_epoch, 1
+        if step == last - self.steps_per_epoch:
             self.loss.reset_state()
             self.accuracy.reset_state()
-        started, step, last = time.perf_counter(), int(self.step), epoch * self.steps_per_epoch
-        first, chunk = step, 1
+            self.seconds.assign(0.0)
+        batches = self._batches()
         while step < last:
             before, count = time.perf_counter(), min(chunk, last - step)
             self.train_steps(batches, tf.constant(count))
             seconds, step = time.perf_counter() - before, step + count
+            self.seconds.assign_add(seconds)
             self._check_loss(step)
             rate = count * self.config.batch_size / seconds
             display.update(epoch, step, rate, float(self.loss.result()),
@@ -161,30 +226,38 @@ class Trainer:
             if self.stop.signal and step < last:  # at its end, an epoch is recorded first
                 checkpoint.save(self.checkpoints)
                 self._stop_if_asked()
+            if display.wants_bottleneck() and step < last:
+                self._look_at_input(step, rate, log, display)
             chunk = max(1, min(2 * chunk, round(count * SECONDS_PER_CALL / seconds)))
             if self.workers:  # they must agree, and their clocks do not
                 chunk = STEPS_PER_CALL
-        seconds = time.perf_counter() - started
+        seconds = float(self.seconds.numpy())
         return {
             "epoch": epoch,
             "step": step,
             "loss": float(self.loss.result()),
             "accuracy": float(self.accuracy.result()),
             "learning_rate": float(self.optimizer.learning_rate.numpy()),
-            "images_per_second": (step - first) * self.config.batch_size / seconds,
+            "images_per_second": self.steps_per_epoch * self.config.batch_size / seconds,
             "seconds": seconds,
         }
+
+    def _look_at_input(
+        self, step: int, rate: float, log: MetricsLog, display: TrainingDisplay
+    ) -> None:
+        """Show what the network sees, and whether the input can go faster than the training."""
+        images, input_rate = timing.input_rate(self.batches(step), self.config.batch_size)
+        log.add_images(step, preview.pixels(images, self.dataset.spec))
+        display.bottleneck(rate, input_rate)
 
     def _stop_if_asked(self) -> None:
         if self.stop.signal:
             raise Interrupted(self.stop.signal)
 
     def _check_loss(self, step: int) -> None:
-        if not math.isfinite(float(self.loss.result())):
-            raise UserError(
-                f"the loss became {float(self.loss.result())} at or before step {step}; the last "
-                f"good checkpoint is {self.checkpoints.latest_checkpoint}; lower train.lr, "
-                "lengthen train.warmup_epochs, or set train.grad_clip=1"
+        if not float(self.loss.result()) < EXPLODED:  # not a number is not less either
+            raise Diverged(
+                f"the loss became {float(self.loss.result()):.3g} at or before step {step}"
             )
 
     def _evaluate(self) -> dict:

@@ -3,7 +3,7 @@
 import tensorflow as tf
 import tf_keras as keras
 
-from tfresnet.config import TrainConfig
+from tfresnet.sections import TrainConfig
 
 
 def per_image(

@@ -3,10 +3,13 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import tensorflow as tf
 
 from tfresnet.errors import UserError
 from tfresnet.files import read_json_lines, write_text
+
+IMAGES = 16  # of a batch, for TensorBoard
 
 
 class MetricsLog:
@@ -22,6 +25,22 @@ class MetricsLog:
             raise UserError(
                 f"expected a folder, {directory}/tensorboard: {error.message}"
             ) from None
+
+    def is_best(self, record: dict) -> bool:
+        """Tell whether a new record was evaluated, better than all before it."""
+        return "held_out_top1" in record and record["held_out_top1"] > max(
+            (r["held_out_top1"] for r in self.records if "held_out_top1" in r), default=-1.0
+        )
+
+    def stale(self, patience: int) -> bool:
+        """Tell whether the last ``patience`` evaluations were no better than one before them."""
+        scores = [r["held_out_top1"] for r in self.records if "held_out_top1" in r]
+        return 0 < patience < len(scores) and max(scores[-patience:]) <= max(scores[:-patience])
+
+    def add_images(self, step: int, images: np.ndarray) -> None:
+        """Show uint8 NHWC images as what the network sees at a step."""
+        with self.writer.as_default(step=step):
+            tf.summary.image("training images", images, max_outputs=IMAGES)
 
     def add(self, record: dict) -> None:
         """Write a record with ``epoch``, ``step`` and any number of scalars."""

@@ -6,7 +6,7 @@ from typing import Any
 import tensorflow as tf
 import tf_keras as keras
 
-from tfresnet.config import TrainConfig
+from tfresnet.sections import TrainConfig
 
 
 def cosine(progress: tf.Tensor) -> tf.Tensor:
@@ -50,10 +50,18 @@ class WarmupSchedule(keras.optimizers.schedules.LearningRateSchedule):
 
     The warmup is linear (Goyal et al. 2017, arXiv:1706.02677); for ``one_cycle`` it rises from
     lr / 25 along half a cosine (Smith and Topin 2017, arXiv:1708.07120, as PyTorch has it).
+    ``factor``, which may change while a run goes on, is for all of it.
     """
 
-    def __init__(self, lr: float, shape: str, warmup_steps: int, total_steps: int):
-        self.lr, self.shape = lr, shape
+    def __init__(
+        self,
+        lr: float,
+        shape: str,
+        warmup_steps: int,
+        total_steps: int,
+        factor: tf.Variable | float = 1.0,
+    ):
+        self.lr, self.shape, self.factor = lr, shape, factor
         self.warmup_steps, self.total_steps = warmup_steps, total_steps
 
     def __call__(self, step_number: Any) -> tf.Tensor:
@@ -64,7 +72,7 @@ class WarmupSchedule(keras.optimizers.schedules.LearningRateSchedule):
             warm = (1 + 24 * cosine(1 - warm)) / 25
         progress = (now - self.warmup_steps) / max(1, self.total_steps - self.warmup_steps)
         after = SHAPES[self.shape](tf.clip_by_value(progress, 0.0, 1.0))
-        return self.lr * tf.where(now < self.warmup_steps, warm, after)
+        return self.factor * self.lr * tf.where(now < self.warmup_steps, warm, after)
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
@@ -77,16 +85,16 @@ class WarmupSchedule(keras.optimizers.schedules.LearningRateSchedule):
 
 
 def make_optimizer(
-    config: TrainConfig, steps_per_epoch: int, total_steps: int
+    config: TrainConfig, steps_per_epoch: int, total_steps: int, factor: tf.Variable | float = 1.0
 ) -> keras.optimizers.Optimizer:
-    """Return the configured optimizer on the configured schedule.
+    """Return the configured optimizer on the configured schedule, times ``factor``.
 
     ``sgd`` has (Nesterov) momentum, and its decay in :func:`finish_gradients`; ``adamw``
     (Loshchilov and Hutter 2017, arXiv:1711.05101) and ``lion`` (Chen et al. 2023,
     arXiv:2302.06675) decay by themselves. With float16 the loss is scaled, dynamically.
     """
     warmup = min(total_steps, round(config.warmup_epochs * steps_per_epoch))
-    rate = WarmupSchedule(config.lr, config.scheduler, warmup, total_steps)
+    rate = WarmupSchedule(config.lr, config.scheduler, warmup, total_steps, factor)
     optimizer = OPTIMIZERS[config.optimizer](config, rate)
     if config.precision == "mixed_float16":
         return keras.mixed_precision.LossScaleOptimizer(optimizer)

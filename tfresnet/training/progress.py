@@ -6,6 +6,11 @@ import time
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from tfresnet.training import timing
+
+SETTLED = 5.0  # seconds after which rates mean something
+CLOSE = 0.9  # a run that is this close to its input's rate waits for it
+
 
 class TrainingDisplay:
     """Progress of a whole run on stderr; use as a context manager."""
@@ -13,11 +18,13 @@ class TrainingDisplay:
     def __init__(self, epochs: int, steps: int, first_step: int):
         self.console = Console(stderr=True)
         self.epochs = epochs
+        self.knows_bottleneck = False
         self.bar = Progress(
             TextColumn("[bold]epoch {task.fields[epoch]}/{task.fields[epochs]}"),
             BarColumn(bar_width=None),
             TextColumn("{task.percentage:>3.0f}%"),
             TextColumn("[cyan]{task.fields[rate]:>6,.0f} img/s"),
+            TextColumn("{task.fields[bound]}"),
             TextColumn("loss {task.fields[loss]:.3f}  acc {task.fields[accuracy]:.1%}"),
             TimeElapsedColumn(),
             TextColumn("ETA"),
@@ -27,7 +34,7 @@ class TrainingDisplay:
         )
         self.task = self.bar.add_task(
             "train", total=steps, completed=first_step,
-            epoch=1, epochs=epochs, rate=0.0, loss=0.0, accuracy=0.0,
+            epoch=1, epochs=epochs, rate=0.0, loss=0.0, accuracy=0.0, bound="",
         )  # fmt: skip
 
     def __enter__(self) -> "TrainingDisplay":
@@ -46,6 +53,21 @@ class TrainingDisplay:
         """Show the state after ``step`` steps; rate is images/s, accuracy a fraction of 1."""
         self.bar.update(
             self.task, completed=step, epoch=epoch, rate=rate, loss=loss, accuracy=accuracy
+        )
+
+    def wants_bottleneck(self) -> bool:
+        """Tell whether it is time to find out what holds the run up: once, if it takes long."""
+        return not self.knows_bottleneck and time.perf_counter() - self.started > SETTLED
+
+    def bottleneck(self, rate: float, input_rate: float) -> None:
+        """Show what holds the run up, from its rate and that of its input alone, in images/s."""
+        self.knows_bottleneck = True
+        slow = timing.bottleneck(rate / CLOSE, input_rate)
+        self.bar.update(self.task, bound=f"{slow}-bound")
+        self.console.print(
+            f"{rate:,.0f} img/s; the input alone could give {input_rate:,.0f}: {slow} is the "
+            "bottleneck",
+            highlight=False,
         )
 
     def epoch_line(self, epoch: int, record: dict[str, float]) -> None:

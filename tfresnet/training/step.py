@@ -5,7 +5,7 @@ from collections.abc import Callable
 import tensorflow as tf
 import tf_keras as keras
 
-from tfresnet.config import TrainConfig
+from tfresnet.sections import TrainConfig
 from tfresnet.training import losses
 from tfresnet.training.optimizers import finish_gradients
 

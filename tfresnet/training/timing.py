@@ -3,37 +3,56 @@
 import sys
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import tensorflow as tf
 
-from tfresnet.training.loop import Trainer
+if TYPE_CHECKING:
+    from tfresnet.training.loop import Trainer
 
 SECONDS = 3.0  # of every measurement, after a first step that is not timed
+GLANCE = 0.5  # the same, of the input alone, while a run goes on
 
 
-def rates(trainer: Trainer) -> dict[str, Any]:
+def rates(trainer: "Trainer") -> dict[str, Any]:
     """Return images/s of the run, of its input alone and of its computation alone.
 
-    ``bottleneck`` is the slower of the two, ``estimated_seconds`` the time of all steps. The
-    trainer's weights change; it is of no use afterwards.
+    They are of the images' final size; ``estimated_seconds`` is the time of all steps at all sizes.
+    The trainer's weights change; it is of no use afterwards.
     """
-    size = trainer.config.batch_size
-    batches = trainer.batches(0).repeat()
-    source = iter(batches)
-    one = tf.data.Dataset.from_tensors(next(source)).repeat()
-    everything, repeated = trainer.distributed(batches), trainer.distributed(one)
-    whole = size / _seconds(lambda: trainer.train_steps(everything, tf.constant(1)))
-    compute = size / _seconds(lambda: trainer.train_steps(repeated, tf.constant(1)))
-    input_rate = size / _seconds(lambda: next(source))
+    size, done, estimate, whole = trainer.config.batch_size, 0, 0.0, 0.0
+    for end, _ in trainer.segments:
+        everything = trainer.distributed(trainer.batches(done).repeat())
+        whole = size / _seconds(lambda: trainer.train_steps(everything, tf.constant(1)))  # noqa: B023
+        estimate += (end - done) * size / whole
+        last, done = trainer.batches(done), end
+    one = trainer.distributed(tf.data.Dataset.from_tensors(next(iter(last))).repeat())
+    compute = size / _seconds(lambda: trainer.train_steps(one, tf.constant(1)))
+    _, alone = input_rate(last, size, SECONDS)
     return {
         "images_per_second": round(whole, 1),
-        "input_images_per_second": round(input_rate, 1),
+        "input_images_per_second": round(alone, 1),
         "compute_images_per_second": round(compute, 1),
-        "bottleneck": "input" if input_rate < compute else "compute",
-        "estimated_seconds": round(trainer.total_steps * size / whole, 1),
+        "bottleneck": bottleneck(compute, alone),
+        "estimated_seconds": round(estimate, 1),
         "peak_memory_mb": _peak_memory_mb(),
+        "peak_gpu_memory_mb": _peak_gpu_memory_mb(),
     }
+
+
+def bottleneck(rate: float, input_rate: float) -> str:
+    """Return what is slower: ``input`` or ``compute``, which reaches ``rate``."""
+    return "input" if input_rate < rate else "compute"
+
+
+def input_rate(
+    batches: tf.data.Dataset, batch_size: int, seconds: float = GLANCE
+) -> tuple[np.ndarray, float]:
+    """Return the first images of a stream, float32 NHWC, and how many a second it can give."""
+    source = iter(batches.repeat())
+    images = next(source)[0].numpy()
+    return images, batch_size / _seconds(lambda: next(source), seconds)
 
 
 def _peak_memory_mb() -> int | None:
@@ -46,11 +65,18 @@ def _peak_memory_mb() -> int | None:
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20)
 
 
-def _seconds(step: Callable[[], Any]) -> float:
+def _peak_gpu_memory_mb() -> int | None:
+    """Return the most memory that the first GPU has had in use; None without one."""
+    if not tf.config.list_logical_devices("GPU"):
+        return None
+    return round(tf.config.experimental.get_memory_info("GPU:0")["peak"] / 2**20)
+
+
+def _seconds(step: Callable[[], Any], limit: float = SECONDS) -> float:
     """Return the mean time of a step."""
     step()
     started, count = time.perf_counter(), 0
-    while (now := time.perf_counter()) - started < SECONDS or not count:
+    while (now := time.perf_counter()) - started < limit or not count:
         step()
         count += 1
-    return (now - started) / count if now > started else SECONDS
+    return (now - started) / count if now > started else limit
