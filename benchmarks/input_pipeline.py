@@ -14,6 +14,8 @@ import os
 import statistics
 import time
 
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as tfresnet does, which is imported too late
+
 import click
 import numpy as np
 import tensorflow as tf

@@ -6,9 +6,12 @@ Both have the same layers, loss, optimizer and batch, and run in turn; the ratio
 median times of a training step. Target: within 2 %.
 """
 
+import os
 import statistics
 import time
 from collections.abc import Callable
+
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as tfresnet does, which is imported too late
 
 import click
 import numpy as np

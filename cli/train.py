@@ -62,7 +62,7 @@ FLAGS = {
 @click.option("--optimizer", metavar="NAME", help="sgd, adamw or lion.")
 @click.option("--ema-decay", metavar="D", help="Moving average of the weights; 0 is off.")
 @click.option("--teacher", metavar="RUN", help="A run whose answers are to be matched.")
-@click.option("--precision", metavar="NAME", help="float32, mixed_bfloat16 or mixed_float16.")
+@click.option("--precision", metavar="NAME", help="float32, mixed_bfloat16, mixed_float16 or auto.")
 @click.option("--strategy", metavar="NAME", help="auto, one, mirrored or multiworker.")
 @click.option("--devices", metavar="N", help="Replicas of mirrored (default: all GPUs).")
 @click.option("--on-nan", metavar="DO", help="When the loss is lost: stop (default) or rollback.")

@@ -49,14 +49,14 @@ def test_the_last_epoch_is_kept_by_default(tiny_run):
     assert not (tiny_run.directory / "checkpoints" / "best").exists()
 
 
-def lose_the_loss(monkeypatch, at: int, signal_at: int) -> None:
-    """Spoil the weights once, when step ``at`` is reached; send SIGTERM at ``signal_at``."""
+def lose_the_loss(monkeypatch, variable: int, at: int, signal_at: int) -> None:
+    """Spoil a variable once, when step ``at`` is reached; then send SIGTERM at ``signal_at``."""
     steps, spoilt = Trainer.train_steps, []
 
     def spoiling(self, batches, count):
         if int(self.step) >= at and not spoilt:
             spoilt.append(True)
-            kernel = self.model.trainable_variables[0]
+            kernel = self.model.trainable_variables[variable]
             kernel.assign(tf.fill(kernel.shape, np.nan))
         elif spoilt and int(self.step) >= signal_at:
             os.kill(os.getpid(), signal.SIGTERM)
@@ -65,12 +65,13 @@ def lose_the_loss(monkeypatch, at: int, signal_at: int) -> None:
     monkeypatch.setattr(Trainer, "train_steps", spoiling)
 
 
+@pytest.mark.parametrize("variable", [0, -1], ids=["behind a ReLU", "in the head"])
 def test_a_lost_loss_goes_back_and_halves_the_rate_also_after_a_resume(
-    tiny_run, tmp_path, monkeypatch, capsys
+    tmp_path, monkeypatch, capsys, variable
 ):
     settings = ("train.on_nan=rollback", "train.scheduler=constant")
     with monkeypatch.context() as patch:
-        lose_the_loss(patch, at=STEPS + 5, signal_at=STEPS + 3)
+        lose_the_loss(patch, variable, at=STEPS + 5, signal_at=STEPS + 3)
         with pytest.raises(Interrupted):
             tiny(tmp_path / "run", *settings)
     error = capsys.readouterr().err

@@ -51,11 +51,20 @@ def _version(package: str) -> str | None:
         return None
 
 
+def processor_flags() -> set[str]:
+    """Return the names of the processor's extensions, such as ``avx2``; Linux only, else none."""
+    return set(_cpuinfo("flags").split())
+
+
 def _processor() -> str:
     """Return the processor's name; on Linux ``platform`` does not know it."""
+    return _cpuinfo("model name") or platform.processor()
+
+
+def _cpuinfo(key: str) -> str:
+    """Return what Linux says of the first processor; nothing where it does not."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
-        return platform.processor()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
+        return ""
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith(key)), "")

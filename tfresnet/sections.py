@@ -149,7 +149,9 @@ class TrainConfig(Section):
     teacher: str | None = Field(None, description="A run whose answers are to be matched.")
     distillation: float = Field(0.9, ge=0, le=1, description="Share of the teacher in the loss.")
     temperature: float = Field(4.0, gt=0, description="Of the softmaxes that are compared.")
-    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
+    precision: Literal["float32", "mixed_bfloat16", "mixed_float16", "auto"] = Field(
+        "float32", description="auto: the fastest that this machine has instructions for."
+    )
     sync_batch_norm: bool = Field(
         False, description="Batch norms see the whole batch, not each replica's share of it."
     )

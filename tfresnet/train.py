@@ -21,7 +21,7 @@ from tfresnet.models import functional, zoo
 from tfresnet.run import Run, create, open_run
 from tfresnet.sections import RunConfig
 from tfresnet.spec import InputSpec
-from tfresnet.training import distribute, timing
+from tfresnet.training import distribute, precision, timing
 from tfresnet.training.loop import Trainer
 
 SAMPLES = 5
@@ -77,7 +77,7 @@ def _prepare(
 ) -> tuple[RunConfig, Dataset, Trainer]:
     """Return the whole configuration, the data, and what trains; nothing is written yet."""
     strategy = distribute.make_strategy(config.train)  # first: see there
-    config = _absolute(config)
+    config = _with_precision(_absolute(config), directory, resume)
     # A run that has a checkpoint goes on without the weights that it once started from.
     begun = resume and any((directory / "checkpoints").glob("*.index"))
     gone = begun and not Path(config.train.init_from or "").exists()
@@ -143,6 +143,15 @@ def _teacher(config: RunConfig, spec: InputSpec) -> Callable[[], keras.Model] | 
                 f"train.teacher: expected the {key} of this run, {list(expected)}, got {list(got)}"
             )
     return teacher.model
+
+
+def _with_precision(config: RunConfig, directory: Path, resume: bool) -> RunConfig:
+    """Return the configuration with what ``train.precision=auto`` means, or has meant, here."""
+    chosen = precision.resolve(config.train.precision)
+    if config.train.precision == "auto" and resume and (directory / "config.yaml").exists():
+        chosen = configs.read(directory / "config.yaml").train.precision
+    training = config.train.model_copy(update={"precision": chosen})
+    return config.model_copy(update={"train": training})
 
 
 def _absolute(config: RunConfig) -> RunConfig:

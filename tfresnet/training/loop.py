@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
@@ -13,7 +14,7 @@ from tfresnet.data import pipeline, preview
 from tfresnet.data.sources import Dataset
 from tfresnet.errors import UserError
 from tfresnet.sections import RunConfig
-from tfresnet.training import checkpoint, timing
+from tfresnet.training import checkpoint, precision, timing
 from tfresnet.training.distribute import (
     distributed,
     is_multiworker,
@@ -129,6 +130,8 @@ class Trainer:
             display.warn(f"{problem}; going on from step {first_step} instead")
         if self.config.patience or self.config.keep == "best":
             display.warn(CHOSEN)
+        if slow := precision.advice(self.config.precision):
+            display.warn(slow)
         with display, catching as self.stop:
             while int(self.step) < self.total_steps and not log.stale(self.config.patience):
                 try:
@@ -142,6 +145,7 @@ class Trainer:
         epoch = int(self.step) // self.steps_per_epoch + 1
         record = self._train_epoch(epoch, log, display)
         started = time.perf_counter()
+        self._check_weights()
         if epoch % self.config.eval_every == 0 or epoch == self.config.epochs:
             record |= self._evaluate()
             display.epoch_line(epoch, record)
@@ -224,6 +228,7 @@ class Trainer:
             display.update(epoch, step, rate, float(self.loss.result()),
                            float(self.accuracy.result()))  # fmt: skip
             if self.stop.signal and step < last:  # at its end, an epoch is recorded first
+                self._check_weights()
                 checkpoint.save(self.checkpoints)
                 self._stop_if_asked()
             if display.wants_bottleneck() and step < last:
@@ -259,6 +264,13 @@ class Trainer:
             raise Diverged(
                 f"the loss became {float(self.loss.result()):.3g} at or before step {step}"
             )
+
+    def _check_weights(self) -> None:
+        """See that no weight is lost: behind a ReLU, which may make 0 of NaN, the loss is not."""
+        lost = [v.name for v in self.model.variables if not np.isfinite(v.numpy()).all()]
+        if lost:
+            raise Diverged(f"{len(lost)} weights, {lost[0]} first, became no numbers at or before "
+                           f"step {int(self.step)}")  # fmt: skip
 
     def _evaluate(self) -> dict:
         batches = pipeline.eval_batches(

@@ -1,0 +1,39 @@
+"""train.precision=auto: what is fast here, decided once in a run's life."""
+
+import pytest
+
+from tests.conftest import TINY
+from tfresnet import config as configs
+from tfresnet import environment
+from tfresnet.train import train
+from tfresnet.training import precision
+
+
+def processor_with(monkeypatch, *flags: str) -> None:
+    monkeypatch.setattr(environment, "processor_flags", lambda: set(flags))
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        (["avx2"], "float32"),
+        (["avx512f", "avx512_vnni"], "float32"),
+        (["avx512_bf16"], "mixed_bfloat16"),
+        (["amx_bf16"], "mixed_bfloat16"),
+    ],
+)
+def test_auto_is_bfloat16_only_where_there_are_instructions_for_it(monkeypatch, flags, expected):
+    processor_with(monkeypatch, *flags)
+    assert precision.resolve("auto") == expected
+    assert precision.advice(expected) is None
+    assert precision.resolve("mixed_float16") == "mixed_float16"
+    assert "float32 is many times faster" in precision.advice("mixed_float16")
+    assert (precision.advice("mixed_bfloat16") is None) == (expected == "mixed_bfloat16")
+
+
+def test_a_run_keeps_the_precision_that_it_began_with(tmp_path, monkeypatch):
+    config = configs.load("quickstart", [*TINY, "train.precision=auto"])
+    processor_with(monkeypatch, "avx2")
+    assert train(config, tmp_path / "run").config.train.precision == "float32"
+    processor_with(monkeypatch, "amx_bf16")  # it goes on on a better machine
+    assert train(config, tmp_path / "run", resume=True).config.train.precision == "float32"
