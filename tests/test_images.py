@@ -39,6 +39,24 @@ def test_the_runtime_equals_the_pipeline_on_odd_sizes(tmp_path, spec, size):
     assert np.abs(evaluated - on_device).max() == 0
 
 
+@pytest.mark.parametrize("spec", SPECS, ids=lambda s: f"{s.height}x{s.width}")
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+def test_large_photographs_are_decoded_smaller_and_look_the_same(tmp_path, spec, mode):
+    """On the device as in training; the crop may move by a quarter of a pixel of what is seen."""
+    path = tmp_path / "photo.jpg"
+    coarse = picture(9, 7).convert("RGB").resize((1201, 901), Image.Resampling.BICUBIC)
+    coarse.convert(mode).save(path, quality=95)
+    evaluated, on_device = both(path, spec)
+    assert (evaluated == on_device).all()
+    with Image.open(path) as whole:
+        expected = images.fit(whole, spec).astype(int)
+    # Neighbouring pixels differ by up to 60 of 255 here, a quarter of which is 15.
+    assert np.abs(evaluated - expected).mean() < 3
+    with Image.open(path) as reduced:
+        reduced.draft("RGB", (spec.decoded_side,) * 2)
+        assert 2 * max(spec.shape[:2]) <= min(reduced.size) * spec.crop_fraction < 901 / 2
+
+
 @pytest.mark.parametrize("mode", ["L", "LA", "RGBA", "P", "CMYK", "1", "I;16"])
 def test_every_mode_is_read_alike(tmp_path, mode):
     if mode == "I;16":

@@ -80,7 +80,8 @@ def test_a_finished_run_resumes_to_itself(run_copy):
         ["train.precision=mixed_bfloat16"],
         ["data.mixup_alpha=0.2", "data.cutmix_alpha=1.0", "train.label_smoothing=0.1"],
         ["train.grad_clip=1.0", "train.scheduler=step", "train.nesterov=false"],
-        ["train.strategy=mirrored", "train.devices=2", "model.zero_gamma=true"],
+        ["train.strategy=mirrored", "train.devices=2", "train.sync_batch_norm=true"],
+        ["data.progressive={0.5: 8}", "data.repeats=2", "model.zero_gamma=true"],
     ],
     ids=lambda o: o[0],
 )
@@ -88,6 +89,17 @@ def test_options_train_and_load_again(tmp_path, overrides):
     run = train(configs.load("quickstart", [*TINY, *overrides]), tmp_path / "run")
     assert run.records()[-1]["loss"] < run.records()[0]["loss"]
     assert run.model().count_params() > 0
+
+
+def test_sizes_change_between_epochs_and_are_resumed_to_the_bit(tmp_path):
+    """A run that stops among the small images goes on with them, and ends with the large ones."""
+    config = configs.load("quickstart", [*TINY, "data.progressive={0.5: 8}"])
+    whole = train(config, tmp_path / "whole")
+    with pytest.raises(Interrupted):
+        stopped_after(0.3, config, tmp_path / "cut", signal.SIGTERM)
+    resumed = train(config, tmp_path / "cut", resume=True)
+    assert digest(resumed) == digest(whole)
+    assert resumed.spec.shape == (16, 16, 3)
 
 
 def test_label_smoothing_clipping_and_rare_evaluation_take_effect(tiny_run, tmp_path):

@@ -58,6 +58,15 @@ def test_two_processes_equal_two_replicas_in_one(tmp_path):
             assert [r[key] for r in found] == pytest.approx([r[key] for r in expected], abs=1e-4)
 
 
+def test_a_fresh_process_splits_its_cpu_into_devices(tmp_path):
+    """Before TensorFlow starts; in this process it has long been split."""
+    command = [sys.executable, "-c", "from tfresnet.cli.main import main; main()", "train"]
+    command += ["--strategy", "mirrored", "--devices", "2", "--run-dir", str(tmp_path / "run")]
+    command += [f"--set={setting}" for setting in [*TINY, "train.epochs=1", "data.image_size=8"]]
+    done = subprocess.run([*command, "--set=data.crop_padding=1"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize("text", ["", "{}", '{"cluster": {"worker": []}}'])
 def test_a_cluster_that_is_not_named_is_asked_for(tmp_path, monkeypatch, text):
     monkeypatch.setenv("TF_CONFIG", text)

@@ -4,7 +4,7 @@ Importing this package loads no TensorFlow. It only states which Keras is meant
 (Keras 2, that is ``tf_keras``, the one that tensorflow-model-optimization works
 on), how talkative TensorFlow's C++ side is, and that it is to use oneDNN on every
 x86 processor, not only on those with AVX-512 VNNI: training is then three times as
-fast (benchmarks/onednn.py). All must be set before TensorFlow is first imported,
+fast (benchmarks/dry_runs.py onednn). All must be set before TensorFlow is first imported,
 and all can be overridden from the environment.
 """
 

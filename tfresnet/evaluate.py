@@ -67,9 +67,13 @@ def probability_function(model: keras.Model) -> Callable[[tf.Tensor], tf.Tensor]
 
 def of_model(model: keras.Model, split: Split, spec: InputSpec, flip: bool = False) -> dict:
     """Return :func:`metrics` of a model on every image of a split; ``flip`` as with_mirrored."""
-    batches = pipeline.eval_batches(split, spec, EVAL_BATCH)
     infer = probability_function(model)
-    answers, classes = collect(with_mirrored(infer) if flip else infer, batches)
+    return measure(with_mirrored(infer) if flip else infer, split, spec)
+
+
+def measure(infer: Callable[[Any], Any], split: Split, spec: InputSpec) -> dict:
+    """Return :func:`metrics` of what gives probabilities for normalised images."""
+    answers, classes = collect(infer, pipeline.eval_batches(split, spec, EVAL_BATCH))
     return metrics(answers, classes, spec.labels)
 
 

@@ -6,6 +6,7 @@ Standard library only.
 """
 
 import json
+import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -52,6 +53,14 @@ class InputSpec:
     def shape(self) -> tuple[int, int, int]:
         """Height, width and channels (3, RGB, or 1, grey) of the model's input."""
         return self.height, self.width, len(self.mean)
+
+    @property
+    def decoded_side(self) -> int:
+        """The shorter side, in pixels, at which an image has twice the detail that is needed.
+
+        The device's runtime repeats this arithmetic, as that of :meth:`crop_box`.
+        """
+        return math.ceil(2 * max(self.height, self.width) / self.crop_fraction)
 
     def crop_box(self, width: int, height: int) -> tuple[int, int, int, int]:
         """Return (left, top, right, bottom) in pixels of the centre crop of a width x height image.

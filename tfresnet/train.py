@@ -209,19 +209,20 @@ def _write_result(run: Run, dataset: Dataset) -> None:
         raise UserError(
             f"expected the epochs' records in {run.directory}/metrics.jsonl, found none"
         )
+    images = dataset.held_out, run.spec
     model = run.model(averaged=False)
-    plain = measured = evaluate.of_model(model, dataset.held_out, run.spec)
-    deployed = model
+    infer = evaluate.probability_function(model)
+    plain = measured = evaluate.measure(infer, *images)
     if run.config.train.ema_decay:
-        deployed = run.model()
-        measured = evaluate.of_model(deployed, dataset.held_out, run.spec)
+        infer = evaluate.probability_function(run.model())
+        measured = evaluate.measure(infer, *images)
     # What mirroring adds, where it makes sense: nothing on a device is measured this way.
-    mirrored = bool(run.config.data.flip) and evaluate.of_model(
-        deployed, dataset.held_out, run.spec, flip=True
-    )
+    flipped = None
+    if run.config.data.flip:
+        flipped = evaluate.measure(evaluate.with_mirrored(infer), *images)["top1"]
     recorded = run.environment
     seconds, wall = (sum(r[key] for r in records) for key in ("seconds", "wall_seconds"))
-    images = records[-1]["step"] * run.config.train.batch_size
+    trained_on = records[-1]["step"] * run.config.train.batch_size
     run.write_result(
         {
             "preset": run.config.name,
@@ -232,10 +233,10 @@ def _write_result(run: Run, dataset: Dataset) -> None:
             "epochs": records[-1]["epoch"],
             "test_top1": plain["top1"],
             "ema_top1": measured["top1"] if run.config.train.ema_decay else None,
-            "flip_top1": mirrored["top1"] if mirrored else None,
+            "flip_top1": flipped,
             "test": measured,  # of what is deployed
             "wall_seconds": round(wall, 1),
-            "images_per_second": round(images / seconds, 1),
+            "images_per_second": round(trained_on / seconds, 1),
             "command": recorded["command"],
             "commit": recorded["commit"],
             "artifacts": _exported(run),

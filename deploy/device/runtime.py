@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import math
 import os
 import sys
 import tempfile
@@ -70,6 +71,10 @@ class ModelFile:
             raise InputError(f"expected an image, {image} does not exist")
         try:
             with Image.open(image) as opened:
+                # A large JPEG is decoded at 1/2, 1/4 or 1/8, never below twice what is needed.
+                longer = max(self.spec["height"], self.spec["width"])
+                side = math.ceil(2 * longer / self.spec["crop_fraction"])
+                opened.draft("RGB", (side, side))
                 return fit(ImageOps.exif_transpose(opened), self.spec)
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             text = " ".join(str(error).split())

@@ -25,6 +25,8 @@ def decode(file: str | BinaryIO, spec: InputSpec, name: str) -> np.ndarray:
     """Return the picture in ``file``, called ``name``, as :func:`read` does."""
     try:
         with Image.open(file) as image:
+            # A large JPEG is decoded at 1/2, 1/4 or 1/8, never below twice what is needed.
+            image.draft("RGB", (spec.decoded_side, spec.decoded_side))
             return fit(ImageOps.exif_transpose(image), spec)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise UserError(f"{name}: expected a readable image: {_reason(error)}") from None

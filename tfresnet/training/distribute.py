@@ -27,8 +27,13 @@ def make_strategy(config: TrainConfig) -> tf.distribute.Strategy:
     """
     if config.strategy == "multiworker":
         return _workers(config)
-    gpus = tf.config.list_logical_devices("GPU")
-    available = gpus or _cpus(config.devices if config.strategy == "mirrored" else 1)
+    # Physical ones: to list logical ones starts TensorFlow, and then the CPU can't be split.
+    gpus = tf.config.list_physical_devices("GPU")
+    available = (
+        tf.config.list_logical_devices("GPU")
+        if gpus
+        else _cpus(config.devices if config.strategy == "mirrored" else 1)
+    )
     wanted = 1 if config.strategy == "one" else config.devices
     if config.strategy == "auto" and not gpus:
         wanted = 1

@@ -273,11 +273,7 @@ class Trainer:
                            f"step {int(self.step)}")  # fmt: skip
 
     def _evaluate(self) -> dict:
-        batches = pipeline.eval_batches(
-            self.dataset.held_out, self.dataset.spec, evaluate.EVAL_BATCH
-        )
-        answers, classes = evaluate.collect(self.probabilities, batches)
-        result = evaluate.metrics(answers, classes, self.dataset.spec.labels)
+        result = evaluate.measure(self.probabilities, self.dataset.held_out, self.dataset.spec)
         return {"held_out_top1": result["top1"], "held_out_loss": result["loss"]}
 
     @tf.function
