@@ -12,6 +12,8 @@ from tfresnet.errors import UserError
 
 HELD_OUT_NAMES = ("val", "validation", "test")
 
+CHUNK = 1000
+
 Files = tuple[list[Path], list[int]]
 
 
@@ -37,9 +39,12 @@ def scan(root: Path) -> tuple[tuple[str, ...], Files, Files | None]:
 
 def check(paths: list[Path]) -> None:
     """Read every image to its end, on all cores, and raise one ``UserError`` for all bad ones."""
+    bad: list[str] = []
     with ThreadPoolExecutor() as pool:
-        found = zip(paths, pool.map(problem, paths), strict=True)
-        bad = [f"{path} ({reason})" for path, reason in found if reason]
+        for start in range(0, len(paths), CHUNK):  # the pool keeps a kilobyte for each that waits
+            part = paths[start : start + CHUNK]
+            found = zip(part, pool.map(problem, part), strict=True)
+            bad += [f"{path} ({reason})" for path, reason in found if reason]
     if bad:
         more = f" and {len(bad) - 5} more" if len(bad) > 5 else ""
         raise UserError(

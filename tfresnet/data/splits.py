@@ -38,11 +38,18 @@ class ArraySplit:
 
     def batches(self, indices: tf.data.Dataset) -> tf.data.Dataset:
         """See :class:`Split`."""
-        with tf.device("cpu"):
-            images, labels = tf.constant(self.images), tf.constant(self.labels)
+        length = indices.element_spec.shape[0]
+
+        def take(index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            return self.images[index], self.labels[index]
 
         def gather(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            return tf.gather(images, index), tf.gather(labels, index)
+            # By NumPy: as a constant of TensorFlow's the images would be in memory three times.
+            images, labels = tf.numpy_function(
+                take, [index], (self.images.dtype, self.labels.dtype), stateful=False
+            )
+            shape = [length, *self.images.shape[1:]]
+            return tf.ensure_shape(images, shape), tf.ensure_shape(labels, [length])
 
         return indices.map(gather, tf.data.AUTOTUNE)
 
@@ -80,16 +87,13 @@ class FileSplit:
 
     def batches(self, indices: tf.data.Dataset) -> tf.data.Dataset:
         """See :class:`Split`."""
-        with tf.device("cpu"):
-            paths, labels = tf.constant(self.paths), tf.constant(self.labels)
-        spec = self.spec
 
-        def read(path: bytes) -> np.ndarray:
-            return pictures.read(path.decode(), spec)
+        def read(index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            return pictures.read(self.paths[index], self.spec), self.labels[index]
 
         def load(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            image = tf.numpy_function(read, [paths[index]], tf.uint8, stateful=False)
-            return tf.ensure_shape(image, spec.shape), labels[index]
+            image, label = tf.numpy_function(read, [index], (tf.uint8, tf.int64), stateful=False)
+            return tf.ensure_shape(image, self.spec.shape), tf.ensure_shape(label, [])
 
         return one_by_one(indices, load)
 
@@ -115,23 +119,21 @@ class RecordSplit:
 
     def batches(self, indices: tf.data.Dataset) -> tf.data.Dataset:
         """See :class:`Split`."""
-        with tf.device("cpu"):
-            places = tf.constant(self.places)
-        files, spec = self.files, self.spec
 
-        def read(place: np.ndarray) -> bytes:
-            with open(files[place[0]], "rb") as file:
-                file.seek(place[1])
-                return file.read(place[2])
+        def read(index: np.ndarray) -> bytes:
+            number, start, length = self.places[index]
+            with open(self.files[number], "rb") as file:
+                file.seek(start)
+                return file.read(length)
 
         def decode(encoded: bytes) -> np.ndarray:
-            return pictures.decode(io.BytesIO(encoded), spec, "a record")
+            return pictures.decode(io.BytesIO(encoded), self.spec, "a record")
 
         def load(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            record = tf.numpy_function(read, [places[index]], tf.string, stateful=False)
+            record = tf.numpy_function(read, [index], tf.string, stateful=False)
             encoded, label = self.parse(tf.ensure_shape(record, []))
             image = tf.numpy_function(decode, [encoded], tf.uint8, stateful=False)
-            return tf.ensure_shape(image, spec.shape), label
+            return tf.ensure_shape(image, self.spec.shape), label
 
         return one_by_one(indices, load)
 
