@@ -5,6 +5,8 @@
 All three train on one batch that is in memory already (no input pipeline), with SGD and Nesterov
 momentum; PyTorch in channels_last, eager, and compiled where that works. The medians of
 alternating rounds are compared. PyTorch's networks are those of tests/test_torch_parity.py.
+``torch.compile`` needs a C++ compiler; PyTorch's CUDA build crashes beside TensorFlow when it
+imports triton, which it does not need on a CPU: ``pip uninstall triton``.
 """
 
 import contextlib

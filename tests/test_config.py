@@ -1,5 +1,7 @@
 """Configuration: presets, files, overrides, and what a mistake looks like."""
 
+import json
+
 import pytest
 
 from tfresnet import config
@@ -77,3 +79,12 @@ def test_a_file_that_is_no_configuration_is_refused(tmp_path, text):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(UserError, match=r"expected a readable text file, got .*none.yaml"):
         config.load(str(tmp_path / "none.yaml"))
+
+
+def test_a_data_section_survives_json():
+    """As it travels inside a model file; JSON turns the shares of the epochs into text."""
+    data = config.load("cifar10-resnet18-fast").data
+    assert data.progressive
+    assert config.with_data(json.loads(json.dumps(data.model_dump())), {}) == data
+    with pytest.raises(UserError, match=r"data.progressive.*expected a valid number, got 'late'"):
+        config.from_overrides(["data.progressive={late: 20}"])

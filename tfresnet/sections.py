@@ -1,9 +1,9 @@
 """The sections of a run's configuration: every key, its default, its range and what it means."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 
 class Section(BaseModel):
@@ -48,6 +48,14 @@ class ModelConfig(Section):
     zero_gamma: bool = Field(
         False, description="Start each block as the identity: its last batch norm's gamma is 0."
     )
+
+
+def _is_number(text: Any) -> bool:
+    try:
+        float(text)
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 class DataConfig(Section):
@@ -112,6 +120,13 @@ class DataConfig(Section):
     )
     mixup_alpha: float = Field(0.0, ge=0, description="Beta(alpha, alpha) of mixup; 0 is off.")
     cutmix_alpha: float = Field(0.0, ge=0, description="Beta(alpha, alpha) of cutmix; 0 is off.")
+
+    @field_validator("progressive", mode="before")
+    @classmethod
+    def _with_numbers(cls, value: Any) -> Any:
+        """Take keys that are numbers in text too: JSON has no others."""
+        numbers = isinstance(value, dict) and all(_is_number(key) for key in value)
+        return {float(key): size for key, size in value.items()} if numbers else value
 
 
 class TrainConfig(Section):

@@ -66,13 +66,17 @@ def fine_tune(run: Run, dataset: Dataset, epochs: int, directory: Path) -> keras
         "scheduler": "cosine",
         "precision": "float32",
         "ema_decay": 0.0,
+        "keep": "last",
+        "patience": 0,
+        "sync_batch_norm": False,
         "strategy": "auto",  # the run's workers may be far away
         "xla": False,
     }
     training = run.config.train.model_copy(update=recipe)
+    full_size = run.config.data.model_copy(update={"progressive": {}})
     shutil.rmtree(directory, ignore_errors=True)
     trainer = Trainer(
-        run.config.model_copy(update={"train": training}),
+        run.config.model_copy(update={"train": training, "data": full_size}),
         dataset,
         directory,
         lambda: quantization_aware(run.model(), run.spec.shape),
