@@ -180,11 +180,11 @@ def moved(devices: int, synchronised: bool, directory) -> dict[str, np.ndarray]:
     """Return the variables after one step on 8 images that differ from replica to replica."""
     rng = np.random.default_rng(0)
     split = ArraySplit(rng.integers(0, 256, (8, 16, 16, 3), np.uint8), np.arange(8))
-    spec = InputSpec(16, 16, tuple("abcdefgh"))
+    spec = InputSpec(16, 16, tuple("abcdefgh"))  # float64 is slow: a narrow network
     config = configs.load(
         "quickstart",
         ["train.batch_size=8", "train.epochs=1", "train.strategy=mirrored", "data.crop_padding=0",
-         f"train.devices={devices}", f"train.sync_batch_norm={synchronised}"],
+         "model.width=0.5", f"train.devices={devices}", f"train.sync_batch_norm={synchronised}"],
     )  # fmt: skip
     build = lambda: zoo.build(config.model, spec.shape, 8, "float64")  # noqa: E731
     trainer = Trainer(config, Dataset(split, split, spec), directory, build)
