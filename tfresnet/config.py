@@ -30,8 +30,8 @@ _Loader.add_implicit_resolver(
 def presets() -> dict[str, str]:
     """Return the YAML text of every preset that ships with tfresnet, by name."""
     folder = resources.files("tfresnet") / "presets"
-    files = sorted((f for f in folder.iterdir() if f.name.endswith(".yaml")), key=lambda f: f.name)
-    return {f.name.removesuffix(".yaml"): f.read_text(encoding="utf-8") for f in files}
+    files = {f.name.removesuffix(".yaml"): f for f in folder.iterdir() if f.name.endswith(".yaml")}
+    return {name: files[name].read_text(encoding="utf-8") for name in sorted(files)}
 
 
 def load(preset_or_file: str, overrides: Iterable[str] = ()) -> RunConfig:
