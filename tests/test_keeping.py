@@ -83,7 +83,7 @@ def test_a_lost_loss_goes_back_and_halves_the_rate_also_after_a_resume(
 
 
 def test_a_rate_that_never_works_stops_all_the_same(tmp_path):
-    with pytest.raises(UserError, match=r"the loss became (nan|inf|.e\+)"):
+    with pytest.raises(UserError, match=r"the loss became .*0.03125 of the rate was tried"):
         tiny(tmp_path / "run", "train.on_nan=rollback", "train.lr=1e30", "train.warmup_epochs=0")
 
 

@@ -31,6 +31,11 @@ def test_auto_is_bfloat16_only_where_there_are_instructions_for_it(monkeypatch, 
     assert (precision.advice("mixed_bfloat16") is None) == (expected == "mixed_bfloat16")
 
 
+def test_nothing_is_said_of_a_processor_that_is_not_known(monkeypatch):
+    processor_with(monkeypatch)
+    assert precision.advice("mixed_bfloat16") is None
+
+
 def test_a_run_keeps_the_precision_that_it_began_with(tmp_path, monkeypatch):
     config = configs.load("quickstart", [*TINY, "train.precision=auto"])
     processor_with(monkeypatch, "avx2")

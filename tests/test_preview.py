@@ -90,3 +90,13 @@ def test_a_mistake_gets_one_line(tmp_path, monkeypatch, arguments, expected):
     assert expected in result.stderr
     assert len(result.stderr.strip().splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_small_images_that_a_run_begins_with_are_what_is_drawn(monkeypatch):
+    drawn = []
+    monkeypatch.setattr(preview, "grid", lambda rows, names, title: drawn.append((rows, title)))
+    config = configs.load("quickstart", ["data.progressive={0.5: 12}", "data.repeats=2"])
+    preview.preview(config, 32)
+    ((rows, title),) = drawn
+    assert {images.shape[1:] for images, _ in rows} == {(12, 12, 3)}
+    assert "repeats 2, 12 px to 50%" in title

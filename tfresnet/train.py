@@ -55,7 +55,7 @@ def dry_run(config: RunConfig) -> dict[str, Any]:
 
     The keys are ``arch parameters macs train_images held_out_images epochs steps
     images_per_second input_images_per_second compute_images_per_second bottleneck
-    estimated_seconds peak_memory_mb``; evaluations are not in the estimate.
+    estimated_seconds peak_memory_mb peak_gpu_memory_mb``; evaluations are not in the estimate.
     """
     with tempfile.TemporaryDirectory() as folder:
         config, dataset, trainer = _prepare(config, Path(folder) / "run", resume=False)

@@ -22,9 +22,11 @@ def preview(config: RunConfig, default_size: int) -> bytes:
         UserError: what the data and their settings object to.
     """
     dataset = sources.load(config.data, default_size)
+    steps = pipeline.steps_per_epoch(dataset.train, config.train.batch_size)
+    _, size = pipeline.segments(config.data, config.train.epochs, steps)[0]
     batches = pipeline.train_batches(
         dataset.train, dataset.spec, config.data, config.train.batch_size, config.train.seed,
-        0, ROWS,
+        0, ROWS, size,
     )  # fmt: skip
     rows = [
         (pixels(images.numpy()[:COLUMNS], dataset.spec), labels.numpy()[:COLUMNS])
@@ -67,7 +69,16 @@ def active(config: RunConfig) -> list[str]:
     policy = "" if data.policy == "none" else str(data.policy)
     if data.randaugment:
         policy = f"RandAugment({data.randaugment}, {data.randaugment_magnitude:g})"
-    found = [crop, flip, policy, *(f"{key} {value:g}" for key, value in numbers.items() if value)]
+    repeats = f"repeats {data.repeats}" if data.repeats > 1 else ""
+    sizes = ", ".join(f"{pixels} px to {share:.0%}" for share, pixels in data.progressive.items())
+    found = [
+        repeats,
+        sizes,
+        crop,
+        flip,
+        policy,
+        *(f"{key} {value:g}" for key, value in numbers.items() if value),
+    ]
     return [part for part in found if part] or ["no augmentation"]
 
 

@@ -162,10 +162,12 @@ class Trainer:
         """Go back to the last checkpoint, with half the learning rate from there on."""
         factor = float(self.rate_factor.numpy()) / 2
         if self.config.on_nan == "stop" or factor < LOWEST_FACTOR:
+            stopped = self.config.on_nan == "stop"
+            more = "or go back at a lower rate with --on-nan rollback"
             raise UserError(
                 f"{loss}; the last good checkpoint is {self.checkpoints.latest_checkpoint}; lower "
-                "train.lr, lengthen train.warmup_epochs, set train.grad_clip=1, or go back and "
-                "lower the rate with --on-nan rollback"
+                "train.lr, lengthen train.warmup_epochs, or set train.grad_clip=1"
+                + (f", {more}" if stopped else f"; {2 * factor:g} of the rate was tried")
             )
         checkpoint.restore(self.checkpoints)
         self.rate_factor.assign(factor)

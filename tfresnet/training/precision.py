@@ -28,7 +28,8 @@ def advice(precision: str) -> str | None:
     """Return what is wrong with a precision on this machine; usually nothing."""
     if precision == "float32" or tf.config.list_physical_devices("GPU"):
         return None
-    if precision == "mixed_bfloat16" and _has_bfloat16():
+    known = environment.processor_flags()  # nothing outside of Linux on x86
+    if not known or (precision == "mixed_bfloat16" and _has_bfloat16()):
         return None
     return (
         f"this processor has no fast instructions for train.precision={precision}; float32 is many "
