@@ -2,7 +2,9 @@
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -13,34 +15,61 @@ from tfresnet.cli.common import (
     reports_mistakes,
     stdout_to_stderr,
 )
+from tfresnet.deploy.plan import INTERFACES, KINDS, USUAL
 
-KINDS = ("float32", "float16", "dynamic", "int8")
+COUNT = click.IntRange(1)
+WHAT = [  # and in which form
+    click.option("--tflite", is_flag=True, help="TFLite files."),
+    click.option("--onnx", is_flag=True, help="ONNX files."),
+    click.option("--saved-model", is_flag=True, help="SavedModel, float32, for TF Serving."),
+    click.option(
+        "--quantize", "quantizations", multiple=True, type=click.Choice(KINDS),
+        help=f"Repeat for several (default: {', '.join(USUAL)}). ONNX has float32, float16, int8.",
+    ),
+    click.option(
+        "--interface", type=click.Choice(INTERFACES), default="uint8", show_default=True,
+        help="uint8: pixels in, float probabilities out; integer: int8 (or int16) in and out; "
+        "float: (pixel - 128) / 128 in.",
+    ),
+    click.option(
+        "--batch", type=click.IntRange(0), metavar="N",
+        help="Images at a time; 0 for any number (default: 1 for TFLite, else any).",
+    ),
+    click.option("--layout", type=click.Choice(["nhwc", "nchw"]), default="nhwc",
+                 show_default=True, help="Of ONNX inputs."),
+    click.option("--opset", type=click.IntRange(13, 18), default=18, show_default=True,
+                 help="Of ONNX."),
+    click.option("--features", is_flag=True, help="The embedding, without the head."),
+]  # fmt: skip
+HOW_WELL = [
+    click.option("--max-drop", default=1.0, show_default=True, metavar="POINTS",
+                 help="Largest loss of top-1 against the checkpoint."),
+    click.option("--calibration-images", default=500, show_default=True, type=COUNT,
+                 help="Training images that set integer ranges."),
+    click.option("--calibration-seed", default=0, show_default=True, help="Chooses them."),
+    click.option("--verify-images", type=COUNT,
+                 help="Held-out images to measure on (default: all)."),
+    click.option("--dataset", help="The run's folder of images, if it has moved."),
+    click.option("--data-dir", help="Where TFDS keeps its data (default: $TFDS_DATA_DIR)."),
+]  # fmt: skip
+TRAINED = [
+    click.option("--qat-epochs", default=0, metavar="N", type=click.IntRange(0),
+                 help="Also int8 files after N epochs of quantisation-aware training."),
+]  # fmt: skip
+
+
+def _all(options: list[Callable]) -> Callable:
+    def decorate(function: Callable) -> Callable:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return decorate
 
 
 @click.command("export")
 @click.argument("run", type=click.Path(path_type=Path))
-@click.option("--tflite", is_flag=True, help="TFLite, in every --quantize kind.")
-@click.option("--onnx", is_flag=True, help="ONNX, float32.")
-@click.option("--saved-model", is_flag=True, help="SavedModel, float32.")
-@click.option(
-    "--quantize", "kinds", multiple=True, type=click.Choice(KINDS),
-    help="Of the TFLite files; repeat for several (default: all).",
-)  # fmt: skip
-@click.option(
-    "--qat-epochs", default=0, metavar="N", type=click.IntRange(0),
-    help="Also an int8 TFLite file after N epochs of quantisation-aware training.",
-)  # fmt: skip
-@click.option("--features", is_flag=True, help="The embedding, without the head.")
-@click.option(
-    "--max-drop", default=1.0, show_default=True, metavar="POINTS",
-    help="Largest loss of top-1 against the checkpoint.",
-)  # fmt: skip
-@click.option("--dataset", help="The run's folder of images, if it has moved.")
-@click.option("--data-dir", help="Where TFDS keeps its data (default: $TFDS_DATA_DIR).")
-@click.option("--calibration-images", default=500, show_default=True, type=click.IntRange(1))
-@click.option(
-    "--verify-images", type=click.IntRange(1), help="Held-out images to measure on (default: all)."
-)
+@_all(WHAT + HOW_WELL + TRAINED)
 @json_option
 @reports_mistakes
 def command(
@@ -48,15 +77,11 @@ def command(
     tflite: bool,
     onnx: bool,
     saved_model: bool,
-    kinds: tuple[str, ...],
-    qat_epochs: int,
-    features: bool,
-    max_drop: float,
+    quantizations: tuple[str, ...],
     dataset: str | None,
     data_dir: str | None,
-    calibration_images: int,
-    verify_images: int | None,
     as_json: bool,
+    **choices: Any,
 ) -> None:
     """Write model files into RUN/export/ and measure each against the checkpoint.
 
@@ -71,43 +96,50 @@ def command(
       tfresnet export runs/quickstart
       tfresnet export runs/quickstart --tflite --quantize int8 --max-drop 0.5
       tfresnet export runs/quickstart --tflite --qat-epochs 5
+      tfresnet export runs/quickstart --onnx --quantize int8 --layout nchw --batch 1
     """
     from tfresnet import run as runs
+    from tfresnet.deploy import plan
 
-    if kinds and not tflite and (onnx or saved_model):
-        raise click.UsageError("--quantize: expected --tflite with it; the others are float32")
-    if qat_epochs and features:
+    if choices["qat_epochs"] and choices["features"]:
         raise click.UsageError("expected --qat-epochs or --features, got both")
-    opened = runs.open_run(run)
-    quiet_tensorflow()
-    from rich.console import Console
-
-    from tfresnet.deploy import export as stages
-    from tfresnet.deploy.proof import report as reports
-
     chosen = {"tflite": tflite, "onnx": onnx, "saved_model": saved_model}
-    options = stages.Options(
+    options = plan.Options(
         formats=tuple(f for f, wanted in chosen.items() if wanted) or ("tflite", "onnx"),
-        quantizations=kinds or KINDS,
-        qat_epochs=qat_epochs,
-        features=features,
-        max_drop=max_drop,
-        calibration_images=calibration_images,
-        verify_images=verify_images,
+        quantizations=quantizations or USUAL,
         threads=os.cpu_count() or 1,
+        **choices,
     )
-    with Console(stderr=True).status("") as status, stdout_to_stderr(as_json):
-        given = {"dataset": dataset, "data_dir": data_dir}
-        data = {key: value for key, value in given.items() if value is not None}
-        report = stages.export(opened, options, lambda stage: status.update(f"{stage} ..."), data)
+    opened = runs.open_run(run)
+    given = {"dataset": dataset, "data_dir": data_dir}
+    data = {key: value for key, value in given.items() if value is not None}
+    report = _export(opened, options, data, as_json)
     if as_json:
         print_json(report)
     else:
-        Console().print(reports.table(report["artifacts"], report["checkpoint_top1"], report["n"]))
-        bundle = f", for the device: {report['bundle']}/" if report["bundle"] else ""
-        where = f"{run}/export/features/" if features else f"{run}/export/"
-        click.echo(f"Files: {where}{bundle}")
+        _show(report, run, options.features)
     failed = [a for a in report["artifacts"] if a["failures"]]
     for artifact in failed:
         click.echo(f"Failed: {artifact['path']}: {'; '.join(artifact['failures'])}", err=True)
     sys.exit(1 if failed else 0)
+
+
+def _export(run: Any, options: Any, data: dict[str, Any], as_json: bool) -> dict[str, Any]:
+    quiet_tensorflow()
+    from rich.console import Console
+
+    from tfresnet.deploy import export as stages
+
+    with Console(stderr=True).status("") as status, stdout_to_stderr(as_json):
+        return stages.export(run, options, lambda stage: status.update(f"{stage} ..."), data)
+
+
+def _show(report: dict[str, Any], run: Path, features: bool) -> None:
+    from rich.console import Console
+
+    from tfresnet.deploy.proof import report as reports
+
+    Console().print(reports.table(report["artifacts"], report["checkpoint_top1"], report["n"]))
+    bundle = f", for the device: {report['bundle']}/" if report["bundle"] else ""
+    where = f"{run}/export/features/" if features else f"{run}/export/"
+    click.echo(f"Files: {where}{bundle}")

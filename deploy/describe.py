@@ -9,7 +9,7 @@ from typing import Any
 
 from tfresnet.deploy.device import runtime
 
-PROVENANCE = ("preset", "seed", "epochs", "commit", "data", "calibration_images")
+PROVENANCE = ("preset", "seed", "epochs", "commit", "data", "calibration_images", "calibration")
 
 
 def model_file(path: Path) -> dict[str, Any]:

@@ -29,7 +29,8 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> runs.Run:
 @pytest.fixture(scope="session")
 def exported(tiny_run: runs.Run) -> dict:
     """The report of an export of the tiny run, in every format."""
-    from tfresnet.deploy.export import Options, export
+    from tfresnet.deploy.export import export
+    from tfresnet.deploy.plan import Options
 
     # A net of two epochs is unsure of itself, so int8 may well change some of its answers.
     return export(tiny_run, Options(formats=("tflite", "onnx", "saved_model"), max_drop=100))

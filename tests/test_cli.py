@@ -49,14 +49,6 @@ def test_every_command_has_help_with_an_example(name):
     assert "--json" in result.stdout
 
 
-def test_the_kinds_are_those_of_the_converter():
-    """The command names them itself, so as to start without TensorFlow."""
-    from tfresnet.cli.export import KINDS
-    from tfresnet.deploy.formats.tflite import QUANTIZATIONS
-
-    assert KINDS == QUANTIZATIONS
-
-
 def test_help_names_every_command():
     result = tfresnet("--help")
     assert all(name in result.stdout for name in COMMANDS)

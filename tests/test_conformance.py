@@ -4,6 +4,7 @@ import dataclasses
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import tensorflow as tf
 
@@ -12,7 +13,7 @@ from tfresnet.data.sources import Dataset
 from tfresnet.data.splits import ArraySplit
 from tfresnet.deploy.compress import qat
 from tfresnet.deploy.device.runtime import open_model
-from tfresnet.deploy.formats import onnx_format, tflite, wrap
+from tfresnet.deploy.formats import graph, onnx_format, onnx_graph, tflite, wrap
 from tfresnet.errors import UserError
 from tfresnet.models import functional, zoo
 from tfresnet.models.network import Block
@@ -222,19 +223,30 @@ def run_file(content: bytes, path: Path, pixels: np.ndarray) -> np.ndarray:
 def test_float_tflite_and_onnx_agree_with_the_model(model, pixels, tmp_path):
     expected = probabilities(model, pixels)
     lite = run_file(tflite.convert(model, SPEC, "float32"), tmp_path / "m.tflite", pixels)
-    onnx = run_file(onnx_format.convert(model, SPEC), tmp_path / "m.onnx", pixels)
+    other = run_file(onnx_format.convert(model, SPEC), tmp_path / "m.onnx", pixels)
     np.testing.assert_allclose(lite, expected, atol=1e-5)  # float32, other summation order
-    np.testing.assert_allclose(onnx, expected, atol=1e-5)
+    np.testing.assert_allclose(other, expected, atol=1e-5)
 
 
 def test_int8_tflite_is_integer_throughout_and_agrees(model, pixels, tmp_path):
     content = tflite.convert(model, SPEC, "int8", calibration=pixels)
-    assert tflite.float_operations(content) == []
-    assert tflite.input_quantization(content) == (0.0078125, 128)
+    assert graph.float_operations(content) == []
+    assert graph.input_quantization(content) == (0.0078125, 128)
     answers = run_file(content, tmp_path / "m.tflite", pixels)
     # An untrained net is unsure, so its probabilities are close to each other; 8-bit logits
     # move them by a few hundredths. A wrong scale anywhere moves them by tenths.
     assert np.abs(answers - probabilities(model, pixels)).max() < 0.15
+
+
+def test_int8_onnx_is_quantised_throughout_and_agrees(model, pixels, tmp_path):
+    content = onnx_format.convert(model, SPEC, "int8", pixels, layout="nchw")
+    proto = onnx.load_model_from_string(content)
+    assert onnx_graph.not_quantized(proto) == []
+    # The mean over pixels of ECA is convolved along the channels: there, and back.
+    attention = sum(n.op_type == "Sigmoid" for n in proto.graph.node)
+    assert onnx_graph.transposes(proto) <= 2 * attention
+    answers = run_file(content, tmp_path / "m.onnx", pixels)
+    assert np.abs(answers - probabilities(model, pixels)).max() < 0.15  # as in TFLite
 
 
 def test_mixed_precision_has_the_same_variables(config, model, pixels):
@@ -257,15 +269,15 @@ def test_another_normalisation_is_baked_in(pixels, tmp_path):
     centred = wrap.from_centred_pixels(model, spec, None)(normalised(pixels)).numpy()
     np.testing.assert_allclose(centred, expected, atol=1e-5)
     content = tflite.convert(model, spec, "int8", calibration=pixels)
-    assert tflite.float_operations(content) == []
-    assert tflite.input_quantization(content) == (0.0078125, 128)
+    assert graph.float_operations(content) == []
+    assert graph.input_quantization(content) == (0.0078125, 128)
     assert np.abs(run_file(content, tmp_path / "m.tflite", pixels) - expected).max() < 0.15
 
 
 def test_a_layer_that_stays_in_float_is_found(pixels):
     """The converter can leave a layer in float and say nothing; reading the file back tells."""
     model = zoo.build(ModelConfig(arch="resnet8"), SPEC.shape, 10)
-    found = tflite.float_operations(tflite.convert(model, SPEC, "dynamic"))
+    found = graph.float_operations(tflite.convert(model, SPEC, "dynamic"))
     assert sum(name.startswith("CONV_2D") for name in found) == 9
 
 
@@ -273,6 +285,6 @@ def test_zero_gamma_is_integer_too(pixels, tmp_path):
     """A gamma of exactly 0 folds into a convolution of zeros, which has no scale of its own."""
     model = zoo.build(ModelConfig(arch="resnet8", zero_gamma=True), SPEC.shape, 10)
     content = tflite.convert(model, SPEC, "int8", calibration=pixels)
-    assert tflite.float_operations(content) == []
+    assert graph.float_operations(content) == []
     answers = run_file(content, tmp_path / "m.tflite", pixels)
     assert np.abs(answers - probabilities(model, pixels)).max() < 0.15

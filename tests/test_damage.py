@@ -163,7 +163,6 @@ def test_metadata_of_a_later_version_is_read_as_far_as_it_is_known(model, tmp_pa
         (["train", "--epochs", "99999999999999999999"], "train.epochs: expected less than"),
         (["train", "--dataset", ""], "data.dataset: expected"),
         (["train", "--dataset", "no/folder"], "expected digits, a TFDS name or an existing folder"),
-        (["export", "run", "--onnx", "--quantize", "int8"], "expected --tflite with it"),
         (["info", "setup.cfg"], "expected a .tflite or .onnx file"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

@@ -216,25 +216,53 @@ class TfliteModel:
         self.input_shape = tuple(int(n) for n in self.input["shape"])
         self.input_dtype = np.dtype(self.input["dtype"])
         self.classes = int(self.output["shape"][-1])
+        self.any_batch = int(self.input["shape_signature"][0]) == -1
 
     def run(self, images: np.ndarray) -> np.ndarray:
-        """Return float32 outputs [n, classes] for uint8 images [n, H, W, 3], one by one."""
-        answers = np.empty((len(images), self.output["shape"][-1]), np.float32)
+        """Return float32 outputs [n, classes] for uint8 images [n, H, W, C].
+
+        A file with a fixed batch of 1 sees them one by one, another one all together.
+        """
+        if self.any_batch:
+            self._resize(len(images))
+            self.set_input(images)
+            self.invoke()
+            return self.answer()
+        answers = np.empty((len(images), self.classes), np.float32)
         for i in range(len(images)):
             self.set_input(images[i : i + 1])
             self.invoke()
-            answers[i] = self._dequantized(self.interpreter.get_tensor(self.output["index"])[0])
+            answers[i] = self.answer()[0]
         return answers
 
     def set_input(self, image: np.ndarray) -> None:
-        """Copy one image, [1, H, W, 3], into the input; int8 models take ``pixel - 128``."""
-        if self.input_dtype == np.int8 and image.dtype == np.uint8:
-            image = (image ^ 0x80).view(np.int8)
+        """Copy images into the input; bytes become what it takes, ``(pixel - 128) / 128``."""
+        if image.dtype == np.uint8 and self.input_dtype != np.uint8:
+            image = self._converted(image)
         self.interpreter.set_tensor(self.input["index"], image)
 
     def invoke(self) -> None:
         """Run the model on what was set."""
         self.interpreter.invoke()
+
+    def answer(self) -> np.ndarray:
+        """Return the outputs of the last run, float32 [n, classes]."""
+        return self._dequantized(self.interpreter.get_tensor(self.output["index"]))
+
+    def _resize(self, count: int) -> None:
+        if self.interpreter.get_input_details()[0]["shape"][0] != count:
+            self.interpreter.resize_tensor_input(
+                self.input["index"], (count, *self.input_shape[1:])
+            )
+            self.interpreter.allocate_tensors()
+
+    def _converted(self, pixels: np.ndarray) -> np.ndarray:
+        if self.input_dtype == np.int8:  # pixel - 128
+            return (pixels ^ 0x80).view(np.int8)
+        centred = centre(pixels)
+        if self.input_dtype == np.int16:
+            return np.round(centred / self.input["quantization"][0]).astype(np.int16)
+        return centred
 
     def _dequantized(self, values: np.ndarray) -> np.ndarray:
         scale, zero_point = self.output["quantization"]
@@ -250,7 +278,10 @@ class OnnxModel:
         self.session = _open_onnx(Path(path), threads)
         entry = self.session.get_inputs()[0]
         self.name = entry.name
-        self.input_shape = tuple(n if isinstance(n, int) else 1 for n in entry.shape)
+        shape = tuple(n if isinstance(n, int) else 1 for n in entry.shape)
+        self.any_batch = not isinstance(entry.shape[0], int)
+        self.channels_first = len(shape) == 4 and shape[1] in (1, 3) and shape[3] not in (1, 3)
+        self.input_shape = (shape[0], *shape[2:], shape[1]) if self.channels_first else shape
         classes = self.session.get_outputs()[0].shape[-1]
         self.classes = classes if isinstance(classes, int) else None
         self.input_dtype = np.dtype(
@@ -258,16 +289,28 @@ class OnnxModel:
         )
 
     def run(self, images: np.ndarray) -> np.ndarray:
-        """Return float32 outputs [n, classes] for images [n, H, W, 3]."""
-        return self.session.run(None, {self.name: images})[0]
+        """Return float32 outputs [n, classes] for uint8 images [n, H, W, C]."""
+        parts = [images] if self.any_batch else [images[i : i + 1] for i in range(len(images))]
+        answers = []
+        for part in parts:
+            self.set_input(part)
+            answers.append(self.session.run(None, {self.name: self.image})[0])
+        return np.concatenate(answers)
 
     def set_input(self, image: np.ndarray) -> None:
-        """Keep one image, [1, H, W, 3], for :meth:`invoke`."""
-        self.image = image
+        """Keep NHWC images for :meth:`invoke`; bytes become what the model takes."""
+        if image.dtype == np.uint8 and self.input_dtype == np.float32:
+            image = centre(image)
+        self.image = image.transpose(0, 3, 1, 2) if self.channels_first else image
 
     def invoke(self) -> None:
         """Run the model on what was set."""
         self.session.run(None, {self.name: self.image})
+
+
+def centre(pixels: np.ndarray) -> np.ndarray:
+    """Return ``(pixel - 128) / 128``, float32: what files that do not take bytes take."""
+    return (pixels.astype(np.float32) - 128) / 128
 
 
 def _open_onnx(path: Path, threads: int) -> Any:

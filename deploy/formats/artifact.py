@@ -12,7 +12,15 @@ import numpy as np
 import tf_keras as keras
 
 from tfresnet.deploy.device.runtime import METADATA_NAME, open_model
-from tfresnet.deploy.formats import onnx_format, saved_model, tflite
+from tfresnet.deploy.formats import (
+    graph,
+    onnx_format,
+    saved_model,
+    tflite,
+    tflite_metadata,
+    wrap,
+)
+from tfresnet.deploy.plan import Options, Target
 from tfresnet.files import write_bytes
 from tfresnet.spec import InputSpec
 
@@ -42,24 +50,36 @@ class Artifact(Protocol):
 def make(
     model: keras.Model,
     spec: InputSpec,
-    target: str,
-    quantization: str,
+    target: Target,
+    options: Options,
     calibration: np.ndarray,
     directory: Path,
-    suffix: str = "",
 ) -> Artifact:
-    """Convert to ``target``, ``tflite``, ``onnx`` or ``saved_model``; nothing is written yet.
+    """Convert to ``target``; nothing is written yet."""
+    path, batch = directory / target.name, options.batch_of(target.format)
+    if target.format == "tflite":
+        content = tflite.convert(
+            model, spec, target.quantization, calibration, options.interface, batch
+        )
+        return tflite_file(path, content, model, spec, options.interface)
+    if target.format == "onnx":
+        content = onnx_format.convert(
+            model, spec, target.quantization, calibration, options.interface, batch,
+            options.layout, options.opset,
+        )  # fmt: skip
+        return FileArtifact(path, content, with_onnx_metadata)
+    return saved_model.SavedModel(path, model, spec)
 
-    ``suffix`` is added to a TFLite file's name.
-    """
-    if target == "tflite":
-        content = tflite.convert(model, spec, quantization, calibration)
-        path = directory / f"model_{quantization}{suffix}.tflite"
-        return FileArtifact(path, content, with_tflite_metadata)
-    if target == "onnx":
-        content = onnx_format.convert(model, spec)
-        return FileArtifact(directory / "model_float32.onnx", content, with_onnx_metadata)
-    return saved_model.SavedModel(directory / "saved_model", model, spec)
+
+def tflite_file(
+    path: Path, content: bytes, model: keras.Model, spec: InputSpec, interface: str
+) -> "FileArtifact":
+    """Return a converted TFLite model of ``model`` as an artifact that describes itself."""
+    classifies = not isinstance(model, wrap.Embedding)
+    described = tflite_metadata.describe(
+        content, spec, model.name, classifies, centred=interface == "float"
+    )
+    return FileArtifact(path, described, with_tflite_metadata)
 
 
 @dataclass
@@ -82,7 +102,7 @@ class FileArtifact:
         """See :class:`Artifact`."""
         if self.path.suffix == ".onnx":
             return None
-        return tflite.float_operations(self.content)
+        return graph.float_operations(self.content)
 
     def size(self) -> int:
         """See :class:`Artifact`."""
@@ -101,7 +121,8 @@ def with_tflite_metadata(content: bytes, metadata: dict[str, Any]) -> bytes:
             ("labels.txt", "\n".join(metadata["spec"]["labels"]) + "\n"),
         ):
             # ZipInfo's date is fixed: the same model and metadata give the same bytes.
-            archive.writestr(zipfile.ZipInfo(name), text, zipfile.ZIP_DEFLATED)
+            # Not compressed: MediaPipe takes no other archive.
+            archive.writestr(zipfile.ZipInfo(name), text, zipfile.ZIP_STORED)
     return buffer.getvalue()
 
 

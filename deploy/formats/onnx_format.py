@@ -1,27 +1,69 @@
-"""Keras model -> ONNX bytes, float32."""
+"""Keras model -> ONNX bytes: float32, float16, and int8 with QDQ nodes."""
 
 import contextlib
 import logging
 from unittest import mock
 
-import tensorflow as tf  # noqa: F401  (before onnx: the other order crashes in protobuf)
+import numpy as np
+import tensorflow as tf  # (before onnx: the other order crashes in protobuf)
 import tf_keras as keras
 
-from tfresnet.deploy.formats import wrap
+from tfresnet.deploy.formats import onnx_graph, onnx_int8, wrap
+from tfresnet.errors import UserError
 from tfresnet.native_stderr import captured
 from tfresnet.spec import InputSpec
 
-OPSET = 18  # tf2onnx 1.17 raises on 19 and above
+OPSETS = range(13, 19)  # 13: scales per channel; tf2onnx 1.17 raises on 19 and above
 
 
-def convert(model: keras.Model, spec: InputSpec) -> bytes:
-    """Return an ONNX file of ``model``: uint8 RGB [n, H, W, 3] in, probabilities [n, classes] out.
+def convert(
+    model: keras.Model,
+    spec: InputSpec,
+    quantization: str = "float32",
+    calibration: np.ndarray | None = None,
+    interface: str = "uint8",
+    batch: int | None = None,
+    layout: str = "nhwc",
+    opset: int = OPSETS[-1],
+) -> bytes:
+    """Return an ONNX file of ``model``, simplified and checked.
 
-    The batch size is free.
+    Args:
+        quantization: one of ``plan.FORMATS``; int8 is static, with scales per channel, as pairs of
+            QuantizeLinear and DequantizeLinear.
+        calibration: training images, uint8 [n, H, W, C], for int8.
+        interface: ``uint8``: pixels in; ``float``: ``(pixel - 128) / 128`` in, float32. Out come
+            float32 probabilities [n, classes].
+        batch: images at a time; None for any number.
+        layout: of the input.
+        opset: 13 to 18.
     """
+    # int8 starts from a float input, so that its scale can be found; bytes go straight into it.
+    pixels = interface == "uint8" and quantization != "int8"
+    function = (wrap.from_pixels if pixels else wrap.from_centred_pixels)(model, spec, batch)
+    turned = layout == "nchw" or quantization == "int8"
+    proto = _translate(function, opset, turned)
+    proto = onnx_graph.simplified(proto)
+    if quantization == "float16":
+        proto = onnx_graph.to_float16(proto)
+    if quantization == "int8":
+        if calibration is None or not len(calibration):
+            raise UserError("int8 needs calibration images, got none")
+        proto = onnx_int8.quantize(proto, calibration)
+        if interface == "uint8":
+            onnx_int8.take_bytes(proto)
+        if layout == "nhwc":
+            onnx_graph.take_channels_last(proto)
+    proto.graph.name = model.name
+    onnx_graph.check(proto, quantization)
+    return proto.SerializeToString()
+
+
+def _translate(
+    function: tf.types.experimental.GenericFunction, opset: int, channels_first: bool
+) -> "onnx_graph.Proto":
     import tf2onnx
 
-    function = wrap.from_pixels(model, spec, batch=None)
     # Keras compiles grouped convolutions with XLA, because a CPU can't train them otherwise;
     # tf2onnx does not look into what is compiled.
     plain = mock.patch.object(
@@ -30,7 +72,9 @@ def convert(model: keras.Model, spec: InputSpec) -> bytes:
     logging.getLogger("tf2onnx").setLevel(logging.ERROR)
     with plain, captured(), contextlib.redirect_stdout(None):
         proto, _ = tf2onnx.convert.from_function(
-            function, input_signature=function.input_signature, opset=OPSET
+            function,
+            input_signature=function.input_signature,
+            opset=opset,
+            inputs_as_nchw=["image:0"] if channels_first else None,
         )
-    proto.graph.name = model.name
-    return proto.SerializeToString()
+    return proto

@@ -1,6 +1,7 @@
 """Keras model <-> SavedModel directory, for TensorFlow Serving."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -19,20 +20,28 @@ from tfresnet.spec import InputSpec
 class SavedModel:
     """A model to be written as a SavedModel (see ``artifact.Artifact``).
 
-    It takes uint8 RGB [n, H, W, 3] and gives probabilities [n, classes].
+    ``serving_default`` takes uint8 pixels [n, H, W, C] and gives probabilities [n, classes];
+    ``encoded`` takes the bytes of n JPEG, PNG, GIF or BMP files, of any size.
     """
 
     def __init__(self, path: Path, model: keras.Model, spec: InputSpec):
-        self.path = path
+        self.path, self.written = path, False
         self.module = tf.Module()
         self.module.model = model
         self.module.classify = wrap.from_pixels(model, spec, batch=None)
+        self.module.classify_files = wrap.from_files(self.module.classify, spec)
 
     def write(self, metadata: dict[str, Any]) -> None:
         """Write the directory, and the metadata beside TensorFlow's own files."""
-        with captured():
-            signatures = {"serving_default": self.module.classify}
-            tf.saved_model.save(self.module, str(self.path), signatures)
+        if not self.written:
+            shutil.rmtree(self.path, ignore_errors=True)
+            with captured():
+                signatures = {
+                    "serving_default": self.module.classify,
+                    "encoded": self.module.classify_files,
+                }
+                tf.saved_model.save(self.module, str(self.path), signatures)
+            self.written = True
         write_text(self.path / METADATA_NAME, json.dumps(metadata))
 
     def open(self, threads: int) -> "LoadedSavedModel":

@@ -1,17 +1,17 @@
-"""Keras model -> TFLite bytes: float32, float16, dynamic range, and full-integer int8."""
-
-from collections.abc import Iterator
+"""Keras model -> TFLite bytes, in every quantisation and with every kind of input."""
 
 import numpy as np
 import tensorflow as tf
 import tf_keras as keras
+from tensorflow.lite.python.util import modify_model_io_type
 
-from tfresnet.deploy.formats import wrap
+from tfresnet.deploy.formats import graph, recipes, wrap
+from tfresnet.deploy.plan import INTEGER
 from tfresnet.errors import UserError
 from tfresnet.native_stderr import captured
 from tfresnet.spec import InputSpec
 
-QUANTIZATIONS = ("float32", "float16", "dynamic", "int8")
+CONVERTED = ("float32", "float16", "dynamic", "int8")  # by TensorFlow's converter alone
 
 
 def convert(
@@ -19,16 +19,67 @@ def convert(
     spec: InputSpec,
     quantization: str,
     calibration: np.ndarray | None = None,
+    interface: str = "uint8",
+    batch: int | None = 1,
 ) -> bytes:
-    """Return a TFLite file of ``model`` with batch 1, uint8 RGB in and float32 probabilities out.
+    """Return a TFLite file of ``model``.
 
     Args:
-        quantization: one of ``QUANTIZATIONS``. float16 halves the weights; dynamic keeps int8
-            weights (per channel) and float activations; int8 is integer throughout.
-        calibration: training images, uint8 [n, H, W, 3], that set int8's activation ranges.
+        quantization: one of ``plan.KINDS``. float16 halves the weights; dynamic keeps int8
+            weights (per channel) and float activations; int8 is integer throughout; for the others
+            see ``recipes.RECIPES``.
+        calibration: training images, uint8 [n, H, W, C], that set activation ranges.
+        interface: ``uint8``: pixels in, float32 probabilities out. ``integer``: the type of the
+            activations in and out; int8 is ``pixel - 128``. ``float``: ``(pixel - 128) / 128`` in.
+        batch: images at a time; None for any number.
     """
-    pixels = quantization != "int8"
-    function = (wrap.from_pixels if pixels else wrap.from_centred_pixels)(model, spec, batch=1)
+    images = np.empty((0, *spec.shape), np.uint8) if calibration is None else calibration
+    if quantization in INTEGER and not len(images):
+        raise UserError(f"{quantization} needs calibration images, got none")
+    if quantization in CONVERTED:
+        return _convert(model, spec, quantization, images, interface, batch)
+    recipe = recipes.RECIPES[quantization]
+    if recipe.activations is None:
+        content = _convert(model, spec, "float32", images, interface, batch)
+        return recipes.quantize(content, recipe)
+    return quantize_static(model, spec, recipe, images, interface, batch)
+
+
+def quantize_static(
+    model: keras.Model,
+    spec: InputSpec,
+    recipe: recipes.Recipe,
+    calibration: np.ndarray,
+    interface: str = "uint8",
+    batch: int | None = 1,
+) -> bytes:
+    """Return a TFLite file whose activations are integers too, by a recipe."""
+    if recipe.activations == 16 and interface == "uint8":
+        # LiteRT turns no uint8 into int16: the pixels go through float on their way.
+        content = _convert(model, spec, "float32", calibration, "uint8", batch)
+        return recipes.quantize(content, recipe, calibration)
+    content = _convert(model, spec, "float32", calibration, "float", batch)
+    quantized = recipes.quantize(content, recipe, wrap.centred(calibration), wrap.RANGE)
+    activations = tf.int16 if recipe.activations == 16 else tf.int8
+    types = {
+        "uint8": (tf.uint8, tf.float32),
+        "integer": (activations, activations),
+        "float": (tf.float32, tf.float32),
+    }
+    return bytes(modify_model_io_type(quantized, *types[interface]))
+
+
+def _convert(
+    model: keras.Model,
+    spec: InputSpec,
+    quantization: str,
+    calibration: np.ndarray,
+    interface: str,
+    batch: int | None,
+) -> bytes:
+    """Return what TensorFlow's converter makes; ``quantization`` is one of ``CONVERTED``."""
+    pixels = quantization != "int8" and interface == "uint8"
+    function = (wrap.from_pixels if pixels else wrap.from_centred_pixels)(model, spec, batch)
     converter = tf.lite.TFLiteConverter.from_concrete_functions(
         [function.get_concrete_function()], model
     )
@@ -37,65 +88,28 @@ def convert(
     if quantization == "float16":
         converter.target_spec.supported_types = [tf.float16]
     if quantization == "int8":
-        if calibration is None or not len(calibration):
-            raise UserError("int8 needs calibration images, got none")
-        converter.representative_dataset = lambda: _representative(calibration)
+        converter.representative_dataset = lambda: (
+            [image] for image in wrap.representative(calibration)
+        )
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-        converter.inference_input_type = tf.uint8
-        converter.inference_output_type = tf.float32
+        converter.inference_input_type, converter.inference_output_type = {
+            "uint8": (tf.uint8, tf.float32),
+            "integer": (tf.int8, tf.int8),
+            "float": (tf.float32, tf.float32),
+        }[interface]
     with captured():
         content = converter.convert()
-    if quantization == "int8" and input_quantization(content) != (wrap.SCALE, wrap.ZERO_POINT):
-        raise UserError(
-            f"expected an int8 input with scale {wrap.SCALE} and zero point {wrap.ZERO_POINT:g}, "
-            f"so that it holds the image's bytes, got {input_quantization(content)}"
-        )
+    if quantization == "int8" and interface != "float":
+        _check_input(content, interface)
     return content
 
 
-def _representative(images: np.ndarray) -> Iterator[list[np.ndarray]]:
-    """Yield calibration inputs that span the whole range of a byte.
-
-    The input's scale is exactly 1/128 only if both 0 and 255 were seen. Photographs have both;
-    where the images do not, two corner pixels of the first one are set to them, which is too
-    little to move the range of any other tensor noticeably.
-    """
-    images = images.copy()
-    if images.min() > 0:
-        images[0, 0, 0] = 0
-    if images.max() < 255:
-        images[0, -1, -1] = 255
-    for image in images:
-        yield [(image[None].astype(np.float32) - wrap.ZERO_POINT) * np.float32(wrap.SCALE)]
-
-
-def float_operations(content: bytes) -> list[str]:
-    """Return the operations of a TFLite file that touch a float tensor, as ``NAME at output``.
-
-    Left out are those at the border that change the type of an input or of an output.
-    """
-    from ai_edge_litert import schema_py_generated as schema
-
-    model = schema.ModelT.InitFromPackedBuf(content, 0)
-    names = {v: k for k, v in vars(schema.BuiltinOperator).items() if isinstance(v, int)}
-    floats = {schema.TensorType.FLOAT16, schema.TensorType.FLOAT32, schema.TensorType.FLOAT64}
-    found = []
-    for graph in model.subgraphs:
-        border = {*graph.inputs, *graph.outputs}
-        for operation in graph.operators:
-            code = model.operatorCodes[operation.opcodeIndex]
-            name = names.get(max(code.builtinCode, code.deprecatedBuiltinCode), "CUSTOM")
-            touched = {i for i in (*operation.inputs, *operation.outputs) if i >= 0}
-            at_border = name in ("QUANTIZE", "DEQUANTIZE") and touched & border
-            if not at_border and any(graph.tensors[i].type in floats for i in touched):
-                found.append(f"{name} at {graph.tensors[operation.outputs[0]].name.decode()}")
-    return found
-
-
-def input_quantization(content: bytes) -> tuple[float, int]:
-    """Return the scale and zero point of a TFLite file's first input."""
-    from ai_edge_litert import schema_py_generated as schema
-
-    graph = schema.ModelT.InitFromPackedBuf(content, 0).subgraphs[0]
-    quantization = graph.tensors[graph.inputs[0]].quantization
-    return float(quantization.scale[0]), int(quantization.zeroPoint[0])
+def _check_input(content: bytes, interface: str) -> None:
+    """See that the input holds the image's bytes, or those minus 128."""
+    expected = wrap.SCALE, wrap.ZERO_POINT if interface == "uint8" else 0
+    found = graph.input_quantization(content)
+    if found != expected:
+        raise UserError(
+            f"expected an int8 input with scale {expected[0]} and zero point {expected[1]:g}, "
+            f"so that it holds the image's bytes, got {found}"
+        )

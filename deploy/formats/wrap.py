@@ -3,6 +3,8 @@
 An :class:`Embedding` gives what the head would classify instead.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 import tensorflow as tf
 import tf_keras as keras
@@ -13,6 +15,7 @@ from tfresnet.spec import InputSpec
 
 # uint8 pixel p is the real number (p - 128) / 128: LiteRT's int8 input needs no arithmetic.
 ZERO_POINT, SCALE = 128.0, 1 / 128.0
+RANGE = ((0 - ZERO_POINT) * SCALE, (255 - ZERO_POINT) * SCALE)
 
 
 class Embedding(keras.Model):
@@ -66,3 +69,55 @@ def from_centred_pixels(
         return _answer(model, image if identity else image * scale + shift)
 
     return classify
+
+
+def from_files(
+    classify: tf.types.experimental.GenericFunction, spec: InputSpec
+) -> tf.types.experimental.GenericFunction:
+    """Return a function from the bytes of n image files, string [n], to what ``classify`` gives.
+
+    TensorFlow decodes and resizes, so that a server can; its antialiased resize differs from
+    Pillow's in the last bit of some pixels, and a photograph's EXIF orientation is not looked at.
+    """
+    signature = [tf.TensorSpec([None], tf.string, name="encoded")]
+    height, width, channels = spec.shape
+    resample = {"lanczos": "lanczos3"}.get(spec.interpolation, spec.interpolation)
+
+    def prepared(encoded: tf.Tensor) -> tf.Tensor:
+        image = tf.io.decode_image(encoded, channels, expand_animations=False)
+        whole = tf.cast(tf.shape(image)[:2], tf.float32)
+        scale = tf.reduce_min(whole / [height, width]) * spec.crop_fraction
+        crop = tf.cast(tf.round(scale * [height, width]), tf.int32)
+        crop = tf.clip_by_value(crop, 1, tf.shape(image)[:2])
+        top_left = (tf.shape(image)[:2] - crop) // 2
+        image = tf.slice(image, [*tf.unstack(top_left), 0], [*tf.unstack(crop), channels])
+        resized = tf.image.resize(image, [height, width], resample, antialias=True)
+        return tf.cast(tf.clip_by_value(tf.round(resized), 0, 255), tf.uint8)
+
+    @tf.function(input_signature=signature)
+    def classify_files(encoded: tf.Tensor) -> tf.Tensor:
+        pixels = tf.map_fn(prepared, encoded, fn_output_signature=tf.uint8)
+        return classify(tf.ensure_shape(pixels, [None, height, width, channels]))
+
+    return classify_files
+
+
+def representative(images: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield uint8 images as float32 [1, H, W, C] that span the whole range of a byte.
+
+    The input's scale is exactly 1/128 only if both 0 and 255 were seen. Photographs have both;
+    where the images do not, two corner pixels of the first one are set to them, which is too
+    little to move the range of any other tensor noticeably.
+    """
+    images = images.copy()
+    if images.min() > 0:
+        images[0, 0, 0] = 0
+    if images.max() < 255:
+        images[0, -1, -1] = 255
+    for image in images:
+        yield centred(image[None])
+
+
+def centred(images: np.ndarray) -> np.ndarray:
+    """Return ``(pixel - 128) / 128``, float32, of uint8 pixels."""
+    return (images.astype(np.float32) - ZERO_POINT) * np.float32(SCALE)

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tfresnet.deploy.plan import INTEGER
+
 FLOAT_TOLERANCE = {"float32": 1e-4, "float16": 1e-2}  # largest difference of a probability
 
 
@@ -42,7 +44,7 @@ def failures(artifact: dict, max_drop: float, float_operations: list[str] | None
         found.append(
             f"a probability differs by {artifact['max_abs_error']:.1e}, more than {tolerance:g}"
         )
-    if kind == "int8" and float_operations:
+    if kind in INTEGER and float_operations:
         shown = ", ".join(float_operations[:3])
         found.append(f"{len(float_operations)} operations are not integer: {shown}")
     return found

@@ -1,0 +1,85 @@
+"""The training images that quantisation looks at: drawn by a seed, recorded, never measured on."""
+
+import hashlib
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import numpy as np
+import tensorflow as tf
+
+from tfresnet.data.splits import Split
+from tfresnet.errors import UserError
+
+BATCH = 100
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Images that set activation ranges.
+
+    Attributes:
+        images: uint8 [n, H, W, C].
+        manifest: ``count seed sha256 indices left_out``: the checksum is of the images' bytes in
+            order, the indices are those in the training split, and ``left_out`` counts images that
+            were drawn but are among the measured ones too.
+    """
+
+    images: np.ndarray
+    manifest: dict
+
+    @property
+    def summary(self) -> dict:
+        """The manifest without its indices."""
+        return {key: value for key, value in self.manifest.items() if key != "indices"}
+
+
+def digest(image: np.ndarray) -> bytes:
+    """Return what tells an image from others."""
+    return hashlib.blake2b(image.tobytes(), digest_size=16).digest()
+
+
+def draw(split: Split, count: int, seed: int, measured: Collection[bytes]) -> Calibration:
+    """Draw ``count`` training images at random; none whose digest is among the ``measured`` ones.
+
+    Raises:
+        UserError: no image is left, or all are of one class, which no range can be set with.
+    """
+    order = np.random.default_rng(seed).permutation(len(split))
+    images: list[np.ndarray] = []
+    labels: list[int] = []
+    indices: list[int] = []
+    left_out = 0
+    for start in range(0, len(order), BATCH):
+        index = order[start : start + BATCH]
+        batch = next(iter(split.batches(tf.data.Dataset.from_tensors(index))))
+        for i, image, label in zip(index, *(part.numpy() for part in batch), strict=True):
+            if digest(image) in measured:
+                left_out += 1
+            elif len(images) < count:
+                images.append(image)
+                labels.append(int(label))
+                indices.append(int(i))
+        if len(images) == count:
+            break
+    if not images:
+        raise UserError(
+            f"calibration: expected training images that are not measured on too, got {left_out} "
+            "that all are; give the run other splits (data.train_split, data.eval_split)"
+        )
+    if count > 1 and len(set(labels)) == 1:
+        raise UserError(
+            f"calibration: expected images of several classes, got {len(images)} of class "
+            f"{labels[0]} only; raise --calibration-images or look at the training split"
+        )
+    stacked = np.stack(images)
+    checksum = hashlib.sha256(stacked.tobytes()).hexdigest()
+    return Calibration(
+        stacked,
+        {
+            "count": len(images),
+            "seed": seed,
+            "sha256": checksum,
+            "left_out": left_out,
+            "indices": indices,
+        },
+    )

@@ -1,0 +1,86 @@
+"""What is inside a TFLite file: operations, tensors, types. Reads the flatbuffer, runs nothing."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from ai_edge_litert import schema_py_generated as schema
+
+BORDER = ("QUANTIZE", "DEQUANTIZE")
+CONVERSIONS = ("CAST", *BORDER)  # of a type: they compute nothing
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One operation.
+
+    Attributes:
+        name: of the builtin operator, as in TFLite's schema: ``CONV_2D``.
+        inputs: names of the tensors that it reads, weights too.
+        outputs: names of the tensors that it writes.
+        types: of all of these: ``FLOAT32``, ``INT8``.
+        border: whether one of them is an input or output of the model.
+    """
+
+    name: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    types: frozenset[str]
+    border: bool
+
+    @property
+    def is_float(self) -> bool:
+        """Whether it computes with float numbers; what only changes types at the border is not."""
+        floats = any(t.startswith("FLOAT") for t in self.types)
+        return floats and not (self.border and self.name in BORDER)
+
+
+def read(content: bytes) -> Any:
+    """Return a file as the schema's objects."""
+    return schema.ModelT.InitFromPackedBuf(content, 0)
+
+
+def operations(content: bytes) -> Iterator[Operation]:
+    """Yield the operations of a TFLite file in their order."""
+    model = read(content)
+    for graph in model.subgraphs:
+        border = {*graph.inputs, *graph.outputs}
+        for operation in graph.operators:
+            code = model.operatorCodes[operation.opcodeIndex]
+            inputs = [i for i in operation.inputs if i >= 0]
+            touched = {*inputs, *operation.outputs}
+            yield Operation(
+                _name(schema.BuiltinOperator, max(code.builtinCode, code.deprecatedBuiltinCode)),
+                tuple(graph.tensors[i].name.decode() for i in inputs),
+                tuple(graph.tensors[i].name.decode() for i in operation.outputs),
+                frozenset(_name(schema.TensorType, graph.tensors[i].type) for i in touched),
+                bool(touched & border),
+            )
+
+
+def float_operations(content: bytes) -> list[str]:
+    """Return the operations that compute with float numbers, as ``NAME at output``."""
+    return [f"{o.name} at {o.outputs[0]}" for o in operations(content) if o.is_float]
+
+
+def input_quantization(content: bytes) -> tuple[float, int]:
+    """Return the scale and zero point of a file's first input."""
+    graph = read(content).subgraphs[0]
+    quantization = graph.tensors[graph.inputs[0]].quantization
+    return float(quantization.scale[0]), int(quantization.zeroPoint[0])
+
+
+def input_name(content: bytes) -> str:
+    """Return the name of a file's first input tensor."""
+    graph = read(content).subgraphs[0]
+    return graph.tensors[graph.inputs[0]].name.decode()
+
+
+@cache
+def _names(enum: type) -> dict[int, str]:
+    return {v: k for k, v in vars(enum).items() if isinstance(v, int)}
+
+
+def _name(enum: type, value: int) -> str:
+    return _names(enum).get(value, "CUSTOM")

@@ -1,0 +1,113 @@
+"""Changes to ONNX graphs that keep what they compute."""
+
+import contextlib
+from typing import Any
+
+import tensorflow as tf  # noqa: F401  (before onnx: the other order crashes in protobuf)
+
+from tfresnet.errors import UserError
+from tfresnet.native_stderr import captured
+
+Proto = Any  # onnx.ModelProto
+TO_NHWC, TO_NCHW = [0, 2, 3, 1], [0, 3, 1, 2]
+
+
+def simplified(proto: Proto) -> Proto:
+    """Return a graph with constants folded and without transposes that can be avoided."""
+    import onnxslim
+
+    with captured(), contextlib.redirect_stdout(None):
+        proto = onnxslim.slim(proto)
+    _pool_channels_first(proto)
+    return proto
+
+
+def to_float16(proto: Proto) -> Proto:
+    """Return a graph that computes in float16; its inputs and outputs keep their types."""
+    from onnxruntime.transformers.float16 import convert_float_to_float16
+    from onnxruntime.transformers.onnx_model import OnnxModel
+
+    result = OnnxModel(convert_float_to_float16(proto, keep_io_types=True))
+    result.topological_sort()  # the casts at the border were put at the end
+    return result.model
+
+
+def take_channels_last(proto: Proto) -> None:
+    """Make an NCHW input NHWC, with one transpose behind it."""
+    from onnx import helper
+
+    (entry,) = proto.graph.input
+    inner = f"{entry.name}_nchw"
+    redirect(proto, entry.name, inner)
+    proto.graph.node.insert(0, helper.make_node("Transpose", [entry.name], [inner], perm=TO_NCHW))
+    n, c, h, w = list(entry.type.tensor_type.shape.dim)
+    dims = [type(d).FromString(d.SerializeToString()) for d in (n, h, w, c)]
+    del entry.type.tensor_type.shape.dim[:]
+    entry.type.tensor_type.shape.dim.extend(dims)
+
+
+def check(proto: Proto, quantization: str) -> None:
+    """Raise a ``UserError`` unless a graph is valid, and quantised throughout if it says so."""
+    import onnx
+
+    try:
+        onnx.checker.check_model(proto, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise UserError(f"ONNX: expected a valid graph: {error!s:.200}") from None
+    if quantization == "int8" and (left := not_quantized(proto)):
+        raise UserError(f"ONNX int8: expected quantised weights, got float ones in {left[0]}")
+
+
+def not_quantized(proto: Proto) -> list[str]:
+    """Return the convolutions and products whose weights are float."""
+    weights = {t.name for t in proto.graph.initializer}
+    kinds = ("Conv", "MatMul", "Gemm")
+    return [
+        n.name or n.output[0]
+        for n in proto.graph.node
+        if n.op_type in kinds and any(i in weights for i in n.input[:2])
+    ]
+
+
+def transposes(proto: Proto) -> int:
+    """Return how many transposes a graph has."""
+    return sum(n.op_type == "Transpose" for n in proto.graph.node)
+
+
+def _pool_channels_first(proto: Proto) -> None:
+    """Turn a transpose to NHWC and a mean over its height and width into a global pooling."""
+    from onnx import helper, numpy_helper
+
+    graph = proto.graph
+    constants = {t.name: t for t in graph.initializer}
+    readers: dict[str, int] = {}
+    for node in graph.node:
+        for name in node.input:
+            readers[name] = readers.get(name, 0) + 1
+    made = {node.output[0]: node for node in graph.node}
+    for index, mean in enumerate(graph.node):
+        turn = made.get(mean.input[0]) if mean.op_type == "ReduceMean" else None
+        if turn is None or turn.op_type != "Transpose" or readers[turn.output[0]] > 1:
+            continue
+        attributes = {a.name: helper.get_attribute_value(a) for a in mean.attribute}
+        axes = attributes.get("axes")
+        if axes is None:
+            axes = numpy_helper.to_array(constants[mean.input[1]])
+        if sorted(axes) != [1, 2] or attributes.get("keepdims", 1):
+            continue
+        pooled = f"{mean.output[0]}_pooled"
+        pool = helper.make_node("GlobalAveragePool", [turn.input[0]], [pooled], f"{mean.name}_pool")
+        flat = helper.make_node("Flatten", [pooled], [mean.output[0]], mean.name, axis=1)
+        graph.node.remove(mean)
+        graph.node.insert(index, flat)
+        graph.node.insert(index, pool)
+        graph.node.remove(turn)
+        return
+
+
+def redirect(proto: Proto, old: str, new: str) -> None:
+    """Let all nodes read ``new`` instead of ``old``."""
+    for node in proto.graph.node:
+        for i, name in enumerate(node.input):
+            if name == old:
+                node.input[i] = new

@@ -1,0 +1,128 @@
+"""Quantisations that TensorFlow's converter lacks, by ai-edge-quantizer: a float file in, one out.
+
+int16 activations, int4 weights, weights only, and int8 with some layers left in float.
+"""
+
+import re
+import warnings
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tfresnet.deploy.formats import graph
+from tfresnet.native_stderr import captured
+
+if TYPE_CHECKING:
+    from ai_edge_quantizer import quantizer
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to quantise.
+
+    Attributes:
+        weights: bits of the weights; one scale per output channel.
+        activations: bits of the activations, which calibration images set; None for float.
+        edges: bits of the weights of the first convolution and of the classifier, which lose most.
+        algorithm: of ai-edge-quantizer, for weights of less than 8 bits.
+        keep_float: layers that are not quantised, by the names of their output tensors.
+    """
+
+    weights: int = 8
+    activations: int | None = 8
+    edges: int | None = None
+    algorithm: str = "MSE"
+    keep_float: tuple[str, ...] = ()
+
+
+MIN_MAX = "min_max_uniform_quantize"
+EVERYTHING = ".*"
+WITH_WEIGHTS = ("CONV_2D", "FULLY_CONNECTED")  # depthwise convolutions stay at 8 bits
+RECIPES = {
+    "int16x8": Recipe(activations=16),
+    "int4": Recipe(weights=4),
+    "int4_mixed": Recipe(weights=4, edges=8),
+    "int8_weights": Recipe(activations=None),
+    "int4_weights": Recipe(weights=4, activations=None),
+}
+
+
+def quantize(
+    content: bytes,
+    recipe: Recipe,
+    images: np.ndarray | None = None,
+    input_range: tuple[float, float] | None = None,
+) -> bytes:
+    """Return a quantised TFLite file of a float one, with the same types of input and output.
+
+    Args:
+        content: a TFLite file with one input.
+        images: calibration inputs [n, H, W, C] of its type, where activations are quantised.
+        input_range: what the input can be, if it is not left to the images.
+    """
+    from ai_edge_quantizer import quantizer
+
+    tool = quantizer.Quantizer(bytearray(content))
+    _apply(tool, recipe, content)
+    result = None
+    with captured(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # keeping all tensors is what calibration is
+        if tool.need_calibration and images is not None:
+            signature, name = _signature(content)
+            samples = [{name: image[None]} for image in images]
+            result = tool.calibrate({signature: samples})
+            if input_range:
+                _set_range(result, graph.input_name(content), input_range)
+        return bytes(tool.quantize(result, enable_progress_report=False).quantized_model)
+
+
+def _apply(tool: "quantizer.Quantizer", recipe: Recipe, content: bytes) -> None:
+    """Tell ai-edge-quantizer what a recipe means; what is said later wins."""
+
+    def add(regex: str, operation: str, weights: int) -> None:
+        algorithm = recipe.algorithm if weights < 8 else MIN_MAX
+        if recipe.activations:
+            tool.add_static_config(
+                regex, operation, recipe.activations, weights, algorithm_key=algorithm
+            )
+        else:
+            tool.add_weight_only_config(regex, operation, weights, algorithm_key=algorithm)
+
+    def leave(regex: str, operation: str) -> None:
+        tool.update_quantization_recipe(regex, operation, algorithm_key="no_quantize")
+
+    add(EVERYTHING, "*", 8)
+    for operation in WITH_WEIGHTS:
+        add(EVERYTHING, operation, recipe.weights)
+    if recipe.edges:
+        add(EVERYTHING, "FULLY_CONNECTED", recipe.edges)
+        add(_exactly([_first_convolution(content)]), "CONV_2D", recipe.edges)
+    if recipe.activations:
+        for border in ("INPUT", "OUTPUT"):  # their types are set afterwards, in tflite.py
+            leave(EVERYTHING, border)
+    if recipe.keep_float:
+        leave(_exactly(recipe.keep_float), "*")
+
+
+def _set_range(result: dict, tensor: str, ends: tuple[float, float]) -> None:
+    for key, end in zip(("min", "max"), ends, strict=True):
+        result[tensor][key] = np.full_like(result[tensor][key], end)
+
+
+def _exactly(names: Iterable[str]) -> str:
+    """Return a pattern for these tensors; ai-edge-quantizer puts a ``;`` behind each name."""
+    return "^(" + "|".join(re.escape(name) for name in names) + ");?$"
+
+
+def _signature(content: bytes) -> tuple[str, str]:
+    """Return the key of a file's only signature, and the name of its only input."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    ((key, signature),) = Interpreter(model_content=content).get_signature_list().items()
+    return key, signature["inputs"][0]
+
+
+def _first_convolution(content: bytes) -> str:
+    return next(o.outputs[0] for o in graph.operations(content) if o.name == "CONV_2D")

@@ -1,0 +1,136 @@
+"""TFLite's standard metadata, which Android's tools and MediaPipe Tasks read.
+
+The tables are those of metadata_schema.fbs (identifier M001), written with flatbuffers' builder: a
+table is a list of fields by their number in the schema. The label file that they name is in the
+zip archive behind the model, see ``artifact.with_tflite_metadata``.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import flatbuffers
+from ai_edge_litert import schema_py_generated as schema
+
+from tfresnet.deploy.formats import graph, wrap
+from tfresnet.spec import InputSpec
+
+NAME, IDENTIFIER, PARSER = "TFLITE_METADATA", b"M001", "1.0.0"
+LABELS = "labels.txt"
+IMAGE, NORMALIZATION = 2, 1  # members of the unions ContentProperties and ProcessUnitOptions
+RGB, GRAYSCALE = 1, 2
+AXIS_LABELS = 2  # an AssociatedFileType
+Write = Callable[[flatbuffers.Builder], int]
+
+
+@dataclass(frozen=True)
+class Field:
+    """A field of a table: its number in the schema, and what writes it; inline if not an offset."""
+
+    slot: int
+    write: Write
+    inline: str = ""  # the builder's method for a number in its place
+
+
+def describe(content: bytes, spec: InputSpec, title: str, classifies: bool, centred: bool) -> bytes:
+    """Return a TFLite file with standard metadata about its input and output.
+
+    Args:
+        title: the model's name.
+        classifies: whether it gives probabilities of the spec's labels; else embeddings.
+        centred: whether it takes ``(pixel - 128) / 128`` instead of pixels.
+    """
+    model = graph.read(content)
+    kept = [m for m in model.metadata or [] if m.name.decode() != NAME]
+    builder = flatbuffers.Builder(1024)
+    root = _model(spec, title, classifies, centred)(builder)
+    builder.Finish(root, IDENTIFIER)
+    entry, buffer = schema.MetadataT(), schema.BufferT()
+    entry.name, entry.buffer = NAME, len(model.buffers)
+    buffer.data = list(builder.Output())
+    model.metadata = [*kept, entry]
+    model.buffers.append(buffer)
+    packed = flatbuffers.Builder(len(content) + 4096)
+    packed.Finish(model.Pack(packed), b"TFL3")
+    return bytes(packed.Output())
+
+
+def _model(spec: InputSpec, title: str, classifies: bool, centred: bool) -> Write:
+    about = f"{title}: {len(spec.labels)} classes" if classifies else f"{title}: embeddings"
+    subgraph = _table([_list(2, [_image(spec, centred)]), _list(3, [_answer(classifies)])])
+    return _table(
+        [_text(0, title), _text(1, about), Field(3, _vector([subgraph])), _text(7, PARSER)]
+    )
+
+
+def _image(spec: InputSpec, centred: bool) -> Write:
+    size = _table([_number(0, "Uint32", spec.width), _number(1, "Uint32", spec.height)])
+    colours = RGB if len(spec.mean) == 3 else GRAYSCALE
+    properties = _table([_number(0, "Int8", colours), Field(1, size)])
+    content = _table([_number(0, "Uint8", IMAGE), Field(1, properties)])
+    fields = [
+        _text(0, "image"),
+        _text(1, f"{spec.height} x {spec.width} pixels"),
+        Field(3, content),
+    ]
+    if centred:
+        ends = [_floats(0, wrap.ZERO_POINT), _floats(1, 1 / wrap.SCALE)]
+        unit = _table([_number(0, "Uint8", NORMALIZATION), Field(1, _table(ends))])
+        fields.append(_list(4, [unit]))
+    return _table(fields)
+
+
+def _answer(classifies: bool) -> Write:
+    if not classifies:
+        return _table([_text(0, "embedding")])
+    file = _table(
+        [_text(0, LABELS), _text(1, "One class a line."), _number(2, "Int8", AXIS_LABELS)]
+    )
+    return _table([_text(0, "probability"), _list(6, [file])])
+
+
+def _table(fields: list[Field]) -> Write:
+    """Return what writes a table; whatever it points to is written before it."""
+
+    def write(builder: flatbuffers.Builder) -> int:
+        values = [field.write(builder) for field in fields]
+        builder.StartObject(1 + max(field.slot for field in fields))
+        for field, value in zip(fields, values, strict=True):
+            if field.inline:
+                getattr(builder, f"Prepend{field.inline}Slot")(field.slot, value, 0)
+            else:
+                builder.PrependUOffsetTRelativeSlot(field.slot, value, 0)
+        return builder.EndObject()
+
+    return write
+
+
+def _vector(tables: list[Write]) -> Write:
+    def write(builder: flatbuffers.Builder) -> int:
+        offsets = [table(builder) for table in tables]
+        builder.StartVector(4, len(offsets), 4)
+        for offset in reversed(offsets):
+            builder.PrependUOffsetTRelative(offset)
+        return builder.EndVector()
+
+    return write
+
+
+def _list(slot: int, tables: list[Write]) -> Field:
+    return Field(slot, _vector(tables))
+
+
+def _text(slot: int, value: str) -> Field:
+    return Field(slot, lambda builder: builder.CreateString(value))
+
+
+def _number(slot: int, kind: str, value: int) -> Field:
+    return Field(slot, lambda builder: value, kind)
+
+
+def _floats(slot: int, value: float) -> Field:
+    def write(builder: flatbuffers.Builder) -> int:
+        builder.StartVector(4, 1, 4)
+        builder.PrependFloat32(value)
+        return builder.EndVector()
+
+    return Field(slot, write)

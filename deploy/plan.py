@@ -1,0 +1,108 @@
+"""What to export: which files, in which form, and how strictly they are judged."""
+
+from dataclasses import dataclass
+
+from tfresnet.errors import UserError
+
+# The quantisations of each format, in the order in which they are made.
+FORMATS = {
+    "tflite": ("float32", "float16", "dynamic", "int8", "int16x8", "int4", "int4_mixed",
+               "int8_weights", "int4_weights"),
+    "onnx": ("float32", "float16", "int8"),
+    "saved_model": ("float32",),
+}  # fmt: skip
+KINDS = FORMATS["tflite"]
+INTEGER = ("int8", "int16x8", "int4", "int4_mixed")  # throughout, activations too
+USUAL = ("float32", "float16", "dynamic", "int8")
+INTERFACES = ("uint8", "integer", "float")
+
+
+@dataclass(frozen=True)
+class Target:
+    """One file to be made.
+
+    Attributes:
+        format: a key of ``FORMATS``.
+        quantization: one of its values.
+        suffix: of the file's name, for what was done to the network: ``_qat``.
+    """
+
+    format: str
+    quantization: str
+    suffix: str = ""
+
+    @property
+    def name(self) -> str:
+        """The file's name."""
+        if self.format == "saved_model":
+            return f"saved_model{self.suffix}"
+        return f"model_{self.quantization}{self.suffix}.{self.format}"
+
+
+@dataclass(frozen=True)
+class Options:
+    """What to export and how strictly to judge it.
+
+    Attributes:
+        formats: of ``FORMATS``.
+        quantizations: of ``KINDS``; each format is made in those that it knows, else in float32.
+        interface: ``uint8``: pixels in, float32 probabilities out; ``integer`` (TFLite):
+            the activations' type in and out; ``float``: ``(pixel - 128) / 128`` in.
+        batch: images at a time; 0 for any number; None: 1 for TFLite, any number for the others.
+        layout: of ONNX inputs, ``nhwc`` or ``nchw``.
+        opset: of ONNX, 13 to 18.
+        max_drop: largest loss of top-1 against the checkpoint, in percentage points.
+        calibration_images: training images that set the ranges of integer activations.
+        calibration_seed: chooses them.
+        verify_images: held-out images to measure on; None for all.
+        qat_epochs: of quantisation-aware training; its int8 files come beside the others.
+        prune: share of the weights to set to 0 in fine-tuning, from 0 to 1.
+        sparsity: ``unstructured``, ``2:4`` (of 4 neighbouring input channels 2 stay) or ``block``
+            (1 x 4).
+        cluster: different values that each kernel may have after fine-tuning; 0 for any.
+        compress_epochs: of fine-tuning with pruning or clusters.
+        microcontroller: write the int8 model as a C array for TFLite Micro too.
+        features: export the embedding (the head's input), into ``export/features/``. It is measured
+            with the checkpoint's head behind it.
+        threads: for measuring accuracy (latency is always that of one thread).
+    """
+
+    formats: tuple[str, ...] = ("tflite", "onnx")
+    quantizations: tuple[str, ...] = USUAL
+    interface: str = "uint8"
+    batch: int | None = None
+    layout: str = "nhwc"
+    opset: int = 18
+    max_drop: float = 1.0
+    calibration_images: int = 500
+    calibration_seed: int = 0
+    verify_images: int | None = None
+    qat_epochs: int = 0
+    prune: float = 0.0
+    sparsity: str = "unstructured"
+    cluster: int = 0
+    compress_epochs: int = 5
+    microcontroller: bool = False
+    features: bool = False
+    threads: int = 1
+
+    def __post_init__(self) -> None:
+        floats = [kind for kind in self.quantizations if kind not in INTEGER]
+        if self.interface == "integer" and (floats or self.formats != ("tflite",)):
+            raise UserError(
+                f"--interface integer: expected --tflite and only the kinds {', '.join(INTEGER)}, "
+                f"got {', '.join(floats or self.formats)}"
+            )
+
+    def targets(self) -> list[Target]:
+        """Return the files to write of the network as it is."""
+        return [
+            Target(form, kind)
+            for form in self.formats
+            for kind in [k for k in FORMATS[form] if k in self.quantizations] or ["float32"]
+        ]
+
+    def batch_of(self, form: str) -> int | None:
+        """Return the images at a time of a format; None for any number."""
+        default = 1 if form == "tflite" else 0
+        return (default if self.batch is None else self.batch) or None

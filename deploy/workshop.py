@@ -1,0 +1,126 @@
+"""A run on the bench: what every conversion needs, and one file made, measured, and sealed."""
+
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tf_keras as keras
+
+from tfresnet import evaluate
+from tfresnet.data import pipeline
+from tfresnet.deploy import calibration
+from tfresnet.deploy.device.benchmark import latency_ms
+from tfresnet.deploy.formats import artifact, graph
+from tfresnet.deploy.plan import Options, Target
+from tfresnet.deploy.proof import verify
+from tfresnet.errors import UserError
+from tfresnet.run import Run
+
+BATCH = 100
+KEPT_BYTES = 2**30  # of held-out images that are decoded once for all files
+PROVENANCE = ("arch", "parameters", "macs", "preset", "seed", "epochs", "commit")
+MEASURED = ("top1", "drop", "agreement", "max_abs_error")
+
+
+class Workshop:
+    """A trained run with its data, ready to be converted and to be measured against.
+
+    Attributes:
+        model: the run's network, float32.
+        dataset: the run's data.
+        calibration: training images that set ranges, none of which is measured on.
+        held_out: batches of uint8 images, classes and weights to measure on.
+        reference: the checkpoint's answers for them.
+        directory: where files are written.
+        metadata: what every file says about itself, before it is measured.
+    """
+
+    def __init__(self, run: Run, options: Options, data: dict[str, Any] | None = None):
+        if not run.result:
+            raise UserError(f"{run.directory} is not trained to its end; go on with --resume")
+        self.run, self.options = run, options
+        self.directory = run.directory / "export" / ("features" if options.features else "")
+        self.model, self.dataset = run.model(), run.dataset(**(data or {}))
+        self.held_out = _held_out(self.dataset.held_out, run.spec.shape, options.verify_images)
+        measured: set[bytes] = set()
+        infer = evaluate.probability_function(self.model)
+
+        def answer(images: tf.Tensor) -> tf.Tensor:
+            measured.update(calibration.digest(image) for image in images.numpy())
+            return infer(pipeline.normalise(images, run.spec))
+
+        self.reference = verify.Reference(*evaluate.collect(answer, self.held_out))
+        self.calibration = calibration.draw(
+            self.dataset.train, options.calibration_images, options.calibration_seed, measured
+        )
+        self.metadata = _metadata(run, self.reference, self.calibration, options)
+
+    def make(self, model: keras.Model, target: Target) -> dict[str, Any]:
+        """Convert, write and measure; return what the report says about the file."""
+        made = artifact.make(
+            model, self.run.spec, target, self.options, self.calibration.images, self.directory
+        )
+        return self.finish(made, target)
+
+    def finish(self, made: artifact.Artifact, target: Target) -> dict[str, Any]:
+        """Write and measure what was converted; return what the report says about the file."""
+        made.write(self.metadata)
+        record = self._measure(made, target)
+        # Once more, now that the results are known: a file carries its own numbers.
+        made.write(self.with_results(record))
+        return record | {"bytes": made.size()}
+
+    def with_results(self, record: dict[str, Any]) -> dict[str, Any]:
+        """Return the metadata of a file that was measured."""
+        results = self.metadata["measured"] | {key: record[key] for key in MEASURED}
+        return self.metadata | {"quantization": record["quantization"], "measured": results}
+
+    def answers(self, opened: Any) -> np.ndarray:
+        """Return the probabilities [n, classes] that an opened file gives for held-out images."""
+        answers, _ = evaluate.collect(lambda images: opened.run(images.numpy()), self.held_out)
+        if self.options.features:
+            return tf.nn.softmax(self.model.classify(answers)).numpy()
+        return answers
+
+    def _measure(self, made: artifact.Artifact, target: Target) -> dict[str, Any]:
+        answers = self.answers(made.open(self.options.threads))
+        floats = made.float_operations()
+        record = {
+            "path": str(made.path),
+            "format": target.format,
+            "quantization": target.quantization,
+            "bytes": made.size(),
+            **verify.compare(answers, self.reference),
+            "latency_ms": latency_ms(made.open(threads=1)),
+            "fully_integer": floats == [],
+        }
+        computing = [o for o in floats or [] if not o.startswith(graph.CONVERSIONS)]
+        record["failures"] = verify.failures(record, self.options.max_drop, computing)
+        return record
+
+
+def _held_out(split: Any, shape: tuple[int, ...], limit: int | None) -> tf.data.Dataset:
+    batches = pipeline.raw_batches(split, BATCH, limit)
+    count = min(len(split), limit or len(split))
+    return batches.cache() if count * int(np.prod(shape)) <= KEPT_BYTES else batches
+
+
+def _metadata(
+    run: Run,
+    reference: verify.Reference,
+    drawn: calibration.Calibration,
+    options: Options,
+) -> dict[str, Any]:
+    """Return what every file of this run says about itself."""
+    data = run.config.data.model_dump(exclude={"data_dir"})
+    return {
+        "format_version": 1,
+        "output": "embedding" if options.features else "probabilities",
+        "interface": options.interface,
+        "spec": run.spec.to_dict(),
+        **{key: run.result[key] for key in PROVENANCE},
+        "data": data,
+        "calibration_images": drawn.manifest["count"],
+        "calibration": drawn.summary,
+        "measured": {"checkpoint_top1": reference.top1, "n": len(reference.classes)},
+    }

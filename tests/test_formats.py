@@ -1,0 +1,238 @@
+"""Every kind, interface and layout that a file can have: what it takes, holds and answers."""
+
+import hashlib
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import flatbuffers.encode
+import flatbuffers.packer
+import flatbuffers.table
+import numpy as np
+import onnx
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from tests.test_cli import json_of, refused
+from tfresnet import run as runs
+from tfresnet.data.splits import ArraySplit
+from tfresnet.deploy import calibration, plan
+from tfresnet.deploy.device.runtime import Classifier, open_model
+from tfresnet.deploy.export import export
+from tfresnet.deploy.formats import graph, onnx_format, onnx_graph, recipes, tflite
+from tfresnet.deploy.plan import FORMATS, INTEGER, KINDS, Options
+from tfresnet.errors import UserError
+
+
+@pytest.fixture(scope="module")
+def network(tiny_run):
+    """The tiny run's model, held-out pixels, its answers to them, and calibration images."""
+    model, data = tiny_run.model(), tiny_run.dataset()
+    pixels = data.held_out.images[:50]
+    logits = model((pixels.astype(np.float32) - 128) / 128, training=False)
+    return model, tiny_run.spec, pixels, tf.nn.softmax(logits).numpy(), data.train.images[:100]
+
+
+def agreement(content: bytes, path: Path, pixels: np.ndarray, expected: np.ndarray) -> float:
+    path.write_bytes(content)
+    return float((open_model(path).run(pixels).argmax(1) == expected.argmax(1)).mean())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_with_every_interface(network, tmp_path, kind):
+    model, spec, pixels, expected, images = network
+    for interface in plan.INTERFACES if kind in INTEGER else ("uint8", "float"):
+        content = tflite.convert(model, spec, kind, images, interface)
+        # After two epochs the net is unsure: four bits turn some of its answers, eight a few.
+        floor = 0.6 if "int4" in kind else 0.9
+        assert agreement(content, tmp_path / "m.tflite", pixels, expected) >= floor, interface
+        if kind in INTEGER:
+            inside = [o for o in graph.float_operations(content) if not o.startswith("CAST")]
+            # LiteRT turns no uint8 into int16: that one goes through float on its way in.
+            border = ["QUANTIZE"] if (kind, interface) == ("int16x8", "uint8") else []
+            assert [o.split()[0] for o in inside] == border
+
+
+@pytest.mark.parametrize("kind", ["float32", "int8", "int4"])
+def test_any_number_of_images_at_a_time(network, tmp_path, kind):
+    model, spec, pixels, _, images = network
+    content = tflite.convert(model, spec, kind, images, batch=None)
+    (tmp_path / "m.tflite").write_bytes(content)
+    opened = open_model(tmp_path / "m.tflite")
+    together = opened.run(pixels)
+    one_by_one = np.concatenate([opened.run(pixels[i : i + 1]) for i in range(len(pixels))])
+    np.testing.assert_allclose(together, one_by_one, atol=1e-5)  # another order of summation
+
+
+def weight_bits(content: bytes) -> set[str]:
+    kinds = ("CONV_2D", "FULLY_CONNECTED", "DEQUANTIZE")
+    return set().union(*(o.types for o in graph.operations(content) if o.name in kinds))
+
+
+def test_int4_halves_the_weights_once_more(network):
+    model, spec, _, _, images = network
+    eight, four, mixed = (
+        tflite.convert(model, spec, k, images) for k in ("int8", "int4", "int4_mixed")
+    )
+    assert len(four) < len(mixed) < 0.62 * len(eight)  # scales and structure stay as they are
+    assert "INT4" in weight_bits(four)
+    edges = [o for o in graph.operations(mixed) if o.name in ("CONV_2D", "FULLY_CONNECTED")]
+    assert ["INT4" in o.types for o in edges] == [False, *[True] * 8, False]
+
+
+def test_weights_only_computes_in_float(network):
+    model, spec, _, _, _ = network
+    for kind, bits in (("int8_weights", "INT8"), ("int4_weights", "INT4")):
+        content = tflite.convert(model, spec, kind)
+        assert bits in weight_bits(content)
+        assert any(o.startswith("CONV_2D") for o in graph.float_operations(content))
+
+
+def test_layers_that_are_named_stay_in_float(network, tmp_path):
+    model, spec, pixels, expected, images = network
+    whole = tflite.convert(model, spec, "int8", images)
+    names = [o.outputs[0] for o in graph.operations(whole) if o.name == "CONV_2D"]
+    source = tflite.convert(model, spec, "float32", interface="float")
+    chosen = [o.outputs[0] for o in graph.operations(source) if o.name == "CONV_2D"][3:5]
+    assert len(names) == 9
+    content = tflite.quantize_static(model, spec, recipes.Recipe(keep_float=tuple(chosen)), images)
+    floats = [o for o in graph.float_operations(content) if o.startswith("CONV_2D")]
+    assert len(floats) == 2
+    assert graph.input_quantization(content) == (0.0078125, 128)
+    assert agreement(content, tmp_path / "m.tflite", pixels, expected) >= 0.9
+
+
+@pytest.mark.parametrize("kind", FORMATS["onnx"])
+@pytest.mark.parametrize("interface", ["uint8", "float"])
+@pytest.mark.parametrize("layout", ["nhwc", "nchw"])
+def test_every_form_of_onnx(network, tmp_path, kind, interface, layout):
+    model, spec, pixels, expected, images = network
+    content = onnx_format.convert(model, spec, kind, images, interface, None, layout)
+    proto = onnx.load_model_from_string(content)
+    shape = [d.dim_value for d in proto.graph.input[0].type.tensor_type.shape.dim][1:]
+    assert shape == ([16, 16, 3] if layout == "nhwc" else [3, 16, 16])
+    assert onnx_graph.transposes(proto) == (layout == "nhwc")  # one at the entrance
+    assert proto.opset_import[0].version == 18
+    assert agreement(content, tmp_path / "m.onnx", pixels, expected) >= 0.9
+    types = {"uint8": np.uint8, "float": np.float32}
+    assert open_model(tmp_path / "m.onnx").input_dtype == types[interface]
+
+
+def test_an_onnx_file_of_one_image_and_an_old_opset(network, tmp_path):
+    model, spec, pixels, expected, _ = network
+    content = onnx_format.convert(model, spec, batch=1, opset=13)
+    proto = onnx.load_model_from_string(content)
+    assert proto.opset_import[0].version == 13
+    assert proto.graph.input[0].type.tensor_type.shape.dim[0].dim_value == 1
+    assert agreement(content, tmp_path / "m.onnx", pixels, expected) == 1
+
+
+def test_calibration_is_drawn_with_a_seed_and_recorded(exported, tiny_run):
+    manifest = json.loads((tiny_run.directory / "export" / "calibration.json").read_text())
+    images = tiny_run.dataset().train.images[manifest["indices"]]
+    assert len(set(manifest["indices"])) == manifest["count"] == 500
+    assert hashlib.sha256(images.tobytes()).hexdigest() == manifest["sha256"]
+    info = json_of("info", tiny_run.directory / "export" / "model_int8.tflite")
+    assert info["provenance"]["calibration"]["sha256"] == manifest["sha256"]
+
+
+def split(count: int, classes: int) -> ArraySplit:
+    images = np.random.default_rng(0).integers(0, 256, (count, 8, 8, 3), np.uint8)
+    return ArraySplit(images, np.arange(count, dtype=np.int64) // 2 % classes)
+
+
+def test_calibration_leaves_out_what_is_measured_on():
+    source = split(20, 2)
+    measured = {calibration.digest(image) for image in source.images[::2]}
+    drawn = calibration.draw(source, 20, seed=1, measured=measured)
+    assert sorted(drawn.manifest["indices"]) == list(range(1, 20, 2))
+    assert drawn.manifest["left_out"] == 10
+    assert calibration.draw(source, 5, 1, set()).manifest != drawn.manifest
+    np.testing.assert_array_equal(
+        calibration.draw(source, 5, 1, set()).images, calibration.draw(source, 5, 1, set()).images
+    )
+
+
+def test_a_calibration_set_that_says_nothing_is_refused():
+    source = split(10, 1)
+    with pytest.raises(UserError, match="several classes, got 4 of class 0 only"):
+        calibration.draw(source, 4, 0, set())
+    with pytest.raises(UserError, match="not measured on too, got 10 that all are"):
+        calibration.draw(source, 4, 0, {calibration.digest(i) for i in source.images})
+
+
+def test_what_does_not_go_together_is_refused(tiny_run):
+    run = tiny_run.directory
+    message = refused("export", run, "--tflite", "--interface", "integer")
+    assert "expected --tflite and only the kinds int8, int16x8" in message
+    assert "got float32, float16, dynamic" in message
+    message = refused("export", run, "--onnx", "--quantize", "int8", "--interface", "integer")
+    assert "got onnx" in message
+
+
+def test_a_server_takes_the_bytes_of_files(exported, tiny_run, tmp_path):
+    """TF Serving's signatures: pixels, or encoded images of any size."""
+    loaded = tf.saved_model.load(str(tiny_run.directory / "export" / "saved_model"))
+    samples = sorted((tiny_run.directory / "samples").glob("*.png"))
+    encoded = [path.read_bytes() for path in samples]
+    photo = tmp_path / "photo.png"  # smooth, as photographs are
+    Image.open(samples[0]).resize((90, 40), Image.Resampling.BICUBIC).save(photo)
+    answers = loaded.signatures["encoded"](encoded=tf.constant([*encoded, photo.read_bytes()]))
+    (answers,) = answers.values()
+    classifier = Classifier(tiny_run.directory / "export" / "model_float32.tflite")
+    pixels = np.stack([classifier.prepare(path) for path in [*samples, photo]])
+    expected = classifier.probabilities(pixels)
+    np.testing.assert_allclose(answers[:-1], expected[:-1], atol=1e-4)
+    # Pillow's and TensorFlow's resize differ in the last bit.
+    np.testing.assert_allclose(answers[-1], expected[-1], atol=0.05)
+    (pixel_answers,) = loaded.signatures["serving_default"](image=tf.constant(pixels)).values()
+    np.testing.assert_allclose(pixel_answers, expected, atol=1e-4)
+
+
+def test_standard_metadata_names_the_labels(exported, tiny_run):
+    """As in metadata_schema.fbs: ModelMetadata.subgraph_metadata[0].output[0].associated_files."""
+    content = (tiny_run.directory / "export" / "model_int8.tflite").read_bytes()
+    model = graph.read(content)
+    (entry,) = [m for m in model.metadata if m.name == b"TFLITE_METADATA"]
+    metadata = bytes(model.buffers[entry.buffer].data)
+    assert metadata[4:8] == b"M001"
+    table = flatbuffers.table.Table(
+        metadata, flatbuffers.encode.Get(flatbuffers.packer.uint32, metadata, 0)
+    )
+    assert table.String(table.Offset(4) + table.Pos) == b"resnet8"
+    assert b"labels.txt" in metadata
+
+
+MEDIAPIPE = """
+import sys
+from mediapipe.tasks.python import BaseOptions
+from mediapipe.tasks.python.vision import ImageClassifier, ImageClassifierOptions
+import mediapipe
+options = ImageClassifierOptions(BaseOptions(model_asset_path=sys.argv[1]), max_results=1)
+with ImageClassifier.create_from_options(options) as classifier:
+    for path in sys.argv[2:]:
+        answer = classifier.classify(mediapipe.Image.create_from_file(path))
+        print(answer.classifications[0].categories[0].category_name)
+"""
+
+
+@pytest.mark.skipif(
+    "TFRESNET_MEDIAPIPE" not in os.environ,
+    reason="needs TFRESNET_MEDIAPIPE, a Python with mediapipe, which can't share ours (absl-py)",
+)
+@pytest.mark.parametrize("kind", ["float32", "int8"])
+@pytest.mark.parametrize("interface", ["uint8", "float"])
+def test_mediapipe_runs_our_files_unmodified(run_copy, tmp_path, kind, interface):
+    run = runs.open_run(run_copy)
+    options = Options(("tflite",), (kind,), interface=interface, max_drop=100, verify_images=10)
+    path = export(run, options)["artifacts"][0]["path"]
+    samples = []
+    for i, image in enumerate(run.dataset().held_out.images[:10]):
+        samples.append(str(tmp_path / f"{i}.png"))
+        Image.fromarray(image).save(samples[-1])
+    command = [os.environ["TFRESNET_MEDIAPIPE"], "-c", MEDIAPIPE, path, *samples]
+    answers = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    classifier = Classifier(path)
+    assert answers == [classifier.classify(sample, top=1)[0][0] for sample in samples]
