@@ -18,6 +18,14 @@ from tfresnet.cli.common import (
 from tfresnet.deploy.plan import INTERFACES, KINDS, USUAL
 
 COUNT = click.IntRange(1)
+
+
+def _clusters(context: click.Context, option: click.Parameter, count: int) -> int:
+    if count == 1 or count < 0:
+        raise click.BadParameter(f"expected 0 (off) or at least 2 clusters, got {count}")
+    return count
+
+
 WHAT = [  # and in which form
     click.option("--tflite", is_flag=True, help="TFLite files."),
     click.option("--onnx", is_flag=True, help="ONNX files."),
@@ -55,6 +63,14 @@ HOW_WELL = [
 TRAINED = [
     click.option("--qat-epochs", default=0, metavar="N", type=click.IntRange(0),
                  help="Also int8 files after N epochs of quantisation-aware training."),
+    click.option("--prune", default=0.0, metavar="S", type=click.FloatRange(0, 1, max_open=True),
+                 help="Also files with this share of the weights at 0, fine-tuned."),
+    click.option("--sparsity", type=click.Choice(["unstructured", "2:4"]), default="unstructured",
+                 show_default=True, help="Pattern of --prune; 2:4: 2 of every 4 weights."),
+    click.option("--cluster", default=0, metavar="N", callback=_clusters,
+                 help="Also files with N different weights in each layer, fine-tuned."),
+    click.option("--compress-epochs", default=5, show_default=True, type=COUNT,
+                 help="Of fine-tuning for --prune and for --cluster."),
 ]  # fmt: skip
 
 
@@ -101,8 +117,10 @@ def command(
     from tfresnet import run as runs
     from tfresnet.deploy import plan
 
-    if choices["qat_epochs"] and choices["features"]:
-        raise click.UsageError("expected --qat-epochs or --features, got both")
+    if choices["features"] and any(choices[key] for key in ("qat_epochs", "prune", "cluster")):
+        raise click.UsageError(
+            "expected --features or one of --qat-epochs, --prune, --cluster, got both"
+        )
     chosen = {"tflite": tflite, "onnx": onnx, "saved_model": saved_model}
     options = plan.Options(
         formats=tuple(f for f, wanted in chosen.items() if wanted) or ("tflite", "onnx"),

@@ -3,12 +3,13 @@
 import json
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import tf_keras as keras
 
-from tfresnet.deploy.compress import qat
+from tfresnet.deploy.compress import cluster, prune, qat
 from tfresnet.deploy.device import bundle
 from tfresnet.deploy.formats import wrap
 from tfresnet.deploy.plan import Options, Target
@@ -62,14 +63,42 @@ def finish(workshop: Workshop, artifacts: list[dict], **more: Any) -> dict:
 
 def _jobs(workshop: Workshop, progress: Progress) -> Iterator[Job]:
     """Yield networks and the files to make of them."""
-    options, run = workshop.options, workshop.run
+    options = workshop.options
     exported = wrap.Embedding(workshop.model) if options.features else workshop.model
     for target in options.targets():
         yield exported, target
+    yield from _compressed(workshop, progress)
+
+
+def _compressed(workshop: Workshop, progress: Progress) -> Iterator[Job]:
+    """Yield what fine-tuning makes of the network: pruned, then clustered, then quantised."""
+    options, run, data = workshop.options, workshop.run, workshop.dataset
+    directory, epochs = workshop.directory, options.compress_epochs
+    network, suffix = None, ""
+    if options.prune:
+        progress("pruning")
+        suffix = "_pruned"
+        network = prune.prune(
+            run, data, options.prune, options.sparsity, epochs, directory / "pruned"
+        )
+    if options.cluster:
+        progress("clustering")
+        suffix += "_clustered"
+        network = cluster.cluster(
+            run, data, options.cluster, epochs, directory / suffix[1:], network
+        )
+    if network:
+        for target in options.targets():
+            if target.format == "tflite":
+                yield network, replace(target, suffix=suffix)
     if options.qat_epochs:
         progress("training with fake quantisation")
-        aware = qat.fine_tune(run, workshop.dataset, options.qat_epochs, workshop.directory / "qat")
-        yield aware, Target("tflite", "int8", "_qat")
+        suffix += "_qat"
+        aware = qat.train(
+            run, data, options.qat_epochs, directory / suffix[1:], network,
+            pruned=bool(options.prune), clustered=bool(options.cluster),
+        )  # fmt: skip
+        yield aware, Target("tflite", "int8", suffix)
 
 
 def _bundle(workshop: Workshop, artifacts: list[dict]) -> str | None:

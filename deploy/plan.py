@@ -57,8 +57,7 @@ class Options:
         verify_images: held-out images to measure on; None for all.
         qat_epochs: of quantisation-aware training; its int8 files come beside the others.
         prune: share of the weights to set to 0 in fine-tuning, from 0 to 1.
-        sparsity: ``unstructured``, ``2:4`` (of 4 neighbouring input channels 2 stay) or ``block``
-            (1 x 4).
+        sparsity: ``unstructured``, or ``2:4``: of every 4 weights in a row 2 stay.
         cluster: different values that each kernel may have after fine-tuning; 0 for any.
         compress_epochs: of fine-tuning with pruning or clusters.
         microcontroller: write the int8 model as a C array for TFLite Micro too.

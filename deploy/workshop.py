@@ -90,6 +90,8 @@ class Workshop:
             "format": target.format,
             "quantization": target.quantization,
             "bytes": made.size(),
+            "gzip_bytes": made.gzip_size(),
+            "sparsity": made.sparsity(),
             **verify.compare(answers, self.reference),
             "latency_ms": latency_ms(made.open(threads=1)),
             "fully_integer": floats == [],

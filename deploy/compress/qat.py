@@ -5,39 +5,47 @@ shares its variables with the model that it is of.
 """
 
 import re
-import shutil
 from pathlib import Path
 
+import numpy as np
 import tf_keras as keras
 
 from tfresnet.data.sources import Dataset
+from tfresnet.deploy.compress import affine
+from tfresnet.deploy.compress.finetune import copied, fine_tune
 from tfresnet.errors import UserError
 from tfresnet.models.functional import functional
 from tfresnet.run import Run
 from tfresnet.spec import InputSpec
-from tfresnet.training.loop import Trainer
-
-LR_FACTOR = 0.01  # of the run's peak rate: the weights need to move by fractions of a step only
 
 # Why tfmot refuses a layer, by the layer's type.
 OBSTACLES = {
-    "BatchNormalization": "a batch norm must follow a convolution, as in post-activation",
     "Multiply": "it has no quantisation for the products of channel attention",
     "Conv1D": "it has no quantisation for the convolution of eca",
 }
 
 
-def quantization_aware(model: keras.Model, image_shape: tuple[int, int, int]) -> keras.Model:
+def quantization_aware(
+    model: keras.Model,
+    image_shape: tuple[int, int, int],
+    pruned: bool = False,
+    clustered: bool = False,
+) -> keras.Model:
     """Return a functional model with fake quantisation, which starts from ``model``'s weights.
+
+    Zeros of a ``pruned`` and the values of a ``clustered`` network stay as they are. A batch norm
+    that follows no convolution, as before an activation, becomes a depthwise convolution of 1 x 1.
 
     Raises:
         UserError: tfmot refuses the network; says the layer and why.
     """
-    import tensorflow_model_optimization as tfmot
+    from tensorflow_model_optimization.quantization import keras as quantization
 
-    twin = functional(model, image_shape)
+    twin = functional(model, image_shape) if hasattr(model, "trunk") else model
+    annotated = quantization.quantize_annotate_model(_annotated(affine.without_lone_norms(twin)))
     try:
-        return tfmot.quantization.keras.quantize_model(twin)
+        with quantization.quantize_scope():
+            return quantization.quantize_apply(annotated, _scheme(pruned, clustered))
     except RuntimeError as error:
         refused = re.match(r"Layer (\w+):<class '.*\.(\w+)'> is not supported", str(error))
         if not refused or refused[2] not in OBSTACLES:
@@ -49,41 +57,79 @@ def quantization_aware(model: keras.Model, image_shape: tuple[int, int, int]) ->
         ) from None
 
 
-def fine_tune(run: Run, dataset: Dataset, epochs: int, directory: Path) -> keras.Model:
-    """Return the run's network after ``epochs`` of training with fake quantisation.
+def _annotated(model: keras.Model) -> keras.Model:
+    """Return a model whose average poolings take over the scale of what they pool, as TFLite's."""
+    from tensorflow_model_optimization.python.core.quantization.keras.default_8bit import (
+        default_8bit_quantize_configs as configs,
+    )
+    from tensorflow_model_optimization.quantization import keras as quantization
 
-    It goes on from the run's weights with the run's recipe, at a hundredth of its rate, in
-    float32 and without a moving average, through the same loop; ``directory`` gets the log and
-    the curve.
+    def annotate(layer: keras.layers.Layer) -> keras.layers.Layer:
+        if isinstance(layer, keras.layers.AveragePooling2D):
+            return quantization.quantize_annotate_layer(layer, configs.NoOpQuantizeConfig())
+        return layer
+
+    return keras.models.clone_model(model, clone_function=annotate)
+
+
+def _scheme(pruned: bool, clustered: bool) -> object:
+    """Return tfmot's scheme that keeps what pruning and clustering made: PQAT, CQAT, PCQAT."""
+    from tensorflow_model_optimization.python.core.quantization.keras.collab_opts.cluster_preserve import (  # noqa: E501
+        default_8bit_cluster_preserve_quantize_scheme as keeps_clusters,
+    )
+    from tensorflow_model_optimization.python.core.quantization.keras.collab_opts.prune_preserve import (  # noqa: E501
+        default_8bit_prune_preserve_quantize_scheme as keeps_zeros,
+    )
+    from tensorflow_model_optimization.python.core.quantization.keras.default_8bit import (
+        default_8bit_quantize_scheme as plain,
+    )
+
+    if clustered:
+        return keeps_clusters.Default8BitClusterPreserveQuantizeScheme(preserve_sparsity=pruned)
+    if pruned:
+        return keeps_zeros.Default8BitPrunePreserveQuantizeScheme()
+    return plain.Default8BitQuantizeScheme()
+
+
+def train(
+    run: Run,
+    dataset: Dataset,
+    epochs: int,
+    directory: Path,
+    source: keras.Model | None = None,
+    pruned: bool = False,
+    clustered: bool = False,
+) -> keras.Model:
+    """Return the run's network, or ``source``, after ``epochs`` with fake quantisation.
+
+    ``directory`` gets the log and the curve, see ``finetune``.
 
     Raises:
         UserError: tfmot refuses the network.
     """
-    recipe = {
-        "epochs": epochs,
-        "lr": run.config.train.lr * LR_FACTOR,
-        "warmup_epochs": 0.0,
-        "scheduler": "cosine",
-        "precision": "float32",
-        "ema_decay": 0.0,
-        "keep": "last",
-        "patience": 0,
-        "sync_batch_norm": False,
-        "strategy": "auto",  # the run's workers may be far away
-        "xla": False,
-    }
-    training = run.config.train.model_copy(update=recipe)
-    full_size = run.config.data.model_copy(update={"progressive": {}})
-    shutil.rmtree(directory, ignore_errors=True)
-    trainer = Trainer(
-        run.config.model_copy(update={"train": training, "data": full_size}),
-        dataset,
-        directory,
-        lambda: quantization_aware(run.model(), run.spec.shape),
-    )
-    trainer.run()
-    _span_a_byte(trainer.model, run.spec)
-    return trainer.model
+
+    def build() -> keras.Model:
+        model = copied(source) if source else run.model()
+        if pruned and clustered:
+            _with_a_zero_each(model)
+        return quantization_aware(model, run.spec.shape, pruned, clustered)
+
+    method = {"qat": True, "pruned": pruned, "clustered": clustered}
+    model = fine_tune(run, dataset, epochs, directory, build, method, one_device=source is not None)
+    _span_a_byte(model, run.spec)
+    return model
+
+
+def _with_a_zero_each(model: keras.Model) -> None:
+    """Set the smallest weight of every dense kernel to 0.
+
+    tfmot gives up all zeros when it meets one kernel without any: its layers share a quantizer.
+    """
+    for layer in model.layers:
+        if isinstance(layer, (keras.layers.Conv2D, keras.layers.Dense)):
+            kernel, *others = layer.get_weights()
+            kernel.flat[np.abs(kernel).argmin()] = 0
+            layer.set_weights([kernel, *others])
 
 
 def _span_a_byte(model: keras.Model, spec: InputSpec) -> None:

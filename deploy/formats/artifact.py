@@ -1,5 +1,6 @@
 """A converted model on its way to a file: its bytes, its metadata, and how to run it."""
 
+import gzip
 import io
 import json
 import zipfile
@@ -44,6 +45,14 @@ class Artifact(Protocol):
 
     def size(self) -> int:
         """Return the bytes on disk."""
+        ...
+
+    def gzip_size(self) -> int | None:
+        """Return the bytes after gzip; None for a folder."""
+        ...
+
+    def sparsity(self) -> float | None:
+        """Return the share of zeros among the weights; None for what is not read."""
         ...
 
 
@@ -107,6 +116,14 @@ class FileArtifact:
     def size(self) -> int:
         """See :class:`Artifact`."""
         return self.path.stat().st_size
+
+    def gzip_size(self) -> int | None:
+        """See :class:`Artifact`."""
+        return len(gzip.compress(self.content))
+
+    def sparsity(self) -> float | None:
+        """See :class:`Artifact`."""
+        return None if self.path.suffix == ".onnx" else graph.sparsity(self.content)
 
 
 def with_tflite_metadata(content: bytes, metadata: dict[str, Any]) -> bytes:

@@ -5,8 +5,11 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
+WITH_KERNELS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
+TYPES = {"FLOAT32": np.float32, "FLOAT16": np.float16, "INT8": np.int8}
 BORDER = ("QUANTIZE", "DEQUANTIZE")
 CONVERSIONS = ("CAST", *BORDER)  # of a type: they compute nothing
 
@@ -69,6 +72,36 @@ def input_quantization(content: bytes) -> tuple[float, int]:
     graph = read(content).subgraphs[0]
     quantization = graph.tensors[graph.inputs[0]].quantization
     return float(quantization.scale[0]), int(quantization.zeroPoint[0])
+
+
+def sparsity(content: bytes) -> float:
+    """Return the share of zeros among the weights of all convolutions and dense layers."""
+    model, zeros, total = read(content), 0, 0
+    for graph in model.subgraphs:
+        stored = {o.outputs[0]: o.inputs[0] for o in graph.operators}  # before a DEQUANTIZE
+        for operation in graph.operators:
+            code = model.operatorCodes[operation.opcodeIndex]
+            name = _name(schema.BuiltinOperator, max(code.builtinCode, code.deprecatedBuiltinCode))
+            if name in WITH_KERNELS:
+                index = operation.inputs[1]
+                kernel = _values(model, graph.tensors[index])
+                if kernel is None:
+                    kernel = _values(model, graph.tensors[stored[index]])
+                if kernel is not None:
+                    zeros, total = zeros + int((kernel == 0).sum()), total + kernel.size
+    return zeros / total if total else 0.0
+
+
+def _values(model: Any, tensor: Any) -> np.ndarray | None:
+    """Return what a file holds of a tensor, flat; None if it is computed."""
+    data = model.buffers[tensor.buffer].data
+    if data is None or not len(data):
+        return None
+    raw = np.asarray(data, np.uint8)
+    kind = _name(schema.TensorType, tensor.type)
+    if kind == "INT4":  # two in a byte
+        return np.stack([raw & 15, raw >> 4])
+    return raw.view(TYPES[kind])
 
 
 def input_name(content: bytes) -> str:

@@ -56,6 +56,14 @@ class SavedModel:
         """Return the bytes of all files."""
         return sum(f.stat().st_size for f in self.path.rglob("*") if f.is_file())
 
+    def gzip_size(self) -> int | None:
+        """See ``artifact.Artifact``."""
+        return None
+
+    def sparsity(self) -> float | None:
+        """See ``artifact.Artifact``."""
+        return None
+
 
 class LoadedSavedModel:
     """A SavedModel with the methods of the runtime's models."""

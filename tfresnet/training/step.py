@@ -73,7 +73,9 @@ class TrainStep:
             loss = tf.reduce_sum(each) / self.config.batch_size
             if self.scales_loss:
                 loss = self.optimizer.get_scaled_loss(loss)
-        gradients = tape.gradient(loss, self.model.trainable_variables)
+        # What a compressed network keeps but does not compute with has a gradient of 0.
+        none = tf.UnconnectedGradients.ZERO
+        gradients = tape.gradient(loss, self.model.trainable_variables, unconnected_gradients=none)
         self.observe(labels, logits, each)
         return gradients
 

@@ -1,0 +1,47 @@
+"""Batch norms that follow no convolution, as convolutions: tfmot quantises no others.
+
+Before an activation (He et al. 2016, arXiv:1603.05027) a norm follows a sum or a pooling. Its
+statistics are fixed at deployment, so it is one scale and one shift a channel: a depthwise
+convolution of 1 x 1 with a bias, which tfmot and TFLite both quantise, per channel, with the ReLU
+behind it.
+"""
+
+import numpy as np
+import tf_keras as keras
+
+FUSED_INTO = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers.Dense)
+
+
+def without_lone_norms(model: keras.Model) -> keras.Model:
+    """Return a functional model with the same outputs, whose norms all follow a convolution."""
+    lone = {
+        layer.name
+        for layer in model.layers
+        if isinstance(layer, keras.layers.BatchNormalization) and not _follows_convolution(layer)
+    }
+    if not lone:
+        return model
+
+    def convolved(layer: keras.layers.Layer) -> keras.layers.Layer:
+        if layer.name not in lone:
+            return layer
+        return keras.layers.DepthwiseConv2D(1, name=f"{layer.name}_affine")
+
+    result = keras.models.clone_model(model, clone_function=convolved)
+    for name in lone:
+        norm = model.get_layer(name)
+        gamma, beta, mean, variance = (
+            np.asarray(v) for v in (norm.gamma, norm.beta, norm.moving_mean, norm.moving_variance)
+        )
+        scale = gamma / np.sqrt(variance + norm.epsilon)
+        result.get_layer(f"{name}_affine").set_weights(
+            [scale.reshape(1, 1, -1, 1), beta - mean * scale]
+        )
+    return result
+
+
+def _follows_convolution(norm: keras.layers.Layer) -> bool:
+    """Tell whether a norm is the only reader of a convolution."""
+    producer = norm.input._keras_history.layer
+    readers = {node.outbound_layer for node in producer.outbound_nodes}
+    return isinstance(producer, FUSED_INTO) and len(readers) == 1

@@ -1,0 +1,92 @@
+"""Fine-tuning of compressed networks through the one training loop; it resumes like any run."""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import tensorflow as tf
+import tf_keras as keras
+
+from tfresnet.data.sources import Dataset
+from tfresnet.files import read_json, write_text
+from tfresnet.run import Run, weights_sha256
+from tfresnet.training.loop import Trainer
+
+LR_FACTOR = 0.01  # of the run's peak rate: the weights need to move by fractions of a step only
+PROVENANCE = "fine_tuning.json"
+
+
+def fine_tune(
+    run: Run,
+    dataset: Dataset,
+    epochs: int,
+    directory: Path,
+    build: Callable[[], keras.Model],
+    method: dict,
+    lr_factor: float = LR_FACTOR,
+    one_device: bool = True,
+) -> keras.Model:
+    """Return what ``build`` makes after ``epochs`` of training with the run's recipe.
+
+    The rate is ``lr_factor`` of the run's peak, falling as a cosine, in float32, without a moving
+    average. ``directory`` gets the log, the curve and the checkpoints. One that was begun before
+    from the same weights, for the same ``method``, is gone on with; a finished one is loaded. It
+    takes ``one_device``, or all that the run's machine has.
+    """
+    recipe = {
+        "epochs": epochs,
+        "lr": run.config.train.lr * lr_factor,
+        "warmup_epochs": 0.0,
+        "scheduler": "cosine",
+        "precision": "float32",
+        "ema_decay": 0.0,
+        "keep": "last",
+        "patience": 0,
+        "sync_batch_norm": False,
+        "strategy": "auto",  # the run's workers may be far away
+        "xla": False,
+    }
+    training = run.config.train.model_copy(update=recipe)
+    full_size = run.config.data.model_copy(update={"progressive": {}})
+    config = run.config.model_copy(update={"train": training, "data": full_size})
+
+    def build_in_scope() -> keras.Model:
+        model = build()
+        provenance = {"method": method, "config": config.model_dump(), **_start(model)}
+        _keep_only_if(directory, provenance)
+        return model
+
+    # tfmot's wrappers assign to variables in their calls, which mirrored ones do not allow.
+    strategy = tf.distribute.get_strategy() if one_device else None
+    trainer = Trainer(config, dataset, directory, build_in_scope, strategy=strategy)
+    trainer.run()
+    return trainer.model
+
+
+def copied(model: keras.Model) -> keras.Model:
+    """Return a functional model with variables of its own, of the scope that is active, if any."""
+    copy = keras.models.clone_model(model)
+    copy.set_weights(model.get_weights())
+    return copy
+
+
+def steps(run: Run, dataset: Dataset, epochs: int) -> int:
+    """Return the steps of a fine-tuning."""
+    return epochs * (len(dataset.train) // run.config.train.batch_size)
+
+
+def _start(model: keras.Model) -> dict[str, str]:
+    names = hashlib.sha256("".join(v.name for v in model.variables).encode()).hexdigest()
+    return {"weights": weights_sha256(model), "variables": names}
+
+
+def _keep_only_if(directory: Path, provenance: dict) -> None:
+    """Empty a folder unless it holds a fine-tuning that began just so."""
+    file = directory / PROVENANCE
+    provenance = json.loads(json.dumps(provenance))
+    if not file.exists() or read_json(file) != provenance:
+        shutil.rmtree(directory, ignore_errors=True)
+        directory.mkdir(parents=True)
+        write_text(file, json.dumps(provenance))

@@ -1,0 +1,155 @@
+"""Pruning, clustering, quantisation-aware training, and all of them in a row."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tf_keras as keras
+
+from tests.conftest import TINY
+from tests.test_cli import json_of, refused, tfresnet
+from tfresnet import config as configs
+from tfresnet import run as runs
+from tfresnet.deploy.compress import cluster, finetune, prune
+from tfresnet.deploy.export import export
+from tfresnet.deploy.formats import graph
+from tfresnet.deploy.plan import Options
+from tfresnet.train import train
+
+BRIEF = ["--tflite", "--quantize", "int8", "--max-drop", 100, "--verify-images", 100]
+
+
+@pytest.fixture(scope="module")
+def compressed(tiny_run, tmp_path_factory) -> tuple[Path, list[dict]]:
+    """The tiny run pruned, clustered, and trained for quantisation, an epoch each."""
+    run = tmp_path_factory.mktemp("compressed") / "run"
+    shutil.copytree(tiny_run.directory, run, ignore=shutil.ignore_patterns("export"))
+    report = json_of(
+        "export", run, *BRIEF, "--prune", 0.5, "--cluster", 8, "--qat-epochs", 1,
+        "--compress-epochs", 1,
+    )  # fmt: skip
+    return run, report["artifacts"]
+
+
+def test_zeros_and_clusters_survive_to_the_integer_file(compressed):
+    _, artifacts = compressed
+    names = [Path(a["path"]).name for a in artifacts]
+    assert names == [
+        "model_int8.tflite",
+        "model_int8_pruned_clustered.tflite",
+        "model_int8_pruned_clustered_qat.tflite",
+    ]
+    plain, *others = artifacts
+    assert plain["sparsity"] < 0.05
+    for artifact in others:
+        # Half of all but the first convolution's and the classifier's, 1.4 % of the weights.
+        assert artifact["sparsity"] == pytest.approx(0.493, abs=0.005)
+        assert artifact["gzip_bytes"] < 0.6 * plain["gzip_bytes"]
+        assert artifact["fully_integer"]
+        assert artifact["failures"] == []
+        assert artifact["top1"] > 0.2  # chance is 0.1; the net of two epochs goes on learning
+
+
+def test_every_channel_has_no_more_values_than_clusters(compressed):
+    _, artifacts = compressed
+    model = graph.read(Path(artifacts[-1]["path"]).read_bytes())
+    kernels = [
+        np.asarray(model.buffers[t.buffer].data, np.uint8).view(np.int8).reshape(t.shape)
+        for t in model.subgraphs[0].tensors
+        if len(t.shape) == 4 and model.buffers[t.buffer].data is not None
+    ]
+    inner = [k for k in kernels if k.shape[-1] > 3]  # not the first convolution
+    assert len(inner) == 8
+    assert all(len(np.unique(channel)) <= 8 for kernel in inner for channel in kernel)
+
+
+def test_a_finished_fine_tuning_is_loaded_and_another_one_is_not(compressed, tiny_run):
+    run = runs.open_run(compressed[0])
+    folder = run.directory / "export" / "pruned"
+    log = (folder / "metrics.jsonl").read_text()
+    data = run.dataset()
+    again = prune.prune(run, data, 0.5, "unstructured", 1, folder)
+    assert prune.realised(again) == pytest.approx(0.493, abs=0.005)
+    assert (folder / "metrics.jsonl").read_text() == log  # with the times that it took
+    less = prune.prune(run, data, 0.25, "unstructured", 1, folder)
+    assert prune.realised(less) == pytest.approx(0.247, abs=0.005)
+
+
+def test_two_of_four_neighbours_are_zero(tiny_run, tmp_path):
+    model = prune.prune(tiny_run, tiny_run.dataset(), 0.5, "2:4", 1, tmp_path)
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.Conv2D) and not layer.name.startswith("stem"):
+            kernel = layer.get_weights()[0]
+            fours = kernel.transpose(3, 0, 1, 2).reshape(-1, 4)  # along the input channels
+            assert ((fours == 0).sum(1) >= 2).all(), layer.name
+
+
+def test_an_interrupted_fine_tuning_goes_on(tiny_run, tmp_path, monkeypatch):
+    """From its newest checkpoint, to the same weights."""
+    data = tiny_run.dataset()
+    whole = cluster.cluster(tiny_run, data, 8, 2, tmp_path / "whole")
+    begun = finetune.Trainer._evaluate
+    monkeypatch.setattr(finetune.Trainer, "_evaluate", _interrupt_in(2, begun))
+    with pytest.raises(KeyboardInterrupt):
+        cluster.cluster(tiny_run, data, 8, 2, tmp_path / "cut")
+    monkeypatch.undo()
+    assert len((tmp_path / "cut" / "metrics.jsonl").read_text().splitlines()) == 1
+    resumed = cluster.cluster(tiny_run, data, 8, 2, tmp_path / "cut")
+    assert cluster.distinct(resumed) == 8
+    assert runs.weights_sha256(resumed) == runs.weights_sha256(whole)
+
+
+def _interrupt_in(epoch: int, evaluate):
+    calls = iter(range(1, 100))
+
+    def wrapper(trainer):
+        if next(calls) == epoch:
+            raise KeyboardInterrupt
+        return evaluate(trainer)
+
+    return wrapper
+
+
+def test_quantisation_aware_training_gives_an_integer_file_that_agrees(run_copy):
+    options = Options(("tflite",), ("int8",), qat_epochs=1, max_drop=100, verify_images=100)
+    report = export(runs.open_run(run_copy), options)
+    after, aware = report["artifacts"]
+    assert Path(aware["path"]).name == "model_int8_qat.tflite"
+    assert aware["fully_integer"]
+    assert aware["failures"] == []
+    # The net of two epochs goes on learning, so its answers change; chance is 0.1.
+    assert aware["agreement"] > 0.5
+    assert abs(aware["bytes"] - after["bytes"]) < 2000
+    log = (run_copy / "export" / "qat" / "metrics.jsonl").read_text()
+    assert len(log.splitlines()) == 1
+
+
+def test_a_network_that_tfmot_refuses_is_refused_with_the_reason(tmp_path):
+    settings = [*TINY, "train.epochs=1", "model.attention=se"]
+    train(configs.load("quickstart", settings), tmp_path / "run")
+    message = refused("export", tmp_path / "run", "--tflite", "--qat-epochs", 1)
+    assert "it refuses: it has no quantisation for the products of channel attention" in message
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--prune", "1"], "--prune"),
+        (["--prune", "0.7", "--sparsity", "2:4"], "expected 0.5 with --sparsity 2:4, got 0.7"),
+        (["--cluster", "1"], "--cluster"),
+        (["--prune", "0.5", "--features"], "expected --features or one of --qat-epochs, --prune"),
+    ],
+)
+def test_what_can_not_be_is_refused(tiny_run, arguments, expected):
+    result = tfresnet("export", tiny_run.directory, "--tflite", *arguments)
+    assert result.exit_code == 2
+    assert expected in result.stderr
+
+
+def test_clusters_count_what_is_there():
+    layer = keras.layers.Conv2D(2, 1, use_bias=False)
+    model = keras.Sequential([keras.Input((2, 2, 2)), layer])
+    layer.set_weights([np.array([[[[1.0, 1.0], [0.0, 2.0]]]])])
+    assert cluster.distinct(model) == 3
+    assert prune.realised(model) == 0.25
