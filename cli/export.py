@@ -52,6 +52,12 @@ WHAT = [  # and in which form
 HOW_WELL = [
     click.option("--max-drop", default=1.0, show_default=True, metavar="POINTS",
                  help="Largest loss of top-1 against the checkpoint."),
+    click.option("--auto", is_flag=True,
+                 help="Try int8, then int8 with layers in float, then --qat-epochs (default: 5), "
+                 "until --max-drop is met."),
+    click.option("--max-bytes", type=COUNT, metavar="N", help="Of the file, with --auto."),
+    click.option("--max-latency", type=float, metavar="MS",
+                 help="Of one image on one thread here, with --auto."),
     click.option("--calibration-images", default=500, show_default=True, type=COUNT,
                  help="Training images that set integer ranges."),
     click.option("--calibration-seed", default=0, show_default=True, help="Chooses them."),
@@ -96,6 +102,9 @@ def command(
     quantizations: tuple[str, ...],
     dataset: str | None,
     data_dir: str | None,
+    auto: bool,
+    max_bytes: int | None,
+    max_latency: float | None,
     as_json: bool,
     **choices: Any,
 ) -> None:
@@ -112,11 +121,16 @@ def command(
       tfresnet export runs/quickstart
       tfresnet export runs/quickstart --tflite --quantize int8 --max-drop 0.5
       tfresnet export runs/quickstart --tflite --qat-epochs 5
+      tfresnet export runs/quickstart --auto --max-drop 0.3 --max-bytes 100000
       tfresnet export runs/quickstart --onnx --quantize int8 --layout nchw --batch 1
     """
     from tfresnet import run as runs
     from tfresnet.deploy import plan
 
+    if auto and (onnx or saved_model or quantizations or choices["features"]):
+        raise click.UsageError("--auto: expected it to choose the kind of a TFLite file by itself")
+    if not auto and (max_bytes or max_latency):
+        raise click.UsageError("--max-bytes, --max-latency: expected --auto with them")
     if choices["features"] and any(choices[key] for key in ("qat_epochs", "prune", "cluster")):
         raise click.UsageError(
             "expected --features or one of --qat-epochs, --prune, --cluster, got both"
@@ -131,25 +145,33 @@ def command(
     opened = runs.open_run(run)
     given = {"dataset": dataset, "data_dir": data_dir}
     data = {key: value for key, value in given.items() if value is not None}
-    report = _export(opened, options, data, as_json)
+    limits = {"max_bytes": max_bytes, "max_latency": max_latency} if auto else None
+    report = _export(opened, options, data, limits, as_json)
     if as_json:
         print_json(report)
     else:
         _show(report, run, options.features)
-    failed = [a for a in report["artifacts"] if a["failures"]]
-    for artifact in failed:
-        click.echo(f"Failed: {artifact['path']}: {'; '.join(artifact['failures'])}", err=True)
-    sys.exit(1 if failed else 0)
+    sys.exit(_status(report))
 
 
-def _export(run: Any, options: Any, data: dict[str, Any], as_json: bool) -> dict[str, Any]:
+def _export(
+    run: Any, options: Any, data: dict[str, Any], limits: dict[str, Any] | None, as_json: bool
+) -> dict[str, Any]:
     quiet_tensorflow()
     from rich.console import Console
 
     from tfresnet.deploy import export as stages
+    from tfresnet.deploy.compress.auto import Budget
 
     with Console(stderr=True).status("") as status, stdout_to_stderr(as_json):
-        return stages.export(run, options, lambda stage: status.update(f"{stage} ..."), data)
+
+        def say(stage: str) -> None:
+            status.update(f"{stage} ...")
+
+        if limits is None:
+            return stages.export(run, options, say, data)
+        budget = Budget(options.max_drop, **limits)
+        return stages.export_within(run, options, budget, say, data)
 
 
 def _show(report: dict[str, Any], run: Path, features: bool) -> None:
@@ -158,6 +180,20 @@ def _show(report: dict[str, Any], run: Path, features: bool) -> None:
     from tfresnet.deploy.proof import report as reports
 
     Console().print(reports.table(report["artifacts"], report["checkpoint_top1"], report["n"]))
+    for rung in report.get("ladder", []):
+        click.echo(f"  {rung['rung']}: {'; '.join(rung['misses']) or 'within the budget'}")
     bundle = f", for the device: {report['bundle']}/" if report["bundle"] else ""
     where = f"{run}/export/features/" if features else f"{run}/export/"
     click.echo(f"Files: {where}{bundle}")
+
+
+def _status(report: dict[str, Any]) -> int:
+    """Say what failed; return the exit status."""
+    if "ladder" in report:
+        if not report["chosen"]:
+            click.echo("Failed: no file is within the budget; see what each one missed", err=True)
+        return 0 if report["chosen"] else 1
+    failed = [a for a in report["artifacts"] if a["failures"]]
+    for artifact in failed:
+        click.echo(f"Failed: {artifact['path']}: {'; '.join(artifact['failures'])}", err=True)
+    return 1 if failed else 0

@@ -13,6 +13,7 @@ COMMANDS = {
     "preview": "Draw the augmented images that a preset trains on.",
     "evaluate": "Measure a run or a model file on held-out images.",
     "export": "Write TFLite and ONNX files, each measured against the run.",
+    "inspect": "Operations of a .tflite file, and the error of each layer.",
     "predict": "Classify pictures with a model file.",
     "benchmark": "Latency, memory and size of model files, side by side.",
     "info": "What a run, a model file or an architecture is.",

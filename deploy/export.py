@@ -9,7 +9,7 @@ from typing import Any
 
 import tf_keras as keras
 
-from tfresnet.deploy.compress import cluster, prune, qat
+from tfresnet.deploy.compress import auto, cluster, prune, qat
 from tfresnet.deploy.device import bundle
 from tfresnet.deploy.formats import wrap
 from tfresnet.deploy.plan import Options, Target
@@ -18,6 +18,7 @@ from tfresnet.files import write_text
 from tfresnet.run import Run
 
 Progress = Callable[[str], None]
+AUTO_QAT_EPOCHS = 5
 Job = tuple[keras.Model, Target]
 
 
@@ -41,6 +42,24 @@ def export(
         progress(f"{target.name}: converting and measuring")
         artifacts.append(workshop.make(model, target))
     return finish(workshop, artifacts)
+
+
+def export_within(
+    run: Run,
+    options: Options,
+    budget: auto.Budget,
+    progress: Progress = lambda stage: None,
+    data: dict[str, Any] | None = None,
+) -> dict:
+    """Export the cheapest TFLite file within a budget; return a report as :func:`export` does.
+
+    It also has ``ladder``, what was tried and what it missed, and ``chosen``, the file's path.
+    """
+    progress("loading the run, its data, and the checkpoint's answers")
+    workshop = Workshop(run, options, data)
+    epochs = options.qat_epochs or AUTO_QAT_EPOCHS
+    records, ladder, chosen = auto.climb(workshop, budget, epochs, progress)
+    return finish(workshop, records, ladder=ladder, chosen=chosen)
 
 
 def finish(workshop: Workshop, artifacts: list[dict], **more: Any) -> dict:

@@ -15,7 +15,7 @@ from tfresnet.deploy.formats import graph
 from tfresnet.native_stderr import captured
 
 if TYPE_CHECKING:
-    from ai_edge_quantizer import quantizer
+    from ai_edge_quantizer import recipe_manager
 
 
 @dataclass(frozen=True)
@@ -64,34 +64,35 @@ def quantize(
     """
     from ai_edge_quantizer import quantizer
 
-    tool = quantizer.Quantizer(bytearray(content))
-    _apply(tool, recipe, content)
+    manager = _manager(recipe, content)
     result = None
     with captured(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # keeping all tensors is what calibration is
-        if tool.need_calibration and images is not None:
-            signature, name = _signature(content)
-            samples = [{name: image[None]} for image in images]
-            result = tool.calibrate({signature: samples})
+        if recipe.activations and images is not None:
+            result = _ranges(content, images, manager)
             if input_range:
                 _set_range(result, graph.input_name(content), input_range)
+        tool = quantizer.Quantizer(bytearray(content), manager.get_quantization_recipe())
         return bytes(tool.quantize(result, enable_progress_report=False).quantized_model)
 
 
-def _apply(tool: "quantizer.Quantizer", recipe: Recipe, content: bytes) -> None:
-    """Tell ai-edge-quantizer what a recipe means; what is said later wins."""
+def _manager(recipe: Recipe, content: bytes) -> "recipe_manager.RecipeManager":
+    """Return what tells ai-edge-quantizer a recipe; what is said later wins."""
+    from ai_edge_quantizer import recipe_manager
+
+    manager = recipe_manager.RecipeManager()
 
     def add(regex: str, operation: str, weights: int) -> None:
         algorithm = recipe.algorithm if weights < 8 else MIN_MAX
         if recipe.activations:
-            tool.add_static_config(
+            manager.add_static_config(
                 regex, operation, recipe.activations, weights, algorithm_key=algorithm
             )
         else:
-            tool.add_weight_only_config(regex, operation, weights, algorithm_key=algorithm)
+            manager.add_weight_only_config(regex, operation, weights, algorithm_key=algorithm)
 
     def leave(regex: str, operation: str) -> None:
-        tool.update_quantization_recipe(regex, operation, algorithm_key="no_quantize")
+        manager.add_quantization_config(regex, operation, algorithm_key="no_quantize")
 
     add(EVERYTHING, "*", 8)
     for operation in WITH_WEIGHTS:
@@ -104,6 +105,22 @@ def _apply(tool: "quantizer.Quantizer", recipe: Recipe, content: bytes) -> None:
             leave(EVERYTHING, border)
     if recipe.keep_float:
         leave(_exactly(recipe.keep_float), "*")
+    return manager
+
+
+def _ranges(
+    content: bytes, images: np.ndarray, manager: "recipe_manager.RecipeManager"
+) -> dict[str, dict]:
+    """Return the least and the largest value of every tensor; their mean over images would clip."""
+    from ai_edge_quantizer import calibrator
+    from ai_edge_quantizer.utils import qsv_utils
+
+    observer = calibrator.Calibrator(
+        bytearray(content), num_threads=1, qsv_update_func=qsv_utils.min_max_update
+    )
+    signature, name = _signature(content)
+    observer.calibrate({signature: [{name: image[None]} for image in images]}, manager)
+    return observer.get_model_qsvs()
 
 
 def _set_range(result: dict, tensor: str, ends: tuple[float, float]) -> None:

@@ -1,0 +1,84 @@
+"""``tfresnet inspect``."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tfresnet.cli.common import (
+    json_option,
+    print_json,
+    quiet_tensorflow,
+    reports_mistakes,
+    stdout_to_stderr,
+)
+from tfresnet.errors import UserError
+
+
+@click.command("inspect")
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option(
+    "--against",
+    type=click.Path(path_type=Path),
+    help="The float32 .tflite of the same network (default: the one beside it).",
+)
+@click.option(
+    "--images",
+    default=50,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Training images to run.",
+)
+@click.option("--dataset", help="Instead of the one that the model was trained on.")
+@click.option("--data-dir", help="Where TFDS keeps its data (default: $TFDS_DATA_DIR).")
+@json_option
+@reports_mistakes
+def command(
+    model: Path,
+    against: Path | None,
+    images: int,
+    dataset: str | None,
+    data_dir: str | None,
+    as_json: bool,
+) -> None:
+    """Show the operations of a .tflite file, and what quantisation changed in each layer.
+
+    SQNR is the signal to quantisation noise at a layer's output, in dB: 6 dB more are one
+    bit more. What keeps a file from being integer throughout is named.
+
+    \b
+    Example:
+      tfresnet inspect runs/quickstart/export/model_int8.tflite
+    """
+    if model.suffix != ".tflite":
+        raise UserError(f"expected a .tflite file, got {model}")
+    quiet_tensorflow()
+    from tfresnet.deploy.proof import inspect
+
+    given = {"dataset": dataset, "data_dir": data_dir}
+    data = {key: value for key, value in given.items() if value is not None}
+    with stdout_to_stderr(as_json):
+        result = inspect.of_file(model, against, images, data)
+    if as_json:
+        print_json(result)
+    else:
+        _show(result)
+
+
+def _show(result: dict[str, Any]) -> None:
+    counts = ", ".join(f"{n} {name}" for name, n in result["operations"].items())
+    click.echo(f"Operations: {counts}")
+    if result["fully_integer"]:
+        click.echo("Integer throughout")
+    for obstacle in result["obstacles"]:
+        click.echo(f"Float: {obstacle}")
+    if not result["layers"]:
+        click.echo("No float32 file to compare with; export one, or name it with --against")
+        return
+    click.echo(f"{'SQNR dB':>8}  {'max error':>9}  {'range':>8}  layer")
+    for layer in result["layers"]:
+        name = layer["tensor"].rpartition(";")[2]
+        click.echo(
+            f"{layer['sqnr_db']:8.1f}  {layer['max_abs']:9.3g}  {layer['range']:8.3g}  "
+            f"{layer['operation']} {name}"
+        )

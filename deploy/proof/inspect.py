@@ -1,0 +1,170 @@
+"""Where a quantised TFLite file errs: its operations, and each tensor against the float file's.
+
+The two files come from the same network, so the outputs of their operations are paired by name, but
+for the digit that the converter puts behind it where a constant has the name already.
+"""
+
+from collections import Counter
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter
+
+from tfresnet.config import with_data
+from tfresnet.data import pipeline, sources
+from tfresnet.deploy.device.runtime import open_model, read_metadata
+from tfresnet.deploy.formats import graph
+from tfresnet.native_stderr import captured
+from tfresnet.spec import InputSpec
+
+LAYERS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "ADD", "MUL", "MEAN", "CONCATENATION")
+
+
+@dataclass(frozen=True)
+class LayerError:
+    """What quantisation changed in the output of one operation.
+
+    Attributes:
+        tensor: the output's name in the quantised file.
+        operation: what computes it.
+        sqnr_db: signal to quantisation noise, 10 log10(mean(x^2) / mean((x - q)^2)), in dB, of the
+            values that reach it through all layers before.
+        max_abs: the largest difference.
+        range: the largest absolute value in the float file.
+    """
+
+    tensor: str
+    operation: str
+    sqnr_db: float
+    max_abs: float
+    range: float
+
+
+def operations(content: bytes) -> dict[str, int]:
+    """Return how many of each operation a file has."""
+    return dict(Counter(o.name for o in graph.operations(content)))
+
+
+def obstacles(content: bytes) -> list[str]:
+    """Return what keeps a file from being integer throughout, as ``NAME at output: types``."""
+    return [
+        f"{o.name} at {o.outputs[0]}: {', '.join(sorted(o.types))}"
+        for o in graph.operations(content)
+        if o.is_float
+    ]
+
+
+def layer_errors(quantized: bytes, floating: bytes, images: np.ndarray) -> list[LayerError]:
+    """Return the error of every layer that both files have, in the order of the network.
+
+    Args:
+        quantized: a file with any kind of input.
+        floating: the float32 file of the same network.
+        images: uint8 [n, H, W, C].
+    """
+    ours, reference = _Watched(quantized), _Watched(floating)
+    partners = {_stem(o.outputs[0]): o.outputs[0] for o in graph.operations(floating)}
+    layers = [o for o in graph.operations(quantized) if o.name in LAYERS]
+    shared = [(o, partners[_stem(o.outputs[0])]) for o in layers if _stem(o.outputs[0]) in partners]
+    sums = np.zeros((len(shared), 4))
+    for image in images:
+        ours.run(image)
+        reference.run(image)
+        for row, (operation, partner) in zip(sums, shared, strict=True):
+            exact, found = reference.value(partner), ours.value(operation.outputs[0])
+            row[0] += np.square(exact).mean()
+            row[1] += np.square(exact - found).mean()
+            row[2:] = np.maximum(row[2:], [np.abs(exact - found).max(), np.abs(exact).max()])
+    return [
+        LayerError(
+            operation.outputs[0],
+            operation.name,
+            _decibels(signal, noise),
+            float(error),
+            float(most),
+        )
+        for (operation, _), (signal, noise, error, most) in zip(shared, sums, strict=True)
+    ]
+
+
+def worst(errors: list[LayerError]) -> list[LayerError]:
+    """Return the layers by what they add to the noise, worst first: where the SQNR falls most."""
+    falls = [before.sqnr_db - after.sqnr_db for before, after in pairwise(errors)]
+    first = [0.0, *falls]
+    return [e for _, e in sorted(zip(first, errors, strict=True), key=lambda pair: -pair[0])]
+
+
+def _stem(tensor: str) -> str:
+    return tensor.rstrip("0123456789")
+
+
+def _decibels(signal: float, noise: float) -> float:
+    return float(10 * np.log10(signal / noise)) if noise and signal else float("inf")
+
+
+class _Watched:
+    """A file in an interpreter that keeps all tensors."""
+
+    def __init__(self, content: bytes):
+        with captured():
+            self.interpreter = Interpreter(
+                model_content=content, experimental_preserve_all_tensors=True
+            )
+            self.interpreter.allocate_tensors()
+        self.input = self.interpreter.get_input_details()[0]
+        self.index: dict[str, Any] = {d["name"]: d for d in self.interpreter.get_tensor_details()}
+
+    def run(self, image: np.ndarray) -> None:
+        pixels: Any = image[None]
+        kind, (scale, zero_point) = self.input["dtype"], self.input["quantization"]
+        if kind != np.uint8:
+            pixels = (pixels.astype(np.float32) - 128) / 128
+            if kind != np.float32:
+                pixels = np.round(pixels / scale + zero_point).astype(kind)
+        self.interpreter.set_tensor(self.input["index"], pixels)
+        self.interpreter.invoke()
+
+    def value(self, name: str) -> np.ndarray:
+        """Return a tensor as float32."""
+        detail = self.index[name]
+        value = self.interpreter.get_tensor(detail["index"])
+        scale, zero_point = detail["quantization"]
+        if value.dtype.kind == "f" or not scale:
+            return value.astype(np.float32)
+        return (value.astype(np.float32) - zero_point) * np.float32(scale)
+
+
+def of_file(path: Path, against: Path | None, count: int, data: dict[str, Any]) -> dict[str, Any]:
+    """Return ``operations fully_integer obstacles layers`` of a file that tfresnet exported.
+
+    ``layers`` has a :class:`LayerError` of each layer as a dictionary, if there is a float32 file,
+    ``against`` or beside ``path``, to compare with. It is found on ``count`` training images;
+    ``data`` replaces keys of the data section in the file.
+    """
+    metadata = read_metadata(path)
+    beside = path.with_name("model_float32.tflite")
+    source = against or (beside if beside != path and beside.exists() else None)
+    layers = []
+    if source:
+        spec = InputSpec.from_dict(metadata["spec"])
+        training = sources.load_for(spec, with_data(metadata.get("data", {}), data)).train
+        batches = pipeline.raw_batches(training, min(count, len(training)), count)
+        images = next(iter(batches))[0].numpy()
+        floating = _content(source)
+        layers = [vars(e) for e in layer_errors(_content(path), floating, images)]
+    content = _content(path)
+    return {
+        "operations": operations(content),
+        "fully_integer": not graph.float_operations(content),
+        "obstacles": obstacles(content),
+        "layers": layers,
+    }
+
+
+def _content(path: Path) -> bytes:
+    read_metadata(path)  # raises what is wrong with it
+    open_model(path)
+    return path.read_bytes()

@@ -1,0 +1,99 @@
+"""The automatic choice, and the inspection of a quantised file that it relies on."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.test_cli import json_of, refused, tfresnet
+from tfresnet.deploy.compress.auto import Budget
+from tfresnet.deploy.formats import graph, tflite
+from tfresnet.deploy.proof import inspect
+
+
+def test_the_cheapest_file_within_the_budget_is_chosen(run_copy):
+    report = json_of("export", run_copy, "--auto", "--max-drop", 100, "--verify-images", 100)
+    assert [rung["rung"] for rung in report["ladder"]] == ["int8"]
+    assert report["ladder"][0]["misses"] == []
+    assert report["chosen"] == report["artifacts"][0]["path"]
+    assert Path(report["chosen"]).name == "model_int8.tflite"
+    smaller = json_of(
+        "export", run_copy, "--auto", "--max-drop", 100, "--max-bytes", 70_000,
+        "--verify-images", 100,
+    )  # fmt: skip
+    first, second = smaller["ladder"]
+    assert first["misses"][0].startswith("bytes ")
+    assert second["rung"] == "int4_mixed"
+    assert smaller["chosen"] == second["path"]
+
+
+def test_the_ladder_is_climbed_to_its_end(run_copy):
+    """No file can gain 100 points."""
+    result = tfresnet(
+        "export", run_copy, "--auto", "--max-drop", -100, "--qat-epochs", 1,
+        "--verify-images", 50,
+    )  # fmt: skip
+    assert result.exit_code == 1
+    assert "no file is within the budget" in result.stderr
+    for rung in ("int8", "int8 but for the 1 worst", "the 4 worst", "int8 after 1 epochs"):
+        assert f"  {rung}" in result.stdout or rung in result.stdout
+    assert "int4" not in result.stdout  # bytes were not the trouble
+    folder = run_copy / "export"
+    selective = graph.float_operations((folder / "model_int8_selective_4.tflite").read_bytes())
+    computing = [o for o in selective if not o.startswith(graph.CONVERSIONS)]
+    assert len(computing) == 4
+
+
+def test_a_budget_by_hand():
+    record = {"drop": 0.4, "bytes": 1000, "latency_ms": 2.0}
+    assert Budget(0.5, 1000, 2.0).misses(record) == []
+    assert Budget(0.3, 999, 1.0).misses(record) == [
+        "drop 0.4 > 0.3", "bytes 1000 > 999", "latency_ms 2 > 1"
+    ]  # fmt: skip
+    assert Budget(0.5).misses(record | {"drop": float("nan")}) == ["drop nan > 0.5"]
+
+
+def test_inspect_measures_every_layer(exported, tiny_run):
+    folder = tiny_run.directory / "export"
+    result = json_of("inspect", folder / "model_int8.tflite")
+    assert result["operations"]["CONV_2D"] == 9
+    assert result["fully_integer"]
+    assert result["obstacles"] == []
+    kinds = [layer["operation"] for layer in result["layers"]]
+    assert kinds.count("CONV_2D") == 9
+    assert kinds[-1] == "FULLY_CONNECTED"
+    # One rounding of a uniform signal to 8 bits has 6.02 * 8 = 48 dB; ten layers leave half.
+    levels = [layer["sqnr_db"] for layer in result["layers"]]
+    assert all(10 < level < 60 for level in levels), levels
+    text = tfresnet("inspect", folder / "model_dynamic.tflite")
+    assert "Float: CONV_2D at" in text.stdout
+    assert "cut short" in refused("inspect", _cut(folder / "model_int8.tflite", run=tiny_run))
+
+
+def _cut(path: Path, run) -> Path:
+    target = run.directory / "cut.tflite"
+    target.write_bytes(path.read_bytes()[:5000])
+    return target
+
+
+def test_the_layer_that_is_spoilt_is_blamed(tiny_run):
+    """A file whose third convolution has other weights than the float file's."""
+    model, spec = tiny_run.model(), tiny_run.spec
+    images = tiny_run.dataset().train.images[:20]
+    floating = tflite.convert(model, spec, "float32")
+    kernel = next(v for v in model.variables if "stage2_block1_conv1/kernel" in v.name)
+    kernel.assign(kernel * np.random.default_rng(0).uniform(0, 2, kernel.shape))
+    spoilt = tflite.convert(model, spec, "int8", images)
+    worst = inspect.worst(inspect.layer_errors(spoilt, floating, images))[0]
+    assert "stage2_block1_conv1" in worst.tensor
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--auto", "--onnx"], "--auto: expected it to choose"),
+        (["--max-bytes", "10"], "expected --auto with them"),
+    ],
+)
+def test_auto_is_asked_for_alone(tiny_run, arguments, expected):
+    assert expected in refused("export", tiny_run.directory, *arguments)
