@@ -30,6 +30,7 @@ WHAT = [  # and in which form
     click.option("--tflite", is_flag=True, help="TFLite files."),
     click.option("--onnx", is_flag=True, help="ONNX files."),
     click.option("--saved-model", is_flag=True, help="SavedModel, float32, for TF Serving."),
+    click.option("--tflm", is_flag=True, help="int8 as a C array, for TFLite Micro."),
     click.option(
         "--quantize", "quantizations", multiple=True, type=click.Choice(KINDS),
         help=f"Repeat for several (default: {', '.join(USUAL)}). ONNX has float32, float16, int8.",
@@ -99,6 +100,7 @@ def command(
     tflite: bool,
     onnx: bool,
     saved_model: bool,
+    tflm: bool,
     quantizations: tuple[str, ...],
     dataset: str | None,
     data_dir: str | None,
@@ -127,7 +129,7 @@ def command(
     from tfresnet import run as runs
     from tfresnet.deploy import plan
 
-    if auto and (onnx or saved_model or quantizations or choices["features"]):
+    if auto and (onnx or saved_model or tflm or quantizations or choices["features"]):
         raise click.UsageError("--auto: expected it to choose the kind of a TFLite file by itself")
     if not auto and (max_bytes or max_latency):
         raise click.UsageError("--max-bytes, --max-latency: expected --auto with them")
@@ -135,7 +137,7 @@ def command(
         raise click.UsageError(
             "expected --features or one of --qat-epochs, --prune, --cluster, got both"
         )
-    chosen = {"tflite": tflite, "onnx": onnx, "saved_model": saved_model}
+    chosen = {"tflite": tflite, "onnx": onnx, "saved_model": saved_model, "tflm": tflm}
     options = plan.Options(
         formats=tuple(f for f, wanted in chosen.items() if wanted) or ("tflite", "onnx"),
         quantizations=quantizations or USUAL,
@@ -184,7 +186,7 @@ def _show(report: dict[str, Any], run: Path, features: bool) -> None:
         click.echo(f"  {rung['rung']}: {'; '.join(rung['misses']) or 'within the budget'}")
     bundle = f", for the device: {report['bundle']}/" if report["bundle"] else ""
     where = f"{run}/export/features/" if features else f"{run}/export/"
-    click.echo(f"Files: {where}{bundle}")
+    click.echo(f"Files: {where}{bundle}\nWhat was lost, and where: {where}report.html")
 
 
 def _status(report: dict[str, Any]) -> int:

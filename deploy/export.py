@@ -13,6 +13,7 @@ from tfresnet.deploy.compress import auto, cluster, prune, qat
 from tfresnet.deploy.device import bundle
 from tfresnet.deploy.formats import wrap
 from tfresnet.deploy.plan import Options, Target
+from tfresnet.deploy.proof import card, page
 from tfresnet.deploy.workshop import Workshop
 from tfresnet.files import write_text
 from tfresnet.run import Run
@@ -75,6 +76,8 @@ def finish(workshop: Workshop, artifacts: list[dict], **more: Any) -> dict:
     }
     write_text(directory / "calibration.json", json.dumps(workshop.calibration.manifest))
     write_text(directory / "report.json", json.dumps(report, indent=1))
+    write_text(directory / "report.html", page.html(workshop, report))
+    write_text(directory / "MODEL_CARD.md", card.text(workshop, report))
     if not workshop.options.features:
         workshop.run.write_result(workshop.run.result | {"artifacts": artifacts})
     return report

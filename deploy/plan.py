@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from tfresnet.errors import UserError
 
 # The quantisations of each format, in the order in which they are made.
-FORMATS = {
+# tflm is a folder for TFLite Micro: a C array beside a .tflite.
+FORMATS: dict[str, tuple[str, ...]] = {
     "tflite": ("float32", "float16", "dynamic", "int8", "int16x8", "int4", "int4_mixed",
                "int8_weights", "int4_weights"),
     "onnx": ("float32", "float16", "int8"),
     "saved_model": ("float32",),
+    "tflm": ("int8",),
 }  # fmt: skip
 KINDS = FORMATS["tflite"]
 INTEGER = ("int8", "int16x8", "int4", "int4_mixed")  # throughout, activations too
@@ -36,6 +38,8 @@ class Target:
         """The file's name."""
         if self.format == "saved_model":
             return f"saved_model{self.suffix}"
+        if self.format == "tflm":
+            return f"tflm/model_{self.quantization}{self.suffix}.tflite"
         return f"model_{self.quantization}{self.suffix}.{self.format}"
 
 
@@ -45,7 +49,7 @@ class Options:
 
     Attributes:
         formats: of ``FORMATS``.
-        quantizations: of ``KINDS``; each format is made in those that it knows, else in float32.
+        quantizations: of ``KINDS``; each format is made in those that it knows, else in its first.
         interface: ``uint8``: pixels in, float32 probabilities out; ``integer`` (TFLite):
             the activations' type in and out; ``float``: ``(pixel - 128) / 128`` in.
         batch: images at a time; 0 for any number; None: 1 for TFLite, any number for the others.
@@ -60,7 +64,6 @@ class Options:
         sparsity: ``unstructured``, or ``2:4``: of every 4 weights in a row 2 stay.
         cluster: different values that each kernel may have after fine-tuning; 0 for any.
         compress_epochs: of fine-tuning with pruning or clusters.
-        microcontroller: write the int8 model as a C array for TFLite Micro too.
         features: export the embedding (the head's input), into ``export/features/``. It is measured
             with the checkpoint's head behind it.
         threads: for measuring accuracy (latency is always that of one thread).
@@ -81,13 +84,12 @@ class Options:
     sparsity: str = "unstructured"
     cluster: int = 0
     compress_epochs: int = 5
-    microcontroller: bool = False
     features: bool = False
     threads: int = 1
 
     def __post_init__(self) -> None:
         floats = [kind for kind in self.quantizations if kind not in INTEGER]
-        if self.interface == "integer" and (floats or self.formats != ("tflite",)):
+        if self.interface == "integer" and (floats or not set(self.formats) <= {"tflite", "tflm"}):
             raise UserError(
                 f"--interface integer: expected --tflite and only the kinds {', '.join(INTEGER)}, "
                 f"got {', '.join(floats or self.formats)}"
@@ -98,10 +100,10 @@ class Options:
         return [
             Target(form, kind)
             for form in self.formats
-            for kind in [k for k in FORMATS[form] if k in self.quantizations] or ["float32"]
+            for kind in [k for k in FORMATS[form] if k in self.quantizations] or FORMATS[form][:1]
         ]
 
     def batch_of(self, form: str) -> int | None:
         """Return the images at a time of a format; None for any number."""
-        default = 1 if form == "tflite" else 0
+        default = 1 if form in ("tflite", "tflm") else 0
         return (default if self.batch is None else self.batch) or None

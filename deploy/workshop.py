@@ -33,12 +33,14 @@ class Workshop:
         reference: the checkpoint's answers for them.
         directory: where files are written.
         metadata: what every file says about itself, before it is measured.
+        predicted: the classes, int [n], that each measured file gave, by its path.
     """
 
     def __init__(self, run: Run, options: Options, data: dict[str, Any] | None = None):
         if not run.result:
             raise UserError(f"{run.directory} is not trained to its end; go on with --resume")
         self.run, self.options = run, options
+        self.predicted: dict[str, np.ndarray] = {}
         self.directory = run.directory / "export" / ("features" if options.features else "")
         self.model, self.dataset = run.model(), run.dataset(**(data or {}))
         self.held_out = _held_out(self.dataset.held_out, run.spec.shape, options.verify_images)
@@ -84,6 +86,7 @@ class Workshop:
 
     def _measure(self, made: artifact.Artifact, target: Target) -> dict[str, Any]:
         answers = self.answers(made.open(self.options.threads))
+        self.predicted[str(made.path)] = answers.argmax(axis=1)
         floats = made.float_operations()
         record = {
             "path": str(made.path),

@@ -219,8 +219,8 @@ with ImageClassifier.create_from_options(options) as classifier:
 
 
 @pytest.mark.skipif(
-    "TFRESNET_MEDIAPIPE" not in os.environ,
-    reason="needs TFRESNET_MEDIAPIPE, a Python with mediapipe, which can't share ours (absl-py)",
+    "TFRESNET_DEVICE_PYTHON" not in os.environ,
+    reason="needs TFRESNET_DEVICE_PYTHON, a Python with mediapipe (its absl-py is not tfmot's)",
 )
 @pytest.mark.parametrize("kind", ["float32", "int8"])
 @pytest.mark.parametrize("interface", ["uint8", "float"])
@@ -232,7 +232,7 @@ def test_mediapipe_runs_our_files_unmodified(run_copy, tmp_path, kind, interface
     for i, image in enumerate(run.dataset().held_out.images[:10]):
         samples.append(str(tmp_path / f"{i}.png"))
         Image.fromarray(image).save(samples[-1])
-    command = [os.environ["TFRESNET_MEDIAPIPE"], "-c", MEDIAPIPE, path, *samples]
+    command = [os.environ["TFRESNET_DEVICE_PYTHON"], "-c", MEDIAPIPE, path, *samples]
     answers = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
     classifier = Classifier(path)
     assert answers == [classifier.classify(sample, top=1)[0][0] for sample in samples]

@@ -71,6 +71,13 @@ def make(
             model, spec, target.quantization, calibration, options.interface, batch
         )
         return tflite_file(path, content, model, spec, options.interface)
+    if target.format == "tflm":
+        from tfresnet.deploy.formats import microcontroller  # it builds on this module
+
+        content = tflite.convert(
+            model, spec, "int8", calibration, options.interface, dense_per_tensor=True
+        )
+        return microcontroller.make(path, content)
     if target.format == "onnx":
         content = onnx_format.convert(
             model, spec, target.quantization, calibration, options.interface, batch,

@@ -21,6 +21,7 @@ def convert(
     calibration: np.ndarray | None = None,
     interface: str = "uint8",
     batch: int | None = 1,
+    dense_per_tensor: bool = False,
 ) -> bytes:
     """Return a TFLite file of ``model``.
 
@@ -32,12 +33,14 @@ def convert(
         interface: ``uint8``: pixels in, float32 probabilities out. ``integer``: the type of the
             activations in and out; int8 is ``pixel - 128``. ``float``: ``(pixel - 128) / 128`` in.
         batch: images at a time; None for any number.
+        dense_per_tensor: int8 dense layers have one scale, as TFLite Micro's kernels need, not one
+            per output.
     """
     images = np.empty((0, *spec.shape), np.uint8) if calibration is None else calibration
     if quantization in INTEGER and not len(images):
         raise UserError(f"{quantization} needs calibration images, got none")
     if quantization in CONVERTED:
-        return _convert(model, spec, quantization, images, interface, batch)
+        return _convert(model, spec, quantization, images, interface, batch, dense_per_tensor)
     recipe = recipes.RECIPES[quantization]
     if recipe.activations is None:
         content = _convert(model, spec, "float32", images, interface, batch)
@@ -76,6 +79,7 @@ def _convert(
     calibration: np.ndarray,
     interface: str,
     batch: int | None,
+    dense_per_tensor: bool = False,
 ) -> bytes:
     """Return what TensorFlow's converter makes; ``quantization`` is one of ``CONVERTED``."""
     pixels = quantization != "int8" and interface == "uint8"
@@ -85,6 +89,7 @@ def _convert(
     )
     if quantization != "float32":
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter._experimental_disable_per_channel_quantization_for_dense_layers = dense_per_tensor
     if quantization == "float16":
         converter.target_spec.supported_types = [tf.float16]
     if quantization == "int8":

@@ -1,0 +1,164 @@
+"""An int8 TFLite model for TFLite Micro: a C array, its operations, and the memory it needs."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tfresnet.deploy.formats import graph
+from tfresnet.deploy.formats.artifact import FileArtifact, with_tflite_metadata
+from tfresnet.errors import UserError
+from tfresnet.files import write_text
+
+# MicroMutableOpResolver's methods, of the operations that our networks become.
+# https://github.com/tensorflow/tflite-micro/blob/main/tensorflow/lite/micro/micro_mutable_op_resolver.h
+METHODS = {
+    "ADD": "AddAdd", "AVERAGE_POOL_2D": "AddAveragePool2D", "CONCATENATION": "AddConcatenation",
+    "CONV_2D": "AddConv2D", "DEPTHWISE_CONV_2D": "AddDepthwiseConv2D",
+    "DEQUANTIZE": "AddDequantize", "FULLY_CONNECTED": "AddFullyConnected",
+    "HARD_SWISH": "AddHardSwish", "LOGISTIC": "AddLogistic", "MAX_POOL_2D": "AddMaxPool2D",
+    "MEAN": "AddMean", "MUL": "AddMul", "PAD": "AddPad", "PADV2": "AddPadV2",
+    "QUANTIZE": "AddQuantize", "RELU": "AddRelu", "RELU6": "AddRelu6", "RESHAPE": "AddReshape",
+    "SOFTMAX": "AddSoftmax", "STRIDED_SLICE": "AddStridedSlice", "SUB": "AddSub",
+}  # fmt: skip
+ALIGNMENT = 16  # of every buffer in the arena
+# What TFLite Micro keeps of each on a 64-bit machine; half of it on a 32-bit one.
+TENSOR_BYTES, NODE_BYTES, KERNEL_BYTES, CHANNEL_BYTES, FIXED_BYTES = 24, 64, 128, 8, 1024
+
+HEADER = """\
+// {title}: {bytes:,} bytes. Written by tfresnet; see model_int8.tflite beside it.
+#ifndef TFRESNET_MODEL_H_
+#define TFRESNET_MODEL_H_
+
+#include <cstddef>
+#include <cstdint>
+
+#include "tensorflow/lite/micro/micro_mutable_op_resolver.h"
+
+extern const unsigned char g_model[];
+extern const size_t g_model_size;
+
+// An estimate, for the reference kernels; others, such as CMSIS-NN, add scratch memory. When it
+// runs, MicroInterpreter::arena_used_bytes() tells.
+constexpr size_t kTensorArenaSize = {arena};
+
+constexpr int kInputHeight = {height}, kInputWidth = {width}, kInputChannels = {channels};
+constexpr int kClasses = {classes};
+constexpr const char* kLabels[kClasses] = {{{labels}}};
+
+// Only the operations that the model needs: the others stay out of the firmware.
+using ModelResolver = tflite::MicroMutableOpResolver<{count}>;
+
+inline TfLiteStatus RegisterOperations(ModelResolver& resolver) {{
+{calls}
+  return kTfLiteOk;
+}}
+
+#endif  // TFRESNET_MODEL_H_
+"""
+SOURCE = """\
+#include "model.h"
+
+alignas(16) const unsigned char g_model[] = {{
+{values}
+}};
+const size_t g_model_size = sizeof(g_model);
+"""
+
+
+@dataclass
+class MicrocontrollerArtifact(FileArtifact):
+    """A TFLite file in a folder, with ``model.h`` and ``model.cc`` beside it."""
+
+    def write(self, metadata: dict[str, Any]) -> None:
+        """See ``artifact.Artifact``; the array goes without metadata, to save flash."""
+        super().write(metadata)
+        header, source = sources(self.content, metadata["spec"], metadata["arch"])
+        write_text(self.path.with_name("model.h"), header)
+        write_text(self.path.with_name("model.cc"), source)
+
+
+def make(path: Path, content: bytes) -> MicrocontrollerArtifact:
+    """Return an int8 TFLite file as an artifact for microcontrollers.
+
+    Raises:
+        UserError: it has an operation that TFLite Micro has not, or one that computes with float.
+    """
+    names = operations(content)
+    unknown = sorted(set(names) - METHODS.keys())
+    if unknown:
+        raise UserError(f"TFLite Micro: expected only operations that it has, got {unknown}")
+    computing = [o for o in graph.float_operations(content) if not o.startswith(graph.CONVERSIONS)]
+    if computing:
+        raise UserError(f"TFLite Micro: expected integer operations, got {computing[0]}")
+    return MicrocontrollerArtifact(path, content, with_tflite_metadata)
+
+
+def operations(content: bytes) -> list[str]:
+    """Return the kinds of operations of a file, sorted."""
+    return sorted({o.name for o in graph.operations(content)})
+
+
+def sources(content: bytes, spec: dict[str, Any], title: str) -> tuple[str, str]:
+    """Return the texts of a C++ header and of a source file with the model as an array."""
+    names = operations(content)
+    calls = "\n".join(f"  TF_LITE_ENSURE_STATUS(resolver.{METHODS[name]}());" for name in names)
+    labels = ", ".join('"' + label.replace("\\", "\\\\").replace('"', '\\"') + '"'
+                       for label in spec["labels"])  # fmt: skip
+    header = HEADER.format(
+        title=title, bytes=len(content), arena=arena_bytes(content), height=spec["height"],
+        width=spec["width"], channels=len(spec["mean"]), classes=len(spec["labels"]),
+        labels=labels, count=len(names), calls=calls,
+    )  # fmt: skip
+    rows = [content[i : i + 16] for i in range(0, len(content), 16)]
+    values = "\n".join("    " + " ".join(f"0x{byte:02x}," for byte in row) for row in rows)
+    return header, SOURCE.format(values=values)
+
+
+def arena_bytes(content: bytes) -> int:
+    """Return an estimate of the tensor arena: activations as planned, and what is kept of each."""
+    model = graph.read(content)
+    (subgraph,) = model.subgraphs
+    kept = FIXED_BYTES + TENSOR_BYTES * len(subgraph.tensors)
+    for operation in subgraph.operators:
+        channels = int(subgraph.tensors[operation.outputs[0]].shape[-1])
+        kept += NODE_BYTES + KERNEL_BYTES + CHANNEL_BYTES * channels
+    return _aligned(_planned(model, subgraph) + kept)
+
+
+def _planned(model: Any, subgraph: Any) -> int:
+    """Return the bytes of all activations in TFLite Micro's greedy plan: the largest come first."""
+    alive: dict[int, list[int]] = {int(i): [0, 0] for i in subgraph.inputs}
+    for step, operation in enumerate(subgraph.operators):
+        for index in (*operation.inputs, *operation.outputs):
+            if index >= 0 and not _is_constant(model, subgraph.tensors[index]):
+                alive.setdefault(int(index), [step, step])[1] = step
+    for index in subgraph.outputs:
+        alive[int(index)][1] = len(subgraph.operators)
+    size = {i: _aligned(_tensor_bytes(subgraph.tensors[i])) for i in alive}
+    placed: list[tuple[int, int, list[int]]] = []  # start, end, life
+    for index in sorted(alive, key=lambda i: -size[i]):
+        life, start = alive[index], 0
+        for low, high, other in sorted(placed, key=lambda entry: entry[0]):
+            together = life[0] <= other[1] and other[0] <= life[1]
+            if together and start + size[index] > low:
+                start = max(start, high)
+        placed.append((start, start + size[index], life))
+    return max(end for _, end, _ in placed)
+
+
+def _is_constant(model: Any, tensor: Any) -> bool:
+    data = model.buffers[tensor.buffer].data
+    return data is not None and len(data) > 0
+
+
+def _tensor_bytes(tensor: Any) -> int:
+    width = (
+        4 if tensor.type in (graph.schema.TensorType.FLOAT32, graph.schema.TensorType.INT32) else 1
+    )
+    return int(np.prod([max(1, n) for n in tensor.shape])) * width
+
+
+def _aligned(count: int) -> int:
+    return -(-count // ALIGNMENT) * ALIGNMENT

@@ -1,0 +1,92 @@
+"""MODEL_CARD.md, in the form of model hubs: YAML in front, then what a reader asks first.
+
+https://huggingface.co/docs/hub/model-cards
+"""
+
+from typing import Any
+
+import yaml
+
+from tfresnet.deploy.proof import figures
+from tfresnet.deploy.workshop import Workshop
+
+TEXT = """\
+# {arch} on {dataset}
+
+A {arch} ({parameters:,} parameters, {macs:,} multiply-adds) that classifies {height} x {width}
+{colours} pictures into {count} classes: {labels}. Trained and exported with tfresnet.
+
+## Use
+
+{use}
+
+Every file takes what its interface says ({interface}) and holds its labels and preprocessing.
+
+## Results
+
+On {n:,} held-out images; the checkpoint that the files were made from has {top1:.2%}.
+
+| file | kB | top-1 | drop (points) | agrees | ms |
+| --- | ---: | ---: | ---: | ---: | ---: |
+{rows}
+
+Latency is of one image on one thread of {machine}.
+
+## Training
+
+Preset {preset}, seed {seed}, {epochs} epochs, commit {commit}. Data: {dataset}. Integer ranges
+were set by {calibration} training images (seed {calibration_seed}, sha256 {sha256:.16}).
+
+## Limits
+
+The accuracy above is of pictures like those it was measured on. It has not been measured on other
+cameras, light, or classes that are not in the list, and it always answers with one of its classes.
+"""
+
+
+def text(workshop: Workshop, report: dict[str, Any]) -> str:
+    """Return the model card of a finished export."""
+    run, spec = workshop.run, workshop.run.spec
+    result, calibration = run.result, report["calibration"]
+    dataset = run.config.data.dataset.rpartition("/")[2]
+    rows = "\n".join(
+        f"| {figures.label(a)} | {a['bytes'] / 1000:,.1f} | {a['top1']:.2%} | {a['drop']:+.2f} | "
+        f"{a['agreement']:.2%} | {a['latency_ms']:.3f} |"
+        for a in report["artifacts"]
+    )
+    shown = ", ".join(spec.labels[:10]) + (", ..." if len(spec.labels) > 10 else "")
+    bundle = "    python bundle/classify.py bundle/model_*.* photo.jpg" if report["bundle"] else ""
+    body = TEXT.format(
+        arch=result["arch"], dataset=dataset, parameters=result["parameters"],
+        macs=result["macs"], height=spec.height, width=spec.width,
+        colours="colour" if len(spec.mean) == 3 else "grey", count=len(spec.labels), labels=shown,
+        use=bundle or "No file passed its checks; see report.html.",
+        interface=workshop.options.interface, n=report["n"], top1=report["checkpoint_top1"],
+        rows=rows, machine=run.environment.get("processor") or "this machine",
+        preset=result["preset"], seed=result["seed"], epochs=result["epochs"],
+        commit=result["commit"] or "unknown", calibration=calibration["count"],
+        calibration_seed=calibration["seed"], sha256=calibration["sha256"],
+    )  # fmt: skip
+    return f"---\n{yaml.safe_dump(_front(workshop, report, dataset), sort_keys=False)}---\n\n{body}"
+
+
+def _front(workshop: Workshop, report: dict[str, Any], dataset: str) -> dict[str, Any]:
+    """Return the metadata that hubs index."""
+    measured = [
+        {
+            "task": {"type": "image-classification"},
+            "dataset": {"name": dataset, "type": dataset},
+            "metrics": [
+                {"type": "accuracy", "value": round(a["top1"], 4), "name": figures.label(a)}
+            ],
+        }
+        for a in report["artifacts"]
+    ]
+    return {
+        "library_name": "tfresnet",
+        "pipeline_tag": "image-classification",
+        "tags": ["resnet", "tflite", "onnx", "quantized", "on-device"],
+        "datasets": [dataset],
+        "metrics": ["accuracy"],
+        "model-index": [{"name": workshop.run.result["arch"], "results": measured}],
+    }
