@@ -1,11 +1,16 @@
-"""``tfresnet benchmark``: no TensorFlow in this one."""
+"""``tfresnet benchmark``: no TensorFlow in this one, unless a SavedModel is measured."""
 
 from pathlib import Path
 
 import click
 
-from tfresnet.cli.common import json_option, print_json, reports_mistakes
-from tfresnet.errors import UserError
+from tfresnet.cli.common import (
+    json_option,
+    print_json,
+    quiet_tensorflow,
+    reports_mistakes,
+    stdout_to_stderr,
+)
 
 
 def _thread_counts(ctx: click.Context, option: click.Parameter, value: str) -> list[int]:
@@ -23,10 +28,13 @@ def _thread_counts(ctx: click.Context, option: click.Parameter, value: str) -> l
     "--threads", default="1", show_default=True, callback=_thread_counts, help="Such as 1,2."
 )
 @click.option("--rounds", default=10, show_default=True, type=click.IntRange(1))
+@click.option("--profile", "by_operation", is_flag=True, help="Time in each operation, for ONNX.")
 @json_option
 @reports_mistakes
-def command(models: tuple[Path, ...], threads: list[int], rounds: int, as_json: bool) -> None:
-    """Compare .tflite and .onnx files: latency, load time, memory and size.
+def command(
+    models: tuple[Path, ...], threads: list[int], rounds: int, by_operation: bool, as_json: bool
+) -> None:
+    """Compare .tflite, .onnx and SavedModel: latency, load time, memory and size.
 
     One image at a time; the files take turns, so that a noisy machine is noisy for all.
     The last column is the speed relative to the first file.
@@ -35,23 +43,29 @@ def command(models: tuple[Path, ...], threads: list[int], rounds: int, as_json: 
     Example:
       tfresnet benchmark runs/quickstart/export/model_*.tflite --threads 1,2
     """
-    for model in models:
-        if model.is_dir():
-            raise UserError(f"expected .tflite or .onnx files, {model} is a folder")
-    from tfresnet.deploy.device.benchmark import compare
+    if any(model.is_dir() for model in models):
+        quiet_tensorflow()
+    from tfresnet.deploy.device.benchmark import compare, profile
 
-    records = compare(models, threads, rounds)
+    with stdout_to_stderr(as_json):
+        records = compare(models, threads, rounds)
+        graphs = [m for m in models if by_operation and m.suffix == ".onnx"]
+        profiles = {str(model): profile(model) for model in graphs}
     if as_json:
-        print_json({"models": records})
+        print_json({"models": records} | ({"profiles": profiles} if by_operation else {}))
         return
     width = max(len(r["path"]) for r in records)
-    head = ("threads", "kB", "load ms", "p50 ms", "p90 ms", "p99 ms", "MB", "speed")
+    head = ("threads", "kB", "load ms", "p50 ms", "p95 ms", "p99 ms", "MB", "speed")
     click.echo(f"{'file':<{width}}" + "".join(f"{h:>10}" for h in head))
     for r in records:
         memory = "-" if r["peak_memory_mb"] is None else f"{r['peak_memory_mb']:.1f}"
         cells = (
             str(r["threads"]), f"{r['bytes'] / 1000:,.1f}", f"{r['load_ms']:.1f}",
-            f"{r['p50_ms']:.3f}", f"{r['p90_ms']:.3f}", f"{r['p99_ms']:.3f}", memory,
+            f"{r['p50_ms']:.3f}", f"{r['p95_ms']:.3f}", f"{r['p99_ms']:.3f}", memory,
             f"{records[0]['p50_ms'] / r['p50_ms']:.2f} x",
         )  # fmt: skip
         click.echo(f"{r['path']:<{width}}" + "".join(f"{c:>10}" for c in cells))
+    for path, times in profiles.items():
+        click.echo(f"{path}, by operation:")
+        for kind, milliseconds in times.items():
+            click.echo(f"  {kind:<28}{milliseconds:10.4f} ms")

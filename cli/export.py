@@ -153,6 +153,7 @@ def command(
         print_json(report)
     else:
         _show(report, run, options.features)
+    _warn(report)
     sys.exit(_status(report))
 
 
@@ -187,6 +188,11 @@ def _show(report: dict[str, Any], run: Path, features: bool) -> None:
     bundle = f", for the device: {report['bundle']}/" if report["bundle"] else ""
     where = f"{run}/export/features/" if features else f"{run}/export/"
     click.echo(f"Files: {where}{bundle}\nWhat was lost, and where: {where}report.html")
+
+
+def _warn(report: dict[str, Any]) -> None:
+    for path in report["stale"]:
+        click.echo(f"Older than the checkpoint: {path}; export it again or delete it", err=True)
 
 
 def _status(report: dict[str, Any]) -> int:

@@ -27,17 +27,18 @@ def command(model: Path, images: tuple[str, ...], top: int, threads: int, as_jso
     Example:
       tfresnet predict runs/quickstart/export/model_int8.tflite runs/quickstart/samples/*.png
     """
-    from tfresnet.deploy.device.runtime import Embedder, open_file
+    from tfresnet.deploy.device.runtime import Embedder, open_file, pictures_of
 
     if model.is_dir():
         from tfresnet.errors import UserError
 
         raise UserError(f"expected a .tflite or .onnx file, {model} is a folder; export the run")
     classifier = open_file(model, threads)
+    images = tuple(image for path in images for image in pictures_of(path))
     if isinstance(classifier, Embedder):
         _print_embeddings({image: classifier.embed(image) for image in images}, as_json)
         return
-    predictions = [(image, classifier.classify(image, top)) for image in images]
+    predictions = [(answer.picture, answer.top) for answer in classifier.stream(images, top)]
     if as_json:
         print_json(
             {

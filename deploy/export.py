@@ -31,10 +31,11 @@ def export(
 ) -> dict:
     """Write ``export/`` in the run directory and return what its ``report.json`` holds.
 
-    The report has ``checkpoint_top1``, ``n`` (images measured on), ``calibration``, ``bundle`` and
-    ``artifacts``: dictionaries with ``path format quantization bytes top1 drop agreement
-    max_abs_error latency_ms fully_integer failures``. An artifact with failures is kept. ``data``
-    replaces keys of the run's data section: where the same data are now.
+    The report has ``checkpoint_top1``, ``n`` (images measured on), ``calibration``, ``bundle``,
+    ``stale`` (files of an earlier export, of other weights) and ``artifacts``: dictionaries with
+    ``path format quantization bytes gzip_bytes sparsity top1 drop agreement max_abs_error
+    latency_ms fully_integer failures``. An artifact with failures is kept. ``data`` replaces keys
+    of the run's data section: where the same data are now.
     """
     progress("loading the run, its data, and the checkpoint's answers")
     workshop = Workshop(run, options, data)
@@ -72,6 +73,7 @@ def finish(workshop: Workshop, artifacts: list[dict], **more: Any) -> dict:
         "calibration": workshop.calibration.summary,
         "artifacts": artifacts,
         "bundle": _bundle(workshop, artifacts),
+        "stale": workshop.stale(),
         **more,
     }
     write_text(directory / "calibration.json", json.dumps(workshop.calibration.manifest))

@@ -10,11 +10,12 @@ from tfresnet import evaluate
 from tfresnet.data import pipeline
 from tfresnet.deploy import calibration
 from tfresnet.deploy.device.benchmark import latency_ms
+from tfresnet.deploy.device.runtime import InputError, read_metadata
 from tfresnet.deploy.formats import artifact, graph
 from tfresnet.deploy.plan import Options, Target
 from tfresnet.deploy.proof import verify
 from tfresnet.errors import UserError
-from tfresnet.run import Run
+from tfresnet.run import Run, weights_sha256
 
 BATCH = 100
 KEPT_BYTES = 2**30  # of held-out images that are decoded once for all files
@@ -56,6 +57,7 @@ class Workshop:
             self.dataset.train, options.calibration_images, options.calibration_seed, measured
         )
         self.metadata = _metadata(run, self.reference, self.calibration, options)
+        self.metadata["weights_sha256"] = weights_sha256(self.model)
 
     def make(self, model: keras.Model, target: Target) -> dict[str, Any]:
         """Convert, write and measure; return what the report says about the file."""
@@ -76,6 +78,19 @@ class Workshop:
         """Return the metadata of a file that was measured."""
         results = self.metadata["measured"] | {key: record[key] for key in MEASURED}
         return self.metadata | {"quantization": record["quantization"], "measured": results}
+
+    def stale(self) -> list[str]:
+        """Return the files in the directory that were made of other weights than the run's now."""
+        found = []
+        for path in sorted(self.directory.glob("*.*")):
+            if path.suffix in (".tflite", ".onnx"):
+                try:
+                    digest = read_metadata(path).get("weights_sha256")
+                except InputError:
+                    digest = None  # cut short, or written by something else
+                if digest != self.metadata["weights_sha256"]:
+                    found.append(str(path))
+        return found
 
     def answers(self, opened: Any) -> np.ndarray:
         """Return the probabilities [n, classes] that an opened file gives for held-out images."""

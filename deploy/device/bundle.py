@@ -23,6 +23,10 @@ Input: any picture; it is turned upright, cropped in its centre and resized to
 Measured on {n:,} held-out images{behind}:
 top-1 {top1:.2%} (the model it was made from: {reference:.2%}).
 """
+NATIVE = """
+`native/` has the same for programs without Python: `classify.cc` for LiteRT's C API and
+`Classifier.kt` for Android, each with how to build it in its first lines, and `labels.txt`.
+"""
 
 
 def write(directory: Path, model: Path, metadata: dict[str, Any], sample: Path | None) -> Path:
@@ -48,5 +52,15 @@ def write(directory: Path, model: Path, metadata: dict[str, Any], sample: Path |
         behind=", with the head that it was made without" if embeds else "", n=measured["n"],
         top1=measured["top1"], reference=measured["checkpoint_top1"],
     )  # fmt: skip
+    if model.suffix == ".tflite" and not embeds and metadata.get("interface") == "uint8":
+        text += NATIVE
+        _write_native(directory / "native", spec["labels"])
     write_text(directory / "README.md", text)
     return directory
+
+
+def _write_native(folder: Path, labels: list[str]) -> None:
+    folder.mkdir()
+    for source in sorted((Path(__file__).parent / "native").iterdir()):
+        shutil.copy(source, folder / source.name)
+    write_text(folder / "labels.txt", "\n".join(labels) + "\n")

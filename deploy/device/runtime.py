@@ -8,30 +8,51 @@ or onnxruntime (for .onnx). It reads labels and preprocessing from the model fil
     for label, probability in classifier.classify("cat.jpg"):
         print(label, probability)
 
-or, from a shell:  python classify.py model_int8.tflite cat.jpg
+or, from a shell:  python classify.py model_int8.tflite cat.jpg folder --times
 """
 
 from __future__ import annotations
 
 import argparse
+import collections
 import contextlib
 import json
 import math
 import os
 import sys
 import tempfile
+import time
 import zipfile
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps
 
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".ppm", ".pgm", ".tif", ".tiff")
 METADATA_NAME = "tfresnet.json"  # in the zip behind a .tflite; "tfresnet" in an .onnx
 
 
 class InputError(ValueError):
     """A file that can't be used: one line that says what was expected and what was got."""
+
+
+class Answer(NamedTuple):
+    """What a model said of one picture of a stream, and the milliseconds that it took.
+
+    Attributes:
+        picture: as it was given.
+        top: the most probable (label, probability), best first.
+        prepare_ms: reading, cropping and resizing.
+        run_ms: the model.
+    """
+
+    picture: Any
+    top: list[tuple[str, float]]
+    prepare_ms: float
+    run_ms: float
 
 
 class ModelFile:
@@ -90,7 +111,34 @@ class Classifier(ModelFile):
 
         ``image`` is a path, a Pillow image, or uint8 pixels [H, W, 3] of any size.
         """
-        probabilities = self.probabilities(self.prepare(image)[None])[0]
+        return self._best(self.probabilities(self.prepare(image)[None])[0], top)
+
+    def stream(self, pictures: Iterable[Any], top: int = 5) -> Iterator[Answer]:
+        """Classify one picture after the other: of a folder, of a camera, of a video.
+
+        The next picture is read and resized while the model looks at this one.
+        """
+        with ThreadPoolExecutor(1) as reader:
+            waiting: collections.deque[tuple[Any, Future]] = collections.deque()
+            for picture in pictures:
+                waiting.append((picture, reader.submit(self._timed_prepare, picture)))
+                if len(waiting) > 1:
+                    yield self._answer(*waiting.popleft(), top)
+            while waiting:
+                yield self._answer(*waiting.popleft(), top)
+
+    def _timed_prepare(self, picture: Any) -> tuple[np.ndarray, float]:
+        started = time.perf_counter()
+        return self.prepare(picture), 1000 * (time.perf_counter() - started)
+
+    def _answer(self, picture: Any, prepared: Future, top: int) -> Answer:
+        pixels, prepare_ms = prepared.result()
+        started = time.perf_counter()
+        probabilities = self.probabilities(pixels[None])[0]
+        run_ms = 1000 * (time.perf_counter() - started)
+        return Answer(picture, self._best(probabilities, top), prepare_ms, run_ms)
+
+    def _best(self, probabilities: np.ndarray, top: int) -> list[tuple[str, float]]:
         best = np.argsort(-probabilities, kind="stable")[:top]
         return [(self.labels[i], float(probabilities[i])) for i in best]
 
@@ -107,6 +155,16 @@ class Embedder(ModelFile):
     def embed(self, image: Any) -> np.ndarray:
         """Return the embedding of a picture, float32 [D]; ``image`` as in ``classify``."""
         return self.model.run(self.prepare(image)[None])[0]
+
+
+def pictures_of(path: str | Path) -> list[str]:
+    """Return a picture's path in a list, or those of all pictures in a folder, sorted."""
+    if not Path(path).is_dir():
+        return [str(path)]
+    found = [p for p in sorted(Path(path).rglob("*")) if p.suffix.lower() in SUFFIXES]
+    if not found:
+        raise InputError(f"expected pictures ({', '.join(SUFFIXES)}) in {path}, got none")
+    return [str(p) for p in found]
 
 
 def fit(image: Image.Image, spec: dict[str, Any]) -> np.ndarray:
@@ -299,9 +357,13 @@ class OnnxModel:
 
     def set_input(self, image: np.ndarray) -> None:
         """Keep NHWC images for :meth:`invoke`; bytes become what the model takes."""
+        self.image = self.prepared(image)
+
+    def prepared(self, image: np.ndarray) -> np.ndarray:
+        """Return NHWC images in the type and the layout that the model takes."""
         if image.dtype == np.uint8 and self.input_dtype == np.float32:
             image = centre(image)
-        self.image = image.transpose(0, 3, 1, 2) if self.channels_first else image
+        return image.transpose(0, 3, 1, 2) if self.channels_first else image
 
     def invoke(self) -> None:
         """Run the model on what was set."""
@@ -356,18 +418,22 @@ def main() -> int:
     """Classify the pictures named on the command line."""
     parser = argparse.ArgumentParser(description="Classify pictures.")
     parser.add_argument("model", help=".tflite or .onnx file")
-    parser.add_argument("images", nargs="+", metavar="image")
+    parser.add_argument("images", nargs="+", metavar="image", help="or a folder of them")
     parser.add_argument("--top", type=_positive, default=5, help="answers each (default: 5)")
     parser.add_argument("--threads", type=_positive, default=1)
+    parser.add_argument("--times", action="store_true", help="print what each picture took")
     arguments = parser.parse_args()
     try:
         model = open_file(arguments.model, arguments.threads)
-        for image in arguments.images:
-            if isinstance(model, Embedder):
+        images = [image for path in arguments.images for image in pictures_of(path)]
+        if isinstance(model, Embedder):
+            for image in images:
                 print(f"{image}: {' '.join(f'{x:.6g}' for x in model.embed(image))}")
-            else:
-                answers = model.classify(image, arguments.top)
-                print(f"{image}: " + ", ".join(f"{label} {p:.1%}" for label, p in answers))
+            return 0
+        for answer in model.stream(images, arguments.top):
+            line = ", ".join(f"{label} {p:.1%}" for label, p in answer.top)
+            times = f"  ({answer.prepare_ms:.2f} ms + {answer.run_ms:.3f} ms)"
+            print(f"{answer.picture}: {line}" + (times if arguments.times else ""))
     except InputError as error:
         print(f"Error: {error}", file=sys.stderr)
         return 2
