@@ -42,9 +42,10 @@ def _table(run: Path, anchors: list[Path]) -> None:
     base = "model_float32.tflite"
     for name, a in records.items():
         if name in times:
+            size, share = a["bytes"] / 1000, a["bytes"] / records[base]["bytes"]
             print(
-                f"  {name:<30} {a['top1']:.2%}  drop {a['drop']:+.2f}  "
-                f"{a['bytes'] / 1000:9,.1f} kB ({a['bytes'] / records[base]['bytes']:.3f} x)  {times[name]:8.3f} ms  "
+                f"  {name:<30} {a['top1']:.2%}  drop {a['drop']:+.2f}  {size:9,.1f} kB "
+                f"({share:.3f} x)  {times[name]:8.3f} ms  "
                 f"{times[base] / times[name]:5.2f} x as fast as float32"
             )
     for anchor in anchors:
