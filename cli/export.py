@@ -182,11 +182,14 @@ def _show(report: dict[str, Any], run: Path, features: bool) -> None:
 
     from tfresnet.deploy.proof import report as reports
 
-    Console().print(reports.table(report["artifacts"], report["checkpoint_top1"], report["n"]))
+    directory = run / "export" / ("features" if features else "")
+    Console().print(
+        reports.table(report["artifacts"], report["checkpoint_top1"], report["n"], directory)
+    )
     for rung in report.get("ladder", []):
         click.echo(f"  {rung['rung']}: {'; '.join(rung['misses']) or 'within the budget'}")
     bundle = f", for the device: {report['bundle']}/" if report["bundle"] else ""
-    where = f"{run}/export/features/" if features else f"{run}/export/"
+    where = f"{directory}/"
     click.echo(f"Files: {where}{bundle}\nWhat was lost, and where: {where}report.html")
 
 

@@ -43,7 +43,7 @@ def export(
     for model, target in _jobs(workshop, progress):
         progress(f"{target.name}: converting and measuring")
         artifacts.append(workshop.make(model, target))
-    return finish(workshop, artifacts)
+    return finish(workshop, artifacts, artifacts)
 
 
 def export_within(
@@ -61,18 +61,19 @@ def export_within(
     workshop = Workshop(run, options, data)
     epochs = options.qat_epochs or AUTO_QAT_EPOCHS
     records, ladder, chosen = auto.climb(workshop, budget, epochs, progress)
-    return finish(workshop, records, ladder=ladder, chosen=chosen)
+    within = [record for record in records if record["path"] == chosen]
+    return finish(workshop, records, within, ladder=ladder, chosen=chosen)
 
 
-def finish(workshop: Workshop, artifacts: list[dict], **more: Any) -> dict:
-    """Write the bundle and the report of files that were made; return the report."""
+def finish(workshop: Workshop, artifacts: list[dict], candidates: list[dict], **more: Any) -> dict:
+    """Write the bundle, of one of the ``candidates``, and the report of all; return the report."""
     directory, reference = workshop.directory, workshop.reference
     report = {
         "checkpoint_top1": reference.top1,
         "n": len(reference.classes),
         "calibration": workshop.calibration.summary,
         "artifacts": artifacts,
-        "bundle": _bundle(workshop, artifacts),
+        "bundle": _bundle(workshop, candidates),
         "stale": workshop.stale(),
         **more,
     }

@@ -25,6 +25,7 @@ def test_the_cheapest_file_within_the_budget_is_chosen(run_copy):
     assert first["misses"][0].startswith("bytes ")
     assert second["rung"] == "int4_mixed"
     assert smaller["chosen"] == second["path"]
+    assert (Path(smaller["bundle"]) / "model_int4_mixed.tflite").exists()
 
 
 def test_the_ladder_is_climbed_to_its_end(run_copy):

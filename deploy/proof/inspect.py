@@ -20,6 +20,7 @@ from tfresnet.deploy.formats import graph
 from tfresnet.native_stderr import captured
 from tfresnet.spec import InputSpec
 
+SAME_DB = 150.0  # where nothing differs: more than float32 can tell
 LAYERS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "ADD", "MUL", "MEAN", "CONCATENATION")
 
 
@@ -31,7 +32,7 @@ class LayerError:
         tensor: the output's name in the quantised file.
         operation: what computes it.
         sqnr_db: signal to quantisation noise, 10 log10(mean(x^2) / mean((x - q)^2)), in dB, of the
-            values that reach it through all layers before.
+            values that reach it through all layers before; at most 150.
         max_abs: the largest difference.
         range: the largest absolute value in the float file.
     """
@@ -102,7 +103,7 @@ def _stem(tensor: str) -> str:
 
 
 def _decibels(signal: float, noise: float) -> float:
-    return float(10 * np.log10(signal / noise)) if noise and signal else float("inf")
+    return min(SAME_DB, float(10 * np.log10(signal / noise))) if noise and signal else SAME_DB
 
 
 class _Watched:

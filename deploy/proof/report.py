@@ -1,10 +1,12 @@
 """The table that an export ends with."""
 
+from pathlib import Path
+
 from rich.table import Table
 
 
-def table(artifacts: list[dict], checkpoint_top1: float, n: int) -> Table:
-    """Return the measurements of all artifacts, a row each, as a rich table.
+def table(artifacts: list[dict], checkpoint_top1: float, n: int, directory: Path) -> Table:
+    """Return the measurements of all artifacts in ``directory``, a row each, as a rich table.
 
     The drop is in percentage points, the largest error is of a probability, and the time is
     one image's on one thread.
@@ -19,7 +21,7 @@ def table(artifacts: list[dict], checkpoint_top1: float, n: int) -> Table:
     for a in artifacts:
         latency = "-" if a["latency_ms"] is None else f"{a['latency_ms']:.3f}"
         result.add_row(
-            a["path"].rpartition("/")[2],
+            Path(a["path"]).relative_to(directory).as_posix(),
             f"{a['bytes'] / 1000:,.1f}",
             f"{a['top1']:.2%}",
             f"{a['drop']:+.2f}",
