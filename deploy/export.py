@@ -124,6 +124,8 @@ def _compressed(workshop: Workshop, progress: Progress) -> Iterator[Job]:
             pruned=bool(options.prune), clustered=bool(options.cluster),
         )  # fmt: skip
         yield aware, Target("tflite", "int8", suffix)
+        if Target("onnx", "int8") in options.targets():
+            yield aware, Target("onnx", "int8", suffix)
 
 
 def _bundle(workshop: Workshop, artifacts: list[dict]) -> str | None:

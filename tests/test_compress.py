@@ -12,6 +12,7 @@ from tests.test_cli import json_of, refused, tfresnet
 from tfresnet import config as configs
 from tfresnet import run as runs
 from tfresnet.deploy.compress import cluster, finetune, prune
+from tfresnet.deploy.device.runtime import open_model
 from tfresnet.deploy.export import export
 from tfresnet.deploy.formats import graph
 from tfresnet.deploy.plan import Options
@@ -112,15 +113,20 @@ def _interrupt_in(epoch: int, evaluate):
 
 
 def test_quantisation_aware_training_gives_an_integer_file_that_agrees(run_copy):
-    options = Options(("tflite",), ("int8",), qat_epochs=1, max_drop=100, verify_images=100)
+    options = Options(("tflite", "onnx"), ("int8",), qat_epochs=1, max_drop=100, verify_images=100)
     report = export(runs.open_run(run_copy), options)
-    after, aware = report["artifacts"]
+    after, _, aware, twin = report["artifacts"]
     assert Path(aware["path"]).name == "model_int8_qat.tflite"
     assert aware["fully_integer"]
     assert aware["failures"] == []
     # The net of two epochs goes on learning, so its answers change; chance is 0.1.
     assert aware["agreement"] > 0.5
     assert abs(aware["bytes"] - after["bytes"]) < 2000
+    assert Path(twin["path"]).name == "model_int8_qat.onnx"  # with the scales that were trained
+    pixels = runs.open_run(run_copy).dataset().held_out.images[:50]
+    lite, other = (open_model(a["path"]).run(pixels) for a in (aware, twin))
+    # The same integers; onnxruntime and XNNPACK round a few of them differently.
+    assert np.abs(lite - other).mean() < 0.01
     log = (run_copy / "export" / "qat" / "metrics.jsonl").read_text()
     assert len(log.splitlines()) == 1
 

@@ -57,6 +57,11 @@ def quantization_aware(
         ) from None
 
 
+def is_aware(model: keras.Model) -> bool:
+    """Tell whether a model has fake quantisation."""
+    return any(layer.name.startswith("quantize_layer") for layer in model.layers)
+
+
 def _annotated(model: keras.Model) -> keras.Model:
     """Return a model whose average poolings take over the scale of what they pool, as TFLite's."""
     from tensorflow_model_optimization.python.core.quantization.keras.default_8bit import (

@@ -67,7 +67,7 @@ def profile(path: Path, runs: int = 50) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         options.profile_file_prefix = str(Path(folder) / "profile")
         session = onnxruntime.InferenceSession(str(path), options, ["CPUExecutionProvider"])
-        model = open_model(path)
+        model = OnnxModel(path, threads=1)
         pixels = model.prepared(example(model))
         for _ in range(runs):
             session.run(None, {session.get_inputs()[0].name: pixels})

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 import tf_keras as keras
 
+from tfresnet.deploy.compress import qat
 from tfresnet.deploy.device.runtime import METADATA_NAME, open_model
 from tfresnet.deploy.formats import (
     graph,
@@ -78,6 +79,12 @@ def make(
             model, spec, "int8", calibration, options.interface, dense_per_tensor=True
         )
         return microcontroller.make(path, content)
+    if target.format == "onnx" and qat.is_aware(model):
+        scales = tflite.convert(model, spec, "int8", calibration, "float", batch)
+        content = onnx_format.from_int8_tflite(
+            scales, model.name, options.interface, options.layout, options.opset
+        )
+        return FileArtifact(path, content, with_onnx_metadata)
     if target.format == "onnx":
         content = onnx_format.convert(
             model, spec, target.quantization, calibration, options.interface, batch,

@@ -2,13 +2,15 @@
 
 import contextlib
 import logging
+import tempfile
+from pathlib import Path
 from unittest import mock
 
 import numpy as np
 import tensorflow as tf  # (before onnx: the other order crashes in protobuf)
 import tf_keras as keras
 
-from tfresnet.deploy.formats import onnx_graph, onnx_int8, wrap
+from tfresnet.deploy.formats import graph, onnx_graph, onnx_int8, wrap
 from tfresnet.errors import UserError
 from tfresnet.native_stderr import captured
 from tfresnet.spec import InputSpec
@@ -56,6 +58,33 @@ def convert(
             onnx_graph.take_channels_last(proto)
     proto.graph.name = model.name
     onnx_graph.check(proto, quantization)
+    return proto.SerializeToString()
+
+
+def from_int8_tflite(
+    content: bytes, name: str, interface: str, layout: str, opset: int = OPSETS[-1]
+) -> bytes:
+    """Return an int8 TFLite file, with a float interface, as QDQ ONNX with the very same scales.
+
+    This is the way for a network that was trained for quantisation: its scales are in that file.
+    """
+    import tf2onnx
+
+    logging.getLogger("tf2onnx").setLevel(logging.ERROR)
+    with tempfile.TemporaryDirectory() as folder, captured(), contextlib.redirect_stdout(None):
+        path = Path(folder) / "model.tflite"
+        path.write_bytes(content)
+        proto, _ = tf2onnx.convert.from_tflite(
+            str(path), opset=opset, inputs_as_nchw=[graph.input_name(content)]
+        )
+    onnx_graph.rename_input(proto, "image")
+    proto = onnx_graph.simplified(proto)
+    if interface == "uint8":
+        onnx_int8.take_bytes(proto)
+    if layout == "nhwc":
+        onnx_graph.take_channels_last(proto)
+    proto.graph.name = name
+    onnx_graph.check(proto, "int8")
     return proto.SerializeToString()
 
 

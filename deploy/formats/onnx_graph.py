@@ -46,6 +46,13 @@ def take_channels_last(proto: Proto) -> None:
     entry.type.tensor_type.shape.dim.extend(dims)
 
 
+def rename_input(proto: Proto, name: str) -> None:
+    """Give the only input another name."""
+    (entry,) = proto.graph.input
+    redirect(proto, entry.name, name)
+    entry.name = name
+
+
 def check(proto: Proto, quantization: str) -> None:
     """Raise a ``UserError`` unless a graph is valid, and quantised throughout if it says so."""
     import onnx

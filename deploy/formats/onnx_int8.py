@@ -59,13 +59,20 @@ def take_bytes(proto: onnx_graph.Proto) -> None:
     (quantizer,) = [n for n in proto.graph.node if entry.name in n.input]
     values = {t.name: numpy_helper.to_array(t) for t in proto.graph.initializer}
     scale, zero_point = (values[name].item() for name in quantizer.input[1:3])
-    if (scale, zero_point) != (wrap.SCALE, wrap.ZERO_POINT):
+    signed = values[quantizer.input[2]].dtype == np.int8
+    if (scale, zero_point) != (wrap.SCALE, 0 if signed else wrap.ZERO_POINT):
         raise UserError(
             f"expected an int8 input with scale {wrap.SCALE} and zero point {wrap.ZERO_POINT:g}, "
             f"so that it holds the image's bytes, got {scale} and {zero_point}"
         )
     proto.graph.node.remove(quantizer)
     onnx_graph.redirect(proto, quantizer.output[0], entry.name)
+    if signed:  # what reads the bytes must know that they are 128 more
+        bytes_zero = numpy_helper.from_array(np.array(128, np.uint8), "image_zero_point_uint8")
+        proto.graph.initializer.append(bytes_zero)
+        for node in proto.graph.node:
+            if entry.name in node.input and node.op_type == "DequantizeLinear":
+                node.input[2] = bytes_zero.name
     entry.type.tensor_type.elem_type = onnx.TensorProto.UINT8
 
 
