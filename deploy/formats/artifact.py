@@ -133,7 +133,7 @@ class FileArtifact:
 
     def gzip_size(self) -> int | None:
         """See :class:`Artifact`."""
-        return len(gzip.compress(self.content))
+        return len(gzip.compress(self.content, compresslevel=6))
 
     def sparsity(self) -> float | None:
         """See :class:`Artifact`."""

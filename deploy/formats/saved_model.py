@@ -26,8 +26,7 @@ class SavedModel:
 
     def __init__(self, path: Path, model: keras.Model, spec: InputSpec):
         self.path, self.written = path, False
-        self.module = tf.Module()
-        self.module.model = model
+        self.module = wrap.variables_of(model)
         self.module.classify = wrap.from_pixels(model, spec, batch=None)
         self.module.classify_files = wrap.from_files(self.module.classify, spec)
 

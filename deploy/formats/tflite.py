@@ -85,7 +85,7 @@ def _convert(
     pixels = quantization != "int8" and interface == "uint8"
     function = (wrap.from_pixels if pixels else wrap.from_centred_pixels)(model, spec, batch)
     converter = tf.lite.TFLiteConverter.from_concrete_functions(
-        [function.get_concrete_function()], model
+        [function.get_concrete_function()], wrap.variables_of(model)
     )
     if quantization != "float32":
         converter.optimizations = [tf.lite.Optimize.DEFAULT]

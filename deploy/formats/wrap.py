@@ -30,6 +30,16 @@ class Embedding(keras.Model):
         return tf.cast(self.network.features(images).embedding, tf.float32)
 
 
+def variables_of(model: keras.Model) -> tf.Module:
+    """Return a module with a model's variables and nothing else.
+
+    Saved instead of the model, it takes a tenth of the time: Keras would trace every layer.
+    """
+    module = tf.Module()
+    module.kept = list(model.variables)
+    return module
+
+
 def _answer(model: keras.Model, normalised: tf.Tensor) -> tf.Tensor:
     output = model(normalised, training=False)
     if isinstance(model, Embedding):

@@ -15,6 +15,7 @@ from tfresnet.errors import UserError, unknown
 from tfresnet.native_stderr import captured
 from tfresnet.spec import InputSpec
 
+DECODED_TOGETHER = 500
 MEMORY_LIMIT = 8 * 2**30  # bytes of decoded images in one split
 
 
@@ -97,6 +98,13 @@ def _decoded(builder: Any, split: str, count: int, spec: InputSpec) -> ArraySpli
     images = np.empty((count, *spec.shape), np.uint8)
     labels = np.empty(count, np.int64)
     dataset = builder.as_dataset(split=split, as_supervised=True)
+    if builder.info.features["image"].shape == spec.shape:  # in one go: several times as fast
+        start = 0
+        for some, classes in dataset.batch(DECODED_TOGETHER).as_numpy_iterator():
+            images[start : start + len(some)] = some
+            labels[start : start + len(some)] = classes
+            start += len(some)
+        return ArraySplit(images, labels)
     for i, (image, label) in enumerate(dataset.as_numpy_iterator()):
         images[i] = image if image.shape == spec.shape else fit(_picture(image), spec)
         labels[i] = label
