@@ -169,7 +169,7 @@ def test_comparison_by_hand():
 def test_the_bundle_has_the_int8_model(exported, tiny_run):
     names = {path.name for path in Path(exported["bundle"]).iterdir()}
     assert names == {
-        "classify.py", "model_int8.tflite", "requirements.txt", "README.md", "sample.png"
+        "classify.py", "model_int8.tflite", "requirements.txt", "README.md", "sample.png", "native"
     }  # fmt: skip
     assert len((Path(exported["bundle"]) / "requirements.txt").read_text().split()) == 3
 
