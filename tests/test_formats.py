@@ -21,9 +21,11 @@ from tfresnet.data.splits import ArraySplit
 from tfresnet.deploy import calibration, plan
 from tfresnet.deploy.device.runtime import Classifier, open_model
 from tfresnet.deploy.export import export
-from tfresnet.deploy.formats import graph, onnx_format, onnx_graph, recipes, tflite
+from tfresnet.deploy.formats import graph, onnx_format, onnx_graph, recipes, tflite, tflite_metadata
 from tfresnet.deploy.plan import FORMATS, INTEGER, KINDS, Options
 from tfresnet.errors import UserError
+from tfresnet.models import zoo
+from tfresnet.sections import ModelConfig
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +82,22 @@ def test_int4_halves_the_weights_once_more(network):
     assert "INT4" in weight_bits(four)
     edges = [o for o in graph.operations(mixed) if o.name in ("CONV_2D", "FULLY_CONNECTED")]
     assert ["INT4" in o.types for o in edges] == [False, *[True] * 8, False]
+
+
+@pytest.mark.parametrize("kind", ["int4", "int8_weights"])
+def test_large_weights_stay_inside_the_flatbuffer(network, tmp_path, kind):
+    """ai-edge-quantizer puts those of a file above 256 kB behind it, where metadata would go."""
+    _, spec, pixels, _, images = network
+    model = zoo.build(ModelConfig(arch="resnet8", width=4), spec.shape, 10)
+    content = tflite.convert(model, spec, kind, images)
+    assert len(content) > 300_000
+    described = tflite_metadata.describe(content, spec, "wide", classifies=True, centred=False)
+    (tmp_path / "m.tflite").write_bytes(described)
+    answers = open_model(tmp_path / "m.tflite").run(pixels[:5])
+    logits = model((pixels[:5].astype(np.float32) - 128) / 128, training=False)
+    # An untrained net is unsure; lost weights would raise, or answer with a constant.
+    assert np.abs(answers - tf.nn.softmax(logits)).max() < 0.2
+    assert graph.sparsity(described) < 0.3
 
 
 def test_weights_only_computes_in_float(network):

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
@@ -40,8 +41,20 @@ class Operation:
 
 
 def read(content: bytes) -> Any:
-    """Return a file as the schema's objects."""
-    return schema.ModelT.InitFromPackedBuf(content, 0)
+    """Return a file as the schema's objects, with the weights of large ones, kept behind them."""
+    model = schema.ModelT.InitFromPackedBuf(content, 0)
+    for buffer in model.buffers:
+        if buffer.offset > 1:
+            buffer.data = np.frombuffer(content, np.uint8, buffer.size, buffer.offset)
+            buffer.offset = buffer.size = 0
+    return model
+
+
+def packed(model: Any) -> bytes:
+    """Return the file of what :func:`read` gave, with all weights inside."""
+    builder = flatbuffers.Builder(1 << 20)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
 
 
 def operations(content: bytes) -> Iterator[Operation]:

@@ -26,18 +26,15 @@ class Recipe:
         weights: bits of the weights; one scale per output channel.
         activations: bits of the activations, which calibration images set; None for float.
         edges: bits of the weights of the first convolution and of the classifier, which lose most.
-        algorithm: of ai-edge-quantizer, for weights of less than 8 bits.
         keep_float: layers that are not quantised, by the names of their output tensors.
     """
 
     weights: int = 8
     activations: int | None = 8
     edges: int | None = None
-    algorithm: str = "MSE"
     keep_float: tuple[str, ...] = ()
 
 
-MIN_MAX = "min_max_uniform_quantize"
 EVERYTHING = ".*"
 WITH_WEIGHTS = ("CONV_2D", "FULLY_CONNECTED")  # depthwise convolutions stay at 8 bits
 RECIPES = {
@@ -73,7 +70,9 @@ def quantize(
             if input_range:
                 _set_range(result, graph.input_name(content), input_range)
         tool = quantizer.Quantizer(bytearray(content), manager.get_quantization_recipe())
-        return bytes(tool.quantize(result, enable_progress_report=False).quantized_model)
+        quantized = bytes(tool.quantize(result, enable_progress_report=False).quantized_model)
+    # ai-edge-quantizer puts large weights behind the flatbuffer, where other tools lose them.
+    return graph.packed(graph.read(quantized))
 
 
 def _manager(recipe: Recipe, content: bytes) -> "recipe_manager.RecipeManager":
@@ -83,13 +82,10 @@ def _manager(recipe: Recipe, content: bytes) -> "recipe_manager.RecipeManager":
     manager = recipe_manager.RecipeManager()
 
     def add(regex: str, operation: str, weights: int) -> None:
-        algorithm = recipe.algorithm if weights < 8 else MIN_MAX
         if recipe.activations:
-            manager.add_static_config(
-                regex, operation, recipe.activations, weights, algorithm_key=algorithm
-            )
+            manager.add_static_config(regex, operation, recipe.activations, weights)
         else:
-            manager.add_weight_only_config(regex, operation, weights, algorithm_key=algorithm)
+            manager.add_weight_only_config(regex, operation, weights)
 
     def leave(regex: str, operation: str) -> None:
         manager.add_quantization_config(regex, operation, algorithm_key="no_quantize")

@@ -49,9 +49,7 @@ def describe(content: bytes, spec: InputSpec, title: str, classifies: bool, cent
     buffer.data = list(builder.Output())
     model.metadata = [*kept, entry]
     model.buffers.append(buffer)
-    packed = flatbuffers.Builder(len(content) + 4096)
-    packed.Finish(model.Pack(packed), b"TFL3")
-    return bytes(packed.Output())
+    return graph.packed(model)
 
 
 def _model(spec: InputSpec, title: str, classifies: bool, centred: bool) -> Write:
