@@ -36,7 +36,13 @@ def command(run: Path, out: Path, as_json: bool) -> None:
     path = out / f"{opened.config.name}-seed{opened.config.train.seed}.json"
     if path.exists() and read_json(path).get("config") != opened.result["config"]:
         raise UserError(f"{path} is the record of another configuration; choose another --out")
-    write_text(path, json.dumps(opened.result | {"curve": opened.records()}, indent=1) + "\n")
+    # A record is read elsewhere: its files are named from the run's folder on.
+    artifacts = [
+        a | {"path": f"runs/{run.resolve().name}/export/{a['path'].rpartition('/export/')[2]}"}
+        for a in opened.result["artifacts"]
+    ]
+    result = opened.result | {"artifacts": artifacts, "curve": opened.records()}
+    write_text(path, json.dumps(result, indent=1) + "\n")
     if as_json:
         print_json({"record": str(path)})
     else:
