@@ -15,7 +15,7 @@ from tfresnet.cli.common import (
     reports_mistakes,
     stdout_to_stderr,
 )
-from tfresnet.deploy.plan import INTERFACES, KINDS, USUAL
+from tfresnet.deploy.plan import FORMATS, INTERFACES, KINDS, USUAL
 
 COUNT = click.IntRange(1)
 
@@ -129,17 +129,15 @@ def command(
     from tfresnet import run as runs
     from tfresnet.deploy import plan
 
-    if auto and (onnx or saved_model or tflm or quantizations or choices["features"]):
-        raise click.UsageError("--auto: expected it to choose the kind of a TFLite file by itself")
-    if not auto and (max_bytes or max_latency):
-        raise click.UsageError("--max-bytes, --max-latency: expected --auto with them")
-    if choices["features"] and any(choices[key] for key in ("qat_epochs", "prune", "cluster")):
-        raise click.UsageError(
-            "expected --features or one of --qat-epochs, --prune, --cluster, got both"
-        )
     chosen = {"tflite": tflite, "onnx": onnx, "saved_model": saved_model, "tflm": tflm}
+    formats = tuple(f for f, wanted in chosen.items() if wanted) or ("tflite", "onnx")
+    if auto:
+        if formats not in (("tflite",), ("tflite", "onnx")) or onnx or quantizations:
+            raise click.UsageError("--auto: expected it to choose the kind of a TFLite file itself")
+        formats, quantizations = ("tflite",), ("int8",)
+    _check(auto, formats, quantizations, max_bytes or max_latency, choices)
     options = plan.Options(
-        formats=tuple(f for f, wanted in chosen.items() if wanted) or ("tflite", "onnx"),
+        formats=formats,
         quantizations=quantizations or USUAL,
         threads=os.cpu_count() or 1,
         **choices,
@@ -155,6 +153,30 @@ def command(
         _show(report, run, options.features)
     _warn(report)
     sys.exit(_status(report))
+
+
+def _check(
+    auto: bool,
+    formats: tuple[str, ...],
+    quantizations: tuple[str, ...],
+    limited: float | None,
+    choices: dict[str, Any],
+) -> None:
+    """Refuse what does not go together, before anything is loaded."""
+    trained = [f"--{key}" for key in ("prune", "cluster") if choices[key]]
+    if auto and (trained or choices["features"]):
+        raise click.UsageError(f"--auto: expected no {(trained or ['--features'])[0]} beside it")
+    if limited and not auto:
+        raise click.UsageError("--max-bytes, --max-latency: expected --auto with them")
+    if choices["features"] and (trained or choices["qat_epochs"]):
+        raise click.UsageError(
+            "expected --features or one of --qat-epochs, --prune, --cluster, got both"
+        )
+    known = {kind for form in formats for kind in FORMATS[form]}
+    if unknown := [kind for kind in quantizations if kind not in known]:
+        raise click.UsageError(
+            f"--quantize {unknown[0]}: expected --tflite with it, got {', '.join(formats)}"
+        )
 
 
 def _export(

@@ -93,7 +93,10 @@ def test_the_layer_that_is_spoilt_is_blamed(tiny_run):
     ("arguments", "expected"),
     [
         (["--auto", "--onnx"], "--auto: expected it to choose"),
+        (["--auto", "--saved-model"], "--auto: expected it to choose"),
+        (["--auto", "--prune", "0.5"], "--auto: expected no --prune beside it"),
         (["--max-bytes", "10"], "expected --auto with them"),
+        (["--onnx", "--quantize", "int4"], "--quantize int4: expected --tflite with it, got onnx"),
     ],
 )
 def test_auto_is_asked_for_alone(tiny_run, arguments, expected):

@@ -75,8 +75,9 @@ class Ladder:
         shop, interface = self.workshop, self.workshop.options.interface
         recipe = recipes.Recipe(keep_float=tuple(self.blamed[:count]))
         content = tflite.quantize_static(
-            shop.model, shop.run.spec, recipe, shop.calibration.images, interface
-        )
+            shop.model, shop.run.spec, recipe, shop.calibration.images, interface,
+            shop.options.batch_of("tflite"),
+        )  # fmt: skip
         target = Target("tflite", SELECTIVE, f"_{count}")
         path = shop.directory / target.name
         made = artifact.tflite_file(path, content, shop.model, shop.run.spec, interface)

@@ -5,6 +5,7 @@ import tensorflow as tf
 import tf_keras as keras
 from tensorflow.lite.python.util import modify_model_io_type
 
+from tfresnet.deploy.device.runtime import centre
 from tfresnet.deploy.formats import graph, recipes, wrap
 from tfresnet.deploy.plan import INTEGER
 from tfresnet.errors import UserError
@@ -62,7 +63,7 @@ def quantize_static(
         content = _convert(model, spec, "float32", calibration, "uint8", batch)
         return recipes.quantize(content, recipe, calibration)
     content = _convert(model, spec, "float32", calibration, "float", batch)
-    quantized = recipes.quantize(content, recipe, wrap.centred(calibration), wrap.RANGE)
+    quantized = recipes.quantize(content, recipe, centre(calibration), wrap.RANGE)
     activations = tf.int16 if recipe.activations == 16 else tf.int8
     types = {
         "uint8": (tf.uint8, tf.float32),

@@ -10,6 +10,7 @@ import tensorflow as tf
 import tf_keras as keras
 
 from tfresnet.data.pipeline import normalise
+from tfresnet.deploy.device.runtime import centre
 from tfresnet.models.network import Network
 from tfresnet.spec import InputSpec
 
@@ -125,9 +126,4 @@ def representative(images: np.ndarray) -> Iterator[np.ndarray]:
     if images.max() < 255:
         images[0, -1, -1] = 255
     for image in images:
-        yield centred(image[None])
-
-
-def centred(images: np.ndarray) -> np.ndarray:
-    """Return ``(pixel - 128) / 128``, float32, of uint8 pixels."""
-    return (images.astype(np.float32) - ZERO_POINT) * np.float32(SCALE)
+        yield centre(image[None])

@@ -15,7 +15,7 @@ from ai_edge_litert.interpreter import Interpreter
 
 from tfresnet.config import with_data
 from tfresnet.data import pipeline, sources
-from tfresnet.deploy.device.runtime import open_model, read_metadata
+from tfresnet.deploy.device.runtime import centre, open_model, read_metadata
 from tfresnet.deploy.formats import graph
 from tfresnet.native_stderr import captured
 from tfresnet.spec import InputSpec
@@ -122,7 +122,7 @@ class _Watched:
         pixels: Any = image[None]
         kind, (scale, zero_point) = self.input["dtype"], self.input["quantization"]
         if kind != np.uint8:
-            pixels = (pixels.astype(np.float32) - 128) / 128
+            pixels = centre(pixels)
             if kind != np.float32:
                 pixels = np.round(pixels / scale + zero_point).astype(kind)
         self.interpreter.set_tensor(self.input["index"], pixels)
@@ -145,7 +145,7 @@ def of_file(path: Path, against: Path | None, count: int, data: dict[str, Any]) 
     ``against`` or beside ``path``, to compare with. It is found on ``count`` training images;
     ``data`` replaces keys of the data section in the file.
     """
-    metadata = read_metadata(path)
+    metadata, content = read_metadata(path), _content(path)
     beside = path.with_name("model_float32.tflite")
     source = against or (beside if beside != path and beside.exists() else None)
     layers = []
@@ -154,18 +154,16 @@ def of_file(path: Path, against: Path | None, count: int, data: dict[str, Any]) 
         training = sources.load_for(spec, with_data(metadata.get("data", {}), data)).train
         batches = pipeline.raw_batches(training, min(count, len(training)), count)
         images = next(iter(batches))[0].numpy()
-        floating = _content(source)
-        layers = [vars(e) for e in layer_errors(_content(path), floating, images)]
-    content = _content(path)
+        layers = [vars(e) for e in layer_errors(content, _content(source), images)]
+    found = obstacles(content)
     return {
         "operations": operations(content),
-        "fully_integer": not graph.float_operations(content),
-        "obstacles": obstacles(content),
+        "fully_integer": not found,
+        "obstacles": found,
         "layers": layers,
     }
 
 
 def _content(path: Path) -> bytes:
-    read_metadata(path)  # raises what is wrong with it
-    open_model(path)
+    open_model(path)  # raises what is wrong with it
     return path.read_bytes()
