@@ -19,6 +19,17 @@ from tfresnet.cli.common import (
 @click.option("--data-dir", help="Where TFDS keeps its data (default: $TFDS_DATA_DIR).")
 @click.option("--split", help="Instead of the held-out one, for TFDS: test, train[45000:], ...")
 @click.option("--flip", is_flag=True, help="Average each image's answer and its mirror image's.")
+@click.option(
+    "--corruptions",
+    metavar="NAMES",
+    help="Also on corrupted images: all, or some, comma-separated.",
+)
+@click.option("--severities", metavar="N,N", help="Of the corruptions (default: 1,2,3,4,5).")
+@click.option(
+    "--plots",
+    type=click.Path(path_type=Path),
+    help="Folder for confusion.png and reliability.png.",
+)
 @json_option
 @reports_mistakes
 def command(
@@ -27,6 +38,9 @@ def command(
     data_dir: str | None,
     split: str | None,
     flip: bool,
+    corruptions: str | None,
+    severities: str | None,
+    plots: Path | None,
     as_json: bool,
 ) -> None:
     """Measure a run, a .tflite, an .onnx or a SavedModel on every held-out image.
@@ -35,14 +49,21 @@ def command(
     Examples:
       tfresnet evaluate runs/quickstart
       tfresnet evaluate runs/quickstart/export/model_int8.tflite --json
+      tfresnet evaluate runs/cifar10-resnet20 --corruptions all --plots pictures
     """
+    if severities and not corruptions:
+        raise click.UsageError("--severities: expected --corruptions too, got none")
     quiet_tensorflow()
+    from tfresnet.data.corruptions import CORRUPTIONS
     from tfresnet.deploy import evaluate_model
 
     given = {"dataset": dataset, "data_dir": data_dir, "eval_split": split}
     overrides = {key: value for key, value in given.items() if value is not None}
+    names = list(CORRUPTIONS) if corruptions == "all" else _list(corruptions)
     with stdout_to_stderr(as_json):
-        result = evaluate_model.evaluate(model, overrides, flip)
+        result = evaluate_model.evaluate(
+            model, overrides, flip, names, _severities(severities), plots
+        )
     if as_json:
         print_json(result)
         return
@@ -52,3 +73,20 @@ def command(
     )
     for label, accuracy in result["per_class"].items():
         click.echo(f"  {label:<20} " + ("-" if accuracy is None else f"{accuracy:.2%}"))
+    for name, row in result.get("corruptions", {}).items():
+        click.echo(f"  {name:<20} " + "  ".join(f"{s}: {top1:.2%}" for s, top1 in row.items()))
+    if "corrupted_top1" in result:
+        click.echo(f"top-1 {result['corrupted_top1']:.2%} in the mean of all corruptions")
+    if plots:
+        click.echo(f"Pictures are in {plots}.")
+
+
+def _list(text: str | None) -> list[str]:
+    return [part.strip() for part in text.split(",")] if text else []
+
+
+def _severities(text: str | None) -> list[int]:
+    try:
+        return [int(part) for part in _list(text or "1,2,3,4,5")]
+    except ValueError:
+        raise click.UsageError(f"--severities: expected 1 to 5, as in 1,3,5, got {text}") from None

@@ -1,6 +1,8 @@
 """Measure anything that tfresnet makes: a run directory, a model file, a SavedModel."""
 
 import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,27 +11,98 @@ import numpy as np
 from tfresnet import evaluate as evaluation
 from tfresnet import run as runs
 from tfresnet.config import with_data
-from tfresnet.data import pipeline, sources
+from tfresnet.data import corruptions, pipeline, sources
+from tfresnet.data.splits import Split
 from tfresnet.deploy.device import runtime
 from tfresnet.deploy.formats import saved_model
+from tfresnet.deploy.proof import figures
 from tfresnet.errors import UserError
+from tfresnet.files import write_bytes
 from tfresnet.sections import DataConfig
 from tfresnet.spec import InputSpec
 
 
-def evaluate(path: Path, overrides: dict[str, Any], flip: bool = False) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Subject:
+    """What is measured: ``infer`` gives float [n, classes] for uint8 images [n, H, W, C]."""
+
+    infer: Callable[[Any], Any]
+    spec: InputSpec
+    held_out: Split
+
+    def answers(self, split: Split | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Return the probabilities and the classes of a split's images (default: all held out)."""
+        chosen = self.held_out if split is None else split
+        return evaluation.collect(self.infer, pipeline.raw_batches(chosen, evaluation.EVAL_BATCH))
+
+
+def evaluate(
+    path: Path,
+    overrides: dict[str, Any],
+    flip: bool = False,
+    corrupted: Sequence[str] = (),
+    severities: Sequence[int] = corruptions.SEVERITIES,
+    plots: Path | None = None,
+) -> dict[str, Any]:
     """Return ``evaluate.metrics`` of the model at ``path`` on its held-out images.
 
-    ``overrides`` replace keys of the data section that the model was trained with; ``flip`` is
-    that of ``evaluate.with_mirrored``.
+    Args:
+        path: a run directory, a .tflite, an .onnx or a SavedModel.
+        overrides: replace keys of the data section that the model was trained with.
+        flip: as in ``evaluate.with_mirrored``.
+        corrupted: names of ``data.corruptions``; adds ``corruptions``, of each the top-1 at each
+            severity, and ``corrupted_top1``, the mean of all.
+        severities: which of them, 1 to 5.
+        plots: a folder for confusion.png and reliability.png.
 
     Raises:
-        UserError: there is no such model, or its labels are not the dataset's.
+        UserError: there is no such model, its labels are not the dataset's, or no such corruption.
     """
+    for name in corrupted:
+        corruptions.check(name, severities)
+    subject = _open(path, overrides)
+    if flip:
+        mirrored = evaluation.with_mirrored(subject.infer)
+        subject = Subject(mirrored, subject.spec, subject.held_out)
+    answers, classes = subject.answers()
+    result = evaluation.metrics(answers, classes, subject.spec.labels)
+    if corrupted:
+        result |= _robustness(subject, corrupted, severities)
+    if plots:
+        _draw(answers, classes, subject.spec.labels, path.name, plots)
+    return result
+
+
+def _robustness(
+    subject: Subject, corrupted: Sequence[str], severities: Sequence[int]
+) -> dict[str, Any]:
+    table: dict[str, dict[str, float]] = {}
+    for name in corrupted:
+        table[name] = {}
+        for severity in severities:
+            split = corruptions.CorruptedSplit(subject.held_out, name, severity)
+            answers, classes = subject.answers(split)
+            table[name][str(severity)] = float((answers.argmax(axis=1) == classes).mean())
+    every = [top1 for row in table.values() for top1 in row.values()]
+    return {"corruptions": table, "corrupted_top1": float(np.mean(every))}
+
+
+def _draw(
+    answers: np.ndarray, classes: np.ndarray, labels: tuple[str, ...], name: str, folder: Path
+) -> None:
+    matrix = figures.confusion(classes, {name: answers.argmax(axis=1)}, labels)
+    if matrix:
+        write_bytes(folder / "confusion.png", figures.png(matrix))
+    correct = answers.argmax(axis=1) == classes
+    bins = evaluation.reliability(answers.max(axis=1), correct)
+    write_bytes(folder / "reliability.png", figures.png(figures.reliability(bins)))
+
+
+def _open(path: Path, overrides: dict[str, Any]) -> Subject:
     if not path.exists():
         raise UserError(f"expected a run directory or a model file, {path} does not exist")
     if path.is_dir() and not (path / "saved_model.pb").exists():
-        return _evaluate_run(runs.open_run(path), overrides, flip)
+        return _run(runs.open_run(path), overrides)
     model: Any
     if path.is_dir():
         metadata, model = runtime.read_metadata(path), saved_model.LoadedSavedModel(path)
@@ -42,15 +115,15 @@ def evaluate(path: Path, overrides: dict[str, Any], flip: bool = False) -> dict[
     except (ValueError, TypeError) as error:
         raise UserError(f"{path}: expected an input spec inside: {error}") from None
     dataset = sources.load_for(spec, _data(metadata.get("data", {}), overrides))
+    return Subject(lambda images: model.run(np.ascontiguousarray(images)), spec, dataset.held_out)
 
-    def infer(images: Any) -> Any:
-        return model.run(np.ascontiguousarray(images))
 
-    answers, classes = evaluation.collect(
-        evaluation.with_mirrored(infer) if flip else infer,
-        pipeline.raw_batches(dataset.held_out, evaluation.EVAL_BATCH),
+def _run(run: runs.Run, overrides: dict[str, Any]) -> Subject:
+    dataset = sources.load_for(run.spec, _data(run.config.data, overrides))
+    infer = evaluation.probability_function(run.model())
+    return Subject(
+        lambda images: infer(pipeline.normalise(images, run.spec)), run.spec, dataset.held_out
     )
-    return evaluation.metrics(answers, classes, spec.labels)
 
 
 def _data(config: DataConfig | dict[str, Any], overrides: dict[str, Any]) -> DataConfig:
@@ -61,8 +134,3 @@ def _data(config: DataConfig | dict[str, Any], overrides: dict[str, Any]) -> Dat
             f"--split: expected a TFDS dataset, {changed.dataset} has just one held-out part"
         )
     return changed
-
-
-def _evaluate_run(run: runs.Run, overrides: dict[str, Any], flip: bool) -> dict[str, Any]:
-    dataset = sources.load_for(run.spec, _data(run.config.data, overrides))
-    return evaluation.of_model(run.model(), dataset.held_out, run.spec, flip)

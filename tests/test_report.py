@@ -46,4 +46,4 @@ def test_the_front_is_of_those_that_none_beats():
 def test_too_many_classes_have_no_matrix():
     answers = {"a": np.zeros(3, int)}
     assert figures.confusion(np.zeros(3, int), answers, [str(i) for i in range(31)]) is None
-    assert "<svg" in figures.confusion(np.zeros(3, int), answers, ["x", "y"])
+    assert "<svg" in figures.svg(figures.confusion(np.zeros(3, int), answers, ["x", "y"]))

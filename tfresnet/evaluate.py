@@ -39,20 +39,26 @@ def metrics(probabilities: np.ndarray, classes: np.ndarray, labels: tuple[str, .
     }
 
 
-def expected_calibration_error(
+def reliability(
     confidence: np.ndarray, correct: np.ndarray, bins: int = 15
-) -> float:
-    """Return the mean gap between confidence and accuracy (Guo et al. 2017, arXiv:1706.04599).
+) -> list[tuple[float, float, float]]:
+    """Return mean confidence, accuracy and share of the images of each bin that is not empty.
 
-    15 bins of equal width, each weighted by its share of the n images; a fraction of 1.
+    The bins are of equal width from 0 to 1 (Guo et al. 2017, arXiv:1706.04599).
     """
     index = np.minimum((confidence * bins).astype(int), bins - 1)
-    gaps = [
-        abs(correct[index == b].mean() - confidence[index == b].mean()) * (index == b).sum()
-        for b in range(bins)
-        if (index == b).any()
+    members = [index == b for b in range(bins) if (index == b).any()]
+    return [
+        (float(confidence[m].mean()), float(correct[m].mean()), float(m.mean())) for m in members
     ]
-    return float(sum(gaps) / len(confidence))
+
+
+def expected_calibration_error(confidence: np.ndarray, correct: np.ndarray) -> float:
+    """Return the mean gap between confidence and accuracy, a fraction of 1.
+
+    Each of the 15 bins of :func:`reliability` counts by its share of the images.
+    """
+    return sum(abs(sure - right) * share for sure, right, share in reliability(confidence, correct))
 
 
 def probability_function(model: keras.Model) -> Callable[[tf.Tensor], tf.Tensor]:
@@ -63,12 +69,6 @@ def probability_function(model: keras.Model) -> Callable[[tf.Tensor], tf.Tensor]
         return tf.nn.softmax(model(images, training=False))
 
     return infer
-
-
-def of_model(model: keras.Model, split: Split, spec: InputSpec, flip: bool = False) -> dict:
-    """Return :func:`metrics` of a model on every image of a split; ``flip`` as with_mirrored."""
-    infer = probability_function(model)
-    return measure(with_mirrored(infer) if flip else infer, split, spec)
 
 
 def measure(infer: Callable[[Any], Any], split: Split, spec: InputSpec) -> dict:

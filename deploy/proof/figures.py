@@ -1,4 +1,4 @@
-"""The pictures of a report, as SVG or PNG text that a page can hold."""
+"""The pictures of a report and of an evaluation; as SVG text, which a page can hold, or as PNG."""
 
 import base64
 import io
@@ -15,8 +15,8 @@ MARKERS = {"tflite": "o", "onnx": "s", "saved_model": "^", "tflm": "D"}
 MOST_CLASSES = 30  # that a confusion matrix can show
 
 
-def trade_off(artifacts: Sequence[dict]) -> str:
-    """Return accuracy over size and over latency, with the Pareto front of each, as SVG."""
+def trade_off(artifacts: Sequence[dict]) -> Figure:
+    """Return accuracy over size and over latency, with the Pareto front of each."""
     figure = Figure(figsize=(11, 4), layout="constrained")
     axes = figure.subplots(1, 2, sharey=True)
     for axis, (key, unit) in zip(axes, [("bytes", "kB"), ("latency_ms", "ms")], strict=True):
@@ -31,7 +31,7 @@ def trade_off(artifacts: Sequence[dict]) -> str:
         axis.grid(alpha=0.3)
     axes[0].set_ylabel("top-1 (%)")
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right upper", fontsize=8)
-    return _svg(figure)
+    return figure
 
 
 def label(artifact: dict) -> str:
@@ -52,7 +52,7 @@ def pareto(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
 
 def confusion(
     classes: np.ndarray, answers: dict[str, np.ndarray], labels: Sequence[str]
-) -> str | None:
+) -> Figure | None:
     """Return the confusion matrices of several models side by side; None for too many classes."""
     if len(labels) > MOST_CLASSES:
         return None
@@ -72,10 +72,31 @@ def confusion(
         for i, j in zip(*counts.nonzero(), strict=True):
             colour = "white" if shares[i, j] > 0.5 else "black"
             axis.text(j, i, str(counts[i, j]), ha="center", va="center", fontsize=7, color=colour)
-    return _svg(figure)
+    return figure
 
 
-def layer_errors(layers: Sequence[Any]) -> str:
+def reliability(bins: Sequence[tuple[float, float, float]]) -> Figure:
+    """Return accuracy over confidence, for the bins that ``evaluate.reliability`` gives.
+
+    A calibrated model is on the diagonal; below it, it is surer than it should be.
+    """
+    sure, right, share = np.array(bins).T
+    figure = Figure(figsize=(5, 5), layout="constrained")
+    axis = figure.subplots()
+    axis.plot([0, 1], [0, 1], color="0.6", linestyle="--", label="calibrated")
+    axis.scatter(sure, right, 20 + 400 * share, alpha=0.8, label="share of the images (area)")
+    axis.plot(sure, right, alpha=0.5)
+    error = float((abs(sure - right) * share).sum())
+    axis.set(
+        xlabel="confidence", ylabel="accuracy", xlim=(0, 1.03), ylim=(0, 1.03),
+        title=f"expected calibration error {error:.2%}",
+    )  # fmt: skip
+    axis.grid(alpha=0.3)
+    axis.legend(loc="upper left")
+    return figure
+
+
+def layer_errors(layers: Sequence[Any]) -> Figure:
     """Return the SQNR of each layer as bars, in the order of the network."""
     figure = Figure(figsize=(11, 3.5), layout="constrained")
     axis = figure.subplots()
@@ -83,7 +104,7 @@ def layer_errors(layers: Sequence[Any]) -> str:
     axis.bar(range(len(layers)), [min(layer.sqnr_db, 100) for layer in layers])
     axis.set_xticks(range(len(layers)), names, rotation=90, fontsize=7)
     axis.set_ylabel("SQNR (dB)")
-    return _svg(figure)
+    return figure
 
 
 def picture(pixels: np.ndarray, size: int = 96) -> str:
@@ -95,8 +116,16 @@ def picture(pixels: np.ndarray, size: int = 96) -> str:
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
-def _svg(figure: Figure) -> str:
+def svg(figure: Figure) -> str:
+    """Return a figure as SVG text; the same figure gives the same text."""
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None})
     text = buffer.getvalue()
     return text[text.index("<svg") :]
+
+
+def png(figure: Figure) -> bytes:
+    """Return a figure as a PNG file."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=120)
+    return buffer.getvalue()

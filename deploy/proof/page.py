@@ -31,7 +31,7 @@ def html(workshop: Workshop, report: dict[str, Any]) -> str:
     artifacts = report["artifacts"]
     compared = quantized(artifacts)
     sections.append(("Files", _table(artifacts)))
-    sections.append(("Accuracy, size and latency", figures.trade_off(artifacts)))
+    sections.append(("Accuracy, size and latency", figures.svg(figures.trade_off(artifacts))))
     if compared:
         sections += list(_comparison(workshop, compared))
     sections.append(("How to run them", _how_to_run(artifacts)))
@@ -65,7 +65,9 @@ def _comparison(workshop: Workshop, artifact: dict) -> Iterator[tuple[str, str]]
     matrices = figures.confusion(reference.classes, answers, labels)
     yield (
         "Confusion: the checkpoint's and the quantised file's",
-        matrices or f"<p>{len(labels)} classes are too many for a picture.</p>",
+        figures.svg(matrices)
+        if matrices
+        else f"<p>{len(labels)} classes are too many for a picture.</p>",
     )
     different = np.flatnonzero(exact != found)
     yield (
@@ -82,7 +84,7 @@ def _comparison(workshop: Workshop, artifact: dict) -> Iterator[tuple[str, str]]
         if layers:
             yield (
                 f"Signal to quantisation noise of each layer of {name}, against float32",
-                figures.layer_errors(layers),
+                figures.svg(figures.layer_errors(layers)),
             )
 
 

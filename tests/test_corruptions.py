@@ -1,0 +1,75 @@
+"""Corruptions: each does what its name says, alike each time, and evaluate measures under them."""
+
+import numpy as np
+import pytest
+
+from tests.test_cli import json_of
+from tfresnet.data import corruptions, pipeline
+from tfresnet.data.splits import ArraySplit
+
+RNG = np.random.default_rng(0)
+# Smooth, as pictures are: blur and JPEG shall change it less than noise does.
+RAMP = np.linspace(40, 200, 32)[None, :, None, None] + np.linspace(0, 30, 32)[None, None, :, None]
+IMAGES = (RAMP + np.array([0, 10, 20])).round().astype(np.uint8).repeat(4, axis=0)
+GREY = IMAGES[..., :1]
+
+
+def changed(name, severity, images=IMAGES):
+    return corruptions.corrupt(images, name, severity, range(len(images))).astype(float)
+
+
+@pytest.mark.parametrize("name", corruptions.CORRUPTIONS)
+def test_the_same_image_is_corrupted_alike_each_time(name):
+    for images in (IMAGES, GREY):
+        first = corruptions.corrupt(images, name, 3, range(4))
+        assert first.dtype == np.uint8 and first.shape == images.shape
+        np.testing.assert_array_equal(first[2:], corruptions.corrupt(images[2:], name, 3, [2, 3]))
+
+
+@pytest.mark.parametrize("name", [n for n in corruptions.CORRUPTIONS if n != "saturate"])
+def test_the_strongest_changes_more_than_the_weakest(name):
+    """All but saturate, which takes colour away at first and adds it at last."""
+    noise = RNG.integers(0, 256, (4, 32, 32, 3)).astype(np.uint8)
+    images = noise if name in ("gaussian_blur", "pixelate", "jpeg_compression") else IMAGES
+    weak, strong = (abs(changed(name, s, images) - images).mean() for s in (1, 5))
+    assert 0 < weak < strong
+
+
+def test_the_strengths_are_those_of_the_benchmark():
+    """Against the definitions: standard deviation, share, factor; 12,288 values each."""
+    error = (changed("gaussian_noise", 5) - IMAGES)[IMAGES < 190]  # not where white cuts it
+    assert error.std() / 255 == pytest.approx(0.10, rel=0.05)
+    share = np.isin(changed("impulse_noise", 5), [0, 255]).mean()
+    assert share == pytest.approx(0.07, rel=0.15)  # binomial: 3 standard deviations are 10 %
+    centre = IMAGES.mean(axis=(1, 2), keepdims=True)
+    np.testing.assert_allclose(changed("contrast", 2), (IMAGES - centre) * 0.5 + centre, atol=0.51)
+    value = np.minimum(IMAGES.max(axis=-1) + 0.05 * 255, 255)  # the V of HSV
+    np.testing.assert_allclose(changed("brightness", 1).max(axis=-1), value, atol=0.51)
+    error = (changed("shot_noise", 5) - IMAGES)[IMAGES < 150]
+    assert error.var() == pytest.approx(IMAGES[IMAGES < 150].mean() * 255 / 50, rel=0.1)
+
+
+def test_a_split_hands_out_corrupted_images_whatever_the_batches():
+    split = corruptions.CorruptedSplit(
+        ArraySplit(IMAGES, np.arange(4, dtype=np.int64)), "speckle_noise", 4
+    )
+    assert len(split) == 4
+    for size in (2, 4):
+        got = [x.numpy() for x, _, _ in pipeline.raw_batches(split, size)]
+        np.testing.assert_array_equal(np.concatenate(got), changed("speckle_noise", 4))
+
+
+def test_evaluate_measures_under_corruptions_and_draws(exported, tiny_run, tmp_path):
+    for model in (tiny_run.directory, exported["artifacts"][0]["path"]):
+        out = json_of(
+            "evaluate", str(model), "--corruptions", "gaussian_noise, contrast",
+            "--severities", "1,5", "--plots", str(tmp_path / "plots"),
+        )  # fmt: skip
+        table = out["corruptions"]
+        assert list(table) == ["gaussian_noise", "contrast"]
+        assert all(list(row) == ["1", "5"] for row in table.values())
+        every = [top1 for row in table.values() for top1 in row.values()]
+        assert out["corrupted_top1"] == pytest.approx(np.mean(every))
+        assert max(every) <= out["top1"] + 0.1  # 180 images, two standard errors at one half
+    for name in ("confusion.png", "reliability.png"):
+        assert (tmp_path / "plots" / name).read_bytes()[:4] == b"\x89PNG"

@@ -1,0 +1,173 @@
+"""Noise, blur, bad light, bad coding: images of a kind that a model was not trained on.
+
+Ten of the corruptions of CIFAR-10-C (Hendrycks and Dietterich 2019, arXiv:1903.12261) with the
+strengths of its five severities. Not here: those that draw on photographs of frost or need
+ImageMagick or OpenCV. The random numbers are not the benchmark's: compare models that were
+measured here with one another, and with published figures only roughly.
+"""
+
+import io
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import matplotlib.colors
+import numpy as np
+import tensorflow as tf
+from PIL import Image
+from scipy import ndimage
+
+from tfresnet.data.splits import Split
+from tfresnet.errors import UserError, unknown
+
+SEVERITIES = (1, 2, 3, 4, 5)
+Corruption = Callable[[np.ndarray, float, np.random.Generator], np.ndarray]
+
+
+def gaussian_noise(image: np.ndarray, sigma: float, rng: np.random.Generator) -> np.ndarray:
+    """Add noise of standard deviation ``sigma``, in shares of the whole range."""
+    return image + rng.normal(0, sigma, image.shape)
+
+
+def shot_noise(image: np.ndarray, photons: float, rng: np.random.Generator) -> np.ndarray:
+    """Count at most ``photons`` on each pixel (Poisson)."""
+    return rng.poisson(image * photons) / photons
+
+
+def impulse_noise(image: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
+    """Set a ``share`` of the values to 0 or 1: salt and pepper."""
+    value = rng.integers(0, 2, image.shape)
+    return np.where(rng.random(image.shape) < share, value, image)
+
+
+def speckle_noise(image: np.ndarray, sigma: float, rng: np.random.Generator) -> np.ndarray:
+    """Add noise that grows with the brightness."""
+    return image + image * rng.normal(0, sigma, image.shape)
+
+
+def gaussian_blur(image: np.ndarray, sigma: float, rng: np.random.Generator) -> np.ndarray:
+    """Blur with a Gaussian of ``sigma`` pixels."""
+    return ndimage.gaussian_filter(image, (sigma, sigma, 0), mode="nearest")
+
+
+def brightness(image: np.ndarray, more: float, rng: np.random.Generator) -> np.ndarray:
+    """Add ``more`` to the value of HSV."""
+    return _in_hsv(image, 2, lambda value: value + more)
+
+
+def saturate(
+    image: np.ndarray, change: tuple[float, float], rng: np.random.Generator
+) -> np.ndarray:
+    """Multiply the saturation of HSV, and add to it; one channel alone has none."""
+    factor, more = change
+    return _in_hsv(image, 1, lambda saturation: saturation * factor + more)
+
+
+def contrast(image: np.ndarray, factor: float, rng: np.random.Generator) -> np.ndarray:
+    """Move all values towards the mean of their channel."""
+    mean = image.mean(axis=(0, 1), keepdims=True)
+    return (image - mean) * factor + mean
+
+
+def pixelate(image: np.ndarray, factor: float, rng: np.random.Generator) -> np.ndarray:
+    """Make the picture smaller by ``factor``, and large again, with a box filter."""
+    picture = _picture(image)
+    small = [max(1, int(side * factor)) for side in picture.size]
+    box = Image.Resampling.BOX
+    return _values(picture.resize(small, box).resize(picture.size, box), image)
+
+
+def jpeg_compression(image: np.ndarray, quality: float, rng: np.random.Generator) -> np.ndarray:
+    """Write the picture as JPEG of that quality, and read it again."""
+    buffer = io.BytesIO()
+    _picture(image).save(buffer, "JPEG", quality=int(quality))
+    return _values(Image.open(buffer), image)
+
+
+# What each does, and how strongly at severity 1 to 5.
+CORRUPTIONS: dict[str, tuple[Callable, tuple]] = {
+    "gaussian_noise": (gaussian_noise, (0.04, 0.06, 0.08, 0.09, 0.10)),
+    "shot_noise": (shot_noise, (500, 250, 100, 75, 50)),
+    "impulse_noise": (impulse_noise, (0.01, 0.02, 0.03, 0.05, 0.07)),
+    "speckle_noise": (speckle_noise, (0.06, 0.1, 0.12, 0.16, 0.2)),
+    "gaussian_blur": (gaussian_blur, (0.4, 0.6, 0.7, 0.8, 1.0)),
+    "brightness": (brightness, (0.05, 0.1, 0.15, 0.2, 0.3)),
+    "saturate": (saturate, ((0.3, 0), (0.1, 0), (1.5, 0), (2, 0.1), (2.5, 0.2))),
+    "contrast": (contrast, (0.75, 0.5, 0.4, 0.3, 0.15)),
+    "pixelate": (pixelate, (0.95, 0.9, 0.85, 0.75, 0.65)),
+    "jpeg_compression": (jpeg_compression, (80, 65, 58, 50, 40)),
+}
+
+
+def check(name: str, severities: Iterable[int]) -> None:
+    """Raise a ``UserError`` for a name or a severity that is none."""
+    if name not in CORRUPTIONS:
+        raise unknown("corruption", name, CORRUPTIONS)
+    for severity in severities:
+        if severity not in SEVERITIES:
+            raise UserError(f"severity: expected 1 to 5, got {severity}")
+
+
+def corrupt(images: np.ndarray, name: str, severity: int, seeds: Iterable[int]) -> np.ndarray:
+    """Return uint8 images [n, H, W, C] as they look under a corruption.
+
+    Args:
+        images: uint8 [n, H, W, C] with 1 or 3 channels.
+        name: one of ``CORRUPTIONS``.
+        severity: 1 (weakest) to 5.
+        seeds: one for each image; the same seed gives the same noise.
+    """
+    function, strengths = CORRUPTIONS[name]
+    result = np.empty_like(images)
+    for i, seed in enumerate(seeds):
+        rng = np.random.default_rng([seed, severity, list(CORRUPTIONS).index(name)])
+        changed = function(images[i] / 255.0, strengths[severity - 1], rng)
+        result[i] = np.clip(changed * 255, 0, 255).round()
+    return result
+
+
+@dataclass(frozen=True)
+class CorruptedSplit:
+    """A split whose images are corrupted; an image is so in the same way each time."""
+
+    split: Split
+    name: str
+    severity: int
+
+    def __len__(self) -> int:
+        return len(self.split)
+
+    def batches(self, indices: tf.data.Dataset) -> tf.data.Dataset:
+        """See :class:`Split`."""
+
+        def change(index: np.ndarray, images: np.ndarray) -> np.ndarray:
+            return corrupt(images, self.name, self.severity, index.tolist())
+
+        def corrupted(
+            index: tf.Tensor, batch: tuple[tf.Tensor, tf.Tensor]
+        ) -> tuple[tf.Tensor, tf.Tensor]:
+            images, labels = batch
+            changed = tf.numpy_function(change, [index, images], tf.uint8, stateful=False)
+            return tf.ensure_shape(changed, images.shape), labels
+
+        both = tf.data.Dataset.zip((indices, self.split.batches(indices)))
+        return both.map(corrupted, tf.data.AUTOTUNE)
+
+
+def _in_hsv(
+    image: np.ndarray, channel: int, change: Callable[[np.ndarray], np.ndarray]
+) -> np.ndarray:
+    """Return an image after a change of its hue, saturation or value; a grey one is all value."""
+    hsv = matplotlib.colors.rgb_to_hsv(np.broadcast_to(image, (*image.shape[:2], 3)))
+    hsv[..., channel] = np.clip(change(hsv[..., channel]), 0, 1)
+    if image.shape[-1] == 1:
+        return hsv[..., 2:]
+    return matplotlib.colors.hsv_to_rgb(hsv)
+
+
+def _picture(image: np.ndarray) -> Image.Image:
+    pixels = (image * 255).round().astype(np.uint8)
+    return Image.fromarray(pixels[..., 0] if image.shape[-1] == 1 else pixels)
+
+
+def _values(picture: Image.Image, like: np.ndarray) -> np.ndarray:
+    return np.asarray(picture).reshape(like.shape) / 255.0
