@@ -20,7 +20,9 @@ COMMANDS = {
     "convert-weights": "Make a run of torchvision's, timm's or Keras's weights.",
     "models": "List the architectures.",
     "presets": "List the presets.",
-    "record": "Write a run's result to results/.",
+    "sweep": "Train many variants and seeds, and compare them in one table.",
+    "record": "Write a run's or a sweep's result to results/.",
+    "results": "Make a page of all recorded results.",
 }
 
 

@@ -22,7 +22,7 @@ FLOORS = [
     ["tfresnet.run"],
     ["tfresnet.convert_weights"],
     ["tfresnet.transfer"],
-    ["tfresnet.train"],
+    ["tfresnet.train", "tfresnet.sweep"],
     ["tfresnet.deploy"],
     ["tfresnet.cli"],
 ]  # fmt: skip

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import ValidationError
@@ -16,6 +16,8 @@ from pydantic import ValidationError
 from tfresnet.errors import UserError, unknown
 from tfresnet.files import read_text
 from tfresnet.sections import DataConfig, RunConfig, Section
+
+S = TypeVar("S", bound=Section)
 
 
 class _Loader(yaml.SafeLoader):
@@ -64,15 +66,55 @@ def with_data(config: DataConfig | Mapping[str, Any], overrides: Mapping[str, An
 
 def validate(values: Mapping[str, Any], where: str = "configuration") -> RunConfig:
     """Return ``values`` as a checked ``RunConfig``, or raise a one-line ``UserError``."""
+    return checked(RunConfig, values, where)
+
+
+def checked(kind: type[S], values: Mapping[str, Any], where: str) -> S:
+    """Return ``values`` as a ``kind`` of section, or raise a one-line ``UserError``."""
     try:
-        return RunConfig.model_validate(values)
+        return kind.model_validate(values)
     except ValidationError as error:
-        raise UserError(_explain(error, where)) from None
+        raise UserError(_explain(error, where, kind)) from None
 
 
 def read(path: Path) -> RunConfig:
     """Return the configuration that a run directory's ``config.yaml`` holds."""
-    return validate(_parse(read_text(path), where=str(path)), where=str(path))
+    return validate(read_yaml(path), where=str(path))
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Return the mapping that a YAML file holds, or raise a one-line ``UserError``."""
+    return _parse(read_text(path), where=str(path))
+
+
+def absolute(config: RunConfig) -> RunConfig:
+    """Return the configuration with paths that can be opened from any folder."""
+    path = Path(config.data.dataset).expanduser()
+    data, training = config.data, config.train
+    if data.dataset != "digits" and path.is_dir():
+        data = data.model_copy(update={"dataset": str(path.resolve())})
+    for key in ("init_from", "teacher"):
+        if given := getattr(training, key):
+            whole = str(Path(given).expanduser().resolve())
+            training = training.model_copy(update={key: whole})
+    return config.model_copy(update={"data": data, "train": training})
+
+
+def contradictions(recorded: RunConfig, wanted: RunConfig) -> dict[str, tuple[Any, Any]]:
+    """Return the :func:`differences` for which a recorded run is not the one that is wanted.
+
+    A folder may have moved (its classes and sizes are compared with the run's spec), and
+    ``auto`` has been decided.
+    """
+    return {
+        key: (old, new)
+        for key, (old, new) in differences(recorded, absolute(wanted)).items()
+        if not (
+            key == "data.data_dir"
+            or (key == "data.dataset" and Path(str(new)).is_dir())
+            or (key == "train.precision" and new == "auto")
+        )
+    }
 
 
 def differences(old: RunConfig, new: RunConfig) -> dict[str, tuple[Any, Any]]:
@@ -143,20 +185,20 @@ def _scalar(text: str) -> Any:
         return text
 
 
-def _explain(error: ValidationError, where: str) -> str:
+def _explain(error: ValidationError, where: str, kind: type[Section]) -> str:
     """Turn pydantic's first error into: key, expected, got, closest match."""
     first = error.errors()[0]
     path = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
-        return f"{where}: {unknown('key', path, _siblings(first['loc']))}"
+        return f"{where}: {unknown('key', path, _siblings(first['loc'], kind))}"
     expected = first["msg"].removeprefix("Input should be ")
     return f"{where}: {path}: expected {expected}, got {first['input']!r}"
 
 
-def _siblings(loc: tuple[int | str, ...]) -> list[str]:
+def _siblings(loc: tuple[int | str, ...], kind: type[Section]) -> list[str]:
     """Return the full names of the keys that are allowed where ``loc`` is not."""
     if len(loc) == 1:
-        return list(RunConfig.model_fields)
-    section = RunConfig.model_fields[str(loc[0])].annotation
+        return list(kind.model_fields)
+    section = kind.model_fields[str(loc[0])].annotation
     assert isinstance(section, type) and issubclass(section, Section)
     return [f"{loc[0]}.{key}" for key in section.model_fields]

@@ -14,7 +14,7 @@ PACKAGES = ("tensorflow", "tf-keras", "numpy", "ai-edge-litert", "onnx", "onnxru
 def record() -> dict:
     """Return the environment as a dictionary of JSON types."""
     return {
-        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": shlex.join([_program(), *sys.argv[1:]]),
         "commit": commit(),
         "tfresnet": _version("tfresnet"),
         "python": platform.python_version(),
@@ -23,6 +23,12 @@ def record() -> dict:
         "processor": _processor(),
         "cores": os.cpu_count(),
     }
+
+
+def _program() -> str:
+    """Return the name of the running program; that of ``python -m tfresnet.cli`` is tfresnet."""
+    program = Path(sys.argv[0])
+    return "tfresnet" if program.parts[-2:] == ("cli", "__main__.py") else program.name
 
 
 def commit() -> str | None:

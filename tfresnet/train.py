@@ -77,7 +77,7 @@ def _prepare(
 ) -> tuple[RunConfig, Dataset, Trainer]:
     """Return the whole configuration, the data, and what trains; nothing is written yet."""
     strategy = distribute.make_strategy(config.train)  # first: see there
-    config = _with_precision(_absolute(config), directory, resume)
+    config = _with_precision(configs.absolute(config), directory, resume)
     # A run that has a checkpoint goes on without the weights that it once started from.
     begun = resume and any((directory / "checkpoints").glob("*.index"))
     gone = begun and not Path(config.train.init_from or "").exists()
@@ -154,19 +154,6 @@ def _with_precision(config: RunConfig, directory: Path, resume: bool) -> RunConf
     return config.model_copy(update={"train": training})
 
 
-def _absolute(config: RunConfig) -> RunConfig:
-    """Return the configuration with paths that can be opened from any folder."""
-    path = Path(config.data.dataset).expanduser()
-    data, training = config.data, config.train
-    if data.dataset != "digits" and path.is_dir():
-        data = data.model_copy(update={"dataset": str(path.resolve())})
-    for key in ("init_from", "teacher"):
-        if given := getattr(training, key):
-            whole = str(Path(given).expanduser().resolve())
-            training = training.model_copy(update={key: whole})
-    return config.model_copy(update={"data": data, "train": training})
-
-
 def _check_directory(config: RunConfig, directory: Path, resume: bool) -> None:
     if directory.exists() and not directory.is_dir():
         raise UserError(f"expected a folder for the run, {directory} is a file")
@@ -179,15 +166,12 @@ def _check_directory(config: RunConfig, directory: Path, resume: bool) -> None:
             f"{directory} already holds a run; add --resume to go on with it, "
             "or --name NAME for another"
         )
-    changed = configs.differences(open_run(directory).config, config)
+    changed = configs.contradictions(open_run(directory).config, config)
     for key, (old, new) in changed.items():
-        # A folder may have moved; its classes and sizes are compared with the run's spec.
-        moved = key == "data.data_dir" or (key == "data.dataset" and Path(str(new)).is_dir())
-        if not moved:
-            raise UserError(
-                f"--resume keeps a run's configuration: expected {key}={old!r} as in {directory}, "
-                f"got {new!r}; start another run with --name NAME"
-            )
+        raise UserError(
+            f"--resume keeps a run's configuration: expected {key}={old!r} as in {directory}, "
+            f"got {new!r}; start another run with --name NAME"
+        )
 
 
 def _write_samples(dataset: Dataset, folder: Path) -> None:

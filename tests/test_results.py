@@ -1,0 +1,54 @@
+"""The page of recorded results: right, and up to date in this repository."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.test_cli import json_of, refused, tfresnet
+from tfresnet import records
+from tfresnet.sweep import plan
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_the_page_in_the_repository_says_what_the_records_say():
+    assert tfresnet("results", ROOT / "results", "--check").exit_code == 0
+
+
+def test_several_seeds_are_one_row_with_a_deviation(tiny_run, tmp_path):
+    json_of("record", tiny_run.directory, "--out", tmp_path)
+    record = json.loads((tmp_path / "quickstart-seed0.json").read_text())
+    record["test"]["top1"] += 0.02
+    (tmp_path / "quickstart-seed1.json").write_text(json.dumps(record))
+    assert tfresnet("results", tmp_path).exit_code == 0
+    text = (tmp_path / "RESULTS.md").read_text()
+    mean = 100 * (tiny_run.result["test"]["top1"] + 0.01)
+    assert f"{mean:.2f} ± {2 / 2**0.5:.2f}" in text  # of a sample of two
+    assert text.count("\n| `quickstart`") == 1
+    assert "[`quickstart-seed1.json`](quickstart-seed1.json)" in text
+
+
+def test_a_page_that_is_out_of_date_fails_the_check(tiny_run, tmp_path):
+    json_of("record", tiny_run.directory, "--out", tmp_path)
+    result = tfresnet("results", tmp_path, "--check")
+    assert result.exit_code == 1
+    assert f"run tfresnet results {tmp_path}" in result.stderr
+    assert not (tmp_path / "RESULTS.md").exists()
+    assert "found none" in refused("results", tmp_path / "none")
+
+
+def test_a_sweep_is_recorded_and_shown(tmp_path):
+    folder = tmp_path / "small"
+    folder.mkdir()
+    sweep = {"sweep": "small", "description": "Of nothing.", "markdown": "| variant |"}
+    (folder / "sweep.json").write_text(json.dumps(sweep))
+    path = tmp_path / "results" / "sweeps" / "small.json"
+    assert json_of("record", folder, "--out", tmp_path / "results") == {"record": str(path)}
+    assert "## small\n\nOf nothing.\n\n| variant |" in records.page(tmp_path / "results")
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "results").glob("*.yaml")), ids=lambda f: f.stem)
+def test_the_sweeps_in_the_repository_can_run(file, tmp_path):
+    sweep = plan.read(file)
+    assert len(plan.trials(sweep, file, tmp_path)) == len(sweep.runs) * len(sweep.seeds)

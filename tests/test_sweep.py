@@ -1,0 +1,147 @@
+"""Sweeps: what a file stands for, and that nothing is trained twice or lost."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.conftest import TINY
+from tests.test_cli import json_of, refused, tfresnet
+from tfresnet.sweep import plan, runner, table
+from tfresnet.sweep.plan import Trial
+
+QUICK = {key: json.loads(value) for key, value in (s.split("=") for s in TINY)}
+
+
+@pytest.fixture
+def write(tmp_path):
+    def sweep_file(**content):
+        path = tmp_path / "small.yaml"
+        path.write_text(json.dumps(content))  # JSON is YAML
+        return path
+
+    return sweep_file
+
+
+def trials_of(file, directory):
+    return plan.trials(plan.read(file), file, directory)
+
+
+def names(trials: list[Trial]) -> list[str]:
+    return [trial.name for trial in trials]
+
+
+def test_variants_are_the_named_ones_times_the_grid_times_the_seeds(write, tmp_path):
+    file = write(
+        seeds=[0, 3],
+        set={"train.epochs": 2, "train.lr": 0.3},
+        runs={"plain": {}, "+ smoothing": {"train.label_smoothing": 0.1}},
+        grid={"train.lr": [0.1, 0.2], "data.progressive": [{0.5: 16}]},
+    )
+    trials = trials_of(file, tmp_path)
+    assert len(trials) == 2 * 2 * 2
+    assert names(trials)[0] == "plain-lr=0.1-progressive=-0.5-16-seed0"
+    last = trials[-1]
+    assert last.variant == "+ smoothing, lr=0.2, progressive={'0.5': 16}"
+    assert (last.config.train.lr, last.config.train.label_smoothing) == (0.2, 0.1)
+    assert (last.config.train.seed, last.config.data.progressive) == (3, {0.5: 16})
+    assert "--set train.lr=0.2" in " ".join(last.arguments())
+
+
+def test_without_runs_and_grid_a_sweep_is_its_base_with_several_seeds(write, tmp_path):
+    trials = trials_of(write(base="cifar10-resnet20", seeds=[1, 2]), tmp_path)
+    assert names(trials) == ["cifar10-resnet20-seed1", "cifar10-resnet20-seed2"]
+
+
+def test_a_base_may_be_a_file_beside_the_sweep(write, tmp_path):
+    (tmp_path / "mine.yaml").write_text("train: {epochs: 7}")
+    trials = trials_of(write(base="mine.yaml"), tmp_path)
+    assert trials[0].config.train.epochs == 7
+    assert trials[0].base == str(tmp_path / "mine.yaml")
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ({"seed": [1]}, "did you mean 'seeds'"),
+        ({"base": "quikstart"}, "did you mean 'quickstart'"),
+        ({"runs": {"a": {"train.epoch": 1}}}, "a: quickstart: unknown key 'train.epoch'"),
+        ({"grid": {"train.lr": [0.1, "fast"]}}, "train.lr: expected a valid number, got 'fast'"),
+        ({"runs": {"a b": {}, "a-b": {}}}, "two runs would be a-b-seed0"),
+        ({"runs": {"///": {}}}, "expected a name for a run, got '///'"),
+        ({"seeds": []}, "seeds: expected"),
+        ({"grid": {"train.lr": 0.1}}, "grid.train.lr: expected a valid list, got 0.1"),
+    ],
+)
+def test_a_mistake_in_a_sweep_is_found_before_anything_runs(write, tmp_path, content, expected):
+    assert expected in refused("sweep", write(**content), "--run-dir", tmp_path / "runs")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_sweep_goes_on_past_a_failure_and_keeps_what_is_done(write, tmp_path):
+    file = write(
+        seeds=[0, 1],
+        set=QUICK,
+        runs={"plain": {}, "too large": {"train.batch_size": 5000}},
+    )
+    folder = tmp_path / "runs"
+    result = tfresnet("sweep", file, "--run-dir", folder, "--jobs", "2")
+    assert result.exit_code == 1
+    assert "too-large-seed0: train.batch_size: expected at most 1437" in result.stderr
+    whole = json.loads((folder / "sweep.json").read_text())
+    plain, large = whole["rows"]
+    assert (plain["seeds"], plain["failed"], large["seeds"], large["failed"]) == (2, 0, 0, 2)
+    measured = [json.loads((folder / f"plain-seed{s}" / "result.json").read_text()) for s in (0, 1)]
+    first, second = (m["test_top1"] for m in measured)
+    assert plain["top1"] == [first, second]
+    assert plain["top1_std"] == pytest.approx(abs(first - second) / 2**0.5)
+    assert measured[0]["command"].startswith("tfresnet train quickstart --set ")
+    assert "| too large | 0 (2 failed)" in (folder / "sweep.md").read_text()
+    assert (folder / "sweep.png").read_bytes()[:4] == b"\x89PNG"
+    assert (folder / "sweep.csv").read_text().count("\n") == 3
+
+    before = (folder / "plain-seed0" / "result.json").stat().st_mtime_ns
+    again = json_of(
+        "sweep", write(seeds=[0, 1], set=QUICK, runs={"plain": {}}), "--run-dir", folder
+    )
+    assert again["rows"][0]["top1"] == [first, second]
+    assert (folder / "plain-seed0" / "result.json").stat().st_mtime_ns == before
+
+    changed = write(seeds=[0], set=QUICK | {"train.lr": 0.05}, runs={"plain": {}})
+    result = tfresnet("sweep", changed, "--run-dir", folder)
+    assert result.exit_code == 1
+    assert "holds a run with train.lr=" in result.stderr
+
+
+def test_a_sweep_that_is_stopped_saves_and_goes_on(write, tmp_path):
+    """SIGTERM in the middle of a run: it has saved, and the same command ends the sweep."""
+    file = write(seeds=[0], set=QUICK | {"train.epochs": 30}, runs={"plain": {}})
+    folder = tmp_path / "runs"
+    command = [sys.executable, "-m", "tfresnet.cli", "sweep", str(file), "--run-dir", str(folder)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    metrics = folder / "plain-seed0" / "metrics.jsonl"
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and not (metrics.exists() and metrics.read_text()):
+        time.sleep(0.1)
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert f"To go on: tfresnet sweep {file} --run-dir {folder}" in said
+    assert not (folder / "plain-seed0" / "result.json").exists()
+
+    (trial,) = trials_of(file, folder)
+    (outcome,) = runner.run_all([trial], 1, lambda outcome, number: None)
+    assert outcome.result["epochs"] == 30
+
+
+def test_the_table_of_one_seed_has_no_deviation():
+    trial = Trial("a", 0, "quickstart", (), None, None)
+    result = {
+        "test": {"top1": 0.9}, "parameters": 1234, "wall_seconds": 90.0, "images_per_second": 10.0,
+    }  # fmt: skip
+    rows = table.rows([runner.Outcome(trial, result)])
+    assert rows[0]["top1_std"] is None
+    assert "|       90.00 |" in table.markdown(rows)

@@ -1,0 +1,110 @@
+"""A sweep's file, and the runs that it stands for."""
+
+import itertools
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from tfresnet import config as configs
+from tfresnet.errors import UserError
+from tfresnet.sections import RunConfig, Section
+
+
+class Sweep(Section):
+    """What a sweep's YAML file may hold; settings are ``section.key: value``."""
+
+    description: str = ""
+    base: str = Field("quickstart", description="A preset, or a YAML file beside this one.")
+    seeds: list[int] = Field([0], min_length=1, description="Every variant runs with each.")
+    set: dict[str, Any] = Field({}, description="Settings of all runs.")
+    runs: dict[str, dict[str, Any]] = Field({}, description="Name of a variant: its settings.")
+    grid: dict[str, list[Any]] = Field({}, description="Setting: its values; all combinations.")
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One run of a sweep."""
+
+    variant: str
+    seed: int
+    base: str
+    settings: tuple[str, ...]  # section.key=value
+    config: RunConfig
+    directory: Path
+
+    @property
+    def name(self) -> str:
+        """The name of its folder."""
+        return self.directory.name
+
+    def arguments(self) -> list[str]:
+        """Return the arguments of ``tfresnet`` that train it."""
+        settings = [part for setting in self.settings for part in ("--set", setting)]
+        return ["train", self.base, *settings, "--run-dir", str(self.directory)]
+
+
+def read(file: Path) -> Sweep:
+    """Return what a sweep's file says, or raise a one-line ``UserError``."""
+    return configs.checked(Sweep, configs.read_yaml(file), str(file))
+
+
+def trials(sweep: Sweep, file: Path, directory: Path) -> list[Trial]:
+    """Return the runs of a sweep's file, each in a folder of ``directory``, variant by variant.
+
+    Raises:
+        UserError: an unknown key or a bad value in any of the runs, or two variants whose names
+            make the same folder.
+    """
+    base = sweep.base
+    if (file.parent / base).is_file():
+        base = str(file.parent / base)
+    found: dict[str, Trial] = {}
+    for variant, changes in _variants(sweep).items():
+        for seed in sweep.seeds:
+            settings = sweep.set | changes | {"train.seed": seed}
+            name = f"{_folder(variant, file)}-seed{seed}"
+            if name in found:
+                raise UserError(
+                    f"{file}: expected names and seeds that differ, two runs would be {name}"
+                )
+            written = tuple(f"{key}={_text(value)}" for key, value in settings.items())
+            config = _checked(base, written, f"{file}: {variant}")
+            found[name] = Trial(variant, seed, base, written, config, directory / name)
+    return list(found.values())
+
+
+def _variants(sweep: Sweep) -> dict[str, dict[str, Any]]:
+    """Return the settings of every variant: the named ones, each with the grid's combinations."""
+    named = sweep.runs or {"": {}}
+    result = {}
+    for values in itertools.product(*sweep.grid.values()):
+        point = dict(zip(sweep.grid, values, strict=True))
+        label = ", ".join(f"{key.rpartition('.')[2]}={value}" for key, value in point.items())
+        for name, changes in named.items():
+            result[", ".join(filter(None, (name, label))) or Path(sweep.base).stem] = (
+                changes | point
+            )
+    return result
+
+
+def _checked(base: str, settings: tuple[str, ...], where: str) -> RunConfig:
+    try:
+        return configs.load(base, settings)
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from None
+
+
+def _folder(variant: str, file: Path) -> str:
+    name = re.sub(r"[^\w.=+]+", "-", variant).strip("-.")
+    if not name:
+        raise UserError(f"{file}: expected a name for a run, got {variant!r}")
+    return name
+
+
+def _text(value: Any) -> str:
+    """Return a value as ``--set`` takes it: text as it is, all else as YAML."""
+    return value if isinstance(value, str) else json.dumps(value)

@@ -1,0 +1,125 @@
+"""Run a sweep's trials, each in a process of its own: one that fails leaves the others alone."""
+
+import contextlib
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tfresnet import config as configs
+from tfresnet import run as runs
+from tfresnet.errors import UserError
+from tfresnet.files import read_text
+from tfresnet.sweep.plan import Trial
+from tfresnet.training.interrupt import Interrupted, stop_request
+
+POLL_SECONDS = 0.2
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a trial: its run's ``result.json``, or why there is none."""
+
+    trial: Trial
+    result: dict[str, Any]
+    error: str = ""
+
+
+def run_all(
+    trials: Sequence[Trial], jobs: int, report: Callable[[Outcome, int], None]
+) -> list[Outcome]:
+    """Train what is not trained yet, ``jobs`` at a time, and return what came of each trial.
+
+    A finished run is kept, one that was interrupted goes on from its checkpoint, and one that
+    fails is left and named. ``report`` gets every outcome, and how many there are by then.
+
+    Raises:
+        Interrupted: Ctrl-C or SIGTERM; the runs have saved where they were.
+    """
+    outcomes: dict[str, Outcome] = {}
+
+    def note(outcome: Outcome) -> None:
+        outcomes[outcome.trial.name] = outcome
+        report(outcome, len(outcomes))
+
+    for trial in trials:
+        if (trial.directory / "result.json").exists():
+            note(_finished(trial))
+    waiting = [t for t in trials if t.name not in outcomes]
+    with stop_request() as stop, _children() as running:
+        while waiting or running:
+            while waiting and len(running) < jobs:
+                trial = waiting.pop(0)
+                running[_start(trial)] = trial
+            time.sleep(POLL_SECONDS)
+            if stop.signal:
+                _stop(running)
+                raise Interrupted(stop.signal)
+            for process in [p for p in running if p.poll() is not None]:
+                note(_outcome(running.pop(process), process.returncode))
+    return [outcomes[t.name] for t in trials]
+
+
+@contextlib.contextmanager
+def _children() -> Iterator[dict[subprocess.Popen, Trial]]:
+    """Give a dictionary for processes; those that are still in it at the end are killed."""
+    running: dict[subprocess.Popen, Trial] = {}
+    try:
+        yield running
+    finally:
+        for process in running:
+            process.kill()
+            process.wait()
+
+
+def _start(trial: Trial) -> subprocess.Popen:
+    """Start a trial; what it prints goes to NAME.log beside its folder."""
+    resume = ["--resume"] if (trial.directory / "config.yaml").exists() else []
+    trial.directory.parent.mkdir(parents=True, exist_ok=True)
+    with log(trial).open("ab") as file:
+        return subprocess.Popen(
+            [sys.executable, "-m", "tfresnet.cli", *trial.arguments(), *resume],
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # Ctrl-C is ours to pass on
+        )
+
+
+def _stop(running: dict[subprocess.Popen, Trial]) -> None:
+    """Let all processes save and end; a second Ctrl-C does not wait for them."""
+    for process in running:
+        process.terminate()
+    for process in list(running):
+        process.wait()
+        del running[process]
+
+
+def log(trial: Trial) -> Path:
+    """Return the file that holds what a trial printed."""
+    return trial.directory.with_name(f"{trial.name}.log")
+
+
+def _outcome(trial: Trial, status: int) -> Outcome:
+    if status == 0:
+        return _finished(trial)
+    lines = [line for line in read_text(log(trial)).splitlines() if line.strip()]
+    last = lines[-1].removeprefix("Error: ") if lines else f"exit status {status}"
+    return Outcome(trial, {}, last)
+
+
+def _finished(trial: Trial) -> Outcome:
+    """Return the result of a run that is there, if it is this trial's."""
+    try:
+        run = runs.open_run(trial.directory)
+        for key, (old, new) in configs.contradictions(run.config, trial.config).items():
+            raise UserError(
+                f"{trial.directory} holds a run with {key}={old!r}, expected {new!r}; "
+                "choose another --run-dir, or delete it"
+            )
+        return Outcome(trial, run.result)
+    except UserError as error:
+        return Outcome(trial, {}, str(error))

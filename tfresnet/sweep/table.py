@@ -1,0 +1,138 @@
+"""What came of a sweep: one row a variant, as Markdown, CSV, JSON and a picture."""
+
+import csv
+import io
+import json
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tfresnet import records
+from tfresnet.files import write_bytes, write_text
+from tfresnet.sweep.runner import Outcome
+
+
+def rows(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
+    """Return a row a variant, in the order of the sweep.
+
+    Its keys are ``variant seeds failed top1 top1_mean top1_std difference parameters
+    wall_seconds images_per_second``: accuracies as fractions of 1 on the held-out images (of the
+    weights that are deployed), of every seed, their mean and their standard deviation (of a sample,
+    None for one seed); the difference of the mean from the first variant's in percentage points;
+    the mean time and rate of a run. A variant of which all runs failed has None for all of these.
+    """
+    variants: dict[str, list[Outcome]] = {}
+    for outcome in outcomes:
+        variants.setdefault(outcome.trial.variant, []).append(outcome)
+    result = [_row(variant, group) for variant, group in variants.items()]
+    first = result[0]["top1_mean"]
+    for row in result:
+        known = first is not None and row["top1_mean"] is not None
+        row["difference"] = 100 * (row["top1_mean"] - first) if known else None
+    return result
+
+
+def _row(variant: str, group: list[Outcome]) -> dict[str, Any]:
+    results = [outcome.result for outcome in group if outcome.result]
+    top1 = [r["test"]["top1"] for r in results]
+
+    def mean(key: str) -> float | None:
+        return statistics.fmean(r[key] for r in results) if results else None
+
+    return {
+        "variant": variant,
+        "seeds": len(results),
+        "failed": len(group) - len(results),
+        "top1": top1,
+        "top1_mean": statistics.fmean(top1) if top1 else None,
+        "top1_std": statistics.stdev(top1) if len(top1) > 1 else None,
+        "parameters": results[0]["parameters"] if results else None,
+        "wall_seconds": mean("wall_seconds"),
+        "images_per_second": mean("images_per_second"),
+    }
+
+
+def write(
+    name: str, description: str, outcomes: Sequence[Outcome], directory: Path
+) -> dict[str, Any]:
+    """Write sweep.md, sweep.csv, sweep.json and sweep.png; return what the JSON holds."""
+    table = rows(outcomes)
+    runs = [
+        {
+            "variant": o.trial.variant,
+            "seed": o.trial.seed,
+            "settings": list(o.trial.settings),
+            "run": str(o.trial.directory),
+            "error": o.error,
+            **{key: o.result.get(key) for key in ("command", "commit", "test_top1", "ema_top1",
+                                                  "flip_top1", "wall_seconds", "epochs")},
+        }
+        for o in outcomes
+    ]  # fmt: skip
+    environment = next((o.result["environment"] for o in outcomes if o.result), None)
+    whole = {
+        "sweep": name,
+        "description": description,
+        "markdown": markdown(table),
+        "rows": table,
+        "runs": runs,
+        "environment": environment,
+    }
+    write_text(directory / "sweep.md", f"{whole['markdown']}\n")
+    write_text(directory / "sweep.csv", _csv(table))
+    write_text(directory / "sweep.json", json.dumps(whole, indent=1) + "\n")
+    if any(row["top1"] for row in table):
+        write_bytes(directory / "sweep.png", _plot(name, table))
+    return whole
+
+
+def markdown(table: Sequence[dict[str, Any]]) -> str:
+    """Return the rows as a Markdown table: accuracies in percent, times in minutes."""
+    return records.table([_cells(row) for row in table])
+
+
+def _cells(row: dict[str, Any]) -> dict[str, str]:
+    def shown(key: str, form: str, unit: int = 1) -> str:
+        return "-" if row[key] is None else format(row[key] / unit, form)
+
+    return {
+        "variant": row["variant"],
+        "seeds": f"{row['seeds']} ({row['failed']} failed)" if row["failed"] else str(row["seeds"]),
+        "top-1 (%)": records.percent(row["top1"]) if row["top1"] else "-",
+        "difference": shown("difference", "+.2f"),
+        "parameters": shown("parameters", ","),
+        "minutes": shown("wall_seconds", ".1f", 60),
+        "images/s": shown("images_per_second", ",.0f"),
+    }
+
+
+def _csv(table: Sequence[dict[str, Any]]) -> str:
+    flat = [row | {"top1": " ".join(map(str, row["top1"]))} for row in table]
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, list(flat[0]))
+    writer.writeheader()
+    writer.writerows(flat)
+    return buffer.getvalue()
+
+
+def _plot(name: str, table: Sequence[dict[str, Any]]) -> bytes:
+    """Draw the mean and the standard deviation of each variant, and every run as a dot."""
+    from matplotlib.figure import Figure
+
+    shown = [row for row in table if row["top1"]]
+    figure = Figure(figsize=(8, 1.2 + 0.4 * len(shown)), layout="constrained")
+    axis = figure.subplots()
+    for y, row in enumerate(shown):
+        axis.plot([100 * t for t in row["top1"]], [y] * len(row["top1"]), "o", color="0.7", ms=4)
+        error = None if row["top1_std"] is None else 100 * row["top1_std"]
+        axis.errorbar(100 * row["top1_mean"], y, xerr=error, fmt="D", color="tab:blue", capsize=3)
+    axis.axvline(100 * shown[0]["top1_mean"], color="0.8", zorder=0)
+    axis.set_yticks(range(len(shown)), [row["variant"] for row in shown], parse_math=False)
+    axis.invert_yaxis()
+    axis.set_xlabel("held-out top-1 (%): mean, standard deviation, and every run")
+    axis.set_title(name, parse_math=False)
+    axis.grid(alpha=0.3, axis="x")
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=120)
+    return buffer.getvalue()
