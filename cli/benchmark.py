@@ -28,7 +28,9 @@ def _thread_counts(ctx: click.Context, option: click.Parameter, value: str) -> l
     "--threads", default="1", show_default=True, callback=_thread_counts, help="Such as 1,2."
 )
 @click.option("--rounds", default=10, show_default=True, type=click.IntRange(1))
-@click.option("--profile", "by_operation", is_flag=True, help="Time in each operation, for ONNX.")
+@click.option(
+    "--profile", "by_operation", is_flag=True, help="Time in each kind of operation of each file."
+)
 @json_option
 @reports_mistakes
 def command(
@@ -45,12 +47,13 @@ def command(
     """
     if any(model.is_dir() for model in models):
         quiet_tensorflow()
-    from tfresnet.deploy.device.benchmark import compare, profile
+    from tfresnet.deploy.device.benchmark import compare
+    from tfresnet.deploy.device.profile import profile
 
     with stdout_to_stderr(as_json):
         records = compare(models, threads, rounds)
-        graphs = [m for m in models if by_operation and m.suffix == ".onnx"]
-        profiles = {str(model): profile(model) for model in graphs}
+        files = [m for m in models if by_operation and not m.is_dir()]
+        profiles = {str(file): profile(file) for file in files}
     if as_json:
         print_json({"models": records} | ({"profiles": profiles} if by_operation else {}))
         return

@@ -2,7 +2,6 @@
 
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,84 +14,13 @@ from tfresnet.cli.common import (
     reports_mistakes,
     stdout_to_stderr,
 )
-from tfresnet.deploy.plan import FORMATS, INTERFACES, KINDS, USUAL
-
-COUNT = click.IntRange(1)
-
-
-def _clusters(context: click.Context, option: click.Parameter, count: int) -> int:
-    if count == 1 or count < 0:
-        raise click.BadParameter(f"expected 0 (off) or at least 2 clusters, got {count}")
-    return count
-
-
-WHAT = [  # and in which form
-    click.option("--tflite", is_flag=True, help="TFLite files."),
-    click.option("--onnx", is_flag=True, help="ONNX files."),
-    click.option("--saved-model", is_flag=True, help="SavedModel, float32, for TF Serving."),
-    click.option("--tflm", is_flag=True, help="int8 as a C array, for TFLite Micro."),
-    click.option(
-        "--quantize", "quantizations", multiple=True, type=click.Choice(KINDS),
-        help=f"Repeat for several (default: {', '.join(USUAL)}). ONNX has float32, float16, int8.",
-    ),
-    click.option(
-        "--interface", type=click.Choice(INTERFACES), default="uint8", show_default=True,
-        help="uint8: pixels in, float probabilities out; integer: int8 (or int16) in and out; "
-        "float: (pixel - 128) / 128 in.",
-    ),
-    click.option(
-        "--batch", type=click.IntRange(0), metavar="N",
-        help="Images at a time; 0 for any number (default: 1 for TFLite, else any).",
-    ),
-    click.option("--layout", type=click.Choice(["nhwc", "nchw"]), default="nhwc",
-                 show_default=True, help="Of ONNX inputs."),
-    click.option("--opset", type=click.IntRange(13, 18), default=18, show_default=True,
-                 help="Of ONNX."),
-    click.option("--features", is_flag=True, help="The embedding, without the head."),
-]  # fmt: skip
-HOW_WELL = [
-    click.option("--max-drop", default=1.0, show_default=True, metavar="POINTS",
-                 help="Largest loss of top-1 against the checkpoint."),
-    click.option("--auto", is_flag=True,
-                 help="Try int8, then int8 with layers in float, then --qat-epochs (default: 5), "
-                 "until --max-drop is met."),
-    click.option("--max-bytes", type=COUNT, metavar="N", help="Of the file, with --auto."),
-    click.option("--max-latency", type=float, metavar="MS",
-                 help="Of one image on one thread here, with --auto."),
-    click.option("--calibration-images", default=500, show_default=True, type=COUNT,
-                 help="Training images that set integer ranges."),
-    click.option("--calibration-seed", default=0, show_default=True, help="Chooses them."),
-    click.option("--verify-images", type=COUNT,
-                 help="Held-out images to measure on (default: all)."),
-    click.option("--dataset", help="The run's folder of images, if it has moved."),
-    click.option("--data-dir", help="Where TFDS keeps its data (default: $TFDS_DATA_DIR)."),
-]  # fmt: skip
-TRAINED = [
-    click.option("--qat-epochs", default=0, metavar="N", type=click.IntRange(0),
-                 help="Also int8 files after N epochs of quantisation-aware training."),
-    click.option("--prune", default=0.0, metavar="S", type=click.FloatRange(0, 1, max_open=True),
-                 help="Also files with this share of the weights at 0, fine-tuned."),
-    click.option("--sparsity", type=click.Choice(["unstructured", "2:4"]), default="unstructured",
-                 show_default=True, help="Pattern of --prune; 2:4: 2 of every 4 weights."),
-    click.option("--cluster", default=0, metavar="N", callback=_clusters,
-                 help="Also files with N different weights in each layer, fine-tuned."),
-    click.option("--compress-epochs", default=5, show_default=True, type=COUNT,
-                 help="Of fine-tuning for --prune and for --cluster."),
-]  # fmt: skip
-
-
-def _all(options: list[Callable]) -> Callable:
-    def decorate(function: Callable) -> Callable:
-        for option in reversed(options):
-            function = option(function)
-        return function
-
-    return decorate
+from tfresnet.cli.export_options import check, export_options
+from tfresnet.deploy.plan import USUAL
 
 
 @click.command("export")
 @click.argument("run", type=click.Path(path_type=Path))
-@_all(WHAT + HOW_WELL + TRAINED)
+@export_options
 @json_option
 @reports_mistakes
 def command(
@@ -135,7 +63,7 @@ def command(
         if formats not in (("tflite",), ("tflite", "onnx")) or onnx or quantizations:
             raise click.UsageError("--auto: expected it to choose the kind of a TFLite file itself")
         formats, quantizations = ("tflite",), ("int8",)
-    _check(auto, formats, quantizations, max_bytes or max_latency, choices)
+    check(auto, formats, quantizations, max_bytes or max_latency, choices)
     options = plan.Options(
         formats=formats,
         quantizations=quantizations or USUAL,
@@ -155,48 +83,38 @@ def command(
     sys.exit(_status(report))
 
 
-def _check(
-    auto: bool,
-    formats: tuple[str, ...],
-    quantizations: tuple[str, ...],
-    limited: float | None,
-    choices: dict[str, Any],
-) -> None:
-    """Refuse what does not go together, before anything is loaded."""
-    trained = [f"--{key}" for key in ("prune", "cluster") if choices[key]]
-    if auto and (trained or choices["features"]):
-        raise click.UsageError(f"--auto: expected no {(trained or ['--features'])[0]} beside it")
-    if limited and not auto:
-        raise click.UsageError("--max-bytes, --max-latency: expected --auto with them")
-    if choices["features"] and (trained or choices["qat_epochs"]):
-        raise click.UsageError(
-            "expected --features or one of --qat-epochs, --prune, --cluster, got both"
-        )
-    known = {kind for form in formats for kind in FORMATS[form]}
-    if unknown := [kind for kind in quantizations if kind not in known]:
-        raise click.UsageError(
-            f"--quantize {unknown[0]}: expected --tflite with it, got {', '.join(formats)}"
-        )
-
-
 def _export(
     run: Any, options: Any, data: dict[str, Any], limits: dict[str, Any] | None, as_json: bool
 ) -> dict[str, Any]:
     quiet_tensorflow()
-    from rich.console import Console
-
     from tfresnet.deploy import export as stages
     from tfresnet.deploy.compress.auto import Budget
 
-    with Console(stderr=True).status("") as status, stdout_to_stderr(as_json):
+    with _bar() as bar, stdout_to_stderr(as_json):
+        task = bar.add_task("", total=None)
 
-        def say(stage: str) -> None:
-            status.update(f"{stage} ...")
+        def say(stage: str, done: int, total: int | None) -> None:
+            bar.update(task, description=stage, completed=done, total=total)
 
         if limits is None:
             return stages.export(run, options, say, data)
         budget = Budget(options.max_drop, **limits)
         return stages.export_within(run, options, budget, say, data)
+
+
+def _bar() -> Any:
+    from rich import progress
+    from rich.console import Console
+
+    return progress.Progress(
+        progress.SpinnerColumn(),
+        progress.BarColumn(bar_width=20),
+        progress.MofNCompleteColumn(),
+        progress.TimeElapsedColumn(),
+        progress.TextColumn("{task.description}"),
+        console=Console(stderr=True),
+        transient=True,
+    )
 
 
 def _show(report: dict[str, Any], run: Path, features: bool) -> None:

@@ -41,9 +41,14 @@ def digest(image: np.ndarray) -> bytes:
 def draw(split: Split, count: int, seed: int, measured: Collection[bytes]) -> Calibration:
     """Draw ``count`` training images at random; none whose digest is among the ``measured`` ones.
 
+    With a count of 0 no image is looked at.
+
     Raises:
         UserError: no image is left, or all are of one class, which no range can be set with.
     """
+    if not count:
+        nothing = {"count": 0, "seed": None, "sha256": None, "left_out": 0, "indices": []}
+        return Calibration(np.empty(0, np.uint8), nothing)
     order = np.random.default_rng(seed).permutation(len(split))
     images: list[np.ndarray] = []
     labels: list[int] = []

@@ -18,15 +18,18 @@ from tfresnet.deploy.workshop import Workshop
 from tfresnet.files import write_text
 from tfresnet.run import Run
 
-Progress = Callable[[str], None]
+Say = Callable[[str], None]
+# What is being done, how many files are finished, and of how many, if that is known.
+Progress = Callable[[str, int, int | None], None]
 AUTO_QAT_EPOCHS = 5
+LOADING = "loading the run, its data, and the checkpoint's answers"
 Job = tuple[keras.Model, Target]
 
 
 def export(
     run: Run,
     options: Options,
-    progress: Progress = lambda stage: None,
+    progress: Progress = lambda stage, done, total: None,
     data: dict[str, Any] | None = None,
 ) -> dict:
     """Write ``export/`` in the run directory and return what its ``report.json`` holds.
@@ -37,12 +40,17 @@ def export(
     latency_ms fully_integer failures``. An artifact with failures is kept. ``data`` replaces keys
     of the run's data section: where the same data are now.
     """
-    progress("loading the run, its data, and the checkpoint's answers")
+    artifacts: list[dict] = []
+
+    def say(stage: str) -> None:
+        progress(stage, len(artifacts), options.count())
+
+    say(LOADING)
     workshop = Workshop(run, options, data)
-    artifacts = []
-    for model, target in _jobs(workshop, progress):
-        progress(f"{target.name}: converting and measuring")
+    for model, target in _jobs(workshop, say):
+        say(f"{target.name}: converting and measuring")
         artifacts.append(workshop.make(model, target))
+    say("writing the report")
     return finish(workshop, artifacts, artifacts)
 
 
@@ -50,17 +58,21 @@ def export_within(
     run: Run,
     options: Options,
     budget: auto.Budget,
-    progress: Progress = lambda stage: None,
+    progress: Progress = lambda stage, done, total: None,
     data: dict[str, Any] | None = None,
 ) -> dict:
     """Export the cheapest TFLite file within a budget; return a report as :func:`export` does.
 
     It also has ``ladder``, what was tried and what it missed, and ``chosen``, the file's path.
     """
-    progress("loading the run, its data, and the checkpoint's answers")
+
+    def say(stage: str) -> None:
+        progress(stage, 0, None)
+
+    say(LOADING)
     workshop = Workshop(run, options, data)
     epochs = options.qat_epochs or AUTO_QAT_EPOCHS
-    records, ladder, chosen = auto.climb(workshop, budget, epochs, progress)
+    records, ladder, chosen = auto.climb(workshop, budget, epochs, say)
     within = [record for record in records if record["path"] == chosen]
     return finish(workshop, records, within, ladder=ladder, chosen=chosen)
 
@@ -86,28 +98,28 @@ def finish(workshop: Workshop, artifacts: list[dict], candidates: list[dict], **
     return report
 
 
-def _jobs(workshop: Workshop, progress: Progress) -> Iterator[Job]:
+def _jobs(workshop: Workshop, say: Say) -> Iterator[Job]:
     """Yield networks and the files to make of them."""
     options = workshop.options
     exported = wrap.Embedding(workshop.model) if options.features else workshop.model
     for target in options.targets():
         yield exported, target
-    yield from _compressed(workshop, progress)
+    yield from _compressed(workshop, say)
 
 
-def _compressed(workshop: Workshop, progress: Progress) -> Iterator[Job]:
+def _compressed(workshop: Workshop, say: Say) -> Iterator[Job]:
     """Yield what fine-tuning makes of the network: pruned, then clustered, then quantised."""
     options, run, data = workshop.options, workshop.run, workshop.dataset
     directory, epochs = workshop.directory, options.compress_epochs
     network, suffix = None, ""
     if options.prune:
-        progress("pruning")
+        say("pruning")
         suffix = "_pruned"
         network = prune.prune(
             run, data, options.prune, options.sparsity, epochs, directory / "pruned"
         )
     if options.cluster:
-        progress("clustering")
+        say("clustering")
         suffix += "_clustered"
         network = cluster.cluster(
             run, data, options.cluster, epochs, directory / suffix[1:], network
@@ -117,7 +129,7 @@ def _compressed(workshop: Workshop, progress: Progress) -> Iterator[Job]:
             if target.format == "tflite":
                 yield network, replace(target, suffix=suffix)
     if options.qat_epochs:
-        progress("training with fake quantisation")
+        say("training with fake quantisation")
         suffix += "_qat"
         aware = qat.train(
             run, data, options.qat_epochs, directory / suffix[1:], network,

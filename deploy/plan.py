@@ -95,6 +95,11 @@ class Options:
                 f"got {', '.join(floats or self.formats)}"
             )
 
+        if self.interface != "uint8" and "saved_model" in self.formats:
+            raise UserError(f"--saved-model: expected --interface uint8, got {self.interface}")
+        if self.batch is not None and "tflm" in self.formats:
+            raise UserError(f"--tflm: expected no --batch (it is 1), got {self.batch}")
+
     def targets(self) -> list[Target]:
         """Return the files to write of the network as it is."""
         return [
@@ -102,6 +107,20 @@ class Options:
             for form in self.formats
             for kind in [k for k in FORMATS[form] if k in self.quantizations] or FORMATS[form][:1]
         ]
+
+    def calibrates(self) -> bool:
+        """Tell whether any file has integer activations, whose ranges images must set."""
+        integer = any(target.quantization in INTEGER for target in self.targets())
+        return integer or self.qat_epochs > 0
+
+    def count(self) -> int:
+        """Return how many files there will be, those of fine-tuned networks too."""
+        targets = self.targets()
+        fine_tuned = (
+            [t for t in targets if t.format == "tflite"] if self.prune or self.cluster else []
+        )
+        trained = 1 + (Target("onnx", "int8") in targets) if self.qat_epochs else 0
+        return len(targets) + len(fine_tuned) + trained
 
     def batch_of(self, form: str) -> int | None:
         """Return the images at a time of a format; None for any number."""

@@ -53,8 +53,9 @@ class Workshop:
             return infer(pipeline.normalise(images, run.spec))
 
         self.reference = verify.Reference(*evaluate.collect(answer, self.held_out))
+        count = options.calibration_images if options.calibrates() else 0
         self.calibration = calibration.draw(
-            self.dataset.train, options.calibration_images, options.calibration_seed, measured
+            self.dataset.train, count, options.calibration_seed, measured
         )
         self.metadata = _metadata(run, self.reference, self.calibration, options)
         self.metadata["weights_sha256"] = weights_sha256(self.model)

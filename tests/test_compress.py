@@ -116,6 +116,7 @@ def test_quantisation_aware_training_gives_an_integer_file_that_agrees(run_copy)
     options = Options(("tflite", "onnx"), ("int8",), qat_epochs=1, max_drop=100, verify_images=100)
     report = export(runs.open_run(run_copy), options)
     after, _, aware, twin = report["artifacts"]
+    assert options.count() == 4
     assert Path(aware["path"]).name == "model_int8_qat.tflite"
     assert aware["fully_integer"]
     assert aware["failures"] == []

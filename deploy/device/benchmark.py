@@ -1,9 +1,7 @@
 """Latency, memory and size of model files, measured in alternating rounds."""
 
-import json
 import multiprocessing
 import statistics
-import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -53,31 +51,6 @@ def _open(path: Path, threads: int) -> Any:
     from tfresnet.deploy.formats.saved_model import LoadedSavedModel
 
     return LoadedSavedModel(path)
-
-
-def profile(path: Path, runs: int = 50) -> dict[str, float]:
-    """Return the milliseconds a run that an .onnx file spends in each kind of operation.
-
-    LiteRT's Python package tells no such times: XNNPACK runs a .tflite as one operation.
-    """
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.enable_profiling = 1, True
-    with tempfile.TemporaryDirectory() as folder:
-        options.profile_file_prefix = str(Path(folder) / "profile")
-        session = onnxruntime.InferenceSession(str(path), options, ["CPUExecutionProvider"])
-        model = OnnxModel(path, threads=1)
-        pixels = model.prepared(example(model))
-        for _ in range(runs):
-            session.run(None, {session.get_inputs()[0].name: pixels})
-        events = json.loads(Path(session.end_profiling()).read_text())
-    times: dict[str, float] = {}
-    for event in events:
-        if event["cat"] == "Node" and event["name"].endswith("_kernel_time"):
-            kind = event["args"]["op_name"]
-            times[kind] = times.get(kind, 0.0) + event["dur"] / 1000 / runs
-    return dict(sorted(times.items(), key=lambda item: -item[1]))
 
 
 def latency_ms(model: Model, seconds: float = 0.5) -> float:

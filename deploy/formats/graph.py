@@ -75,6 +75,22 @@ def operations(content: bytes) -> Iterator[Operation]:
             )
 
 
+def beginning(content: bytes, count: int) -> bytes:
+    """Return a file of the first ``count`` operations; its outputs are what the others read."""
+    model = read(content)
+    graph = model.subgraphs[0]
+    first, others = graph.operators[:count], graph.operators[count:]
+    written = [int(i) for operation in first for i in operation.outputs]
+    wanted = {int(i) for operation in others for i in operation.inputs} | {*map(int, graph.outputs)}
+    graph.operators, graph.outputs = first, [i for i in written if i in wanted]
+    model.signatureDefs, model.metadata = [], []
+    used = {0} | {graph.tensors[i].buffer for o in first for i in (*o.inputs, *o.outputs) if i >= 0}
+    for number, buffer in enumerate(model.buffers):
+        if number not in used:
+            buffer.data = None
+    return packed(model)
+
+
 def float_operations(content: bytes) -> list[str]:
     """Return the operations that compute with float numbers, as ``NAME at output``."""
     return [f"{o.name} at {o.outputs[0]}" for o in operations(content) if o.is_float]

@@ -34,8 +34,8 @@ Latency is of one image on one thread of {machine}.
 
 ## Training
 
-Preset {preset}, seed {seed}, {epochs} epochs, commit {commit}. Data: {dataset}. Integer ranges
-were set by {calibration} training images (seed {calibration_seed}, sha256 {sha256:.16}).
+Preset {preset}, seed {seed}, {epochs} epochs, commit {commit}. Data: {dataset}.
+{ranges}
 
 ## Limits
 
@@ -47,7 +47,7 @@ cameras, light, or classes that are not in the list, and it always answers with 
 def text(workshop: Workshop, report: dict[str, Any]) -> str:
     """Return the model card of a finished export."""
     run, spec = workshop.run, workshop.run.spec
-    result, calibration = run.result, report["calibration"]
+    result = run.result
     dataset = run.config.data.dataset.rpartition("/")[2]
     rows = "\n".join(
         f"| {figures.label(a)} | {a['bytes'] / 1000:,.1f} | {a['top1']:.2%} | {a['drop']:+.2f} | "
@@ -64,10 +64,18 @@ def text(workshop: Workshop, report: dict[str, Any]) -> str:
         interface=workshop.options.interface, n=report["n"], top1=report["checkpoint_top1"],
         rows=rows, machine=run.environment.get("processor") or "this machine",
         preset=result["preset"], seed=result["seed"], epochs=result["epochs"],
-        commit=result["commit"] or "unknown", calibration=calibration["count"],
-        calibration_seed=calibration["seed"], sha256=calibration["sha256"],
+        commit=result["commit"] or "unknown", ranges=_ranges(report["calibration"]),
     )  # fmt: skip
     return f"---\n{yaml.safe_dump(_front(workshop, report, dataset), sort_keys=False)}---\n\n{body}"
+
+
+def _ranges(calibration: dict[str, Any]) -> str:
+    if not calibration["count"]:
+        return "No file has integer activations."
+    return (
+        f"Integer ranges were set by {calibration['count']} training images "
+        f"(seed {calibration['seed']}, sha256 {calibration['sha256']:.16})."
+    )
 
 
 def _front(workshop: Workshop, report: dict[str, Any], dataset: str) -> dict[str, Any]:

@@ -40,9 +40,11 @@ def html(workshop: Workshop, report: dict[str, Any]) -> str:
     facts = (
         f"Trained with {result['preset']}, seed {result['seed']}, {result['epochs']} epochs, "
         f"commit {result['commit'] or 'unknown'}. Measured on {report['n']:,} held-out images; the "
-        f"checkpoint has {report['checkpoint_top1']:.2%}. Integer ranges are of "
-        f"{report['calibration']['count']} training images (seed {report['calibration']['seed']})."
+        f"checkpoint has {report['checkpoint_top1']:.2%}."
     )
+    if drawn := report["calibration"]["count"]:
+        seed = report["calibration"]["seed"]
+        facts += f" Integer ranges are of {drawn} training images (seed {seed})."
     body = "".join(f"<h2>{heading}</h2>\n{content}\n" for heading, content in sections)
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape(title)}</title>'

@@ -1,0 +1,73 @@
+"""Where a model file spends its time: milliseconds in each kind of operation."""
+
+import json
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tfresnet.deploy.device.benchmark import example
+from tfresnet.deploy.device.runtime import OnnxModel, TfliteModel
+from tfresnet.deploy.formats import graph
+
+RUNS = 30  # of which the fastest counts: noise only adds
+
+
+def profile(path: Path) -> dict[str, float]:
+    """Return the milliseconds of one image in each kind of operation, on one thread, longest first.
+
+    onnxruntime tells them. LiteRT runs a whole .tflite as one operation of XNNPACK, so there the
+    time of an operation is what the graph up to it takes longer than the graph up to the one
+    before.
+    """
+    times = _onnx(path) if path.suffix.lower() == ".onnx" else _tflite(path)
+    return dict(sorted(times.items(), key=lambda item: -item[1]))
+
+
+def _onnx(path: Path) -> dict[str, float]:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.enable_profiling = 1, True
+    with tempfile.TemporaryDirectory() as folder:
+        options.profile_file_prefix = str(Path(folder) / "profile")
+        session = onnxruntime.InferenceSession(str(path), options, ["CPUExecutionProvider"])
+        model = OnnxModel(path, threads=1)
+        pixels = model.prepared(example(model))
+        for _ in range(RUNS):
+            session.run(None, {session.get_inputs()[0].name: pixels})
+        events = json.loads(Path(session.end_profiling()).read_text())
+    times: dict[str, float] = {}
+    for event in events:
+        if event["cat"] == "Node" and event["name"].endswith("_kernel_time"):
+            kind = event["args"]["op_name"]
+            times[kind] = times.get(kind, 0.0) + event["dur"] / 1000 / RUNS
+    return times
+
+
+def _tflite(path: Path) -> dict[str, float]:
+    content, pixels = path.read_bytes(), example(TfliteModel(path, threads=1))
+    times: dict[str, float] = {}
+    before = 0.0
+    for number, operation in enumerate(graph.operations(content), start=1):
+        until = _fastest_ms(graph.beginning(content, number), pixels)
+        times[operation.name] = times.get(operation.name, 0.0) + max(0.0, until - before)
+        before = max(before, until)
+    return times
+
+
+def _fastest_ms(content: bytes, pixels: np.ndarray) -> float:
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter: Any = Interpreter(model_content=content, num_threads=1)
+    interpreter.allocate_tensors()
+    interpreter.set_tensor(interpreter.get_input_details()[0]["index"], pixels)
+    interpreter.invoke()
+    times = []
+    for _ in range(RUNS):
+        started = time.perf_counter()
+        interpreter.invoke()
+        times.append(time.perf_counter() - started)
+    return 1000 * min(times)
