@@ -187,8 +187,6 @@ def test_float_files_need_no_calibration(run_copy):
     [
         (["--saved-model", "--interface", "float"], "expected --interface uint8, got float"),
         (["--tflm", "--batch", "4"], "expected no --batch (it is 1), got 4"),
-        (["--onnx", "--quantize", "int4"], "expected --tflite with it"),
-        (["--max-bytes", "10"], "expected --auto with them"),
     ],
 )
 def test_export_refuses_what_it_would_ignore(tmp_path, arguments, expected):
