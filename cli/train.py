@@ -119,7 +119,7 @@ def command(
         config = configs.load(preset or "quickstart", [*settings, *overrides])
     directory = directory or Path("runs") / config.name
     quiet_tensorflow()
-    from tfresnet import train as training
+    from tfresnet import train_run as training
 
     if dry_run:
         with stdout_to_stderr(as_json):

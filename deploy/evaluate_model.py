@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tfresnet import evaluate as evaluation
+from tfresnet import metrics
 from tfresnet import run as runs
 from tfresnet.config import with_data
 from tfresnet.data import corruptions, pipeline, sources
@@ -33,7 +33,7 @@ class Subject:
     def answers(self, split: Split | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Return the probabilities and the classes of a split's images (default: all held out)."""
         chosen = self.held_out if split is None else split
-        return evaluation.collect(self.infer, pipeline.raw_batches(chosen, evaluation.EVAL_BATCH))
+        return metrics.collect(self.infer, pipeline.raw_batches(chosen, metrics.EVAL_BATCH))
 
 
 def evaluate(
@@ -44,12 +44,12 @@ def evaluate(
     severities: Sequence[int] = corruptions.SEVERITIES,
     plots: Path | None = None,
 ) -> dict[str, Any]:
-    """Return ``evaluate.metrics`` of the model at ``path`` on its held-out images.
+    """Return ``metrics.summary`` of the model at ``path`` on its held-out images.
 
     Args:
         path: a run directory, a .tflite, an .onnx or a SavedModel.
         overrides: replace keys of the data section that the model was trained with.
-        flip: as in ``evaluate.with_mirrored``.
+        flip: as in ``metrics.with_mirrored``.
         corrupted: names of ``data.corruptions``; adds ``corruptions``, of each the top-1 at each
             severity, and ``corrupted_top1``, the mean of all.
         severities: which of them, 1 to 5.
@@ -62,10 +62,10 @@ def evaluate(
         corruptions.check(name, severities)
     subject = _open(path, overrides)
     if flip:
-        mirrored = evaluation.with_mirrored(subject.infer)
+        mirrored = metrics.with_mirrored(subject.infer)
         subject = Subject(mirrored, subject.spec, subject.held_out)
     answers, classes = subject.answers()
-    result = evaluation.metrics(answers, classes, subject.spec.labels)
+    result = metrics.summary(answers, classes, subject.spec.labels)
     if corrupted:
         result |= _robustness(subject, corrupted, severities)
     if plots:
@@ -94,7 +94,7 @@ def _draw(
     if matrix:
         write_bytes(folder / "confusion.png", figures.png(matrix))
     correct = answers.argmax(axis=1) == classes
-    bins = evaluation.reliability(answers.max(axis=1), correct)
+    bins = metrics.reliability(answers.max(axis=1), correct)
     write_bytes(folder / "reliability.png", figures.png(figures.reliability(bins)))
 
 
@@ -120,7 +120,7 @@ def _open(path: Path, overrides: dict[str, Any]) -> Subject:
 
 def _run(run: runs.Run, overrides: dict[str, Any]) -> Subject:
     dataset = sources.load_for(run.spec, _data(run.config.data, overrides))
-    infer = evaluation.probability_function(run.model())
+    infer = metrics.probability_function(run.model())
     return Subject(
         lambda images: infer(pipeline.normalise(images, run.spec)), run.spec, dataset.held_out
     )

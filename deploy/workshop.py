@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
-from tfresnet import evaluate
+from tfresnet import metrics
 from tfresnet.data import pipeline
 from tfresnet.deploy import calibration
 from tfresnet.deploy.device.benchmark import latency_ms
@@ -46,13 +46,13 @@ class Workshop:
         self.model, self.dataset = run.model(), run.dataset(**(data or {}))
         self.held_out = _held_out(self.dataset.held_out, run.spec.shape, options.verify_images)
         measured: set[bytes] = set()
-        infer = evaluate.probability_function(self.model)
+        infer = metrics.probability_function(self.model)
 
         def answer(images: tf.Tensor) -> tf.Tensor:
             measured.update(calibration.digest(image) for image in images.numpy())
             return infer(pipeline.normalise(images, run.spec))
 
-        self.reference = verify.Reference(*evaluate.collect(answer, self.held_out))
+        self.reference = verify.Reference(*metrics.collect(answer, self.held_out))
         count = options.calibration_images if options.calibrates() else 0
         self.calibration = calibration.draw(
             self.dataset.train, count, options.calibration_seed, measured
@@ -95,7 +95,7 @@ class Workshop:
 
     def answers(self, opened: Any) -> np.ndarray:
         """Return the probabilities [n, classes] that an opened file gives for held-out images."""
-        answers, _ = evaluate.collect(lambda images: opened.run(images.numpy()), self.held_out)
+        answers, _ = metrics.collect(lambda images: opened.run(images.numpy()), self.held_out)
         if self.options.features:
             return tf.nn.softmax(self.model.classify(answers)).numpy()
         return answers

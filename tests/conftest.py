@@ -10,7 +10,7 @@ from PIL import Image
 
 from tfresnet import config as configs
 from tfresnet import run as runs
-from tfresnet.train import train
+from tfresnet.train_run import train
 
 tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2

@@ -16,7 +16,7 @@ from tfresnet.deploy.device.runtime import open_model
 from tfresnet.deploy.export import export
 from tfresnet.deploy.formats import graph
 from tfresnet.deploy.plan import Options
-from tfresnet.train import train
+from tfresnet.train_run import train
 
 BRIEF = ["--tflite", "--quantize", "int8", "--max-drop", 100, "--verify-images", 100]
 

@@ -18,7 +18,7 @@ from tfresnet.deploy.export import export
 from tfresnet.deploy.plan import Options
 from tfresnet.deploy.proof import verify
 from tfresnet.errors import UserError
-from tfresnet.train import train
+from tfresnet.train_run import train
 
 KEYS = {
     "path", "format", "quantization", "bytes", "top1", "drop", "agreement", "max_abs_error",

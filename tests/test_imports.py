@@ -17,13 +17,14 @@ FLOORS = [
     ["tfresnet.sections"],
     ["tfresnet.config"],
     ["tfresnet.data", "tfresnet.models"],
-    ["tfresnet.evaluate"],
+    ["tfresnet.metrics"],
     ["tfresnet.training"],
     ["tfresnet.run"],
     ["tfresnet.convert_weights"],
     ["tfresnet.transfer"],
-    ["tfresnet.train", "tfresnet.sweep"],
+    ["tfresnet.train_run", "tfresnet.sweep"],
     ["tfresnet.deploy"],
+    ["tfresnet.api"],
     ["tfresnet.cli"],
 ]  # fmt: skip
 STRANGERS = [("tfresnet.data", "tfresnet.models"), ("tfresnet.models", "tfresnet.data")]
@@ -86,7 +87,7 @@ HEAVY = {"tensorflow", "tf_keras", "keras", "sklearn", "matplotlib"}
 @pytest.mark.parametrize(
     "code",
     [
-        "import tfresnet",
+        "import tfresnet; assert tfresnet.deploy.Classifier",
         "import tfresnet.spec, tfresnet.config",
         "import tfresnet.deploy.device.runtime, tfresnet.deploy.device.benchmark",
         "import tfresnet.deploy.describe",

@@ -11,7 +11,7 @@ from tests.conftest import TINY
 from tfresnet import config as configs
 from tfresnet import run as runs
 from tfresnet.errors import UserError
-from tfresnet.train import train
+from tfresnet.train_run import train
 from tfresnet.training.interrupt import Interrupted
 from tfresnet.training.loop import Trainer
 

@@ -5,7 +5,7 @@ import pytest
 from tests.conftest import TINY
 from tfresnet import config as configs
 from tfresnet import environment
-from tfresnet.train import train
+from tfresnet.train_run import train
 from tfresnet.training import precision
 
 

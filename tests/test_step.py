@@ -15,7 +15,7 @@ from tfresnet.data.splits import ArraySplit
 from tfresnet.models import zoo
 from tfresnet.sections import ModelConfig, TrainConfig
 from tfresnet.spec import InputSpec
-from tfresnet.train import train
+from tfresnet.train_run import train
 from tfresnet.training import losses
 from tfresnet.training.loop import Trainer
 from tfresnet.training.optimizers import WarmupSchedule

@@ -12,7 +12,7 @@ from tests.test_cli import json_of
 from tfresnet import config as configs
 from tfresnet import run as runs
 from tfresnet.errors import UserError
-from tfresnet.train import train
+from tfresnet.train_run import train
 from tfresnet.training.interrupt import Interrupted
 
 

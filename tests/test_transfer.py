@@ -14,7 +14,7 @@ from tfresnet.errors import UserError
 from tfresnet.models import zoo
 from tfresnet.models.functional import functional
 from tfresnet.sections import ModelConfig
-from tfresnet.train import train
+from tfresnet.train_run import train
 
 
 def weights(run: runs.Run) -> dict[str, np.ndarray]:

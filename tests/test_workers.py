@@ -12,7 +12,7 @@ from tests.conftest import TINY
 from tests.test_cli import refused
 from tfresnet import config as configs
 from tfresnet import run as runs
-from tfresnet.train import train
+from tfresnet.train_run import train
 
 SETTINGS = [*TINY, "train.ema_decay=0.9"]
 

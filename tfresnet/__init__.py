@@ -8,8 +8,10 @@ fast (benchmarks/dry_runs.py onednn). All must be set before TensorFlow is first
 and all can be overridden from the environment.
 """
 
+import importlib
 import os
 import platform
+from typing import TYPE_CHECKING, Any
 
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -17,3 +19,16 @@ if platform.machine() in ("x86_64", "AMD64"):
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 __version__ = "0.1.0"
+__all__ = ["evaluate", "export", "load", "train"]
+
+if TYPE_CHECKING:
+    from tfresnet.api import evaluate, export, load, train
+
+
+def __getattr__(name: str) -> Any:
+    """Import what belongs to the API, and TensorFlow with it, when it is first asked for."""
+    if name == "deploy":
+        return importlib.import_module("tfresnet.deploy")
+    if name in __all__:
+        return getattr(importlib.import_module("tfresnet.api"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

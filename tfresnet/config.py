@@ -4,6 +4,7 @@
 a user's file says only what differs from the defaults here.
 """
 
+import json
 import re
 from collections.abc import Iterable, Mapping
 from importlib import resources
@@ -45,17 +46,24 @@ def load(preset_or_file: str, overrides: Iterable[str] = ()) -> RunConfig:
     name, text = _find(preset_or_file)
     values = _parse(text, where=preset_or_file)
     values.setdefault("name", name)
-    for override in overrides:
-        _set(values, override)
-    return validate(values, where=preset_or_file)
+    return validate(overridden(values, overrides), where=preset_or_file)
 
 
 def from_overrides(overrides: Iterable[str], name: str = "run") -> RunConfig:
     """Return the defaults with ``section.key=value`` overrides."""
-    values: dict[str, Any] = {"name": name}
+    return validate(overridden({"name": name}, overrides))
+
+
+def overridden(values: dict[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
+    """Return ``values`` after ``section.key=value`` overrides were set in them."""
     for override in overrides:
         _set(values, override)
-    return validate(values)
+    return values
+
+
+def setting(key: str, value: Any) -> str:
+    """Return ``section.key=value`` as ``--set`` takes it: text as it is, all else as YAML."""
+    return f"{key}={value if isinstance(value, str) else json.dumps(value)}"
 
 
 def with_data(config: DataConfig | Mapping[str, Any], overrides: Mapping[str, Any]) -> DataConfig:

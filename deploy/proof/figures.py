@@ -76,7 +76,7 @@ def confusion(
 
 
 def reliability(bins: Sequence[tuple[float, float, float]]) -> Figure:
-    """Return accuracy over confidence, for the bins that ``evaluate.reliability`` gives.
+    """Return accuracy over confidence, for the bins that ``metrics.reliability`` gives.
 
     A calibrated model is on the diagonal; below it, it is surer than it should be.
     """

@@ -1,7 +1,6 @@
 """A sweep's file, and the runs that it stands for."""
 
 import itertools
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,7 +70,7 @@ def trials(sweep: Sweep, file: Path, directory: Path) -> list[Trial]:
                 raise UserError(
                     f"{file}: expected names and seeds that differ, two runs would be {name}"
                 )
-            written = tuple(f"{key}={_text(value)}" for key, value in settings.items())
+            written = tuple(configs.setting(key, value) for key, value in settings.items())
             config = _checked(base, written, f"{file}: {variant}")
             found[name] = Trial(variant, seed, base, written, config, directory / name)
     return list(found.values())
@@ -103,8 +102,3 @@ def _folder(variant: str, file: Path) -> str:
     if not name:
         raise UserError(f"{file}: expected a name for a run, got {variant!r}")
     return name
-
-
-def _text(value: Any) -> str:
-    """Return a value as ``--set`` takes it: text as it is, all else as YAML."""
-    return value if isinstance(value, str) else json.dumps(value)

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
-from tfresnet import evaluate
+from tfresnet import metrics
 from tfresnet.data import pipeline, preview
 from tfresnet.data.sources import Dataset
 from tfresnet.errors import UserError
@@ -92,7 +92,7 @@ class Trainer:
         step = TrainStep(config.train, self.model, self.optimizer, teacher, self._observe)
         self.train_step = tf.function(step, jit_compile=True) if config.train.xla else step
         # What is deployed is what is evaluated.
-        self.probabilities = evaluate.probability_function(self.average or self.model)
+        self.probabilities = metrics.probability_function(self.average or self.model)
         self.checkpoints = checkpoint.manager(
             directory / "checkpoints", self.model, self.optimizer, self.step, self.average,
             loss=self.loss, accuracy=self.accuracy, seconds=self.seconds,
@@ -275,7 +275,7 @@ class Trainer:
                            f"step {int(self.step)}")  # fmt: skip
 
     def _evaluate(self) -> dict:
-        result = evaluate.measure(self.probabilities, self.dataset.held_out, self.dataset.spec)
+        result = metrics.measure(self.probabilities, self.dataset.held_out, self.dataset.spec)
         return {"held_out_top1": result["top1"], "held_out_loss": result["loss"]}
 
     @tf.function

@@ -13,7 +13,7 @@ import tf_keras as keras
 from PIL import Image
 
 from tfresnet import config as configs
-from tfresnet import evaluate, transfer
+from tfresnet import metrics, transfer
 from tfresnet.data import pipeline, sources
 from tfresnet.data.sources import Dataset
 from tfresnet.errors import UserError
@@ -195,15 +195,15 @@ def _write_result(run: Run, dataset: Dataset) -> None:
         )
     images = dataset.held_out, run.spec
     model = run.model(averaged=False)
-    infer = evaluate.probability_function(model)
-    plain = measured = evaluate.measure(infer, *images)
+    infer = metrics.probability_function(model)
+    plain = measured = metrics.measure(infer, *images)
     if run.config.train.ema_decay:
-        infer = evaluate.probability_function(run.model())
-        measured = evaluate.measure(infer, *images)
+        infer = metrics.probability_function(run.model())
+        measured = metrics.measure(infer, *images)
     # What mirroring adds, where it makes sense: nothing on a device is measured this way.
     flipped = None
     if run.config.data.flip:
-        flipped = evaluate.measure(evaluate.with_mirrored(infer), *images)["top1"]
+        flipped = metrics.measure(metrics.with_mirrored(infer), *images)["top1"]
     recorded = run.environment
     seconds, wall = (sum(r[key] for r in records) for key in ("seconds", "wall_seconds"))
     trained_on = records[-1]["step"] * run.config.train.batch_size

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tfresnet import evaluate
+from tfresnet import metrics
 
 LABELS = tuple("abcdefg")
 
@@ -16,7 +16,7 @@ def test_top1_top5_loss_and_per_class():
             [0.40, 0.20, 0.15, 0.10, 0.09, 0.04, 0.02],
         ]
     )
-    result = evaluate.metrics(probabilities, np.array([0, 1, 6]), LABELS)
+    result = metrics.summary(probabilities, np.array([0, 1, 6]), LABELS)
     assert result["top1"] == pytest.approx(1 / 3)
     assert result["top5"] == pytest.approx(2 / 3)
     assert result["loss"] == pytest.approx(-np.log([0.4, 0.2, 0.02]).mean())
@@ -26,7 +26,7 @@ def test_top1_top5_loss_and_per_class():
 
 def test_a_model_that_answers_everything_alike_knows_nothing():
     """Ties must not be won by the order of the classes."""
-    result = evaluate.metrics(np.full((7, 7), 1 / 7), np.arange(7), LABELS)
+    result = metrics.summary(np.full((7, 7), 1 / 7), np.arange(7), LABELS)
     assert result["top5"] == 0
 
 
@@ -34,7 +34,7 @@ def test_calibration_error_is_the_gap_between_confidence_and_accuracy():
     confidence = np.array([0.9] * 10 + [0.6] * 10)
     correct = np.array([1] * 9 + [0] + [1] * 3 + [0] * 7)
     # The first ten are right as often as they say, the others 3 times instead of 6.
-    assert evaluate.expected_calibration_error(confidence, correct) == pytest.approx(0.15)
+    assert metrics.expected_calibration_error(confidence, correct) == pytest.approx(0.15)
 
 
 def test_mirrored_answers_are_averaged():
@@ -45,6 +45,6 @@ def test_mirrored_answers_are_averaged():
         seen.append(x)
         return x[:, 0, 0]
 
-    answers = evaluate.with_mirrored(first_column)(images)
+    answers = metrics.with_mirrored(first_column)(images)
     np.testing.assert_array_equal(answers, (images[:, 0, 0] + images[:, 0, 2]) / 2)
     assert len(seen) == 2

@@ -14,7 +14,7 @@ from tfresnet.spec import InputSpec
 EVAL_BATCH = 250
 
 
-def metrics(probabilities: np.ndarray, classes: np.ndarray, labels: tuple[str, ...]) -> dict:
+def summary(probabilities: np.ndarray, classes: np.ndarray, labels: tuple[str, ...]) -> dict:
     """Return top-1, top-5, cross-entropy (nats), calibration error and per-class accuracy.
 
     Args:
@@ -72,9 +72,9 @@ def probability_function(model: keras.Model) -> Callable[[tf.Tensor], tf.Tensor]
 
 
 def measure(infer: Callable[[Any], Any], split: Split, spec: InputSpec) -> dict:
-    """Return :func:`metrics` of what gives probabilities for normalised images."""
+    """Return :func:`summary` of what gives probabilities for normalised images."""
     answers, classes = collect(infer, pipeline.eval_batches(split, spec, EVAL_BATCH))
-    return metrics(answers, classes, spec.labels)
+    return summary(answers, classes, spec.labels)
 
 
 def with_mirrored(infer: Callable[[Any], Any]) -> Callable[[Any], Any]:

@@ -1,0 +1,106 @@
+"""The verbs of the command line for Python: ``tfresnet.train``, ``load``, ``evaluate``, ``export``.
+
+Importing ``tfresnet`` loads no TensorFlow; calling one of these does.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tfresnet import config as configs
+from tfresnet import train_run
+from tfresnet.data.corruptions import SEVERITIES
+from tfresnet.deploy import evaluate_model
+from tfresnet.deploy import export as stages
+from tfresnet.deploy.plan import Options
+from tfresnet.run import Run, open_run
+from tfresnet.sections import RunConfig
+
+
+def train(
+    config: str | Path | RunConfig = "quickstart",
+    settings: Mapping[str, Any] | Iterable[str] = (),
+    run_dir: str | Path | None = None,
+    resume: bool = False,
+) -> Run:
+    """Train a network and return its finished run.
+
+    Args:
+        config: the name of a preset, a YAML file, or a configuration.
+        settings: changes to a preset or file: ``{"train.epochs": 10}`` or ``["train.epochs=10"]``.
+        run_dir: where to; by default ``runs/`` and the configuration's name.
+        resume: go on with the run that is there.
+
+    Raises:
+        UserError: anything that is not as expected, in one line.
+    """
+    if isinstance(settings, Mapping):
+        settings = [configs.setting(key, value) for key, value in settings.items()]
+    if isinstance(config, RunConfig):
+        values = config.model_dump()
+        chosen = configs.validate(configs.overridden(values, settings))
+    else:
+        chosen = configs.load(str(config), settings)
+    return train_run.train(chosen, Path(run_dir or Path("runs") / chosen.name), resume)
+
+
+def load(run_dir: str | Path) -> Run:
+    """Return the run in a directory: its ``config``, ``spec``, ``result``, ``model()``.
+
+    Raises:
+        UserError: there is none.
+    """
+    return open_run(Path(run_dir))
+
+
+def evaluate(
+    model: Run | str | Path,
+    flip: bool = False,
+    corruptions: Sequence[str] = (),
+    severities: Sequence[int] = SEVERITIES,
+    plots: str | Path | None = None,
+    **data: Any,
+) -> dict[str, Any]:
+    """Measure a run or a model file on every held-out image.
+
+    Args:
+        model: a run, its directory, a .tflite, an .onnx or a SavedModel.
+        flip: average the answers for an image and its mirror image.
+        corruptions: names of ``tfresnet.data.corruptions.CORRUPTIONS`` to measure under as well.
+        severities: of the corruptions, 1 to 5.
+        plots: a folder for confusion.png and reliability.png.
+        data: keys of the data section to replace: ``dataset``, ``data_dir``, ``eval_split``.
+
+    Returns:
+        ``top1 top5 loss ece n per_class``, accuracies as fractions of 1; with corruptions also
+        ``corruptions`` and ``corrupted_top1``.
+
+    Raises:
+        UserError, deploy.device.runtime.InputError: anything that is not as expected, in one line.
+    """
+    folder = None if plots is None else Path(plots)
+    return evaluate_model.evaluate(_directory(model), data, flip, corruptions, severities, folder)
+
+
+def export(
+    run: Run | str | Path, data: Mapping[str, Any] | None = None, **options: Any
+) -> dict[str, Any]:
+    """Write model files into ``RUN/export/``, each measured against the run.
+
+    Args:
+        run: a finished run, or its directory.
+        data: keys of the data section to replace, if the data have moved.
+        options: of ``deploy.plan.Options``: ``formats=("tflite",)``, ``quantizations=("int8",)``.
+
+    Returns:
+        What ``report.json`` holds: ``checkpoint_top1``, ``n``, ``artifacts`` and more.
+
+    Raises:
+        UserError: anything that is not as expected, in one line.
+    """
+    opened = run if isinstance(run, Run) else load(run)
+    return stages.export(opened, Options(**options), data=dict(data or {}))
+
+
+def _directory(model: Run | str | Path) -> Path:
+    return model.directory if isinstance(model, Run) else Path(model)
