@@ -15,6 +15,7 @@ COMMANDS = {
     "export": "Write TFLite and ONNX files, each measured against the run.",
     "inspect": "Operations of a .tflite file, and the error of each layer.",
     "predict": "Classify pictures with a model file.",
+    "explain": "Draw what a network looks at, its mistakes, its features.",
     "benchmark": "Latency, memory and size of model files, side by side.",
     "info": "What a run, a model file or an architecture is.",
     "convert-weights": "Make a run of torchvision's, timm's or Keras's weights.",

@@ -22,7 +22,7 @@ FLOORS = [
     ["tfresnet.run"],
     ["tfresnet.convert_weights"],
     ["tfresnet.transfer"],
-    ["tfresnet.train_run", "tfresnet.sweep"],
+    ["tfresnet.train_run", "tfresnet.sweep", "tfresnet.explain"],
     ["tfresnet.deploy"],
     ["tfresnet.api"],
     ["tfresnet.cli"],

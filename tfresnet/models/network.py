@@ -61,6 +61,22 @@ class Network(keras.Model):
                 levels[tuple(x.shape[1:3])] = x
         return Features(tuple(levels.values()), x)
 
+    def evidence(self, images: Any) -> tuple[Any, Any]:
+        """Return where in float NHWC images each class is seen, and the logits.
+
+        The class activation maps [batch, h, w, classes] of Zhou et al. (2016, arXiv:1512.04150):
+        the head applied at every place before pooling, without its bias. Behind a global average
+        and a linear head, Grad-CAM (Selvaraju et al. 2017, arXiv:1610.02391) is the same up to a
+        factor.
+        """
+        position = self._position("pool")
+        x = images
+        for step in self.trunk[:position]:
+            x = step(x, training=False)
+        head = self.trunk[-1]
+        maps = tf.einsum("bhwd,dc->bhwc", tf.cast(x, tf.float32), head.kernel)
+        return maps, head(self.trunk[position](x))
+
     def classify(self, embedding: Any) -> Any:
         """Return logits for :attr:`Features.embedding`, as :meth:`call` would (no dropout)."""
         return self.trunk[-1](embedding)

@@ -1,0 +1,66 @@
+"""``tfresnet explain``."""
+
+from pathlib import Path
+
+import click
+
+from tfresnet.cli.common import (
+    json_option,
+    print_json,
+    quiet_tensorflow,
+    reports_mistakes,
+    stdout_to_stderr,
+)
+
+
+@click.command("explain")
+@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("images", nargs=-1, metavar="[IMAGE]...", type=click.Path(path_type=Path))
+@click.option(
+    "--count", default=16, show_default=True, type=click.IntRange(1), help="Mistakes to draw."
+)
+@click.option("--out", type=click.Path(path_type=Path), help="Folder (default: RUN/explain).")
+@click.option("--dataset", help="The run's folder of images, if it has moved.")
+@click.option("--data-dir", help="Where TFDS keeps its data (default: $TFDS_DATA_DIR).")
+@json_option
+@reports_mistakes
+def command(
+    run: Path,
+    images: tuple[Path, ...],
+    count: int,
+    out: Path | None,
+    dataset: str | None,
+    data_dir: str | None,
+    as_json: bool,
+) -> None:
+    """Draw what a network looks at, what it gets wrong, and what it finds alike.
+
+    With images: looked-at.png, the places that speak for its answer (Grad-CAM). Without: of the
+    held-out images, mistakes.png, those that it is most sure of and wrong about, and map.png,
+    its features in the plane (t-SNE).
+
+    \b
+    Examples:
+      tfresnet explain runs/quickstart
+      tfresnet explain runs/quickstart runs/quickstart/samples/*.png
+    """
+    from tfresnet import run as runs
+
+    opened = runs.open_run(run)
+    folder = out or run / "explain"
+    quiet_tensorflow()
+    from tfresnet import explain
+
+    with stdout_to_stderr(as_json):
+        if images:
+            written = [explain.pictures_given(opened, images, folder)]
+        else:
+            given = {"dataset": dataset, "data_dir": data_dir}
+            held_out = opened.dataset(**{k: v for k, v in given.items() if v}).held_out
+            drawn = explain.mistakes(opened, held_out, count, folder)
+            written = [drawn] if drawn else []
+            written.append(explain.feature_map(opened, held_out, folder))
+    if as_json:
+        print_json({"pictures": [str(path) for path in written]})
+    else:
+        click.echo("\n".join(map(str, written)))

@@ -1,0 +1,73 @@
+"""Pictures that explain: the evidence adds up to the answer, and the files are there."""
+
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from tests.test_cli import json_of, refused
+from tfresnet import explain
+from tfresnet.models import zoo
+from tfresnet.sections import ModelConfig
+from tfresnet.spec import InputSpec
+
+SPEC = InputSpec(32, 48, ("a", "b"))
+
+
+@pytest.mark.parametrize("arch", ["resnet8", "densenet121", "resnet50v2", "efficientnet_b0"])
+def test_the_mean_of_the_evidence_and_the_bias_are_the_logits(arch):
+    """By the definition of class activation maps; float32, logits of order 1."""
+    model = zoo.build(ModelConfig(arch=arch), SPEC.shape, 2)
+    images = tf.random.stateless_normal([2, *SPEC.shape], [0, 1])
+    maps, logits = model.evidence(images)
+    bias = model.trunk[-1].bias
+    np.testing.assert_allclose(tf.reduce_mean(maps, [1, 2]) + bias, logits, atol=1e-4)
+    np.testing.assert_allclose(logits, model(images), atol=1e-5)
+
+
+def test_grad_cam_gives_the_same_picture():
+    """Against its definition: gradients of the logit, averaged, as weights of the maps."""
+    model = zoo.build(ModelConfig(arch="resnet8"), SPEC.shape, 2)
+    images = tf.random.stateless_normal([1, *SPEC.shape], [0, 1])
+    x = images
+    body, (pool, *_, head) = model.trunk[:-2], model.trunk[-2:]
+    for step in body:
+        x = step(x, training=False)
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        logit = head(pool(x))[:, 1]
+    weights = tf.reduce_mean(tape.gradient(logit, x), [1, 2])
+    expected = tf.einsum("bhwd,bd->bhw", x, weights)[0].numpy()
+    found = model.evidence(images)[0][0, ..., 1].numpy()
+    np.testing.assert_allclose(explain.heat(found, SPEC), explain.heat(expected, SPEC), atol=1e-4)
+
+
+def test_heat_is_what_speaks_for_a_class():
+    heat = explain.heat(np.array([[-5.0, 0.0], [1.0, 4.0]]), SPEC)
+    assert heat.shape == (32, 48)
+    assert heat[0, 0] == 0
+    assert heat.max() == heat[-1, -1] == 1
+    assert not explain.heat(-np.ones((2, 2)), SPEC).any()
+
+
+def test_the_command_draws_mistakes_and_a_map(tiny_run, tmp_path):
+    out = json_of("explain", tiny_run.directory, "--count", 5, "--out", tmp_path)
+    assert out == {"pictures": [str(tmp_path / "mistakes.png"), str(tmp_path / "map.png")]}
+    for path in out["pictures"]:
+        assert Image.open(path).size[0] > 500
+
+
+def test_the_command_draws_what_pictures_are_judged_by(run_copy):
+    samples = sorted((run_copy / "samples").glob("*.png"))
+    out = json_of("explain", run_copy, *samples)
+    assert out == {"pictures": [str(run_copy / "explain" / "looked-at.png")]}
+
+
+def test_what_can_not_be_explained_gets_one_line(run_copy, tmp_path):
+    assert "does not exist" in refused("explain", tmp_path / "none")
+    assert "none.png" in refused("explain", run_copy, tmp_path / "none.png")
+    spec = json.loads((run_copy / "spec.json").read_text())
+    (run_copy / "spec.json").write_text(json.dumps(spec | {"labels": list("abcdefghij")}))
+    assert "expected the labels that the model was trained with" in refused("explain", run_copy)
