@@ -76,9 +76,9 @@ def command(
     for name, row in result.get("corruptions", {}).items():
         click.echo(f"  {name:<20} " + "  ".join(f"{s}: {top1:.2%}" for s, top1 in row.items()))
     if "corrupted_top1" in result:
-        click.echo(f"top-1 {result['corrupted_top1']:.2%} in the mean of all corruptions")
-    if plots:
-        click.echo(f"Pictures are in {plots}.")
+        click.echo(f"top-1 {result['corrupted_top1']:.2%} in the mean of these")
+    for path in result.get("plots", []):
+        click.echo(path)
 
 
 def _list(text: str | None) -> list[str]:

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -28,20 +29,36 @@ def command(run: Path, out: Path, as_json: bool) -> None:
       tfresnet record runs/cifar10-resnet8
       tfresnet record runs/ablation
     """
-    from tfresnet.files import read_text, write_text
+    from tfresnet.files import write_text
 
-    if (run / "sweep.json").exists():
-        path, content = out / "sweeps" / f"{run.name}.json", read_text(run / "sweep.json")
-    else:
-        path, content = _of_run(run, out)
-    write_text(path, content)
+    sweep = run / "sweep.json"
+    path, content = _of_sweep(sweep, out) if sweep.exists() else _of_run(run, out)
+    write_text(path, json.dumps(content, indent=1) + "\n")
     if as_json:
         print_json({"record": str(path)})
     else:
         click.echo(path)
 
 
-def _of_run(run: Path, out: Path) -> tuple[Path, str]:
+def _of_sweep(file: Path, out: Path) -> tuple[Path, dict[str, Any]]:
+    from tfresnet import records
+    from tfresnet.errors import UserError
+    from tfresnet.files import read_json
+
+    def settings(sweep: dict[str, Any]) -> list[Any]:
+        return [run.get("settings") for run in sweep["runs"]]
+
+    whole = records.check_sweep(read_json(file), str(file))
+    path = out / "sweeps" / f"{file.resolve().parent.name}.json"
+    if path.exists() and settings(records.check_sweep(read_json(path), str(path))) != settings(
+        whole
+    ):
+        raise UserError(f"{path} is the record of another sweep; choose another --out")
+    return path, whole
+
+
+def _of_run(run: Path, out: Path) -> tuple[Path, dict[str, Any]]:
+    from tfresnet import records
     from tfresnet import run as runs
     from tfresnet.errors import UserError
     from tfresnet.files import read_json
@@ -58,4 +75,4 @@ def _of_run(run: Path, out: Path) -> tuple[Path, str]:
         for a in opened.result["artifacts"]
     ]
     result = opened.result | {"artifacts": artifacts, "curve": opened.records()}
-    return path, json.dumps(result, indent=1) + "\n"
+    return path, records.check(result, str(run))

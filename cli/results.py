@@ -4,16 +4,17 @@ from pathlib import Path
 
 import click
 
-from tfresnet.cli.common import reports_mistakes
+from tfresnet.cli.common import json_option, print_json, reports_mistakes
 
 
 @click.command("results")
 @click.argument("folder", default="results", type=click.Path(path_type=Path))
 @click.option(
-    "--check", is_flag=True, help="Write nothing; exit with 1 if the page is not as it should be."
+    "--check", is_flag=True, help="Write nothing; exit with 1 if the page is out of date."
 )
+@json_option
 @reports_mistakes
-def command(folder: Path, check: bool) -> None:
+def command(folder: Path, check: bool, as_json: bool) -> None:
     """Write FOLDER/RESULTS.md: one table of all that `tfresnet record` wrote there.
 
     \b
@@ -21,15 +22,16 @@ def command(folder: Path, check: bool) -> None:
       tfresnet results --check
     """
     from tfresnet import records
-    from tfresnet.errors import UserError
-    from tfresnet.files import write_text
+    from tfresnet.files import read_text, write_text
 
-    if not any(folder.glob("**/*.json")):
-        raise UserError(f"expected records in {folder}, found none; see tfresnet record")
     page, path = records.page(folder), folder / "RESULTS.md"
     if not check:
         write_text(path, page)
+    current = path.exists() and read_text(path) == page
+    if as_json:
+        print_json({"page": str(path), "current": current})
+    elif current:
         click.echo(path)
-    elif not path.exists() or path.read_text(encoding="utf-8") != page:
+    else:
         click.echo(f"{path} is not what the records say: run tfresnet results {folder}", err=True)
-        raise SystemExit(1)
+    raise SystemExit(0 if current else 1)

@@ -10,7 +10,13 @@ from tfresnet.cli.common import json_option, print_json, reports_mistakes
 
 @click.command("sweep")
 @click.argument("file", type=click.Path(path_type=Path), metavar="FILE.yaml")
-@click.option("--jobs", default=1, show_default=True, type=click.IntRange(1), help="At a time.")
+@click.option(
+    "--jobs",
+    default=1,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Runs at a time; they share the cores, so times are not comparable.",
+)
 @click.option(
     "--run-dir", type=click.Path(path_type=Path), help="Folder of the runs (default: runs/FILE)."
 )

@@ -53,13 +53,16 @@ def evaluate(
         corrupted: names of ``data.corruptions``; adds ``corruptions``, of each the top-1 at each
             severity, and ``corrupted_top1``, the mean of all.
         severities: which of them, 1 to 5.
-        plots: a folder for confusion.png and reliability.png.
+        plots: a folder for reliability.png and, up to 30 classes, confusion.png; adds ``plots``,
+            their paths.
 
     Raises:
         UserError: there is no such model, its labels are not the dataset's, or no such corruption.
     """
     for name in corrupted:
         corruptions.check(name, severities)
+    if plots:
+        plots.mkdir(parents=True, exist_ok=True)  # before hours of work
     subject = _open(path, overrides)
     if flip:
         mirrored = metrics.with_mirrored(subject.infer)
@@ -69,7 +72,7 @@ def evaluate(
     if corrupted:
         result |= _robustness(subject, corrupted, severities)
     if plots:
-        _draw(answers, classes, subject.spec.labels, path.name, plots)
+        result["plots"] = _draw(answers, classes, subject.spec.labels, path.name, plots)
     return result
 
 
@@ -89,13 +92,14 @@ def _robustness(
 
 def _draw(
     answers: np.ndarray, classes: np.ndarray, labels: tuple[str, ...], name: str, folder: Path
-) -> None:
-    matrix = figures.confusion(classes, {name: answers.argmax(axis=1)}, labels)
-    if matrix:
-        write_bytes(folder / "confusion.png", figures.png(matrix))
-    correct = answers.argmax(axis=1) == classes
-    bins = metrics.reliability(answers.max(axis=1), correct)
-    write_bytes(folder / "reliability.png", figures.png(figures.reliability(bins)))
+) -> list[str]:
+    given = answers.argmax(axis=1)
+    bins = metrics.reliability(answers.max(axis=1), given == classes)
+    drawn = {
+        "reliability.png": figures.reliability(bins),
+        "confusion.png": figures.confusion(classes, {name: given}, labels),
+    }
+    return [str(write_bytes(folder / n, figures.png(f))) for n, f in drawn.items() if f]
 
 
 def _open(path: Path, overrides: dict[str, Any]) -> Subject:

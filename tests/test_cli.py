@@ -119,7 +119,8 @@ def test_benchmark(files):
 
 
 def test_benchmark_of_a_saved_model_and_of_operations(files):
-    models = [files / f"model_{kind}" for kind in ("float32.onnx", "float32.tflite", "int8.tflite")]
+    kinds = ("float32.onnx", "float32.tflite", "float16.tflite", "int8.tflite")
+    models = [files / f"model_{kind}" for kind in kinds]
     folder = files / "saved_model"
     result = json_of("benchmark", *models, folder, "--rounds", 1, "--profile")
     *measured, saved = result["models"]

@@ -36,16 +36,38 @@ def test_a_page_that_is_out_of_date_fails_the_check(tiny_run, tmp_path):
     assert f"run tfresnet results {tmp_path}" in result.stderr
     assert not (tmp_path / "RESULTS.md").exists()
     assert "found none" in refused("results", tmp_path / "none")
+    assert json_of("results", tmp_path)["current"]
+
+
+def test_other_settings_are_another_row(tiny_run, tmp_path):
+    json_of("record", tiny_run.directory, "--out", tmp_path)
+    record = json.loads((tmp_path / "quickstart-seed0.json").read_text())
+    record["config"]["train"] |= {"lr": 0.5, "seed": 1, "keep": "best"}
+    (tmp_path / "quickstart-seed1.json").write_text(json.dumps(record))
+    text = records.page(tmp_path)
+    assert text.count("\n| `quickstart`") == 2
+    assert "| `quickstart`, epoch chosen on these images" in text
+
+
+@pytest.mark.parametrize("content", ["{}", "[1]", "{", '{"arch": "resnet8"}'])
+def test_what_is_no_record_gets_one_line(tmp_path, content):
+    (tmp_path / "a.json").write_text(content)
+    assert "a.json: expected" in refused("results", tmp_path)
+    (tmp_path / "a.json").rename(tmp_path / "sweep.json")
+    assert "sweep.json: expected" in refused("record", tmp_path, "--out", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_sweep_is_recorded_and_shown(tmp_path):
     folder = tmp_path / "small"
     folder.mkdir()
-    sweep = {"sweep": "small", "description": "Of nothing.", "markdown": "| variant |"}
+    sweep = {"sweep": "s", "description": "Of nothing.", "markdown": "| variant |", "runs": []}
     (folder / "sweep.json").write_text(json.dumps(sweep))
     path = tmp_path / "results" / "sweeps" / "small.json"
     assert json_of("record", folder, "--out", tmp_path / "results") == {"record": str(path)}
-    assert "## small\n\nOf nothing.\n\n| variant |" in records.page(tmp_path / "results")
+    (folder / "sweep.json").write_text(json.dumps(sweep | {"runs": [{"settings": ["a=1"]}]}))
+    assert "the record of another sweep" in refused("record", folder, "--out", tmp_path / "results")
+    assert "## s\n\nOf nothing.\n\n| variant |" in records.page(tmp_path / "results")
 
 
 @pytest.mark.parametrize("file", sorted((ROOT / "results").glob("*.yaml")), ids=lambda f: f.stem)

@@ -39,14 +39,15 @@ def test_variants_are_the_named_ones_times_the_grid_times_the_seeds(write, tmp_p
         seeds=[0, 3],
         set={"train.epochs": 2, "train.lr": 0.3},
         runs={"plain": {}, "+ smoothing": {"train.label_smoothing": 0.1}},
-        grid={"train.lr": [0.1, 0.2], "data.progressive": [{0.5: 16}]},
+        grid={"train.lr": [0.1, 0.2], "train.teacher": [None], "data.progressive": [{0.5: 16}]},
     )
     trials = trials_of(file, tmp_path)
     assert len(trials) == 2 * 2 * 2
-    assert names(trials)[0] == "plain-lr=0.1-progressive=-0.5-16-seed0"
+    assert names(trials)[0] == "plain-lr=0.1-teacher=None-progressive=-0.5-16-seed0"
     last = trials[-1]
-    assert last.variant == "+ smoothing, lr=0.2, progressive={'0.5': 16}"
+    assert last.variant == "+ smoothing, lr=0.2, teacher=None, progressive={'0.5': 16}"
     assert (last.config.train.lr, last.config.train.label_smoothing) == (0.2, 0.1)
+    assert last.config.train.teacher is None
     assert (last.config.train.seed, last.config.data.progressive) == (3, {0.5: 16})
     assert "--set train.lr=0.2" in " ".join(last.arguments())
 
@@ -74,6 +75,10 @@ def test_a_base_may_be_a_file_beside_the_sweep(write, tmp_path):
         ({"runs": {"///": {}}}, "expected a name for a run, got '///'"),
         ({"seeds": []}, "seeds: expected"),
         ({"grid": {"train.lr": 0.1}}, "grid.train.lr: expected a valid list, got 0.1"),
+        ({"grid": {"train.lr": []}}, "grid.train.lr: "),
+        ({"grid": {"train.seed": [0, 1]}}, "expected seeds: [...], got train.seed"),
+        ({"grid": {"train.lr": [1]}, "runs": {"a": {"train.lr": 2}}}, "in the grid or in 'a'"),
+        ({"runs": {"EMA": {}, "ema": {}}}, "two runs would be ema-seed0"),
     ],
 )
 def test_a_mistake_in_a_sweep_is_found_before_anything_runs(write, tmp_path, content, expected):
@@ -110,6 +115,12 @@ def test_a_sweep_goes_on_past_a_failure_and_keeps_what_is_done(write, tmp_path):
     assert again["rows"][0]["top1"] == [first, second]
     assert (folder / "plain-seed0" / "result.json").stat().st_mtime_ns == before
 
+    log = folder / "too-large-seed0.log"
+    log.write_bytes(b"\xff nothing that says Error")
+    trial = trials_of(file, folder)[2]
+    assert f"ended with status 3; see {log}" in runner._outcome(trial, 3).error
+    assert f"killed by signal 9; see {log}" in runner._outcome(trial, -9).error
+
     changed = write(seeds=[0], set=QUICK | {"train.lr": 0.05}, runs={"plain": {}})
     result = tfresnet("sweep", changed, "--run-dir", folder)
     assert result.exit_code == 1
@@ -135,6 +146,32 @@ def test_a_sweep_that_is_stopped_saves_and_goes_on(write, tmp_path):
     (trial,) = trials_of(file, folder)
     (outcome,) = runner.run_all([trial], 1, lambda outcome, number: None)
     assert outcome.result["epochs"] == 30
+
+
+def test_a_run_that_starts_from_another_is_recognised_when_done(write, tiny_run, tmp_path):
+    """What it adopts from that run is in its own configuration, but not in the sweep's."""
+    start = {"train.init_from": str(tiny_run.directory), "train.epochs": 1}
+    file = write(base="quickstart", set=QUICK | start, runs={"tuned": {}})
+    for _ in range(2):
+        out = json_of("sweep", file, "--run-dir", tmp_path / "runs")
+        assert out["rows"][0]["seeds"] == 1
+
+
+def test_a_folder_of_something_else_is_left_alone(write, tmp_path):
+    file = write(runs={"a": {}})
+    (tmp_path / "runs" / "a-seed0").mkdir(parents=True)
+    result = tfresnet("sweep", file, "--run-dir", tmp_path / "runs")
+    assert result.exit_code == 1
+    assert "was not made by this sweep" in result.stderr
+
+
+def test_a_damaged_result_is_named(write, tmp_path):
+    (trial,) = trials_of(write(runs={"a": {}}), tmp_path)
+    trial.directory.mkdir()
+    (tmp_path / "a-seed0.yaml").write_text(trial.config.to_yaml())
+    (trial.directory / "result.json").write_text("{}")
+    (outcome,) = runner.run_all([trial], 1, lambda outcome, number: None)
+    assert "result.json: expected the result of a run, got none of" in outcome.error
 
 
 def test_the_table_of_one_seed_has_no_deviation():

@@ -62,8 +62,15 @@ def overridden(values: dict[str, Any], overrides: Iterable[str]) -> dict[str, An
 
 
 def setting(key: str, value: Any) -> str:
-    """Return ``section.key=value`` as ``--set`` takes it: text as it is, all else as YAML."""
-    return f"{key}={value if isinstance(value, str) else json.dumps(value)}"
+    """Return ``section.key=value`` as ``--set`` takes it: text as it is, all else as YAML.
+
+    Raises:
+        UserError: a value that no key can have, such as a date.
+    """
+    try:
+        return f"{key}={value if isinstance(value, str) else json.dumps(value)}"
+    except TypeError:
+        raise UserError(f"{key}: expected text, a number or a list, got {value!r}") from None
 
 
 def with_data(config: DataConfig | Mapping[str, Any], overrides: Mapping[str, Any]) -> DataConfig:
@@ -87,12 +94,13 @@ def checked(kind: type[S], values: Mapping[str, Any], where: str) -> S:
 
 def read(path: Path) -> RunConfig:
     """Return the configuration that a run directory's ``config.yaml`` holds."""
-    return validate(read_yaml(path), where=str(path))
+    return read_as(RunConfig, path)
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
-    """Return the mapping that a YAML file holds, or raise a one-line ``UserError``."""
-    return _parse(read_text(path), where=str(path))
+def read_as(kind: type[S], path: Path) -> S:
+    """Return what a YAML file holds as a ``kind`` of section, or raise a one-line ``UserError``."""
+    values = _parse(read_text(path), str(path), "keys " + ", ".join(kind.model_fields))
+    return checked(kind, values, str(path))
 
 
 def absolute(config: RunConfig) -> RunConfig:
@@ -106,23 +114,6 @@ def absolute(config: RunConfig) -> RunConfig:
             whole = str(Path(given).expanduser().resolve())
             training = training.model_copy(update={key: whole})
     return config.model_copy(update={"data": data, "train": training})
-
-
-def contradictions(recorded: RunConfig, wanted: RunConfig) -> dict[str, tuple[Any, Any]]:
-    """Return the :func:`differences` for which a recorded run is not the one that is wanted.
-
-    A folder may have moved (its classes and sizes are compared with the run's spec), and
-    ``auto`` has been decided.
-    """
-    return {
-        key: (old, new)
-        for key, (old, new) in differences(recorded, absolute(wanted)).items()
-        if not (
-            key == "data.data_dir"
-            or (key == "data.dataset" and Path(str(new)).is_dir())
-            or (key == "train.precision" and new == "auto")
-        )
-    }
 
 
 def differences(old: RunConfig, new: RunConfig) -> dict[str, tuple[Any, Any]]:
@@ -152,14 +143,14 @@ def _find(preset_or_file: str) -> tuple[str, str]:
     return safe_name(path), read_text(path)
 
 
-def _parse(text: str, where: str) -> dict[str, Any]:
+def _parse(text: str, where: str, keys: str = "sections model, data, train") -> dict[str, Any]:
     try:
         values = yaml.load(text, Loader=_Loader)
     except yaml.YAMLError as error:
         line = " ".join(str(error).split())
         raise UserError(f"{where}: expected YAML, got something else: {line}") from None
     if not isinstance(values, dict):
-        raise UserError(f"{where}: expected sections model, data, train, got {text.strip()!r:.60}")
+        raise UserError(f"{where}: expected {keys}, got {text.strip()!r:.60}")
     return values
 
 
@@ -169,7 +160,7 @@ def _set(values: dict[str, Any], override: str) -> None:
     section, dot, key = path.partition(".")
     if not (equals and dot and section and key):
         raise UserError(f"--set: expected section.key=value (train.lr=0.1), got {override!r}")
-    value = text if _is_text(section, key) else _scalar(text)
+    value = text if _is_text(section, key) and text != "null" else _scalar(text)
     inner = values.setdefault(section, {})
     if not isinstance(inner, dict):
         raise UserError(

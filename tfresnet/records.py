@@ -10,6 +10,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from tfresnet.errors import UserError
 from tfresnet.files import read_json
 
 INTRODUCTION = """# Results
@@ -19,6 +20,10 @@ on all held-out images (CIFAR-10: the 10,000 of its test split), on which nothin
 several seeds the mean and the standard deviation. *Mirrored* is the mean of the answers for each
 image and for its mirror image. Times are of the machine that is named below.
 """
+NEEDED = {
+    "preset", "seed", "parameters", "epochs", "test", "wall_seconds", "images_per_second",
+    "command", "commit", "artifacts", "config", "environment",
+}  # fmt: skip
 
 
 def costs() -> dict[str, dict[str, int]]:
@@ -35,12 +40,44 @@ def results() -> list[dict[str, Any]]:
     return [json.loads(f.read_text()) for f in sorted(files, key=lambda f: f.name)]
 
 
+def check(result: dict[str, Any], where: str) -> dict[str, Any]:
+    """Return a run's result if it holds what a table needs, else raise a one-line ``UserError``."""
+    if "test" not in result and "arch" in result:
+        raise UserError(f"{where}: expected a run that was trained, got converted weights")
+    if lost := sorted(NEEDED - set(result)):
+        raise UserError(f"{where}: expected the result of a run, got none of {', '.join(lost)}")
+    return result
+
+
+def check_sweep(sweep: dict[str, Any], where: str) -> dict[str, Any]:
+    """Return a sweep's table, or raise a one-line ``UserError``."""
+    if lost := sorted({"sweep", "description", "markdown", "runs"} - set(sweep)):
+        raise UserError(f"{where}: expected the table of a sweep, got none of {', '.join(lost)}")
+    return sweep
+
+
+def read_all(folder: Path) -> tuple[dict[str, dict], dict[str, dict]]:
+    """Return the records of runs in a folder, and of sweeps in its ``sweeps``, by file name.
+
+    Raises:
+        UserError: there are none, or one is damaged.
+    """
+    runs = {p.name: check(read_json(p), str(p)) for p in sorted(folder.glob("*.json"))}
+    sweeps = {
+        p.name: check_sweep(read_json(p), str(p)) for p in sorted(folder.glob("sweeps/*.json"))
+    }
+    if not runs and not sweeps:
+        raise UserError(f"expected records in {folder}, found none; see tfresnet record")
+    return runs, sweeps
+
+
 def page(folder: Path) -> str:
-    """Return RESULTS.md for a folder with the records of runs, and of sweeps in ``sweeps``."""
-    runs = {path.name: read_json(path) for path in sorted(folder.glob("*.json"))}
-    parts = [INTRODUCTION, _summary(list(runs.values())), "## How they were made", _origins(runs)]
-    for path in sorted((folder / "sweeps").glob("*.json")):
-        sweep = read_json(path)
+    """Return RESULTS.md for a folder's records; errors as in :func:`read_all`."""
+    runs, sweeps = read_all(folder)
+    parts = [INTRODUCTION]
+    if runs:
+        parts += [_summary(list(runs.values())), "## How they were made", _origins(runs)]
+    for sweep in sweeps.values():
         parts += [f"## {sweep['sweep']}", sweep["description"], sweep["markdown"]]
     return "\n\n".join(part.strip() for part in parts if part) + "\n"
 
@@ -65,29 +102,42 @@ def table(rows: Sequence[dict[str, str]]) -> str:
     )
 
 
-def _summary(records: Sequence[dict[str, Any]]) -> str:
-    presets: dict[str, list[dict[str, Any]]] = {}
-    for record in records:
-        presets.setdefault(record["preset"], []).append(record)
-    rows = []
-    for preset, group in sorted(presets.items()):
-        mirrored = [r["flip_top1"] for r in group if r.get("flip_top1")]
-        int8 = [file for r in group if (file := _int8(r))]
-        rows.append(
-            {
-                "preset": f"`{preset}`",
-                "parameters": f"{group[0]['parameters']:,}",
-                "epochs": str(group[0]["epochs"]),
-                "seeds": str(len(group)),
-                "top-1": percent([r["test"]["top1"] for r in group]),
-                "mirrored": percent(mirrored) if mirrored else "-",
-                "calibration error": percent([r["test"]["ece"] for r in group]),
-                "int8 TFLite": percent([file["top1"] for file in int8]) if int8 else "-",
-                "int8 kB": f"{int8[0]['bytes'] / 1000:,.1f}" if int8 else "-",
-                "minutes": f"{statistics.fmean(r['wall_seconds'] for r in group) / 60:.1f}",
-            }
-        )
-    return table(rows) if rows else "Nothing is recorded yet."
+def _summary(results: Sequence[dict[str, Any]]) -> str:
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for result in results:
+        groups.setdefault(_experiment(result), []).append(result)
+    return table([_row(group) for group in groups.values()])
+
+
+def _experiment(result: dict[str, Any]) -> str:
+    """Return what is the same for two results that differ by their seed alone."""
+    config = result["config"]
+    places = {"seed", "data_dir", "teacher", "init_from"}
+    parts = {
+        section: {key: value for key, value in config[section].items() if key not in places}
+        for section in ("model", "data", "train")
+    }
+    return json.dumps([result["preset"], parts], sort_keys=True)
+
+
+def _row(group: list[dict[str, Any]]) -> dict[str, str]:
+    mirrored = [r["flip_top1"] for r in group if r.get("flip_top1")]
+    int8 = [file for r in group if (file := _int8(r))]
+    training = group[0]["config"]["train"]
+    chosen = training["keep"] == "best" or training["patience"] > 0
+    partly = "" if len(int8) == len(group) else f" ({len(int8)} of {len(group)})"
+    return {
+        "preset": f"`{group[0]['preset']}`" + (", epoch chosen on these images" if chosen else ""),
+        "parameters": f"{group[0]['parameters']:,}",
+        "epochs": str(group[0]["epochs"]),
+        "seeds": str(len(group)),
+        "top-1": percent([r["test"]["top1"] for r in group]),
+        "mirrored": percent(mirrored) if mirrored else "-",
+        "calibration error": percent([r["test"]["ece"] for r in group]),
+        "int8 TFLite": percent([file["top1"] for file in int8]) + partly if int8 else "-",
+        "int8 kB": f"{int8[0]['bytes'] / 1000:,.1f}" if int8 else "-",
+        "minutes": f"{statistics.fmean(r['wall_seconds'] for r in group) / 60:.1f}",
+    }
 
 
 def _int8(record: dict[str, Any]) -> dict[str, Any] | None:

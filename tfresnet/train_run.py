@@ -166,12 +166,15 @@ def _check_directory(config: RunConfig, directory: Path, resume: bool) -> None:
             f"{directory} already holds a run; add --resume to go on with it, "
             "or --name NAME for another"
         )
-    changed = configs.contradictions(open_run(directory).config, config)
+    changed = configs.differences(open_run(directory).config, config)
     for key, (old, new) in changed.items():
-        raise UserError(
-            f"--resume keeps a run's configuration: expected {key}={old!r} as in {directory}, "
-            f"got {new!r}; start another run with --name NAME"
-        )
+        # A folder may have moved; its classes and sizes are compared with the run's spec.
+        moved = key == "data.data_dir" or (key == "data.dataset" and Path(str(new)).is_dir())
+        if not moved:
+            raise UserError(
+                f"--resume keeps a run's configuration: expected {key}={old!r} as in {directory}, "
+                f"got {new!r}; start another run with --name NAME"
+            )
 
 
 def _write_samples(dataset: Dataset, folder: Path) -> None:

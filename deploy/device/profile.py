@@ -52,6 +52,8 @@ def _tflite(path: Path) -> dict[str, float]:
     times: dict[str, float] = {}
     before = 0.0
     for number, operation in enumerate(graph.operations(content), start=1):
+        if operation.constant:  # done once, when the file is opened
+            continue
         until = _fastest_ms(graph.beginning(content, number), pixels)
         times[operation.name] = times.get(operation.name, 0.0) + max(0.0, until - before)
         before = max(before, until)

@@ -25,6 +25,7 @@ class Operation:
         outputs: names of the tensors that it writes.
         types: of all of these: ``FLOAT32``, ``INT8``.
         border: whether one of them is an input or output of the model.
+        constant: whether it only reads what the file holds, as the unpacking of float16 weights.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Operation:
     outputs: tuple[str, ...]
     types: frozenset[str]
     border: bool
+    constant: bool
 
     @property
     def is_float(self) -> bool:
@@ -72,6 +74,7 @@ def operations(content: bytes) -> Iterator[Operation]:
                 tuple(graph.tensors[i].name.decode() for i in operation.outputs),
                 frozenset(_name(schema.TensorType, graph.tensors[i].type) for i in touched),
                 bool(touched & border),
+                all(_is_stored(model, graph.tensors[i]) for i in inputs),
             )
 
 
@@ -80,7 +83,12 @@ def beginning(content: bytes, count: int) -> bytes:
     model = read(content)
     graph = model.subgraphs[0]
     first, others = graph.operators[:count], graph.operators[count:]
-    written = [int(i) for operation in first for i in operation.outputs]
+    written = [
+        int(i)
+        for operation in first
+        for i in operation.outputs
+        if not all(_is_stored(model, graph.tensors[i]) for i in operation.inputs if i >= 0)
+    ]
     wanted = {int(i) for operation in others for i in operation.inputs} | {*map(int, graph.outputs)}
     graph.operators, graph.outputs = first, [i for i in written if i in wanted]
     model.signatureDefs, model.metadata = [], []
@@ -121,12 +129,16 @@ def sparsity(content: bytes) -> float:
     return zeros / total if total else 0.0
 
 
+def _is_stored(model: Any, tensor: Any) -> bool:
+    data = model.buffers[tensor.buffer].data
+    return data is not None and len(data) > 0
+
+
 def _values(model: Any, tensor: Any) -> np.ndarray | None:
     """Return what a file holds of a tensor, flat; None if it is computed."""
-    data = model.buffers[tensor.buffer].data
-    if data is None or not len(data):
+    if not _is_stored(model, tensor):
         return None
-    raw = np.asarray(data, np.uint8)
+    raw = np.asarray(model.buffers[tensor.buffer].data, np.uint8)
     kind = _name(schema.TensorType, tensor.type)
     if kind == "INT4":  # two in a byte
         return np.stack([raw & 15, raw >> 4])

@@ -63,12 +63,12 @@ def confusion(
         np.add.at(counts, (classes, predicted), 1)
         shares = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
         axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-        axis.set_title(title)
+        axis.set_title(title, parse_math=False)
         axis.set_xlabel("answer")
         axis.set_ylabel("class")
         ticks = range(len(labels))
-        axis.set_xticks(ticks, labels, rotation=90, fontsize=8)
-        axis.set_yticks(ticks, labels, fontsize=8)
+        axis.set_xticks(ticks, labels, rotation=90, fontsize=8, parse_math=False)
+        axis.set_yticks(ticks, labels, fontsize=8, parse_math=False)
         for i, j in zip(*counts.nonzero(), strict=True):
             colour = "white" if shares[i, j] > 0.5 else "black"
             axis.text(j, i, str(counts[i, j]), ha="center", va="center", fontsize=7, color=colour)

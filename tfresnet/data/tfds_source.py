@@ -5,6 +5,7 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
+import filelock
 import numpy as np
 import tensorflow as tf
 from PIL import Image
@@ -45,8 +46,12 @@ def open_builder(name: str, data_dir: str | None) -> Any:
 
 
 def _download(builder: Any) -> None:
+    root = Path(builder.data_dir).parents[1]
     try:
-        builder.download_and_prepare()
+        root.mkdir(parents=True, exist_ok=True)
+        with filelock.FileLock(root / f".{builder.name}.lock"):  # a sweep's runs start together
+            if not Path(builder.data_dir).is_dir():
+                builder.download_and_prepare()
     except Exception as error:  # TFDS passes on whatever its downloader and parsers raise.
         reason = textwrap.shorten(f"{type(error).__name__}: {error}", 100, placeholder=" ...")
         raise UserError(

@@ -4,7 +4,7 @@ import itertools
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field
 
@@ -21,7 +21,9 @@ class Sweep(Section):
     seeds: list[int] = Field([0], min_length=1, description="Every variant runs with each.")
     set: dict[str, Any] = Field({}, description="Settings of all runs.")
     runs: dict[str, dict[str, Any]] = Field({}, description="Name of a variant: its settings.")
-    grid: dict[str, list[Any]] = Field({}, description="Setting: its values; all combinations.")
+    grid: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(
+        {}, description="Setting: its values; all combinations are run."
+    )
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,14 @@ class Trial:
 
 def read(file: Path) -> Sweep:
     """Return what a sweep's file says, or raise a one-line ``UserError``."""
-    return configs.checked(Sweep, configs.read_yaml(file), str(file))
+    sweep = configs.read_as(Sweep, file)
+    for settings in (sweep.set, sweep.grid, *sweep.runs.values()):
+        if "train.seed" in settings:
+            raise UserError(f"{file}: expected seeds: [...], got train.seed among the settings")
+    for name, settings in sweep.runs.items():
+        if both := sorted(set(settings) & set(sweep.grid)):
+            raise UserError(f"{file}: expected {both[0]} in the grid or in {name!r}, got both")
+    return sweep
 
 
 def trials(sweep: Sweep, file: Path, directory: Path) -> list[Trial]:
@@ -66,13 +75,13 @@ def trials(sweep: Sweep, file: Path, directory: Path) -> list[Trial]:
         for seed in sweep.seeds:
             settings = sweep.set | changes | {"train.seed": seed}
             name = f"{_folder(variant, file)}-seed{seed}"
-            if name in found:
+            if name.casefold() in found:  # some file systems do not tell case
                 raise UserError(
                     f"{file}: expected names and seeds that differ, two runs would be {name}"
                 )
             written = tuple(configs.setting(key, value) for key, value in settings.items())
             config = _checked(base, written, f"{file}: {variant}")
-            found[name] = Trial(variant, seed, base, written, config, directory / name)
+            found[name.casefold()] = Trial(variant, seed, base, written, config, directory / name)
     return list(found.values())
 
 

@@ -1,6 +1,7 @@
 """Run a sweep's trials, each in a process of its own: one that fails leaves the others alone."""
 
 import contextlib
+import os
 import subprocess
 import sys
 import time
@@ -10,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from tfresnet import config as configs
-from tfresnet import run as runs
+from tfresnet import records
 from tfresnet.errors import UserError
-from tfresnet.files import read_text
+from tfresnet.files import read_json, write_text
 from tfresnet.sweep.plan import Trial
 from tfresnet.training.interrupt import Interrupted, stop_request
 
@@ -46,7 +47,9 @@ def run_all(
         report(outcome, len(outcomes))
 
     for trial in trials:
-        if (trial.directory / "result.json").exists():
+        if problem := _conflict(trial):
+            note(Outcome(trial, {}, problem))
+        elif (trial.directory / "result.json").exists():
             note(_finished(trial))
     waiting = [t for t in trials if t.name not in outcomes]
     with stop_request() as stop, _children() as running:
@@ -65,26 +68,29 @@ def run_all(
 
 @contextlib.contextmanager
 def _children() -> Iterator[dict[subprocess.Popen, Trial]]:
-    """Give a dictionary for processes; those that are still in it at the end are killed."""
+    """Give a dictionary for processes; those that are still in it at the end are stopped."""
     running: dict[subprocess.Popen, Trial] = {}
     try:
         yield running
-    finally:
+    except KeyboardInterrupt:  # the second one: nobody wants to wait
         for process in running:
             process.kill()
-            process.wait()
+        raise
+    finally:
+        _stop(running)
 
 
 def _start(trial: Trial) -> subprocess.Popen:
     """Start a trial; what it prints goes to NAME.log beside its folder."""
     resume = ["--resume"] if (trial.directory / "config.yaml").exists() else []
-    trial.directory.parent.mkdir(parents=True, exist_ok=True)
-    with log(trial).open("ab") as file:
+    write_text(_beside(trial, "yaml"), trial.config.to_yaml())
+    with log(trial).open("wb") as file:
         return subprocess.Popen(
             [sys.executable, "-m", "tfresnet.cli", *trial.arguments(), *resume],
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=subprocess.STDOUT,
+            env={**os.environ, "PYTHONUTF8": "1"},
             start_new_session=True,  # Ctrl-C is ours to pass on
         )
 
@@ -92,34 +98,56 @@ def _start(trial: Trial) -> subprocess.Popen:
 def _stop(running: dict[subprocess.Popen, Trial]) -> None:
     """Let all processes save and end; a second Ctrl-C does not wait for them."""
     for process in running:
-        process.terminate()
+        if os.name != "nt":  # where Ctrl-C has reached them already, and terminate would kill
+            process.terminate()
     for process in list(running):
         process.wait()
         del running[process]
 
 
 def log(trial: Trial) -> Path:
-    """Return the file that holds what a trial printed."""
-    return trial.directory.with_name(f"{trial.name}.log")
+    """Return the file that holds what a trial printed when it last ran."""
+    return _beside(trial, "log")
+
+
+def _beside(trial: Trial, ending: str) -> Path:
+    return trial.directory.with_name(f"{trial.name}.{ending}")
 
 
 def _outcome(trial: Trial, status: int) -> Outcome:
     if status == 0:
         return _finished(trial)
-    lines = [line for line in read_text(log(trial)).splitlines() if line.strip()]
-    last = lines[-1].removeprefix("Error: ") if lines else f"exit status {status}"
-    return Outcome(trial, {}, last)
+    lines = log(trial).read_bytes().decode("utf-8", "replace").splitlines()
+    errors = [line for line in lines if line.startswith("Error: ")]
+    ended = f"killed by signal {-status}" if status < 0 else f"ended with status {status}"
+    why = errors[-1].removeprefix("Error: ") if errors else f"{ended}; see {log(trial)}"
+    return Outcome(trial, {}, why)
 
 
-def _finished(trial: Trial) -> Outcome:
-    """Return the result of a run that is there, if it is this trial's."""
+def _conflict(trial: Trial) -> str | None:
+    """Return why a trial's folder is not its own, or None."""
+    wanted = _beside(trial, "yaml")
+    if not trial.directory.exists():
+        return None
+    if not wanted.exists():
+        return f"{trial.directory} was not made by this sweep; choose another --run-dir"
     try:
-        run = runs.open_run(trial.directory)
-        for key, (old, new) in configs.contradictions(run.config, trial.config).items():
-            raise UserError(
+        changed = configs.differences(configs.read(wanted), trial.config)
+    except UserError as error:
+        return str(error)
+    for key, (old, new) in changed.items():
+        if key != "data.data_dir":
+            return (
                 f"{trial.directory} holds a run with {key}={old!r}, expected {new!r}; "
                 "choose another --run-dir, or delete it"
             )
-        return Outcome(trial, run.result)
+    return None
+
+
+def _finished(trial: Trial) -> Outcome:
+    """Return the result of a run that is there."""
+    path = trial.directory / "result.json"
+    try:
+        return Outcome(trial, records.check(read_json(path), str(path)))
     except UserError as error:
         return Outcome(trial, {}, str(error))

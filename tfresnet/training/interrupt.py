@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: finish the step, save, and only then stop."""
+"""Ctrl-C, SIGTERM and a lost terminal: finish the step, save, and only then stop."""
 
 import contextlib
 import signal
@@ -31,15 +31,19 @@ class StopRequest:
 
 @contextlib.contextmanager
 def stop_request() -> Iterator[StopRequest]:
-    """Give what Ctrl-C and SIGTERM set while the context lasts.
+    """Give what Ctrl-C, SIGTERM and SIGHUP set while the context lasts.
 
-    Outside of the main thread signals can't be caught, and they keep their meaning.
+    Outside of the main thread signals can't be caught, and they keep their meaning; so does a
+    SIGHUP that is ignored, as under nohup.
     """
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
         yield request
         return
-    numbers = (signal.SIGINT, signal.SIGTERM)
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    hangup = getattr(signal, "SIGHUP", None)  # not on Windows
+    if hangup and signal.getsignal(hangup) != signal.SIG_IGN:
+        numbers.append(hangup)
     before = {number: signal.signal(number, request) for number in numbers}
     try:
         yield request
