@@ -17,6 +17,7 @@ COMMANDS = {
     "predict": "Classify pictures with a model file.",
     "explain": "Draw what a network looks at, its mistakes, its features.",
     "benchmark": "Latency, memory and size of model files, side by side.",
+    "demo": "Run model files in the browser.",
     "info": "What a run, a model file or an architecture is.",
     "convert-weights": "Make a run of torchvision's, timm's or Keras's weights.",
     "models": "List the architectures.",

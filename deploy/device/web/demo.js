@@ -1,0 +1,167 @@
+// The page: a picture from anywhere, the answers of every model side by side.
+import {open} from "/web/model.js";
+import {prepare} from "/web/pixels.js";
+
+const TOP = 5, RUNS = 5;
+const find = (id) => document.getElementById(id);
+const models = [];
+let busy = false, stream = null;
+
+async function start() {
+  const site = await (await fetch("/site.json")).json();
+  find("title").textContent = site.title;
+  document.title = site.title;
+  for (const {url, name} of site.samples) addSample(url, name);
+  for (const facts of site.models) models.push({facts, card: addCard(facts), run: await open(facts)});
+  find("status").textContent = "Ready.";
+  window.ready = true;
+}
+
+function element(tag, className, text = "") {
+  const made = document.createElement(tag);
+  made.className = className;
+  made.textContent = text;
+  return made;
+}
+
+function addCard(facts) {
+  const card = element("article", ""), size = (facts.bytes / 1000).toLocaleString("en", {maximumFractionDigits: 1});
+  const accuracy = facts.top1 === null ? "" : `, ${(100 * facts.top1).toFixed(2)} % top-1 when exported`;
+  card.append(element("h3", "", facts.name), element("p", "facts", `${size} kB${accuracy}`));
+  card.append(element("p", "facts latency"), document.createElement("ol"));
+  find("models").append(card);
+  return card;
+}
+
+function addSample(url, name) {
+  const button = element("button", ""), image = document.createElement("img");
+  button.type = "button";
+  image.src = url;
+  image.alt = name;
+  button.append(image);
+  button.addEventListener("click", async () => show(await (await fetch(url)).blob(), name));
+  find("samples").append(button);
+}
+
+// The answer of one model: its probabilities and the median milliseconds of a run.
+async function ask(model, pixels) {
+  const times = [];
+  let probabilities = null;
+  for (let i = 0; i < (stream ? 1 : RUNS); i++) {
+    const started = performance.now();
+    probabilities = await model.run(pixels);
+    times.push(performance.now() - started);
+  }
+  times.sort((a, b) => a - b);
+  return {probabilities, ms: times[Math.floor(times.length / 2)]};
+}
+
+function display(model, {probabilities, ms}) {
+  const labels = model.facts.spec.labels;
+  const order = [...probabilities.keys()].sort((a, b) => probabilities[b] - probabilities[a]);
+  const items = order.slice(0, TOP).map((i) => {
+    const percent = `${(100 * probabilities[i]).toFixed(1)} %`, item = document.createElement("li");
+    const track = element("span", "track"), bar = document.createElement("span");
+    bar.style.width = `${100 * probabilities[i]}%`;
+    track.setAttribute("aria-hidden", "true");
+    track.append(bar);
+    item.append(element("span", "label", labels[i]), element("span", "value", percent), track);
+    return item;
+  });
+  model.card.querySelector("ol").replaceChildren(...items);
+  model.card.querySelector(".latency").textContent = `${ms.toFixed(2)} ms`;
+  return labels[order[0]];
+}
+
+// Classify what is drawable; returns the first label of every model.
+async function classify(source, width, height, name) {
+  const first = [];
+  for (const model of models) {
+    const pixels = prepare(source, width, height, model.facts.spec);
+    if (!first.length) draw(pixels, name);
+    first.push(display(model, await ask(model, pixels)));
+  }
+  find("status").textContent = `${name}: ${first.join(" / ")}`;
+  return first;
+}
+
+function draw({width, height, channels, data}, name) {
+  const canvas = find("seen"), image = new ImageData(width, height);
+  for (let i = 0; i < width * height; i++) {
+    for (let c = 0; c < 3; c++) image.data[4 * i + c] = data[i * channels + (channels === 3 ? c : 0)];
+    image.data[4 * i + 3] = 255;
+  }
+  canvas.width = width;
+  canvas.height = height;
+  canvas.getContext("2d").putImageData(image, 0, 0);
+  canvas.setAttribute("aria-label", `What the model sees of ${name}`);
+  find("hint").textContent = "This is what the model sees.";
+}
+
+async function show(blob, name) {
+  if (!window.ready || busy) return null;
+  busy = true;
+  try {
+    const bitmap = await createImageBitmap(blob, {
+      imageOrientation: "from-image", premultiplyAlpha: "none", colorSpaceConversion: "none",
+    });
+    return await classify(bitmap, bitmap.width, bitmap.height, name);
+  } catch (error) {
+    return fail(`${name}: expected a picture that this browser can read (${error.message})`);
+  } finally {
+    busy = false;
+  }
+}
+
+function fail(message) {
+  find("status").replaceChildren(element("span", "error", message));
+  return null;
+}
+
+async function toggleCamera() {
+  if (stream) return stopCamera();
+  try {
+    stream = await navigator.mediaDevices.getUserMedia({video: {facingMode: "environment"}});
+  } catch (error) {
+    return fail(`No camera: ${error.message}`);
+  }
+  find("camera").setAttribute("aria-pressed", "true");
+  find("video").srcObject = stream;
+  await find("video").play();
+  requestAnimationFrame(watch);
+}
+
+function stopCamera() {
+  stream.getTracks().forEach((track) => track.stop());
+  stream = null;
+  find("camera").setAttribute("aria-pressed", "false");
+}
+
+async function watch() {
+  const video = find("video");
+  if (!stream) return;
+  if (video.videoWidth) await classify(video, video.videoWidth, video.videoHeight, "Camera");
+  requestAnimationFrame(watch);
+}
+
+const drop = find("drop");
+for (const event of ["dragenter", "dragover"]) {
+  drop.addEventListener(event, (e) => { e.preventDefault(); drop.classList.add("over"); });
+}
+for (const event of ["dragleave", "drop"]) drop.addEventListener(event, () => drop.classList.remove("over"));
+drop.addEventListener("drop", (e) => {
+  e.preventDefault();
+  const [file] = e.dataTransfer.files;
+  if (file) show(file, file.name);
+});
+document.addEventListener("paste", (e) => {
+  const [file] = e.clipboardData.files;
+  if (file) show(file, file.name || "The pasted picture");
+});
+find("file").addEventListener("change", (e) => {
+  const [file] = e.target.files;
+  if (file) show(file, file.name);
+});
+find("camera").addEventListener("click", toggleCamera);
+window.show = show;
+start().catch((error) => fail(`The model could not be loaded: ${error.message}`));

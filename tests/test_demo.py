@@ -1,0 +1,188 @@
+"""The page in the browser: what is served and to whom, and, in real Chromium, the same answers."""
+
+import http.client
+import importlib.util
+import json
+import shutil
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.test_cli import json_of, refused
+from tfresnet.deploy.device import demo, web_runtimes
+
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+
+
+@pytest.fixture
+def runtimes(tmp_path, monkeypatch):
+    """A folder that passes for the fetched interpreters."""
+    monkeypatch.setattr(web_runtimes, "folder", lambda: tmp_path / "web")
+    for _, _, wanted in web_runtimes.PACKAGES.values():
+        for name in wanted.values():
+            (tmp_path / "web" / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / "web" / name).write_text(name)
+    (tmp_path / "web" / "packages.json").write_text(json.dumps(web_runtimes._notice()))
+    return tmp_path / "web"
+
+
+@pytest.fixture
+def serve():
+    """Start servers of sites; they end with the test."""
+    servers = []
+
+    def start(models, samples=()):
+        server = demo.server(demo.pages(models, samples), 0)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        servers.append(server)
+        return server.server_address[1]
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+def get(port, path, host=None):
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection.request("GET", path, headers={"Host": host or f"127.0.0.1:{port}"})
+    return connection.getresponse()
+
+
+def test_the_site_serves_its_own_files_and_nothing_else(runtimes, serve, exported, tiny_run):
+    files = demo.files_of([tiny_run.directory])
+    port = serve(files, demo.samples_of(files[0]))
+    site = json.loads(get(port, "/site.json").read())
+    assert [m["name"] for m in site["models"]] == ["model_float32.tflite", "model_int8.tflite"]
+    assert get(port, site["models"][1]["url"]).read() == files[1].read_bytes()
+    assert len(site["samples"]) == 5
+    assert get(port, site["samples"][0]["url"]).getheader("Content-Type") == "image/png"
+    assert get(port, "/runtime/litert/index.js").getheader("Content-Type") == "text/javascript"
+    page = get(port, "/")
+    assert "connect-src 'self'" in page.getheader("Content-Security-Policy")
+    for path in ("/config.yaml", "/../config.yaml", "//etc/passwd", "/web/%2e%2e/demo.py", "/web/"):
+        assert get(port, path).status == 404
+    assert get(port, "/", host=f"evil.example:{port}").status == 403
+
+
+def test_what_the_page_can_not_run_gets_one_line(runtimes, exported, tiny_run, tmp_path):
+    model = tiny_run.directory / "export" / "model_int8.tflite"
+    assert "does not exist" in refused("demo", tmp_path / "none.tflite")
+    assert "has none; export it" in refused("demo", tmp_path)
+    assert "expected a folder of pictures" in refused("demo", model, "--samples", tmp_path / "x")
+    assert "expected a model file or a run" in refused("demo")
+    (runtimes / "packages.json").write_text("{}")
+    assert "tfresnet demo --fetch" in refused("demo", model)
+
+
+def test_a_port_that_is_taken_gets_one_line(runtimes, serve, exported, tiny_run):
+    model = tiny_run.directory / "export" / "model_int8.tflite"
+    port = serve([model])
+    assert f"--port: expected a free one, got {port}" in refused("demo", model, "--port", port)
+
+
+needs_browser = pytest.mark.skipif(
+    not CHROMIUM or importlib.util.find_spec("playwright") is None,
+    reason="needs Chromium, pip install playwright, and tfresnet demo --fetch",
+)
+
+
+@pytest.fixture
+def page(serve):
+    """A function that opens the page of some models in headless Chromium."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+
+        def opened(models, samples=()):
+            found = browser.new_page()
+            errors = []
+            found.on("console", lambda m: errors.append(m.text) if m.type == "error" else None)
+            found.on("pageerror", lambda error: errors.append(str(error)))
+            found.goto(f"http://127.0.0.1:{serve(models, samples)}/")
+            found.wait_for_function("window.ready || document.querySelector('.error')")
+            assert not errors
+            return found
+
+        yield opened
+        browser.close()
+
+
+SHOW = """async ([bytes, name]) => {
+  const blob = new Blob([new Uint8Array(bytes)]);
+  await window.show(blob, name);
+  const cards = [...document.querySelectorAll("#models article")];
+  return cards.map((card) => card.querySelector("li .label").textContent);
+}"""
+
+
+@needs_browser
+def test_the_browser_gives_the_same_answers_as_predict(page, exported, tiny_run, tmp_path):
+    """Samples, a JPEG larger than the input, and one that is turned by its Exif tag."""
+    folder = tiny_run.directory / "export"
+    models = [folder / f"model_{n}" for n in ("float32.tflite", "int8.tflite", "float32.onnx")]
+    pictures = sorted((tiny_run.directory / "samples").glob("*.png"))
+    rng = np.random.default_rng(0)
+    for number in range(5):
+        low = rng.integers(0, 256, (6, 9, 3)).astype(np.uint8)
+        picture = Image.fromarray(low).resize((150, 100), Image.Resampling.BICUBIC)
+        exif = Image.Exif()
+        exif[0x0112] = 1 + number  # orientation
+        picture.save(tmp_path / f"{number}.jpg", quality=95, exif=exif)
+        pictures.append(tmp_path / f"{number}.jpg")
+    expected = []
+    for model in models:
+        answers = json_of("predict", model, *pictures, "--top", 1)["predictions"]
+        expected.append([answer["top"][0]["label"] for answer in answers])
+    found = page(models)
+    for number, path in enumerate(pictures):
+        shown = found.evaluate(SHOW, [list(path.read_bytes()), path.name])
+        assert shown == [labels[number] for labels in expected], path.name
+
+
+@needs_browser
+def test_the_browser_resizes_as_pillow_does_to_the_bit(page, exported, tiny_run):
+    found = page([tiny_run.directory / "export" / "model_int8.tflite"])
+    rng = np.random.default_rng(1)
+    for name in ("bilinear", "bicubic"):
+        for size, box in (((40, 30), (3, 0, 33, 30)), ((9, 7), (0, 0, 9, 7))):
+            pixels = rng.integers(0, 256, (size[1], size[0], 3)).astype(np.uint8)
+            got = found.evaluate(
+                """async ([data, width, height, box, name]) => {
+                  const {resize} = await import("/web/pixels.js");
+                  return [...resize({width, height, channels: 3, data}, box, 16, 12, name).data];
+                }""",
+                [pixels.ravel().tolist(), *size, list(box), name],
+            )
+            resample = Image.Resampling[name.upper()]
+            expected = Image.fromarray(pixels).resize((16, 12), resample, box=box)
+            np.testing.assert_array_equal(np.array(got).reshape(12, 16, 3), expected)
+
+
+@needs_browser
+def test_the_page_works_by_keyboard_and_says_what_it_found(page, exported, tiny_run):
+    files = demo.files_of([tiny_run.directory])
+    found = page(files, demo.samples_of(files[0]))
+    found.locator("#samples button").first.focus()
+    found.keyboard.press("Enter")
+    found.wait_for_function("document.querySelectorAll('li').length === 10")
+    status = found.locator("[role=status]")
+    assert status.inner_text().startswith("1_")
+    assert found.locator("canvas").get_attribute("aria-label").startswith("What the model sees of")
+    for image in found.locator("#samples img").all():
+        assert image.get_attribute("alt")
+    found.set_viewport_size({"width": 360, "height": 740})
+    assert found.evaluate("document.documentElement.scrollWidth") <= 360
+    found.evaluate("() => window.show(new Blob(['no picture']), 'text.txt')")
+    found.wait_for_selector(".error")
+    assert "expected a picture that this browser can read" in status.inner_text()
+
+
+def test_the_samples_are_pictures_beside_the_export(tiny_run):
+    model = tiny_run.directory / "export" / "model_int8.tflite"
+    assert len(demo.samples_of(model)) == 5
+    assert demo.samples_of(Path("/none/export/model.tflite")) == []
