@@ -130,7 +130,7 @@ def differences(old: RunConfig, new: RunConfig) -> dict[str, tuple[Any, Any]]:
 
 def safe_name(path: Path) -> str:
     """Return a file's name without its ending as a run may be called."""
-    return re.sub(r"[^\w.-]+", "-", path.stem)
+    return re.sub(r"[^\w.-]+", "-", path.stem)[:100]
 
 
 def _find(preset_or_file: str) -> tuple[str, str]:
@@ -146,7 +146,7 @@ def _find(preset_or_file: str) -> tuple[str, str]:
 def _parse(text: str, where: str, keys: str = "sections model, data, train") -> dict[str, Any]:
     try:
         values = yaml.load(text, Loader=_Loader)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
         line = " ".join(str(error).split())
         raise UserError(f"{where}: expected YAML, got something else: {line}") from None
     if not isinstance(values, dict):
@@ -180,7 +180,7 @@ def _scalar(text: str) -> Any:
     """Return the value that YAML reads in ``text``; text where it reads none."""
     try:
         return yaml.load(text, Loader=_Loader)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, RecursionError, ValueError):
         return text
 
 

@@ -3,12 +3,19 @@
 import difflib
 from collections.abc import Iterable
 
+LONGEST = 900  # characters of a message
+
 
 class UserError(ValueError):
     """Bad usage or bad input: one line that says what was expected, what was got and what to do.
 
-    The command line prints it without a traceback and exits with 2.
+    The command line prints it without a traceback and exits with 2. What a file or a name brings
+    into the line can neither break it nor steer a terminal.
     """
+
+    def __init__(self, message: str):
+        line = "".join(c if c.isprintable() else " " for c in message)
+        super().__init__(line if len(line) <= LONGEST else f"{line[:LONGEST]} ...")
 
 
 def unknown(kind: str, got: str, known: Iterable[str], expected: str = "") -> UserError:

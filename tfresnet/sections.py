@@ -203,7 +203,10 @@ class RunConfig(Section):
     """Everything needed to repeat a run, given the data."""
 
     name: str = Field(
-        "run", pattern=r"^[\w.-]*\w[\w.-]*$", description="Preset or file that the run came from."
+        "run",
+        pattern=r"^[\w.-]*\w[\w.-]*$",
+        max_length=100,
+        description="Preset or file that the run came from.",
     )
     description: str = ""
     model: ModelConfig = Field(default_factory=ModelConfig)

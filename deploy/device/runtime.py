@@ -23,6 +23,7 @@ import sys
 import tempfile
 import time
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -32,11 +33,17 @@ import numpy as np
 from PIL import Image, ImageOps
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".ppm", ".pgm", ".tif", ".tiff")
+LARGEST_METADATA = 2**24  # bytes
+LARGEST_SIDE = 2**14  # pixels
 METADATA_NAME = "tfresnet.json"  # in the zip behind a .tflite; "tfresnet" in an .onnx
 
 
 class InputError(ValueError):
     """A file that can't be used: one line that says what was expected and what was got."""
+
+    def __init__(self, message: str):
+        line = "".join(c if c.isprintable() else " " for c in message)
+        super().__init__(line if len(line) <= 900 else f"{line[:900]} ...")
 
 
 class Answer(NamedTuple):
@@ -88,19 +95,7 @@ class ModelFile:
             return fit(Image.fromarray(image), self.spec)
         if isinstance(image, Image.Image):
             return fit(ImageOps.exif_transpose(image), self.spec)
-        if not Path(image).exists():
-            raise InputError(f"expected an image, {image} does not exist")
-        try:
-            with Image.open(image) as opened:
-                # A large JPEG is decoded at 1/2, 1/4 or 1/8, never below twice what is needed.
-                longer = max(self.spec["height"], self.spec["width"])
-                side = math.ceil(2 * longer / self.spec["crop_fraction"])
-                opened.draft("RGB", (side, side))
-                return fit(ImageOps.exif_transpose(opened), self.spec)
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            text = " ".join(str(error).split())
-            reason = "not an image" if text.startswith("cannot identify") else text
-            raise InputError(f"{image}: expected a readable image: {reason}") from None
+        return read_picture(image, self.spec)
 
 
 class Classifier(ModelFile):
@@ -167,6 +162,23 @@ def pictures_of(path: str | Path) -> list[str]:
     return [str(p) for p in found]
 
 
+def read_picture(path: str | Path, spec: dict[str, Any]) -> np.ndarray:
+    """Return the picture in a file as :func:`fit` does, or raise an ``InputError``."""
+    if not Path(path).exists():
+        raise InputError(f"expected an image, {path} does not exist")
+    try:
+        with Image.open(path) as opened:
+            # A large JPEG is decoded at 1/2, 1/4 or 1/8, never below twice what is needed.
+            longer = max(spec["height"], spec["width"])
+            side = math.ceil(2 * longer / spec["crop_fraction"])
+            opened.draft("RGB", (side, side))
+            return fit(ImageOps.exif_transpose(opened), spec)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        text = " ".join(str(error).split())
+        reason = "not an image" if text.startswith("cannot identify") else text
+        raise InputError(f"{path}: expected a readable image: {reason}") from None
+
+
 def fit(image: Image.Image, spec: dict[str, Any]) -> np.ndarray:
     """Return an upright picture of any size as uint8 [height, width, C], as in evaluation."""
     if image.mode.startswith("I;16"):
@@ -224,19 +236,24 @@ def check_output(path: str | Path, metadata: dict[str, Any], expected: str) -> N
 
 def _check_spec(spec: dict[str, Any]) -> None:
     """Raise ValueError, TypeError or KeyError unless ``spec`` is one that ``fit`` can follow."""
-    if not (int(spec["height"]) > 0 and int(spec["width"]) > 0 and 0 < spec["crop_fraction"] <= 1):
-        raise ValueError("height, width and crop_fraction must be positive")
+    sides = (spec["height"], spec["width"])
+    if not all(isinstance(n, int) and 0 < n <= LARGEST_SIDE for n in sides):
+        raise ValueError(f"height and width must be whole numbers up to {LARGEST_SIDE}")
+    if not 0 < spec["crop_fraction"] <= 1:
+        raise ValueError("crop_fraction must be above 0 and at most 1")
     Image.Resampling[spec["interpolation"].upper()]
     if not isinstance(spec["labels"], list) or len(spec["mean"]) not in (1, 3):
         raise TypeError("labels must be a list, mean a list of 1 or 3")
 
 
 def _read_zipped(path: Path) -> str | None:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return archive.read(METADATA_NAME).decode()
-    except (zipfile.BadZipFile, KeyError, UnicodeDecodeError):
-        return None
+    with path.open("rb") as file:
+        try:
+            with zipfile.ZipFile(file) as archive:
+                small = archive.getinfo(METADATA_NAME).file_size <= LARGEST_METADATA
+                return archive.read(METADATA_NAME).decode() if small else None
+        except (zipfile.BadZipFile, zlib.error, LookupError, ValueError, RuntimeError, OSError):
+            return None  # damaged, encrypted, packed in an unknown way: none of tfresnet's
 
 
 def open_file(path: str | Path, threads: int = 1) -> Classifier | Embedder:

@@ -50,7 +50,11 @@ class Trial:
 
 def read(file: Path) -> Sweep:
     """Return what a sweep's file says, or raise a one-line ``UserError``."""
-    sweep = configs.read_as(Sweep, file)
+    return check(configs.read_as(Sweep, file), file)
+
+
+def check(sweep: Sweep, file: Path) -> Sweep:
+    """Return a sweep whose settings do not contradict each other, or raise a ``UserError``."""
     for settings in (sweep.set, sweep.grid, *sweep.runs.values()):
         if "train.seed" in settings:
             raise UserError(f"{file}: expected seeds: [...], got train.seed among the settings")

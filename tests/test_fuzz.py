@@ -1,0 +1,262 @@
+"""Thousands of bad inputs: each is read, or refused in one line; none does anything else.
+
+The cases of a test are ``CASES`` unless it says otherwise; they are the same each time, so that a
+failure can be repeated.
+"""
+
+import io
+import json
+import tempfile
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as some
+from PIL import Image
+
+from tfresnet import config as configs
+from tfresnet.data import images as pictures
+from tfresnet.deploy import describe
+from tfresnet.deploy.device import runtime
+from tfresnet.errors import UserError
+from tfresnet.spec import InputSpec
+from tfresnet.sweep import plan
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*:UserWarning:PIL")  # of damaged TIFFs
+CASES = 400
+quick = settings(
+    max_examples=CASES, deadline=None, derandomize=True, database=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)  # fmt: skip
+SPEC = InputSpec(16, 16, ("a", "b"))
+
+keys = [
+    f"{section}.{key}"
+    for section in ("model", "data", "train")
+    for key in configs.from_overrides([]).model_dump()[section]
+]
+scalars = (
+    some.none() | some.booleans() | some.integers() | some.floats() | some.text(max_size=20)
+    | some.dates()
+)  # fmt: skip
+values = some.recursive(
+    scalars,
+    lambda some_: some.lists(some_, max_size=3) | some.dictionaries(scalars, some_, max_size=3),
+    max_leaves=6,
+)
+
+
+def refused_in_one_line(function, *arguments):
+    """Call a function; what it raises must be one line for the user."""
+    try:
+        return function(*arguments)
+    except (UserError, runtime.InputError) as error:
+        assert len(str(error).splitlines()) == 1
+        assert len(str(error)) < 1000
+        return None
+
+
+def spoilt(draw, content: bytes) -> bytes:
+    """Some bytes of a file changed, cut out, doubled, or all behind one place gone."""
+    data = bytearray(content)
+    for _ in range(draw(some.integers(1, 8))):
+        at = draw(some.integers(0, max(0, len(data) - 1)))
+        what = draw(some.sampled_from(["set", "cut", "double", "end"]))
+        length = draw(some.integers(1, 64))
+        if what == "set":
+            data[at : at + 1] = bytes([draw(some.integers(0, 255))])
+        elif what == "cut":
+            del data[at : at + length]
+        elif what == "double":
+            data[at:at] = data[at : at + length]
+        elif draw(some.booleans()):
+            del data[at:]
+    return bytes(data)
+
+
+@quick
+@given(some.lists(some.tuples(some.sampled_from(keys), values), max_size=4))
+def test_configurations_with_any_values(changes):
+    content = {}
+    for key, value in changes:
+        section, _, name = key.partition(".")
+        content.setdefault(section, {})[name] = value
+    refused_in_one_line(configs.validate, content)
+
+
+@quick
+@given(values)
+def test_yaml_files_with_any_content(content):
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "file.yaml"
+        path.write_text(yaml.safe_dump(content, allow_unicode=True), encoding="utf-8")
+        refused_in_one_line(configs.load, str(path))
+        refused_in_one_line(configs.read_as, plan.Sweep, path)
+
+
+@quick
+@given(some.text(max_size=60) | some.binary(max_size=60))
+def test_yaml_files_that_are_none(content):
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "file.yaml"
+        path.write_bytes(
+            content if isinstance(content, bytes) else content.encode("utf-8", "ignore")
+        )
+        refused_in_one_line(configs.load, str(path))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "!!python/object/apply:os.system [touch /tmp/never]",
+        "model: !!python/name:os.system",
+        "&a [*a]",
+        "model: &a {arch: *a}",
+        "a: &a [x, x]\nb: &b [*a, *a]\nc: [*b, *b]",
+        "name: " + "x" * 100_000,
+        "name: ../../etc",
+        "{" * 500,
+    ],
+    ids=lambda text: text[:20],
+)
+def test_yaml_that_means_harm(tmp_path, text):
+    path = tmp_path / "file.yaml"
+    path.write_text(text)
+    with pytest.raises(UserError) as caught:
+        configs.load(str(path))
+    assert len(str(caught.value)) < 1000
+
+
+@quick
+@given(some.sampled_from(keys) | some.text(max_size=20), some.text(max_size=40))
+def test_any_text_behind_set(key, value):
+    refused_in_one_line(configs.from_overrides, [f"{key}={value}"])
+
+
+@quick
+@given(
+    some.dictionaries(some.sampled_from(list(plan.Sweep.model_fields)), values, max_size=4)
+    | some.builds(lambda key, found: {"runs": {"a": {key: found}}}, some.sampled_from(keys), values)
+)
+def test_sweeps_with_any_values(content):
+    def trials():
+        sweep = plan.check(configs.checked(plan.Sweep, content, "file"), Path("file.yaml"))
+        return plan.trials(sweep, Path("file.yaml"), Path("runs"))
+
+    refused_in_one_line(trials)
+
+
+def encoded(form: str) -> bytes:
+    pixels = np.random.default_rng(0).integers(0, 256, (12, 20, 3)).astype(np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, form)
+    return buffer.getvalue()
+
+
+FORMS = {form: encoded(form) for form in ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF", "PPM")}
+
+
+@settings(quick, max_examples=3 * CASES)
+@given(some.data())
+def test_pictures_that_are_spoilt(data):
+    """Pixels of the right shape, or one line; the same for training and on the device."""
+    form = data.draw(some.sampled_from(sorted(FORMS)))
+    content = spoilt(data.draw, FORMS[form])
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "picture"
+        path.write_bytes(content)
+        pixels = refused_in_one_line(pictures.read, str(path), SPEC)
+        assert pixels is None or pixels.shape == SPEC.shape
+        refused_in_one_line(pictures.problem, path)
+        same = refused_in_one_line(runtime.read_picture, path, SPEC.to_dict())
+        assert (pixels is None) == (same is None)
+
+
+@pytest.mark.parametrize("size", [(30_000, 30_000), (1, 60_000), (60_000, 1)])
+def test_pictures_larger_than_memory_should_be(tmp_path, size):
+    """A few bytes that would be 900 million pixels, and very thin ones."""
+    path = tmp_path / "bomb.png"
+    Image.new("1", size).save(path)
+    pixels = refused_in_one_line(pictures.read, str(path), SPEC)
+    assert (pixels is None) == (min(size) > 1)
+
+
+@pytest.fixture(scope="module")
+def models(exported):
+    return {
+        Path(a["path"]).name: Path(a["path"]).read_bytes()
+        for a in exported["artifacts"]
+        if Path(a["path"]).suffix in (".tflite", ".onnx")
+    }
+
+
+@quick
+@given(some.data())
+def test_model_files_that_are_spoilt_where_their_metadata_are(models, data):
+    """The last bytes of a .tflite, which hold a zip archive; the rest is the interpreter's."""
+    content = models["model_int8.tflite"]
+    place = content.rindex(b"PK\x03\x04") - 200
+    spoilt_end = content[:place] + spoilt(data.draw, content[place:])
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.tflite"
+        path.write_bytes(spoilt_end)
+        refused_in_one_line(runtime.read_metadata, path)
+
+
+@quick
+@given(
+    some.dictionaries(some.sampled_from(["spec", "output", "measured", "x"]), values, max_size=4)
+)
+def test_model_files_with_any_metadata(models, metadata):
+    _with_metadata(models, json.dumps(metadata, default=str))
+
+
+@quick
+@given(some.sampled_from(list(SPEC.to_dict())), values)
+def test_model_files_with_any_value_in_their_spec(models, key, value):
+    _with_metadata(models, json.dumps({"spec": SPEC.to_dict() | {key: value}}, default=str))
+
+
+def _with_metadata(models, text: str) -> None:
+    buffer = io.BytesIO(models["model_int8.tflite"][:1000])
+    with zipfile.ZipFile(buffer, "a") as archive:
+        archive.writestr(runtime.METADATA_NAME, text)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.tflite"
+        path.write_bytes(buffer.getvalue())
+        refused_in_one_line(runtime.read_metadata, path)
+        refused_in_one_line(describe.model_file, path)
+
+
+def test_metadata_that_unpack_to_gigabytes_are_refused(tmp_path):
+    path = tmp_path / "model.tflite"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(runtime.METADATA_NAME, b" " * 2**28)
+    assert path.stat().st_size < 2**20
+    assert refused_in_one_line(runtime.read_metadata, path) is None
+
+
+@pytest.mark.parametrize("flag", [0x1, 0x40])
+def test_encrypted_metadata_are_refused(models, tmp_path, flag):
+    content = bytearray(models["model_int8.tflite"])
+    content[content.rindex(b"PK\x01\x02") + 8] |= flag
+    path = tmp_path / "model.tflite"
+    path.write_bytes(content)
+    assert refused_in_one_line(runtime.read_metadata, path) is None
+
+
+NAMES = ["über", "日本", "a" * 200, "a b", "$x$", "%s", "{}", "..", "-", "\u202e", "'", '"', "#"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_odd_names_of_runs_are_taken_or_refused(name, tmp_path, monkeypatch):
+    from tests.test_cli import tfresnet
+
+    monkeypatch.chdir(tmp_path)
+    result = tfresnet("train", "--name", name, "--epochs", "0")
+    assert result.exit_code == 2
+    assert len(result.stderr.strip().splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
