@@ -1,11 +1,14 @@
 """Export: what the files hold, what was measured, and what fails the gate."""
 
 import json
+import sys
+import types
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+from packaging.requirements import Requirement
 from PIL import Image
 
 from tests.conftest import TINY
@@ -171,7 +174,29 @@ def test_the_bundle_has_the_int8_model(exported, tiny_run):
     assert names == {
         "classify.py", "model_int8.tflite", "requirements.txt", "README.md", "sample.png", "native"
     }  # fmt: skip
-    assert len((Path(exported["bundle"]) / "requirements.txt").read_text().split()) == 3
+    wanted = (Path(exported["bundle"]) / "requirements.txt").read_text().splitlines()
+    here = [r for r in map(Requirement, wanted) if r.marker is None or r.marker.evaluate()]
+    assert [r.name for r in here] == ["ai-edge-litert", "numpy", "Pillow"]
+    armv7 = [r for r in map(Requirement, wanted) if _is_for(r, "armv7l")]
+    assert [r.name for r in armv7] == ["tflite-runtime", "numpy", "Pillow"]
+
+
+def _is_for(requirement, machine):
+    return not requirement.marker or requirement.marker.evaluate({"platform_machine": machine})
+
+
+def test_the_runtime_takes_tflite_runtime_where_there_is_no_litert(exported, monkeypatch):
+    """As on 32-bit Arm: the same interpreter under its older name."""
+    from ai_edge_litert import interpreter
+
+    model = next(a["path"] for a in exported["artifacts"] if a["path"].endswith("_int8.tflite"))
+    monkeypatch.setitem(sys.modules, "ai_edge_litert.interpreter", None)
+    monkeypatch.setitem(sys.modules, "tflite_runtime", types.ModuleType("tflite_runtime"))
+    monkeypatch.setitem(sys.modules, "tflite_runtime.interpreter", interpreter)
+    assert Classifier(model).labels == list("0123456789")
+    monkeypatch.setitem(sys.modules, "tflite_runtime.interpreter", None)
+    with pytest.raises(InputError, match="32-bit Arm: tflite-runtime"):
+        Classifier(model)
 
 
 @pytest.fixture(scope="module")

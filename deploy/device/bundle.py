@@ -23,6 +23,10 @@ Input: any picture; it is turned upright, cropped in its centre and resized to
 Measured on {n:,} held-out images{behind}:
 top-1 {top1:.2%} (the model it was made from: {reference:.2%}).
 """
+LITERT = """\
+ai-edge-litert; platform_machine != "armv7l"
+tflite-runtime; platform_machine == "armv7l"
+"""
 NATIVE = """
 `native/` has the same for programs without Python: `classify.cc` for LiteRT's C API and
 `Classifier.kt` for Android, each with how to build it in its first lines, and `labels.txt`.
@@ -35,8 +39,8 @@ def write(directory: Path, model: Path, metadata: dict[str, Any], sample: Path |
     directory.mkdir(parents=True)
     shutil.copy(model, directory / model.name)
     shutil.copy(runtime.__file__, directory / "classify.py")
-    interpreter = "onnxruntime" if model.suffix == ".onnx" else "ai-edge-litert"
-    write_text(directory / "requirements.txt", f"{interpreter}\nnumpy\nPillow\n")
+    interpreter = "onnxruntime\n" if model.suffix == ".onnx" else LITERT
+    write_text(directory / "requirements.txt", f"{interpreter}numpy\nPillow\n")
     sample_name = "photo.jpg"
     if sample:
         sample_name = f"sample{sample.suffix}"

@@ -271,17 +271,27 @@ def open_model(path: str | Path, threads: int = 1) -> TfliteModel | OnnxModel:
     )
 
 
+def _interpreter_class(path: str | Path) -> Any:
+    try:
+        from ai_edge_litert.interpreter import Interpreter
+    except ImportError:
+        try:  # LiteRT's older name and last version, for 32-bit Arm, where it has no other
+            from tflite_runtime.interpreter import Interpreter
+        except ImportError:
+            raise InputError(
+                f"{path} needs LiteRT: pip install ai-edge-litert (32-bit Arm: tflite-runtime)"
+            ) from None
+    return Interpreter
+
+
 class TfliteModel:
     """A TFLite model with one image input and one output, in LiteRT's interpreter."""
 
     def __init__(self, path: str | Path, threads: int):
-        try:
-            from ai_edge_litert.interpreter import Interpreter
-        except ImportError:
-            raise InputError(f"{path} needs LiteRT: pip install ai-edge-litert") from None
+        interpreter = _interpreter_class(path)
         try:
             with _quiet_stderr():
-                self.interpreter = Interpreter(str(path), num_threads=threads)
+                self.interpreter = interpreter(str(path), num_threads=threads)
                 self.interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             reason = " ".join(str(error).split())[:100]
