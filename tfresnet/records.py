@@ -124,7 +124,7 @@ def _row(group: list[dict[str, Any]]) -> dict[str, str]:
     mirrored = [r["flip_top1"] for r in group if r.get("flip_top1")]
     int8 = [file for r in group if (file := _int8(r))]
     training = group[0]["config"]["train"]
-    chosen = training["keep"] == "best" or training["patience"] > 0
+    chosen = training.get("keep") == "best" or training.get("patience", 0) > 0
     partly = "" if len(int8) == len(group) else f" ({len(int8)} of {len(group)})"
     return {
         "preset": f"`{group[0]['preset']}`" + (", epoch chosen on these images" if chosen else ""),

@@ -241,9 +241,13 @@ def _check_spec(spec: dict[str, Any]) -> None:
         raise ValueError(f"height and width must be whole numbers up to {LARGEST_SIDE}")
     if not 0 < spec["crop_fraction"] <= 1:
         raise ValueError("crop_fraction must be above 0 and at most 1")
-    Image.Resampling[spec["interpolation"].upper()]
-    if not isinstance(spec["labels"], list) or len(spec["mean"]) not in (1, 3):
-        raise TypeError("labels must be a list, mean a list of 1 or 3")
+    if str(spec["interpolation"]).upper() not in Image.Resampling.__members__:
+        raise ValueError("interpolation must be one of Pillow's")
+    labels, mean = spec["labels"], spec["mean"]
+    if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
+        raise TypeError("labels must be a list of texts")
+    if not isinstance(mean, list) or len(mean) not in (1, 3):
+        raise TypeError("mean must be a list of 1 or 3")
 
 
 def _read_zipped(path: Path) -> str | None:
