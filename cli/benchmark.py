@@ -27,7 +27,9 @@ def _thread_counts(ctx: click.Context, option: click.Parameter, value: str) -> l
 @click.option(
     "--threads", default="1", show_default=True, callback=_thread_counts, help="Such as 1,2."
 )
-@click.option("--rounds", default=10, show_default=True, type=click.IntRange(1))
+@click.option(
+    "--rounds", default=10, show_default=True, type=click.IntRange(1), help="Turns of each file."
+)
 @click.option(
     "--profile", "by_operation", is_flag=True, help="Time in each kind of operation of each file."
 )

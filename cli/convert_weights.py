@@ -28,7 +28,7 @@ from tfresnet.cli.common import (
     "--mean", nargs=3, type=float, metavar="R G B",
     help="Of the pixels it was trained with, 0 to 255 (default: the library's).",
 )  # fmt: skip
-@click.option("--std", nargs=3, type=float, metavar="R G B")
+@click.option("--std", nargs=3, type=float, metavar="R G B", help="Likewise.")
 @set_option
 @json_option
 @reports_mistakes

@@ -123,7 +123,8 @@ def _show(report: dict[str, Any], run: Path, features: bool) -> None:
     from tfresnet.deploy.proof import report as reports
 
     directory = run / "export" / ("features" if features else "")
-    Console().print(
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    console.print(
         reports.table(report["artifacts"], report["checkpoint_top1"], report["n"], directory)
     )
     for rung in report.get("ladder", []):

@@ -44,11 +44,11 @@ HOW_WELL = [
     click.option("--max-drop", default=1.0, show_default=True, metavar="POINTS",
                  help="Largest loss of top-1 against the checkpoint."),
     click.option("--auto", is_flag=True,
-                 help="Try int8, then int8 with layers in float, then --qat-epochs (default: 5), "
-                 "until --max-drop is met."),
+                 help="Try int8; int4 if that is too large; int8 with layers in float, and then "
+                 "--qat-epochs (default: 5), if it lost too much; until the budget is met."),
     click.option("--max-bytes", type=COUNT, metavar="N", help="Of the file, with --auto."),
     click.option("--max-latency", type=float, metavar="MS",
-                 help="Of one image on one thread here, with --auto."),
+                 help="Of one image on one thread here, with --auto; nothing makes int8 faster."),
     click.option("--calibration-images", default=500, show_default=True, type=COUNT,
                  help="Training images that set integer ranges."),
     click.option("--calibration-seed", default=0, show_default=True, help="Chooses them."),

@@ -138,6 +138,28 @@ def test_every_form_of_onnx(network, tmp_path, kind, interface, layout):
     assert open_model(tmp_path / "m.onnx").input_dtype == types[interface]
 
 
+@pytest.mark.parametrize("form", ["tflite", "onnx"])
+def test_a_fixed_batch_takes_any_number_of_images(network, tmp_path, form):
+    """50 images in batches of 8: the last one is filled up, and what fills it does not count."""
+    model, spec, pixels, expected, images = network
+    convert = tflite.convert if form == "tflite" else onnx_format.convert
+    path = tmp_path / f"m.{form}"
+    path.write_bytes(convert(model, spec, "float32", images, batch=8))
+    opened = open_model(path)
+    assert opened.input_shape[0] == 8
+    np.testing.assert_allclose(opened.run(pixels), expected, atol=1e-5)
+    assert len(opened.run(pixels[:1])) == 1
+
+
+def test_an_export_with_a_fixed_batch_is_measured_and_classifies(run_copy):
+    options = Options(("tflite", "onnx"), ("float32",), batch=4, verify_images=50)
+    report = export(runs.open_run(run_copy), options)
+    for artifact in report["artifacts"]:
+        assert artifact["failures"] == []
+        sample = sorted((run_copy / "samples").glob("*.png"))[0]
+        assert len(Classifier(artifact["path"]).classify(sample, top=3)) == 3
+
+
 def test_an_onnx_file_of_one_image_and_an_old_opset(network, tmp_path):
     model, spec, pixels, expected, _ = network
     content = onnx_format.convert(model, spec, batch=1, opset=13)

@@ -46,6 +46,7 @@ def convert(
         [
             f"model.arch={arch}",
             "data.dataset=imagenet2012",
+            "data.eval_split=validation",  # its test split has no labels
             *_settings(arrays, convention, row),
             *overrides,
         ],
@@ -94,7 +95,8 @@ def _classes(file: Path, arch: str, arrays: pretrained.Arrays, convention: names
 
 def _labels(file: Path | None, classes: int) -> tuple[str, ...]:
     if file is None:
-        return tuple(str(i) for i in range(classes))
+        width = len(str(classes - 1))  # so that their order is that of a folder's classes
+        return tuple(f"{i:0{width}}" for i in range(classes))
     labels = tuple(line.strip() for line in read_text(file).splitlines() if line.strip())
     if len(labels) != classes:
         raise UserError(f"{file}: expected {classes} labels, one a line, got {len(labels)}")

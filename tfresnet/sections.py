@@ -36,7 +36,9 @@ class ModelConfig(Section):
     padding: Literal["same", "symmetric"] = Field(
         "same", description="At strides of 2: same as TensorFlow pads, symmetric as PyTorch does."
     )
-    attention: Literal["none", "se", "eca"] = "none"
+    attention: Literal["none", "se", "eca"] = Field(
+        "none", description="Of channels, in every block: squeeze-and-excitation, or efficient."
+    )
     width: float = Field(1.0, gt=0, description="Times the channels of every stage.")
     stochastic_depth: float = Field(
         0.0, ge=0, lt=1, description="Drop rate of the last block; linear from 0 at the first."
@@ -132,10 +134,12 @@ class DataConfig(Section):
 class TrainConfig(Section):
     """How the weights are found."""
 
-    epochs: int = Field(60, gt=0, le=100_000)
+    epochs: int = Field(60, gt=0, le=100_000, description="Times that all images are seen.")
     batch_size: int = Field(128, gt=0, description="Over all replicas together.")
     lr: float = Field(0.1, gt=0, description="Peak learning rate for the whole batch.")
-    optimizer: Literal["sgd", "adamw", "lion"] = "sgd"
+    optimizer: Literal["sgd", "adamw", "lion"] = Field(
+        "sgd", description="adamw and lion want a much smaller lr, and a larger weight_decay."
+    )
     scheduler: Literal["cosine", "step", "constant", "linear", "constant_linear", "one_cycle"] = (
         Field(
             "cosine",
@@ -144,16 +148,20 @@ class TrainConfig(Section):
         )
     )
     warmup_epochs: float = Field(5.0, ge=0, description="From 0 to lr.")
-    momentum: float = Field(0.9, ge=0, lt=1)
-    nesterov: bool = True
+    momentum: float = Field(0.9, ge=0, lt=1, description="Of sgd.")
+    nesterov: bool = Field(True, description="Of sgd: look ahead along the momentum.")
     weight_decay: float = Field(
         5e-4,
         ge=0,
         description="Of convolution and dense kernels. sgd: L2 added to the gradients; adamw, "
         "lion: decoupled, times the learning rate.",
     )
-    loss: Literal["cross_entropy", "bce"] = "cross_entropy"
-    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    loss: Literal["cross_entropy", "bce"] = Field(
+        "cross_entropy", description="bce: binary cross-entropy, each class for itself."
+    )
+    label_smoothing: float = Field(
+        0.0, ge=0, lt=1, description="Share of a label that is spread over all classes."
+    )
     grad_clip: float = Field(0.0, ge=0, description="Largest norm of all gradients; 0 is off.")
     accumulate: int = Field(
         1, gt=0, description="Parts of a batch that are computed in turn, to save memory."
@@ -179,7 +187,7 @@ class TrainConfig(Section):
     devices: int | None = Field(
         None, gt=0, description="Replicas of mirrored; on a CPU, logical devices. Default: all."
     )
-    seed: int = Field(0, ge=0, lt=2**31)
+    seed: int = Field(0, ge=0, lt=2**31, description="Of the first weights and of all chance.")
     init_from: str | None = Field(
         None, description="A run, or a file of weights, to start from; other classes, new head."
     )
@@ -208,7 +216,7 @@ class RunConfig(Section):
         max_length=100,
         description="Preset or file that the run came from.",
     )
-    description: str = ""
+    description: str = Field("", description="One line, for `tfresnet presets`.")
     model: ModelConfig = Field(default_factory=ModelConfig)
     data: DataConfig = Field(default_factory=DataConfig)
     train: TrainConfig = Field(default_factory=TrainConfig)

@@ -25,8 +25,9 @@ def compare(paths: Sequence[Path], threads: Sequence[int], rounds: int = 10) -> 
 
     Returns:
         Dictionaries with ``path threads bytes load_ms p50_ms p90_ms p95_ms p99_ms mean_ms
-        images_per_second peak_memory_mb runs``; latency is one image, input copied in,
-        and memory is what a fresh process grows by when it loads and runs the model.
+        images_per_second peak_memory_mb runs``; latency is of one run, that is of one image
+        unless the file has a larger batch, input copied in, and memory is what a fresh process
+        grows by when it loads and runs the model.
     """
     for path in paths:
         if not path.exists():
@@ -57,7 +58,7 @@ def latency_ms(model: Model, seconds: float = 0.5) -> float:
     """Return the median time of one image in milliseconds, after a warm-up."""
     image = example(model)
     _timed(model, image, WARMUP_SECONDS)
-    return statistics.median(_timed(model, image, seconds)) * 1000
+    return statistics.median(_timed(model, image, seconds)) * 1000 / len(image)
 
 
 def example(model: Model) -> np.ndarray:
@@ -90,7 +91,7 @@ class _Entry:
             "p95_ms": float(p95),
             "p99_ms": float(p99),
             "mean_ms": float(milliseconds.mean()),
-            "images_per_second": 1000 / float(p50),
+            "images_per_second": 1000 * len(self.image) / float(p50),
             "peak_memory_mb": peak_memory_mb(self.path, self.threads),
             "runs": len(self.times),
         }

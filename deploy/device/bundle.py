@@ -56,7 +56,8 @@ def write(directory: Path, model: Path, metadata: dict[str, Any], sample: Path |
         behind=", with the head that it was made without" if embeds else "", n=measured["n"],
         top1=measured["top1"], reference=measured["checkpoint_top1"],
     )  # fmt: skip
-    if model.suffix == ".tflite" and not embeds and metadata.get("interface") == "uint8":
+    native = model.suffix == ".tflite" and not embeds and len(spec["mean"]) == 3
+    if native and metadata.get("interface") == "uint8":
         text += NATIVE
         _write_native(directory / "native", spec["labels"])
     write_text(directory / "README.md", text)

@@ -81,12 +81,12 @@ class ModelFile:
         self.labels: list[str] = self.spec["labels"]
         check_output(path, self.metadata, self.output)
         self.model = open_model(path, threads)
-        shape = (1, self.spec["height"], self.spec["width"], len(self.spec["mean"]))
+        shape = (self.spec["height"], self.spec["width"], len(self.spec["mean"]))
         classes = self.model.classes if self.output == "probabilities" else None
-        if self.model.input_shape != shape or classes not in (None, len(self.labels)):
+        if self.model.input_shape[1:] != shape or classes not in (None, len(self.labels)):
             raise InputError(
                 f"{path}: expected a model of {shape} pixels and {len(self.labels)} labels, got "
-                f"{self.model.input_shape} and {self.model.classes}; export it again"
+                f"{self.model.input_shape[1:]} and {self.model.classes}; export it again"
             )
 
     def prepare(self, image: Any) -> np.ndarray:
@@ -310,19 +310,19 @@ class TfliteModel:
     def run(self, images: np.ndarray) -> np.ndarray:
         """Return float32 outputs [n, classes] for uint8 images [n, H, W, C].
 
-        A file with a fixed batch of 1 sees them one by one, another one all together.
+        A file with a fixed batch sees them in parts of it, another one all together.
         """
         if self.any_batch:
             self._resize(len(images))
             self.set_input(images)
             self.invoke()
             return self.answer()
-        answers = np.empty((len(images), self.classes), np.float32)
-        for i in range(len(images)):
-            self.set_input(images[i : i + 1])
+        answers = []
+        for part, count in _parts(images, self.input_shape[0]):
+            self.set_input(part)
             self.invoke()
-            answers[i] = self.answer()[0]
-        return answers
+            answers.append(self.answer()[:count])
+        return np.concatenate(answers)
 
     def set_input(self, image: np.ndarray) -> None:
         """Copy images into the input; bytes become what it takes, ``(pixel - 128) / 128``."""
@@ -379,11 +379,10 @@ class OnnxModel:
 
     def run(self, images: np.ndarray) -> np.ndarray:
         """Return float32 outputs [n, classes] for uint8 images [n, H, W, C]."""
-        parts = [images] if self.any_batch else [images[i : i + 1] for i in range(len(images))]
         answers = []
-        for part in parts:
+        for part, count in _parts(images, len(images) if self.any_batch else self.input_shape[0]):
             self.set_input(part)
-            answers.append(self.session.run(None, {self.name: self.image})[0])
+            answers.append(self.session.run(None, {self.name: self.image})[0][:count])
         return np.concatenate(answers)
 
     def set_input(self, image: np.ndarray) -> None:
@@ -399,6 +398,14 @@ class OnnxModel:
     def invoke(self) -> None:
         """Run the model on what was set."""
         self.session.run(None, {self.name: self.image})
+
+
+def _parts(images: np.ndarray, size: int) -> Iterator[tuple[np.ndarray, int]]:
+    """Yield ``size`` images at a time, the last ones filled up, and how many of them count."""
+    for start in range(0, len(images), size):
+        part = images[start : start + size]
+        missing = size - len(part)
+        yield np.concatenate([part, part[:1].repeat(missing, 0)]) if missing else part, len(part)
 
 
 def centre(pixels: np.ndarray) -> np.ndarray:

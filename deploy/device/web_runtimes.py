@@ -45,7 +45,7 @@ NOTICE = "packages.json"
 
 
 def folder() -> Path:
-    """Return where the interpreters are kept, one folder a version of this list."""
+    """Return where the interpreters are kept."""
     return Path(platformdirs.user_cache_dir("tfresnet")) / "web"
 
 

@@ -139,7 +139,11 @@ def _how_to_run(artifacts: list[dict]) -> str:
 def command(artifact: dict, name: str) -> str:
     """Return what runs a file, from a shell."""
     if artifact["format"] == "saved_model":
-        return f'tensorflow_model_server --model_name=model --model_base_path="$PWD/{name}"'
+        # It looks for versions, folders with a number for a name.
+        return (
+            f"mkdir -p serve/model && cp -r {name} serve/model/1 && "
+            'tensorflow_model_server --model_name=model --model_base_path="$PWD/serve/model"'
+        )
     if artifact["format"] == "tflm":
         return '#include "model.h"  // beside model.cc, with TFLite Micro'
     return f"python bundle/classify.py {name} photo.jpg"

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from rich import box
 from rich.table import Table
 
 
@@ -14,6 +15,8 @@ def table(artifacts: list[dict], checkpoint_top1: float, n: int, directory: Path
     result = Table(
         title=f"On {n:,} held-out images; the checkpoint has {checkpoint_top1:.2%}",
         title_justify="left",
+        box=box.SIMPLE_HEAD,  # 80 columns are enough for it
+        padding=(0, 1, 0, 0),
     )
     for heading in ("file", "kB", "top-1", "drop", "agree", "max error", "ms"):
         result.add_column(heading, justify="right", no_wrap=True)

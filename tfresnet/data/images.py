@@ -13,7 +13,9 @@ from PIL import Image, ImageOps
 from tfresnet.errors import UserError
 from tfresnet.spec import InputSpec
 
-EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm"})
+EXTENSIONS = frozenset(
+    {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
+)
 
 
 def read(path: str, spec: InputSpec) -> np.ndarray:
