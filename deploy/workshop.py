@@ -116,7 +116,9 @@ class Workshop:
             "fully_integer": floats == [],
         }
         computing = [o for o in floats or [] if not o.startswith(graph.CONVERSIONS)]
-        record["failures"] = verify.failures(record, self.options.max_drop, computing)
+        record["failures"] = verify.failures(
+            record, self.options.max_drop, computing, fine_tuned=bool(target.suffix)
+        )
         return record
 
 

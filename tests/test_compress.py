@@ -132,6 +132,17 @@ def test_quantisation_aware_training_gives_an_integer_file_that_agrees(run_copy)
     assert len(log.splitlines()) == 1
 
 
+def test_a_pruned_float_file_may_answer_otherwise_than_the_checkpoint(run_copy):
+    options = Options(
+        ("tflite",), ("float32",), prune=0.5, compress_epochs=1, max_drop=100, verify_images=100
+    )
+    plain, pruned = export(runs.open_run(run_copy), options)["artifacts"]
+    assert Path(pruned["path"]).name == "model_float32_pruned.tflite"
+    assert pruned["sparsity"] == pytest.approx(0.5, abs=0.01)
+    assert pruned["max_abs_error"] > 1e-4 > plain["max_abs_error"]
+    assert pruned["failures"] == []
+
+
 def test_a_network_that_tfmot_refuses_is_refused_with_the_reason(tmp_path):
     settings = [*TINY, "train.epochs=1", "model.attention=se"]
     train(configs.load("quickstart", settings), tmp_path / "run")

@@ -34,12 +34,20 @@ def compare(probabilities: np.ndarray, reference: Reference) -> dict:
     }
 
 
-def failures(artifact: dict, max_drop: float, float_operations: list[str] | None) -> list[str]:
-    """Return why an artifact must not be trusted; empty if it may be."""
+def failures(
+    artifact: dict,
+    max_drop: float,
+    float_operations: list[str] | None,
+    fine_tuned: bool = False,
+) -> list[str]:
+    """Return why an artifact must not be trusted; empty if it may be.
+
+    One that was fine-tuned is another network: in float, too, its answers may differ.
+    """
     kind, found = artifact["quantization"], []
     if not artifact["drop"] <= max_drop:
         found.append(f"top-1 dropped {artifact['drop']:.2f} points, more than {max_drop:g}")
-    tolerance = FLOAT_TOLERANCE.get(kind)
+    tolerance = None if fine_tuned else FLOAT_TOLERANCE.get(kind)
     if tolerance and not artifact["max_abs_error"] <= tolerance:
         found.append(
             f"a probability differs by {artifact['max_abs_error']:.1e}, more than {tolerance:g}"
