@@ -32,7 +32,7 @@ def command(file: Path, jobs: int, run_dir: Path | None, dry_run: bool, as_json:
     the runs: sweep.md, sweep.csv, sweep.json and sweep.png.
 
     \b
-    Example of a file:
+    Such a file:
       base: cifar10-resnet20
       seeds: [0, 1]
       set: {train.epochs: 30}

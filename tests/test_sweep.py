@@ -93,6 +93,7 @@ def test_a_sweep_goes_on_past_a_failure_and_keeps_what_is_done(write, tmp_path):
         runs={"plain": {}, "too large": {"train.batch_size": 5000}},
     )
     folder = tmp_path / "runs"
+    trial = trials_of(file, folder)[2]
     result = tfresnet("sweep", file, "--run-dir", folder, "--jobs", "2")
     assert result.exit_code == 1
     assert "too-large-seed0: train.batch_size: expected at most 1437" in result.stderr
@@ -117,7 +118,6 @@ def test_a_sweep_goes_on_past_a_failure_and_keeps_what_is_done(write, tmp_path):
 
     log = folder / "too-large-seed0.log"
     log.write_bytes(b"\xff nothing that says Error")
-    trial = trials_of(file, folder)[2]
     assert f"ended with status 3; see {log}" in runner._outcome(trial, 3).error
     assert f"killed by signal 9; see {log}" in runner._outcome(trial, -9).error
 
