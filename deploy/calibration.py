@@ -47,7 +47,7 @@ def draw(split: Split, count: int, seed: int, measured: Collection[bytes]) -> Ca
         UserError: no image is left, or all are of one class, which no range can be set with.
     """
     if not count:
-        nothing = {"count": 0, "seed": None, "sha256": None, "left_out": 0, "indices": []}
+        nothing: dict = {"count": 0, "seed": None, "sha256": None, "left_out": 0, "indices": []}
         return Calibration(np.empty(0, np.uint8), nothing)
     order = np.random.default_rng(seed).permutation(len(split))
     images: list[np.ndarray] = []

@@ -99,7 +99,8 @@ def feature_map(run: Run, split: Split, folder: Path) -> Path:
     for number, label in enumerate(spec.labels):
         points = plane[classes == number]
         colour = f"C{number}" if len(spec.labels) <= 10 else None
-        axis.scatter(*points.T, 12, color=colour, label=_short(label), alpha=0.8)
+        x, y = points.T
+        axis.scatter(x, y, 12, color=colour, label=_short(label), alpha=0.8)
     if coloured:
         figure.legend(loc="outside right upper", fontsize=8)
     axis.set(xticks=[], yticks=[])

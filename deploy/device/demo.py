@@ -137,7 +137,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Answer with a listed page, and to nobody but this machine's own browser."""
-        port = self.server.server_address[1]
+        _, port = self.connection.getsockname()[:2]
         # Another name would be that of a site which had itself resolved to this address.
         if self.headers.get("Host") not in (f"{HOST}:{port}", f"localhost:{port}"):
             return self.send_error(HTTPStatus.FORBIDDEN)
