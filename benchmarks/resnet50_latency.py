@@ -66,7 +66,7 @@ def runtime(path: Path, threads: int) -> Party:
 def pytorch() -> dict[str, Party]:
     """Return what PyTorch has for one image."""
     images = torch.randn(1, 3, SIZE, SIZE).to(memory_format=torch.channels_last)
-    net = peers.Net(**peers.NETS["resnet50"], classes=1000).eval()
+    net = peers.Net(**peers.NETS["resnet50"], classes=1000, cifar=False).eval()
     net = net.to(memory_format=torch.channels_last)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that FX graph mode will go one day
