@@ -53,6 +53,7 @@ def command(
     """
     if severities and not corruptions:
         raise click.UsageError("--severities: expected --corruptions too, got none")
+    chosen = _severities(severities)
     quiet_tensorflow()
     from tfresnet.data.corruptions import CORRUPTIONS
     from tfresnet.deploy import evaluate_model
@@ -61,9 +62,7 @@ def command(
     overrides = {key: value for key, value in given.items() if value is not None}
     names = list(CORRUPTIONS) if corruptions == "all" else _list(corruptions)
     with stdout_to_stderr(as_json):
-        result = evaluate_model.evaluate(
-            model, overrides, flip, names, _severities(severities), plots
-        )
+        result = evaluate_model.evaluate(model, overrides, flip, names, chosen, plots)
     if as_json:
         print_json(result)
         return

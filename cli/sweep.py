@@ -74,7 +74,7 @@ def command(file: Path, jobs: int, run_dir: Path | None, dry_run: bool, as_json:
     if as_json:
         print_json(whole)
     else:
-        click.echo(table.markdown(whole["rows"]))
+        click.echo(whole["markdown"])
         click.echo(f"\nThe table and a picture are in {directory}.")
     if any(outcome.error for outcome in outcomes):
         raise SystemExit(1)

@@ -17,7 +17,7 @@ from tfresnet.deploy.device import runtime
 from tfresnet.deploy.formats import saved_model
 from tfresnet.deploy.proof import figures
 from tfresnet.errors import UserError
-from tfresnet.files import write_bytes
+from tfresnet.files import png, write_bytes
 from tfresnet.sections import DataConfig
 from tfresnet.spec import InputSpec
 
@@ -99,7 +99,7 @@ def _draw(
         "reliability.png": figures.reliability(bins),
         "confusion.png": figures.confusion(classes, {name: given}, labels),
     }
-    return [str(write_bytes(folder / n, figures.png(f))) for n, f in drawn.items() if f]
+    return [str(write_bytes(folder / n, png(f))) for n, f in drawn.items() if f]
 
 
 def _open(path: Path, overrides: dict[str, Any]) -> Subject:

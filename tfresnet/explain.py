@@ -1,6 +1,5 @@
 """Why a network answers as it does: what it looks at, what it gets wrong, what it finds alike."""
 
-import io
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from tfresnet.data import images as pictures
 from tfresnet.data import pipeline
 from tfresnet.data.splits import Split
 from tfresnet.errors import UserError
-from tfresnet.files import write_bytes
+from tfresnet.files import png, write_bytes
 from tfresnet.run import Run
 from tfresnet.spec import InputSpec
 
@@ -105,7 +104,7 @@ def feature_map(run: Run, split: Split, folder: Path) -> Path:
         figure.legend(loc="outside right upper", fontsize=8)
     axis.set(xticks=[], yticks=[])
     axis.set_title(f"{len(classes):,} held-out images, by their features (t-SNE)")
-    return write_bytes(folder / "map.png", _png(figure))
+    return write_bytes(folder / "map.png", png(figure))
 
 
 def _draw(
@@ -129,7 +128,7 @@ def _draw(
             parse_math=False,
         )  # fmt: skip
     figure.suptitle(title, parse_math=False)
-    return write_bytes(path, _png(figure))
+    return write_bytes(path, png(figure))
 
 
 def heat(evidence: np.ndarray, spec: InputSpec) -> np.ndarray:
@@ -156,9 +155,3 @@ def _images(split: Split, indices: np.ndarray) -> np.ndarray:
 
 def _short(text: str) -> str:
     return textwrap.shorten(text, 22, placeholder="…") or text[:22]
-
-
-def _png(figure: Figure) -> bytes:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110)
-    return buffer.getvalue()

@@ -1,5 +1,6 @@
 """Write a file whole or not at all, and read one that somebody may have damaged."""
 
+import io
 import json
 import os
 from pathlib import Path
@@ -15,6 +16,13 @@ def write_bytes(path: Path, content: bytes) -> Path:
     temporary.write_bytes(content)
     os.replace(temporary, path)
     return path
+
+
+def png(figure: Any) -> bytes:
+    """Return a matplotlib figure as a PNG file, 110 dots an inch."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110)
+    return buffer.getvalue()
 
 
 def write_text(path: Path, content: str) -> Path:

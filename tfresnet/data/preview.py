@@ -1,12 +1,12 @@
 """A picture of what the network sees in training: augmented images and their mixed labels."""
 
-import io
 import textwrap
 from collections.abc import Iterable
 
 import numpy as np
 
 from tfresnet.data import pipeline, sources
+from tfresnet.files import png
 from tfresnet.sections import RunConfig
 from tfresnet.spec import InputSpec
 
@@ -101,6 +101,4 @@ def grid(
             ax.text(0.5, -0.04, caption(label, names), transform=ax.transAxes, ha="center",
                     va="top", fontsize=10, parse_math=False)  # fmt: skip
     figure.suptitle(f"{title}\neach row: one batch", parse_math=False, fontsize=12)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=100)
-    return buffer.getvalue()
+    return png(figure)

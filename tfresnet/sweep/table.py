@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tfresnet import records
-from tfresnet.files import write_bytes, write_text
+from tfresnet.files import png, write_bytes, write_text
 from tfresnet.sweep.runner import Outcome
 
 
@@ -133,6 +133,4 @@ def _plot(name: str, table: Sequence[dict[str, Any]]) -> bytes:
     axis.set_xlabel("held-out top-1 (%): mean, standard deviation, and every run")
     axis.set_title(name, parse_math=False)
     axis.grid(alpha=0.3, axis="x")
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=120)
-    return buffer.getvalue()
+    return png(figure)
