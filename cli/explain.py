@@ -51,15 +51,16 @@ def command(
     quiet_tensorflow()
     from tfresnet import explain
 
+    model, spec = opened.model(), opened.spec
     with stdout_to_stderr(as_json):
         if images:
-            written = [explain.pictures_given(opened, images, folder)]
+            written = [explain.pictures_given(model, spec, images, folder)]
         else:
             given = {"dataset": dataset, "data_dir": data_dir}
             held_out = opened.dataset(**{k: v for k, v in given.items() if v}).held_out
-            drawn = explain.mistakes(opened, held_out, count, folder)
+            drawn = explain.mistakes(model, spec, held_out, count, folder)
             written = [drawn] if drawn else []
-            written.append(explain.feature_map(opened, held_out, folder))
+            written.append(explain.feature_map(model, spec, held_out, folder))
     if as_json:
         print_json({"pictures": [str(path) for path in written]})
     else:

@@ -17,7 +17,6 @@ from tfresnet.data import pipeline
 from tfresnet.data.splits import Split
 from tfresnet.errors import UserError
 from tfresnet.files import png, write_bytes
-from tfresnet.run import Run
 from tfresnet.spec import InputSpec
 
 COLUMNS = 4  # pairs of an image and what the network looks at
@@ -34,26 +33,28 @@ class Case:
     caption: str
 
 
-def pictures_given(run: Run, paths: Sequence[Path], folder: Path) -> Path:
+def pictures_given(
+    model: keras.Model, spec: InputSpec, paths: Sequence[Path], folder: Path
+) -> Path:
     """Write ``looked-at.png``: each picture beside what speaks for the network's answer."""
-    model, spec = run.model(), run.spec
     images = np.stack([pictures.read(str(path), spec) for path in paths])
     answers = _probabilities(model, images, spec)
     cases = [
         Case(image, int(p.argmax()), f"{spec.labels[p.argmax()]} {p.max():.0%}\n{path.name}")
         for image, p, path in zip(images, answers, paths, strict=True)
     ]
-    title = f"{run.config.model.arch}: what speaks for its answer"
+    title = f"{model.name}: what speaks for its answer"
     return _draw(model, spec, cases, title, folder / "looked-at.png")
 
 
-def mistakes(run: Run, split: Split, count: int, folder: Path) -> Path | None:
+def mistakes(
+    model: keras.Model, spec: InputSpec, split: Split, count: int, folder: Path
+) -> Path | None:
     """Write ``mistakes.png``: the held-out images that it is most sure of, and wrong about.
 
     Returns:
         The file, or None if there is no mistake.
     """
-    model, spec = run.model(), run.spec
     batches = pipeline.eval_batches(split, spec, metrics.EVAL_BATCH)
     answers, classes = metrics.collect(metrics.probability_function(model), batches)
     given = answers.argmax(axis=1)
@@ -74,7 +75,7 @@ def mistakes(run: Run, split: Split, count: int, folder: Path) -> Path | None:
     return _draw(model, spec, cases, title, folder / "mistakes.png")
 
 
-def feature_map(run: Run, split: Split, folder: Path) -> Path:
+def feature_map(model: keras.Model, spec: InputSpec, split: Split, folder: Path) -> Path:
     """Write ``map.png``: held-out images in the plane, near to each other where features are.
 
     t-SNE (van der Maaten and Hinton 2008) of the embeddings of up to 1,000 images.
@@ -84,7 +85,6 @@ def feature_map(run: Run, split: Split, folder: Path) -> Path:
     """
     from sklearn.manifold import TSNE
 
-    model, spec = run.model(), run.spec
     if len(split) < 10:
         raise UserError(f"expected at least 10 held-out images for a map, got {len(split)}")
     batches = pipeline.raw_batches(split, metrics.EVAL_BATCH, MAPPED)
