@@ -55,6 +55,10 @@ def get(port, path, host=None):
     return connection.getresponse()
 
 
+def page_text(port):
+    return get(port, "/").read().decode()
+
+
 def test_the_site_serves_its_own_files_and_nothing_else(runtimes, serve, exported, tiny_run):
     files = demo.files_of([tiny_run.directory])
     port = serve(files, demo.samples_of(files[0]))
@@ -64,6 +68,11 @@ def test_the_site_serves_its_own_files_and_nothing_else(runtimes, serve, exporte
     assert len(site["samples"]) == 5
     assert get(port, site["samples"][0]["url"]).getheader("Content-Type") == "image/png"
     assert get(port, "/runtime/litert/index.js").getheader("Content-Type") == "text/javascript"
+    licences = get(port, re.search(r'href="(/web/licences[^"]*)"', page_text(port))[1])
+    assert licences.getheader("Content-Type") == "text/plain"
+    text = licences.read().decode()
+    assert all(name in text for name in web_runtimes.PACKAGES)
+    assert "Apache License" in text and "MIT License" in text
     page = get(port, "/")
     assert "connect-src 'self'" in page.getheader("Content-Security-Policy")
     for path in ("/config.yaml", "/../config.yaml", "//etc/passwd", "/web/%2e%2e/demo.py", "/web/"):

@@ -197,10 +197,37 @@ def models(exported):
     }
 
 
+@pytest.mark.parametrize("name", ["model_int8.tflite", "model_float32.onnx"])
+def test_one_changed_bit_of_a_weight_is_noticed(models, tmp_path, name):
+    """In the middle of a file there are weights, which any interpreter would take."""
+    content = bytearray(models[name])
+    content[len(content) // 2] ^= 1
+    path = tmp_path / name
+    path.write_bytes(content)
+    runtime.open_model(path)
+    with pytest.raises(runtime.InputError, match="expected the bytes that tfresnet wrote"):
+        runtime.Classifier(path)
+
+
+@quick
+@given(some.data())
+def test_model_files_that_are_spoilt_anywhere(models, data):
+    """Interpreters take much that is damaged, and answer wrongly or crash: they never see it."""
+    name = data.draw(some.sampled_from(["model_int8.tflite", "model_float32.onnx"]))
+    content = spoilt(data.draw, models[name])
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / name
+        path.write_bytes(content)
+        model = refused_in_one_line(runtime.Classifier, path)
+        if model is not None:  # nothing that counts was hit
+            image = np.zeros((1, *model.model.input_shape[1:]), np.uint8)
+            assert model.probabilities(image).shape == (1, len(model.labels))
+
+
 @quick
 @given(some.data())
 def test_model_files_that_are_spoilt_where_their_metadata_are(models, data):
-    """The last bytes of a .tflite, which hold a zip archive; the rest is the interpreter's."""
+    """The last bytes of a .tflite, which hold a zip archive."""
     content = models["model_int8.tflite"]
     place = content.rindex(b"PK\x03\x04") - 200
     spoilt_end = content[:place] + spoilt(data.draw, content[place:])

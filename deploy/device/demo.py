@@ -45,7 +45,7 @@ def pages(models: Sequence[Path], samples: Sequence[Path]) -> dict[str, Page]:
         InputError: a file is none of tfresnet's, or the interpreters are missing.
     """
     found = {f"/runtime/{n}": _file(path) for n, path in web_runtimes.files().items()}
-    for name in ("style.css", "demo.js", "model.js", "pixels.js"):
+    for name in ("style.css", "demo.js", "model.js", "pixels.js", "licences.txt"):
         found[f"/web/{name}"] = Page(_web(name), _type(Path(name)))
     found["/"] = Page(_web("index.html"), "text/html; charset=utf-8")
     facts = []

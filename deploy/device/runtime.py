@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import collections
 import contextlib
+import hashlib
 import json
 import math
 import os
@@ -222,9 +223,25 @@ def read_metadata(path: str | Path) -> dict[str, Any]:
     try:
         metadata = json.loads(text)
         _check_spec(metadata["spec"])
+        whole = "content" not in metadata or _is_whole(path, metadata["content"])
     except (ValueError, TypeError, KeyError) as error:
         raise InputError(f"{path}: expected tfresnet's metadata inside: {error!r:.100}") from None
+    if not whole:
+        raise InputError(
+            f"{path}: expected the bytes that tfresnet wrote, got others: it is damaged, or was "
+            "changed after its accuracy was measured; copy or export it again"
+        )
     return metadata
+
+
+def digest(content: bytes) -> dict[str, Any]:
+    """Return the number and the SHA-256 of the bytes of a model, without its metadata."""
+    return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+
+
+def _is_whole(path: Path, written: dict[str, Any]) -> bool:
+    """Tell whether a file begins with the model that was written; the metadata are behind it."""
+    return path.is_dir() or digest(path.read_bytes()[: max(0, written["bytes"])]) == written
 
 
 def check_output(path: str | Path, metadata: dict[str, Any], expected: str) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import tf_keras as keras
 
 from tfresnet.deploy.compress import qat
-from tfresnet.deploy.device.runtime import METADATA_NAME, open_model
+from tfresnet.deploy.device.runtime import METADATA_NAME, digest, open_model
 from tfresnet.deploy.formats import (
     graph,
     onnx_format,
@@ -115,7 +115,8 @@ class FileArtifact:
 
     def write(self, metadata: dict[str, Any]) -> None:
         """See :class:`Artifact`."""
-        write_bytes(self.path, self.seal(self.content, metadata))
+        described = metadata | {"content": digest(self.content)}
+        write_bytes(self.path, self.seal(self.content, described))
 
     def open(self, threads: int) -> Any:
         """See :class:`Artifact`."""
@@ -158,10 +159,13 @@ def with_tflite_metadata(content: bytes, metadata: dict[str, Any]) -> bytes:
 
 
 def with_onnx_metadata(content: bytes, metadata: dict[str, Any]) -> bytes:
-    """Return an ONNX file with the metadata among its properties."""
+    """Return an ONNX file with the metadata among its properties.
+
+    They are put behind the model: Protocol Buffers read two messages, one after the other, as one.
+    """
     import onnx
 
-    proto = onnx.load_model_from_string(content)
     labels = "\n".join(metadata["spec"]["labels"])
-    onnx.helper.set_model_props(proto, {"tfresnet": json.dumps(metadata), "labels": labels})
-    return proto.SerializeToString()
+    properties = onnx.ModelProto()
+    onnx.helper.set_model_props(properties, {"tfresnet": json.dumps(metadata), "labels": labels})
+    return content + properties.SerializeToString()

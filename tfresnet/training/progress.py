@@ -8,7 +8,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 from tfresnet.training import timing
 
-SETTLED = 5.0  # seconds after which rates mean something
+SETTLED = 5.0  # seconds after the first steps, whose time is TensorFlow's to trace them
 CLOSE = 0.9  # a run that is this close to its input's rate waits for it
 
 
@@ -19,6 +19,7 @@ class TrainingDisplay:
         self.console = Console(stderr=True)
         self.epochs = epochs
         self.knows_bottleneck = False
+        self.traced: float | None = None  # when the first steps were done
         self.bar = Progress(
             TextColumn("[bold]epoch {task.fields[epoch]}/{task.fields[epochs]}"),
             BarColumn(bar_width=None),
@@ -51,13 +52,16 @@ class TrainingDisplay:
 
     def update(self, epoch: int, step: int, rate: float, loss: float, accuracy: float) -> None:
         """Show the state after ``step`` steps; rate is images/s, accuracy a fraction of 1."""
+        self.traced = self.traced or time.perf_counter()
         self.bar.update(
             self.task, completed=step, epoch=epoch, rate=rate, loss=loss, accuracy=accuracy
         )
 
     def wants_bottleneck(self) -> bool:
         """Tell whether it is time to find out what holds the run up: once, if it takes long."""
-        return not self.knows_bottleneck and time.perf_counter() - self.started > SETTLED
+        if self.knows_bottleneck or self.traced is None:
+            return False
+        return time.perf_counter() - self.traced > SETTLED
 
     def bottleneck(self, rate: float, input_rate: float) -> None:
         """Show what holds the run up, from its rate and that of its input alone, in images/s."""
