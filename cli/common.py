@@ -50,16 +50,6 @@ def print_json(value: Any) -> None:
     click.echo(json.dumps(value))
 
 
-def quiet_tensorflow() -> None:
-    """Import TensorFlow and start its devices without their greetings on stderr."""
-    from tfresnet.native_stderr import captured
-
-    with captured():
-        import tensorflow as tf
-
-        tf.config.list_physical_devices()
-
-
 @contextlib.contextmanager
 def stdout_to_stderr(active: bool) -> Iterator[None]:
     """Keep stdout for the JSON object: what libraries print goes to stderr."""

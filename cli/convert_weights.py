@@ -7,10 +7,10 @@ import click
 from tfresnet.cli.common import (
     json_option,
     print_json,
-    quiet_tensorflow,
     reports_mistakes,
     set_option,
 )
+from tfresnet.native_stderr import quiet_tensorflow
 
 
 @click.command("convert-weights")

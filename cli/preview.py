@@ -7,11 +7,11 @@ import click
 from tfresnet.cli.common import (
     json_option,
     print_json,
-    quiet_tensorflow,
     reports_mistakes,
     set_option,
     stdout_to_stderr,
 )
+from tfresnet.native_stderr import quiet_tensorflow
 
 
 @click.command("preview")

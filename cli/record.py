@@ -15,9 +15,10 @@ from tfresnet.cli.common import json_option, print_json, reports_mistakes
     "--out", default="results", show_default=True, type=click.Path(path_type=Path),
     help="Folder for the record.",
 )  # fmt: skip
+@click.option("--name", help="Of a run's record (default: PRESET-seedN).")
 @json_option
 @reports_mistakes
-def command(run: Path, out: Path, as_json: bool) -> None:
+def command(run: Path, out: Path, name: str | None, as_json: bool) -> None:
     """Write what a finished run measured to results/PRESET-seedN.json.
 
     It holds the command, the configuration, the seed, the commit, the machine, the curve,
@@ -27,12 +28,13 @@ def command(run: Path, out: Path, as_json: bool) -> None:
     \b
     Examples:
       tfresnet record runs/cifar10-resnet8
+      tfresnet record runs/short --name cifar10-resnet20-50-epochs
       tfresnet record runs/ablation
     """
     from tfresnet.files import write_text
 
     sweep = run / "sweep.json"
-    path, content = _of_sweep(sweep, out) if sweep.exists() else _of_run(run, out)
+    path, content = _of_sweep(sweep, out) if sweep.exists() else _of_run(run, out, name)
     write_text(path, json.dumps(content, indent=1) + "\n")
     if as_json:
         print_json({"record": str(path)})
@@ -57,7 +59,7 @@ def _of_sweep(file: Path, out: Path) -> tuple[Path, dict[str, Any]]:
     return path, whole
 
 
-def _of_run(run: Path, out: Path) -> tuple[Path, dict[str, Any]]:
+def _of_run(run: Path, out: Path, name: str | None) -> tuple[Path, dict[str, Any]]:
     from tfresnet import records
     from tfresnet import run as runs
     from tfresnet.errors import UserError
@@ -66,9 +68,10 @@ def _of_run(run: Path, out: Path) -> tuple[Path, dict[str, Any]]:
     opened = runs.open_run(run)
     if not opened.result:
         raise UserError(f"{run} is not trained to its end; go on with --resume")
-    path = out / f"{opened.config.name}-seed{opened.config.train.seed}.json"
+    seed = opened.config.train.seed
+    path = out / f"{name or f'{opened.config.name}-seed{seed}'}.json"
     if path.exists() and read_json(path).get("config") != opened.result["config"]:
-        raise UserError(f"{path} is the record of another configuration; choose another --out")
+        raise UserError(f"{path} is the record of another configuration; choose another --name")
     # A record is read elsewhere: its files are named from the run's folder on.
     artifacts = [
         a | {"path": f"runs/{run.resolve().name}/export/{a['path'].rpartition('/export/')[2]}"}

@@ -12,26 +12,36 @@ from tfresnet.cli.common import json_option, print_json, reports_mistakes
 @click.option(
     "--check", is_flag=True, help="Write nothing; exit with 1 if the page is out of date."
 )
+@click.option(
+    "--into",
+    type=click.Path(path_type=Path),
+    metavar="FILE.md",
+    help="Put the table into this file too, between <!-- results --> and <!-- end of results -->.",
+)
 @json_option
 @reports_mistakes
-def command(folder: Path, check: bool, as_json: bool) -> None:
+def command(folder: Path, check: bool, into: Path | None, as_json: bool) -> None:
     """Write FOLDER/RESULTS.md: one table of all that `tfresnet record` wrote there.
 
     \b
-    Example:
+    Examples:
       tfresnet results --check
+      tfresnet results --into README.md
     """
     from tfresnet import records
     from tfresnet.files import read_text, write_text
 
-    page, path = records.page(folder), folder / "RESULTS.md"
+    pages = {folder / "RESULTS.md": records.page(folder)}
+    if into:
+        pages[into] = records.put_into(read_text(into), records.summary(folder), str(into))
     if not check:
-        write_text(path, page)
-    current = path.exists() and read_text(path) == page
+        for path, page in pages.items():
+            write_text(path, page)
+    stale = [path for path, page in pages.items() if not path.exists() or read_text(path) != page]
     if as_json:
-        print_json({"page": str(path), "current": current})
-    elif current:
-        click.echo(path)
-    else:
+        print_json({"page": str(folder / "RESULTS.md"), "current": not stale})
+    for path in stale:
         click.echo(f"{path} is not what the records say: run tfresnet results {folder}", err=True)
-    raise SystemExit(0 if current else 1)
+    if not stale and not as_json:
+        click.echo("\n".join(map(str, pages)))
+    raise SystemExit(1 if stale else 0)

@@ -9,11 +9,11 @@ import click
 from tfresnet.cli.common import (
     json_option,
     print_json,
-    quiet_tensorflow,
     reports_mistakes,
     set_option,
     stdout_to_stderr,
 )
+from tfresnet.native_stderr import quiet_tensorflow
 
 # The flags that have a key of their own in the configuration.
 FLAGS = {

@@ -72,9 +72,13 @@ def on_page_content(html: str, **_: Any) -> str:
 
 
 def table(name: str) -> str:
-    """Return a table in Markdown: of ``presets``, or of the keys of a section of the schema."""
+    """Return a table in Markdown: ``presets``, ``results``, or the keys of a schema's section."""
     if name == "presets":
         return _presets()
+    if name == "results":
+        from tfresnet import records
+
+        return records.summary(ROOT / "results")
     from tfresnet import sections
     from tfresnet.sweep.plan import Sweep
 

@@ -13,7 +13,35 @@ ROOT = Path(__file__).parent.parent
 
 
 def test_the_page_in_the_repository_says_what_the_records_say():
-    assert tfresnet("results", ROOT / "results", "--check").exit_code == 0
+    readme = ("--into", ROOT / "README.md")
+    assert tfresnet("results", ROOT / "results", *readme, "--check").exit_code == 0
+
+
+def test_the_table_is_put_between_two_marks_of_another_file(tiny_run, tmp_path):
+    json_of("record", tiny_run.directory, "--out", tmp_path, "--name", "mine")
+    assert (tmp_path / "mine.json").exists()
+    page = tmp_path / "page.md"
+    page.write_text(f"before\n{records.BEGIN}\nold\n{records.END}\nafter\n")
+    assert tfresnet("results", tmp_path, "--into", page, "--check").exit_code == 1
+    assert "old" in page.read_text()
+    assert tfresnet("results", tmp_path, "--into", page).exit_code == 0
+    text = page.read_text()
+    assert text.startswith("before\n") and text.endswith("\nafter\n")
+    assert "old" not in text and records.summary(tmp_path) in text
+    assert tfresnet("results", tmp_path, "--into", page, "--check").exit_code == 0
+    page.write_text(records.BEGIN)
+    assert "expected a line" in refused("results", tmp_path, "--into", page)
+    assert "none.md" in refused("results", tmp_path, "--into", tmp_path / "none.md")
+
+
+def test_a_run_with_a_teacher_is_another_row(tiny_run, tmp_path):
+    json_of("record", tiny_run.directory, "--out", tmp_path)
+    record = json.loads((tmp_path / "quickstart-seed0.json").read_text())
+    for number, teacher in enumerate(("runs/a", "runs/b"), start=1):
+        record["config"]["train"] |= {"teacher": teacher, "seed": number}
+        (tmp_path / f"quickstart-seed{number}.json").write_text(json.dumps(record))
+    rows = [line for line in records.summary(tmp_path).splitlines() if "`quickstart`" in line]
+    assert ["±" in row for row in rows] == [False, True]
 
 
 def test_several_seeds_are_one_row_with_a_deviation(tiny_run, tmp_path):

@@ -37,3 +37,12 @@ def captured(replay: bool = True) -> Iterator[Captured]:
             result.text = file.read().decode(errors="replace")
             if failed and replay:
                 sys.stderr.write(result.text)
+
+
+def quiet_tensorflow() -> None:
+    """Import TensorFlow and start its devices without their greetings; later, warnings only."""
+    with captured():
+        import tensorflow as tf
+
+        tf.config.list_physical_devices()
+    tf.get_logger().setLevel("WARNING")

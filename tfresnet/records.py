@@ -20,6 +20,7 @@ on all held-out images (CIFAR-10: the 10,000 of its test split), on which nothin
 several seeds the mean and the standard deviation. *Mirrored* is the mean of the answers for each
 image and for its mirror image. Times are of the machine that is named below.
 """
+BEGIN, END = "<!-- results -->", "<!-- end of results -->"
 NEEDED = {
     "preset", "seed", "parameters", "epochs", "test", "wall_seconds", "images_per_second",
     "command", "commit", "artifacts", "config", "environment",
@@ -82,6 +83,25 @@ def page(folder: Path) -> str:
     return "\n\n".join(part.strip() for part in parts if part) + "\n"
 
 
+def summary(folder: Path) -> str:
+    """Return one table of a folder's runs; errors as in :func:`read_all`."""
+    runs, _ = read_all(folder)
+    return _summary(list(runs.values())) if runs else ""
+
+
+def put_into(text: str, table: str, where: str) -> str:
+    """Return a Markdown text with ``table`` between its two marks.
+
+    Raises:
+        UserError: it has not exactly these marks.
+    """
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end or BEGIN in after:
+        raise UserError(f"{where}: expected a line {BEGIN} and after it a line {END}, once each")
+    return f"{before}{begin}\n\n{table}\n\n{end}{after}"
+
+
 def percent(values: Sequence[float]) -> str:
     """Return fractions of 1 as their mean in percent, with the deviation if there are several."""
     mean = f"{100 * statistics.fmean(values):.2f}"
@@ -112,9 +132,14 @@ def _summary(results: Sequence[dict[str, Any]]) -> str:
 def _experiment(result: dict[str, Any]) -> str:
     """Return what is the same for two results that differ by their seed alone."""
     config = result["config"]
-    places = {"seed", "data_dir", "teacher", "init_from"}
+    differ = {"seed", "data_dir"}
+    places = {"teacher", "init_from"}  # that there is one counts, and not where
     parts = {
-        section: {key: value for key, value in config[section].items() if key not in places}
+        section: {
+            key: bool(value) if key in places else value
+            for key, value in config[section].items()
+            if key not in differ
+        }
         for section in ("model", "data", "train")
     }
     return json.dumps([result["preset"], parts], sort_keys=True)

@@ -26,9 +26,11 @@ def trade_off(artifacts: Sequence[dict]) -> Figure:
         axis.plot(*zip(*front, strict=True), color="0.6", zorder=1, label="Pareto front")
         for x, y, a in points:
             axis.scatter(x, y, 60, marker=MARKERS[a["format"]], alpha=0.8, zorder=2, label=label(a))
-        axis.set_xscale("log")
+        axis.set_xlim(0, 1.05 * max(x for x, _, _ in points))
         axis.set_xlabel(f"{'size' if key == 'bytes' else 'one image on one thread'} ({unit})")
         axis.grid(alpha=0.3)
+    top1 = [100 * a["top1"] for a in artifacts]
+    axes[0].set_ylim(min(top1) - 0.5, max(top1) + 0.5)  # a point at least: less is noise
     axes[0].set_ylabel("top-1 (%)")
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right upper", fontsize=8)
     return figure

@@ -4,6 +4,7 @@ The two files come from the same network, so the outputs of their operations are
 for the digit that the converter puts behind it where a constant has the name already.
 """
 
+import warnings
 from collections import Counter
 from dataclasses import dataclass
 from itertools import pairwise
@@ -110,7 +111,8 @@ class _Watched:
     """A file in an interpreter that keeps all tensors."""
 
     def __init__(self, content: bytes):
-        with captured():
+        with captured(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that all tensors are kept is what it is for
             self.interpreter = Interpreter(
                 model_content=content, experimental_preserve_all_tensors=True
             )
