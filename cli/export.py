@@ -13,9 +13,9 @@ from tfresnet.cli.common import (
     reports_mistakes,
     stdout_to_stderr,
 )
-from tfresnet.native_stderr import quiet_tensorflow
 from tfresnet.cli.export_options import check, export_options
 from tfresnet.deploy.plan import USUAL
+from tfresnet.native_stderr import quiet_tensorflow
 
 
 @click.command("export")

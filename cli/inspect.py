@@ -11,8 +11,8 @@ from tfresnet.cli.common import (
     reports_mistakes,
     stdout_to_stderr,
 )
-from tfresnet.native_stderr import quiet_tensorflow
 from tfresnet.errors import UserError
+from tfresnet.native_stderr import quiet_tensorflow
 
 
 @click.command("inspect")

@@ -1,7 +1,7 @@
 """Make the pictures of the README: the road on a terminal, the page in the browser, the report.
 
     pip install -e . asciinema playwright && tfresnet demo --fetch
-    python docs/pictures/make.py                  # needs npx (Node.js) and Chromium; about 2 minutes
+    python docs/pictures/make.py       # needs npx (Node.js) and Chromium; about 2 minutes
 
 Nothing in the pictures is drawn by hand: commands run, and what they print is recorded.
 """
