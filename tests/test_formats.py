@@ -86,7 +86,7 @@ def test_int4_halves_the_weights_once_more(network):
 
 @pytest.mark.parametrize("kind", ["int4", "int8_weights"])
 def test_large_weights_stay_inside_the_flatbuffer(network, tmp_path, kind):
-    """ai-edge-quantizer puts those of a file above 256 kB behind it, where metadata would go."""
+    """litert-quantizer puts those of a file above 256 kB behind it, where metadata would go."""
     _, spec, pixels, _, images = network
     model = zoo.build(ModelConfig(arch="resnet8", width=4), spec.shape, 10)
     content = tflite.convert(model, spec, kind, images)

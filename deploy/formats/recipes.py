@@ -1,4 +1,4 @@
-"""Quantisations that TensorFlow's converter lacks, by ai-edge-quantizer: a float file in, one out.
+"""Quantisations that TensorFlow's converter lacks, by litert-quantizer: a float file in, one out.
 
 int16 activations, int4 weights, weights only, and int8 with some layers left in float.
 """
@@ -15,7 +15,7 @@ from tfresnet.deploy.formats import graph
 from tfresnet.native_stderr import captured
 
 if TYPE_CHECKING:
-    from ai_edge_quantizer import recipe_manager
+    from litert_quantizer import recipe_manager
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def quantize(
         images: calibration inputs [n, H, W, C] of its type, where activations are quantised.
         input_range: what the input can be, if it is not left to the images.
     """
-    from ai_edge_quantizer import quantizer
+    from litert_quantizer import quantizer
 
     manager = _manager(recipe, content)
     result = None
@@ -71,13 +71,13 @@ def quantize(
                 _set_range(result, graph.input_name(content), input_range)
         tool = quantizer.Quantizer(bytearray(content), manager.get_quantization_recipe())
         quantized = bytes(tool.quantize(result, enable_progress_report=False).quantized_model)
-    # ai-edge-quantizer puts large weights behind the flatbuffer, where other tools lose them.
+    # litert-quantizer puts large weights behind the flatbuffer, where other tools lose them.
     return graph.packed(graph.read(quantized))
 
 
 def _manager(recipe: Recipe, content: bytes) -> "recipe_manager.RecipeManager":
-    """Return what tells ai-edge-quantizer a recipe; what is said later wins."""
-    from ai_edge_quantizer import recipe_manager
+    """Return what tells litert-quantizer a recipe; what is said later wins."""
+    from litert_quantizer import recipe_manager
 
     manager = recipe_manager.RecipeManager()
 
@@ -108,8 +108,8 @@ def _ranges(
     content: bytes, images: np.ndarray, manager: "recipe_manager.RecipeManager"
 ) -> dict[str, dict]:
     """Return the least and the largest value of every tensor; their mean over images would clip."""
-    from ai_edge_quantizer import calibrator
-    from ai_edge_quantizer.utils import qsv_utils
+    from litert_quantizer import calibrator
+    from litert_quantizer.utils import qsv_utils
 
     observer = calibrator.Calibrator(
         bytearray(content), num_threads=1, qsv_update_func=qsv_utils.min_max_update
@@ -125,7 +125,7 @@ def _set_range(result: dict, tensor: str, ends: tuple[float, float]) -> None:
 
 
 def _exactly(names: Iterable[str]) -> str:
-    """Return a pattern for these tensors; ai-edge-quantizer puts a ``;`` behind each name."""
+    """Return a pattern for these tensors; litert-quantizer puts a ``;`` behind each name."""
     return "^(" + "|".join(re.escape(name) for name in names) + ");?$"
 
 
