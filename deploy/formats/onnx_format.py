@@ -79,6 +79,8 @@ def from_int8_tflite(
         )
     onnx_graph.rename_input(proto, "image")
     proto = onnx_graph.simplified(proto)
+    onnx_int8.make_unsigned(proto)
+    onnx_int8.drop_relus(proto)
     if interface == "uint8":
         onnx_int8.take_bytes(proto)
     if layout == "nhwc":

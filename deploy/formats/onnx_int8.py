@@ -59,21 +59,58 @@ def take_bytes(proto: onnx_graph.Proto) -> None:
     (quantizer,) = [n for n in proto.graph.node if entry.name in n.input]
     values = {t.name: numpy_helper.to_array(t) for t in proto.graph.initializer}
     scale, zero_point = (values[name].item() for name in quantizer.input[1:3])
-    signed = values[quantizer.input[2]].dtype == np.int8
-    if (scale, zero_point) != (wrap.SCALE, 0 if signed else wrap.ZERO_POINT):
+    if (scale, zero_point) != (wrap.SCALE, wrap.ZERO_POINT):
         raise UserError(
             f"expected an int8 input with scale {wrap.SCALE} and zero point {wrap.ZERO_POINT:g}, "
             f"so that it holds the image's bytes, got {scale} and {zero_point}"
         )
     proto.graph.node.remove(quantizer)
     onnx_graph.redirect(proto, quantizer.output[0], entry.name)
-    if signed:  # what reads the bytes must know that they are 128 more
-        bytes_zero = numpy_helper.from_array(np.array(128, np.uint8), "image_zero_point_uint8")
-        proto.graph.initializer.append(bytes_zero)
-        for node in proto.graph.node:
-            if entry.name in node.input and node.op_type == "DequantizeLinear":
-                node.input[2] = bytes_zero.name
     entry.type.tensor_type.elem_type = onnx.TensorProto.UINT8
+
+
+def make_unsigned(proto: onnx_graph.Proto) -> None:
+    """Let activations be uint8 instead of int8, with zero points 128 higher: the same numbers.
+
+    onnxruntime has integer kernels for uint8 activations on every processor.
+    """
+    from onnx import numpy_helper
+
+    constants = {t.name: numpy_helper.to_array(t) for t in proto.graph.initializer}
+    raised: dict[str, Any] = {}
+    for node in proto.graph.node:
+        quantizes = node.op_type in ("QuantizeLinear", "DequantizeLinear")
+        if not quantizes or node.input[0] in constants:
+            continue
+        old = node.input[2]
+        if constants[old].dtype == np.int8:
+            new = node.input[2] = f"{old}_uint8"
+            zero_point = (constants[old].astype(np.int16) + 128).astype(np.uint8)
+            raised[new] = numpy_helper.from_array(zero_point, new)
+    proto.graph.initializer.extend(raised.values())
+    del proto.graph.value_info[:]  # their types are others now
+
+
+def drop_relus(proto: onnx_graph.Proto) -> None:
+    """Remove each ReLU whose output is quantised from 0 on: the quantiser cuts off the same.
+
+    onnxruntime computes a convolution or a sum with integers only if it is quantised at once.
+    """
+    from onnx import numpy_helper
+
+    constants = {t.name: t for t in proto.graph.initializer}
+    readers: dict[str, list[Any]] = {}
+    for node in proto.graph.node:
+        for name in node.input:
+            readers.setdefault(name, []).append(node)
+    for relu in [node for node in proto.graph.node if node.op_type == "Relu"]:
+        after = readers[relu.output[0]]
+        if not all(n.op_type == "QuantizeLinear" and len(n.input) == 3 for n in after):
+            continue
+        zero_points = [numpy_helper.to_array(constants[n.input[2]]) for n in after]
+        if all((point == np.iinfo(point.dtype).min).all() for point in zero_points):
+            onnx_graph.redirect(proto, relu.output[0], relu.input[0])
+            proto.graph.node.remove(relu)
 
 
 def _reader(name: str, images: np.ndarray) -> Any:
