@@ -1,6 +1,8 @@
 """``tfresnet benchmark``: no TensorFlow in this one, unless a SavedModel is measured."""
 
+import os
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -41,7 +43,8 @@ def command(
     """Compare .tflite, .onnx and SavedModel: latency, load time, memory and size.
 
     One image at a time; the files take turns, so that a noisy machine is noisy for all.
-    The last column is the speed relative to the first file.
+    The last column is the speed relative to the float32 file, or to the first one; MB is what a
+    fresh process grows by.
 
     \b
     Example:
@@ -59,18 +62,31 @@ def command(
     if as_json:
         print_json({"models": records} | ({"profiles": profiles} if by_operation else {}))
         return
-    width = max(len(r["path"]) for r in records)
-    head = ("threads", "kB", "load ms", "p50 ms", "p95 ms", "p99 ms", "MB", "speed")
-    click.echo(f"{'file':<{width}}" + "".join(f"{h:>10}" for h in head))
-    for r in records:
-        memory = "-" if r["peak_memory_mb"] is None else f"{r['peak_memory_mb']:.1f}"
-        cells = (
-            str(r["threads"]), f"{r['bytes'] / 1000:,.1f}", f"{r['load_ms']:.1f}",
-            f"{r['p50_ms']:.3f}", f"{r['p95_ms']:.3f}", f"{r['p99_ms']:.3f}", memory,
-            f"{records[0]['p50_ms'] / r['p50_ms']:.2f} x",
-        )  # fmt: skip
-        click.echo(f"{r['path']:<{width}}" + "".join(f"{c:>10}" for c in cells))
+    click.echo(_table(records))
     for path, times in profiles.items():
         click.echo(f"{path}, by operation:")
         for kind, milliseconds in times.items():
             click.echo(f"  {kind:<28}{milliseconds:10.4f} ms")
+
+
+def _table(records: list[dict[str, Any]]) -> str:
+    """Return the measurements, a row each; narrow, so names are those behind the common folder."""
+    from tabulate import tabulate
+
+    folder = os.path.commonpath([Path(r["path"]).parent for r in records])
+    base = next((r for r in records if "float32" in Path(r["path"]).name), records[0])
+    versus = "float32" if base is not records[0] or "float32" in base["path"] else "first"
+    rows = [
+        [
+            os.path.relpath(r["path"], folder), r["threads"], f"{r['bytes'] / 1000:,.1f}",
+            f"{r['load_ms']:.1f}", f"{r['p50_ms']:.3f}", f"{r['p95_ms']:.3f}",
+            f"{r['p99_ms']:.3f}",
+            "-" if r["peak_memory_mb"] is None else f"{r['peak_memory_mb']:.1f}",
+            f"{base['p50_ms'] / r['p50_ms']:.2f} x",
+        ]
+        for r in records
+    ]  # fmt: skip
+    heads = ["file", "thr", "kB", "load", "p50", "p95", "p99", "MB", f"vs {versus}"]
+    align = ["left", *["right"] * (len(heads) - 1)]
+    found = tabulate(rows, heads, "plain", disable_numparse=True, colalign=align)
+    return f"{found}\nTimes in ms, of one image; in {folder or '.'}"

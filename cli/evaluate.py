@@ -70,8 +70,10 @@ def command(
         f"top-1 {result['top1']:.2%}   top-5 {result['top5']:.2%}   loss {result['loss']:.4f}   "
         f"calibration error {result['ece']:.2%}   on {result['n']:,} images"
     )
+    click.echo("of each class:")
     for label, accuracy in result["per_class"].items():
-        click.echo(f"  {label:<20} " + ("-" if accuracy is None else f"{accuracy:.2%}"))
+        shown = "-" if accuracy is None else f"{accuracy:.2%}"
+        click.echo(f"  {label:<20} {shown:>8}")
     for name, row in result.get("corruptions", {}).items():
         click.echo(f"  {name:<20} " + "  ".join(f"{s}: {top1:.2%}" for s, top1 in row.items()))
     if "corrupted_top1" in result:

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from tfresnet import __version__
+from tfresnet.errors import unknown
 
 COMMANDS = {
     "train": "Train a network from a preset or a YAML file.",
@@ -55,6 +56,12 @@ class LazyGroup(click.Group):
         if name not in COMMANDS:
             return None
         return importlib.import_module(f"tfresnet.cli.{name.replace('-', '_')}").command
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        """Find a command; one that is not there gets the name that was meant."""
+        if args[0] not in COMMANDS and not args[0].startswith("-"):
+            raise click.UsageError(str(unknown("command", args[0], COMMANDS)))
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands without importing them."""

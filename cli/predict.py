@@ -10,6 +10,8 @@ from tfresnet.cli.common import json_option, print_json, reports_mistakes
 if TYPE_CHECKING:
     import numpy as np
 
+LEAST = 5e-5  # that is printed: what is less would be 0.00%
+
 
 @click.command("predict")
 @click.argument("model", type=click.Path(path_type=Path))
@@ -51,7 +53,8 @@ def command(model: Path, images: tuple[str, ...], top: int, threads: int, as_jso
         return
     for image, answers in predictions:
         click.echo(image)
-        for label, probability in answers:
+        shown = [answer for answer in answers if answer[1] >= LEAST] or answers[:1]
+        for label, probability in shown:
             click.echo(f"  {probability:7.2%}  {label}")
 
 

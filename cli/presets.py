@@ -30,5 +30,6 @@ def command(name: str | None, as_json: bool) -> None:
     elif name:
         click.echo(texts[name], nl=False)
     else:
+        width = max(map(len, texts))
         for n in texts:
-            click.echo(f"{n:<20} {config.load(n).description}")
+            click.echo(f"{n:<{width}}  {config.load(n).description}")

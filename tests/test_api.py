@@ -41,3 +41,7 @@ def test_only_what_is_there_can_be_asked_for():
         tfresnet.trains  # noqa: B018
     with pytest.raises(AttributeError, match="has no attribute 'Classifiers'"):
         tfresnet.deploy.Classifiers  # noqa: B018
+
+
+def test_the_tab_key_finds_the_verbs():
+    assert {"train", "load", "evaluate", "export", "deploy"} <= set(dir(tfresnet))

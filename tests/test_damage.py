@@ -151,7 +151,8 @@ def test_metadata_of_a_later_version_is_read_as_far_as_it_is_known(model, tmp_pa
     ("arguments", "expected"),
     [
         (["train", "--bogus"], "No such option"),
-        (["nonsense"], "No such command"),
+        (["nonsense"], "unknown command 'nonsense': expected one of train"),
+        (["trian"], "did you mean 'train'?"),
         (["predict", "m.tflite", "i.png", "--top", "0"], "--top"),
         (["benchmark", "m.tflite", "--threads", "²"], "expected positive whole numbers"),
         (["train", "--name", "a", "--run-dir", "b"], "expected --name or --run-dir, got both"),

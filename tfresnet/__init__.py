@@ -25,6 +25,11 @@ if TYPE_CHECKING:
     from tfresnet.api import evaluate, export, load, train
 
 
+def __dir__() -> list[str]:
+    """Return the names of the API, for whom the Tab key asks."""
+    return sorted([*__all__, "__version__", "deploy"])
+
+
 def __getattr__(name: str) -> Any:
     """Import what belongs to the API, and TensorFlow with it, when it is first asked for."""
     if name == "deploy":

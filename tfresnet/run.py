@@ -90,7 +90,9 @@ def open_run(directory: Path) -> Run:
         raise UserError(f"expected a run directory, {directory} does not exist; see tfresnet train")
     for name in ("config.yaml", "spec.json"):
         if not (directory / name).is_file():
-            raise UserError(f"expected a run directory with {name}, {directory} has none")
+            raise UserError(
+                f"expected a run directory with {name}, {directory} has none; train it first"
+            )
     try:
         spec = InputSpec.from_dict(read_json(directory / "spec.json"))
     except (ValueError, TypeError) as error:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import filelock
+import numpy as np
 import tf_keras as keras
 from PIL import Image
 
@@ -24,7 +25,7 @@ from tfresnet.spec import InputSpec
 from tfresnet.training import distribute, precision, timing
 from tfresnet.training.loop import Trainer
 
-SAMPLES = 5
+SAMPLES, LOOKED_AT = 5, 100  # pictures that are written, out of these
 
 
 def train(config: RunConfig, directory: Path, resume: bool = False) -> Run:
@@ -163,8 +164,8 @@ def _check_directory(config: RunConfig, directory: Path, resume: bool) -> None:
         return
     if not resume:
         raise UserError(
-            f"{directory} already holds a run; add --resume to go on with it, "
-            "or --name NAME for another"
+            f"{directory} already holds a run; add --resume (in Python: resume=True) to go on with "
+            "it, or --name NAME (run_dir) for another"
         )
     changed = configs.differences(open_run(directory).config, config)
     for key, (old, new) in changed.items():
@@ -178,12 +179,14 @@ def _check_directory(config: RunConfig, directory: Path, resume: bool) -> None:
 
 
 def _write_samples(dataset: Dataset, folder: Path) -> None:
-    """Write a few held-out pictures, so that there is something to predict."""
+    """Write a few held-out pictures, of many classes, so that there is something to predict."""
     folder.mkdir(exist_ok=True)
-    batch = next(iter(pipeline.raw_batches(dataset.held_out, SAMPLES, SAMPLES)))
+    batch = next(iter(pipeline.raw_batches(dataset.held_out, LOOKED_AT, LOOKED_AT)))
     images, classes, weights = (part.numpy() for part in batch)
-    real = weights > 0
-    for i, (image, label) in enumerate(zip(images[real], classes[real], strict=True), start=1):
+    _, first = np.unique(classes[weights > 0], return_index=True)
+    others = np.setdiff1d(np.arange(int(weights.sum())), first)
+    chosen = sorted([*sorted(first), *others][:SAMPLES])
+    for i, (image, label) in enumerate(zip(images[chosen], classes[chosen], strict=True), start=1):
         name = re.sub(r"[^\w.-]+", "_", dataset.spec.labels[label])[:50]
         pixels = image[..., 0] if image.shape[-1] == 1 else image
         Image.fromarray(pixels).save(folder / f"{i}_{name}.png")

@@ -137,7 +137,7 @@ def _observe_ranges(model: keras.Model, images: np.ndarray) -> None:
     """Let the ranges of activations start at those of some training images, [n, H, W, C].
 
     Else they would still be near tfmot's first guess after thousands of steps: 500 steps leave
-    60 % of it, and what comes out of a ReLU would give a third of its 256 values to numbers below 0.
+    60 % of it, and a ReLU's output would give a third of its 256 values to numbers below 0.
     What a moving average has kept of its start is known, and is taken off. The second round sees
     what the first guess has cut off.
     """

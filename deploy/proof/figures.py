@@ -30,7 +30,7 @@ def trade_off(artifacts: Sequence[dict]) -> Figure:
         axis.set_xlabel(f"{'size' if key == 'bytes' else 'one image on one thread'} ({unit})")
         axis.grid(alpha=0.3)
     top1 = [100 * a["top1"] for a in artifacts]
-    axes[0].set_ylim(min(top1) - 0.5, max(top1) + 0.5)  # a point at least: less is noise
+    axes[0].set_ylim(min(top1) - 0.5, min(100.2, max(top1) + 0.5))  # half a point: less is noise
     axes[0].set_ylabel("top-1 (%)")
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right upper", fontsize=8)
     return figure

@@ -37,8 +37,9 @@ def html(workshop: Workshop, report: dict[str, Any]) -> str:
     sections.append(("How to run them", _how_to_run(artifacts)))
     result = workshop.run.result
     title = f"{result['arch']}, {len(spec.labels)} classes"
+    preset = "settings of its own" if result["preset"] == "custom" else result["preset"]
     facts = (
-        f"Trained with {result['preset']}, seed {result['seed']}, {result['epochs']} epochs, "
+        f"Trained with {preset}, seed {result['seed']}, {result['epochs']} epochs, "
         f"commit {result['commit'] or 'unknown'}. Measured on {report['n']:,} held-out images; the "
         f"checkpoint has {report['checkpoint_top1']:.2%}."
     )
@@ -119,7 +120,7 @@ def _table(artifacts: list[dict]) -> str:
             f"{a['agreement']:.2%}",
             f"{a['max_abs_error']:.1e}",
             f"{a['latency_ms']:.3f}",
-            "yes" if a["fully_integer"] else "no",
+            "-" if a["format"] == "onnx" else "yes" if a["fully_integer"] else "no",
         )
         mark = ' class="failed"' if a["failures"] else ""
         rows.append(f"<tr{mark}>" + "".join(f"<td>{escape(c)}</td>" for c in cells) + "</tr>")
@@ -146,4 +147,5 @@ def command(artifact: dict, name: str) -> str:
         )
     if artifact["format"] == "tflm":
         return '#include "model.h"  // beside model.cc, with TFLite Micro'
-    return f"python bundle/classify.py {name} photo.jpg"
+    needs = "  # pip install onnxruntime" if artifact["format"] == "onnx" else ""
+    return f"python bundle/classify.py {name} photo.jpg{needs}"

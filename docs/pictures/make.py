@@ -19,6 +19,7 @@ HERE = Path(__file__).parent
 COLUMNS, ROWS = 100, 30
 LONGEST = 0.5  # seconds that a frame stands, but for pauses before and after a command
 FRAME = 1.0  # seconds of the recording that become one frame
+LAST = 5.0  # seconds that the last frame stands
 PAUSE = 1.4  # what is longer than this was meant as a pause
 SVG_TERM = "svg-term-cli@2.1.1"
 
@@ -64,6 +65,7 @@ def thinned(cast: str) -> str:
         now += gap if PAUSE < gap < 3 * PAUSE else min(gap, LONGEST)
         before = time
         kept.append(json.dumps([round(now, 3), kind, text]))
+    kept.append(json.dumps([round(now + LAST, 3), "o", " "]))
     return "\n".join(kept) + "\n"
 
 

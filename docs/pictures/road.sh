@@ -7,8 +7,6 @@ run() {
     sleep 2
 }
 run tfresnet train
-run tfresnet export runs/quickstart --tflite --quantize float32 --quantize int8
-cd runs/quickstart
-run 'tfresnet predict export/model_int8.tflite samples/*.png --top 2'
-run 'tfresnet benchmark export/model_float32.tflite export/model_int8.tflite'
-sleep 4
+run tfresnet export runs/quickstart --tflite --onnx
+run 'tfresnet predict runs/quickstart/export/model_int8.tflite runs/quickstart/samples/*.png'
+run 'tfresnet benchmark runs/quickstart/export/model_*.tflite'

@@ -21,7 +21,8 @@ def steps_per_epoch(split: Split, batch_size: int) -> int:
     count = len(split)
     if batch_size > count:
         raise UserError(
-            f"train.batch_size: expected at most {count} (the training images), got {batch_size}"
+            f"train.batch_size: expected at most {count} (the training images), got {batch_size}; "
+            f"try --batch-size {min(32, count)}"
         )
     return count // batch_size
 

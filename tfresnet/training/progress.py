@@ -35,7 +35,7 @@ class TrainingDisplay:
         )
         self.task = self.bar.add_task(
             "train", total=steps, completed=first_step,
-            epoch=1, epochs=epochs, rate=0.0, loss=0.0, accuracy=0.0, bound="",
+            epoch=1, epochs=epochs, rate=0.0, loss=0.0, accuracy=0.0, bound="(tracing)",
         )  # fmt: skip
 
     def __enter__(self) -> "TrainingDisplay":
@@ -52,7 +52,9 @@ class TrainingDisplay:
 
     def update(self, epoch: int, step: int, rate: float, loss: float, accuracy: float) -> None:
         """Show the state after ``step`` steps; rate is images/s, accuracy a fraction of 1."""
-        self.traced = self.traced or time.perf_counter()
+        if self.traced is None:
+            self.traced = time.perf_counter()
+            self.bar.update(self.task, bound="")
         self.bar.update(
             self.task, completed=step, epoch=epoch, rate=rate, loss=loss, accuracy=accuracy
         )

@@ -81,7 +81,8 @@ async function classify(source, width, height, name) {
     if (!first.length) draw(pixels, name);
     first.push(display(model, await ask(model, pixels)));
   }
-  find("status").textContent = `${name}: ${first.join(" / ")}`;
+  const said = models.map(({facts}, i) => `${first[i]} (${facts.name})`);
+  find("status").textContent = `${name}: ${said.join(", ")}`;
   return first;
 }
 
