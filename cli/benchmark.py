@@ -75,7 +75,6 @@ def _table(records: list[dict[str, Any]]) -> str:
 
     folder = os.path.commonpath([Path(r["path"]).parent for r in records])
     base = next((r for r in records if "float32" in Path(r["path"]).name), records[0])
-    versus = "float32" if base is not records[0] or "float32" in base["path"] else "first"
     rows = [
         [
             os.path.relpath(r["path"], folder), r["threads"], f"{r['bytes'] / 1000:,.1f}",
@@ -86,7 +85,8 @@ def _table(records: list[dict[str, Any]]) -> str:
         ]
         for r in records
     ]  # fmt: skip
-    heads = ["file", "thr", "kB", "load", "p50", "p95", "p99", "MB", f"vs {versus}"]
+    heads = ["file", "thr", "kB", "load", "p50", "p95", "p99", "MB", "speed"]
     align = ["left", *["right"] * (len(heads) - 1)]
     found = tabulate(rows, heads, "plain", disable_numparse=True, colalign=align)
-    return f"{found}\nTimes in ms, of one image; in {folder or '.'}"
+    against = os.path.relpath(base["path"], folder)
+    return f"{found}\nms of one image; speed against {against}; in {folder or '.'}"
