@@ -20,6 +20,20 @@ set_option = click.option(
 )  # fmt: skip
 
 
+def data_options(function: Callable) -> Callable:
+    """Add --dataset and --data-dir; the function gets those that were given as ``data``."""
+
+    @click.option("--dataset", help="Instead of that of the run, or where its folder is now.")
+    @click.option("--data-dir", help="Where TFDS keeps its data (default: $TFDS_DATA_DIR).")
+    @functools.wraps(function)
+    def wrapper(*args: Any, dataset: str | None, data_dir: str | None, **kwargs: Any) -> Any:
+        given = {"dataset": dataset, "data_dir": data_dir}
+        data = {key: value for key, value in given.items() if value is not None}
+        return function(*args, data=data, **kwargs)
+
+    return wrapper
+
+
 def reports_mistakes(function: Callable) -> Callable:
     """Turn bad input into one line on stderr and exit status 2, without a traceback."""
 

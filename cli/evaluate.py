@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from tfresnet.cli.common import (
+    data_options,
     json_option,
     print_json,
     reports_mistakes,
@@ -15,8 +16,7 @@ from tfresnet.native_stderr import quiet_tensorflow
 
 @click.command("evaluate")
 @click.argument("model", type=click.Path(path_type=Path))
-@click.option("--dataset", help="Instead of the one that the model was trained on.")
-@click.option("--data-dir", help="Where TFDS keeps its data (default: $TFDS_DATA_DIR).")
+@data_options
 @click.option("--split", help="Instead of the held-out one, for TFDS: test, train[45000:], ...")
 @click.option("--flip", is_flag=True, help="Average each image's answer and its mirror image's.")
 @click.option(
@@ -34,8 +34,7 @@ from tfresnet.native_stderr import quiet_tensorflow
 @reports_mistakes
 def command(
     model: Path,
-    dataset: str | None,
-    data_dir: str | None,
+    data: dict[str, str],
     split: str | None,
     flip: bool,
     corruptions: str | None,
@@ -58,11 +57,11 @@ def command(
     from tfresnet.data.corruptions import CORRUPTIONS
     from tfresnet.deploy import evaluate_model
 
-    given = {"dataset": dataset, "data_dir": data_dir, "eval_split": split}
-    overrides = {key: value for key, value in given.items() if value is not None}
+    if split is not None:
+        data["eval_split"] = split
     names = list(CORRUPTIONS) if corruptions == "all" else _list(corruptions)
     with stdout_to_stderr(as_json):
-        result = evaluate_model.evaluate(model, overrides, flip, names, chosen, plots)
+        result = evaluate_model.evaluate(model, data, flip, names, chosen, plots)
     if as_json:
         print_json(result)
         return

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from tfresnet.cli.common import (
+    data_options,
     json_option,
     print_json,
     reports_mistakes,
@@ -20,8 +21,7 @@ from tfresnet.native_stderr import quiet_tensorflow
     "--count", default=16, show_default=True, type=click.IntRange(1), help="Mistakes to draw."
 )
 @click.option("--out", type=click.Path(path_type=Path), help="Folder (default: RUN/explain).")
-@click.option("--dataset", help="The run's folder of images, if it has moved.")
-@click.option("--data-dir", help="Where TFDS keeps its data (default: $TFDS_DATA_DIR).")
+@data_options
 @json_option
 @reports_mistakes
 def command(
@@ -29,8 +29,7 @@ def command(
     images: tuple[Path, ...],
     count: int,
     out: Path | None,
-    dataset: str | None,
-    data_dir: str | None,
+    data: dict[str, str],
     as_json: bool,
 ) -> None:
     """Draw what a network looks at, what it gets wrong, and what it finds alike.
@@ -56,8 +55,7 @@ def command(
         if images:
             written = [explain.pictures_given(model, spec, images, folder)]
         else:
-            given = {"dataset": dataset, "data_dir": data_dir}
-            held_out = opened.dataset(**{k: v for k, v in given.items() if v}).held_out
+            held_out = opened.dataset(**data).held_out
             drawn = explain.mistakes(model, spec, held_out, count, folder)
             written = [drawn] if drawn else []
             written.append(explain.feature_map(model, spec, held_out, folder))

@@ -30,8 +30,7 @@ def command(
     saved_model: bool,
     tflm: bool,
     quantizations: tuple[str, ...],
-    dataset: str | None,
-    data_dir: str | None,
+    data: dict[str, str],
     auto: bool,
     max_bytes: int | None,
     max_latency: float | None,
@@ -71,8 +70,6 @@ def command(
         **choices,
     )
     opened = runs.open_run(run)
-    given = {"dataset": dataset, "data_dir": data_dir}
-    data = {key: value for key, value in given.items() if value is not None}
     limits = {"max_bytes": max_bytes, "max_latency": max_latency} if auto else None
     report = _export(opened, options, data, limits, as_json)
     if as_json:

@@ -5,9 +5,11 @@ from typing import Any
 
 import click
 
+from tfresnet.cli.common import data_options
 from tfresnet.deploy.plan import FORMATS, INTERFACES, KINDS, USUAL
 
 COUNT = click.IntRange(1)
+Decorator = Callable[[Callable], Callable]
 
 
 def _clusters(context: click.Context, option: click.Parameter, count: int) -> int:
@@ -16,7 +18,7 @@ def _clusters(context: click.Context, option: click.Parameter, count: int) -> in
     return count
 
 
-WHAT = [  # and in which form
+WHAT: list[Decorator] = [  # and in which form
     click.option("--tflite", is_flag=True, help="TFLite files."),
     click.option("--onnx", is_flag=True, help="ONNX files."),
     click.option("--saved-model", is_flag=True, help="SavedModel, float32, for TF Serving."),
@@ -40,7 +42,7 @@ WHAT = [  # and in which form
                  help="Of ONNX."),
     click.option("--features", is_flag=True, help="The embedding, without the head."),
 ]  # fmt: skip
-HOW_WELL = [
+HOW_WELL: list[Decorator] = [
     click.option("--max-drop", default=1.0, show_default=True, metavar="POINTS",
                  help="Largest loss of top-1 against the checkpoint."),
     click.option("--auto", is_flag=True,
@@ -54,10 +56,9 @@ HOW_WELL = [
     click.option("--calibration-seed", default=0, show_default=True, help="Chooses them."),
     click.option("--verify-images", type=COUNT,
                  help="Held-out images to measure on (default: all)."),
-    click.option("--dataset", help="The run's folder of images, if it has moved."),
-    click.option("--data-dir", help="Where TFDS keeps its data (default: $TFDS_DATA_DIR)."),
+    data_options,
 ]  # fmt: skip
-TRAINED = [
+TRAINED: list[Decorator] = [
     click.option("--qat-epochs", default=0, metavar="N", type=click.IntRange(0),
                  help="Also int8 files after N epochs of quantisation-aware training."),
     click.option("--prune", default=0.0, metavar="S", type=click.FloatRange(0, 1, max_open=True),

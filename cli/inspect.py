@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from tfresnet.cli.common import (
+    data_options,
     json_option,
     print_json,
     reports_mistakes,
@@ -29,16 +30,14 @@ from tfresnet.native_stderr import quiet_tensorflow
     type=click.IntRange(1),
     help="Training images to run.",
 )
-@click.option("--dataset", help="Instead of the one that the model was trained on.")
-@click.option("--data-dir", help="Where TFDS keeps its data (default: $TFDS_DATA_DIR).")
+@data_options
 @json_option
 @reports_mistakes
 def command(
     model: Path,
     against: Path | None,
     images: int,
-    dataset: str | None,
-    data_dir: str | None,
+    data: dict[str, str],
     as_json: bool,
 ) -> None:
     """Show the operations of a .tflite file, and what quantisation changed in each layer.
@@ -55,8 +54,6 @@ def command(
     quiet_tensorflow()
     from tfresnet.deploy.proof import inspect
 
-    given = {"dataset": dataset, "data_dir": data_dir}
-    data = {key: value for key, value in given.items() if value is not None}
     with stdout_to_stderr(as_json):
         result = inspect.of_file(model, against, images, data)
     if as_json:
