@@ -11,18 +11,21 @@ import tempfile
 import zipfile
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 from PIL import Image
+from safetensors.numpy import save_file
 
 from tfresnet import config as configs
 from tfresnet.data import images as pictures
 from tfresnet.deploy import describe
 from tfresnet.deploy.device import runtime
 from tfresnet.errors import UserError
+from tfresnet.models import pretrained
 from tfresnet.spec import InputSpec
 from tfresnet.sweep import plan
 
@@ -281,6 +284,31 @@ def test_encrypted_metadata_are_refused(models, tmp_path, flag):
     path = tmp_path / "model.tflite"
     path.write_bytes(content)
     assert refused_in_one_line(runtime.read_metadata, path) is None
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    """The smallest files of weights: PyTorch's names in one, a layer of Keras in the other."""
+    folder = tmp_path_factory.mktemp("weights")
+    array = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
+    save_file({"fc.weight": array, "fc.bias": array[0, 0]}, folder / "w.safetensors")
+    with h5py.File(folder / "w.h5", "w") as file:
+        file.attrs["layer_names"] = [b"dense"]
+        group = file.create_group("dense")
+        group.attrs["weight_names"] = [b"dense/kernel:0"]
+        group["dense/kernel:0"] = array
+    return {path.suffix: path.read_bytes() for path in folder.iterdir()}
+
+
+@settings(quick, max_examples=2 * CASES)
+@given(some.data())
+def test_files_of_weights_that_are_spoilt(weights, data):
+    suffix = data.draw(some.sampled_from(sorted(weights)))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"w{suffix}"
+        path.write_bytes(spoilt(data.draw, weights[suffix]))
+        arrays = refused_in_one_line(pretrained.read, path, "resnet50")
+        assert arrays is None or all(isinstance(a, np.ndarray) for a in arrays.values())
 
 
 NAMES = ["über", "日本", "a" * 200, "a b", "$x$", "%s", "{}", "..", "-", "\u202e", "'", '"', "#"]
