@@ -12,7 +12,7 @@ from tests.conftest import TINY
 from tests.test_cli import json_of, refused, tfresnet
 from tfresnet import config as configs
 from tfresnet import run as runs
-from tfresnet.deploy.compress import cluster, finetune, prune
+from tfresnet.deploy.compress import cluster, finetune, prune, qat
 from tfresnet.deploy.device.runtime import open_model
 from tfresnet.deploy.export import export
 from tfresnet.deploy.formats import graph
@@ -111,6 +111,21 @@ def _interrupt_in(epoch: int, evaluate):
         return evaluate(trainer)
 
     return wrapper
+
+
+def test_ranges_start_at_what_the_network_gives_without_rounding(tiny_run):
+    """Of all images at once, so that the mean over batches is the one that there is."""
+    images = tiny_run.dataset().held_out.images[: qat.BATCH]
+    x = ((images - tiny_run.spec.mean) / tiny_run.spec.std).astype(np.float32)
+    model = tiny_run.model()
+    logits = model(x).numpy()
+    aware = qat.quantization_aware(model, tiny_run.spec.shape)
+    qat._observe_ranges(aware, x)
+    ranges = {v.name: v.numpy() for v in aware.variables}
+    head = [ranges[f"quant_head/post_activation_{end}:0"] for end in ("min", "max")]
+    # Keras folds a norm into another order of the same sums: 5 of float32's 7 digits.
+    np.testing.assert_allclose(head, [logits.min(), logits.max()], rtol=1e-4)
+    assert ranges["quant_stem_relu/output_min:0"] == 0
 
 
 def _optimized(path: str, folder: Path) -> set[str]:

@@ -6,6 +6,7 @@ shares its variables with the model that it is of.
 
 import re
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import tensorflow as tf
@@ -20,8 +21,7 @@ from tfresnet.models.functional import functional
 from tfresnet.run import Run
 from tfresnet.spec import InputSpec
 
-DECAY = 0.999  # of tfmot's moving averages of ranges, which start at -6 and 6
-OBSERVED, BATCH, ROUNDS = 512, 64, 2  # images, at a time, and how often, that ranges start from
+OBSERVED, BATCH = 512, 64  # images that ranges start from, and how many at a time
 
 # Why tfmot refuses a layer, by the layer's type.
 OBSTACLES = {
@@ -125,6 +125,7 @@ def train(
         aware = quantization_aware(model, run.spec.shape, pruned, clustered)
         images = calibration.draw(dataset.train, OBSERVED, run.config.train.seed, ()).images
         _observe_ranges(aware, ((images - run.spec.mean) / run.spec.std).astype(np.float32))
+        _span_a_byte(aware, run.spec)
         return aware
 
     method = {"qat": True, "pruned": pruned, "clustered": clustered}
@@ -134,32 +135,33 @@ def train(
 
 
 def _observe_ranges(model: keras.Model, images: np.ndarray) -> None:
-    """Let the ranges of activations start at those of some training images, [n, H, W, C].
+    """Let the ranges of activations start at what some images [n, H, W, C] give without rounding.
 
-    Else they would still be near tfmot's first guess after thousands of steps: 500 steps leave
-    60 % of it, and a ReLU's output would give a third of its 256 values to numbers below 0.
-    What a moving average has kept of its start is known, and is taken off. The second round sees
-    what the first guess has cut off.
+    tfmot's moving averages start at -6 and 6, and 500 steps leave 60 % of that: what is larger
+    would be cut off, and a ReLU's output would give a third of its 256 values to numbers below 0.
     """
-    ends = [v for v in model.variables if v.name.endswith(("_min:0", "_max:0"))]
-    ranges = [v for v in ends if "kernel" not in v.name]  # those of weights are no averages
-    known = {v.ref() for v in ranges}
-    others = [(v, v.numpy()) for v in model.variables if v.ref() not in known]
-    strategy = tf.distribute.get_strategy()
+    from tensorflow_model_optimization.python.core.quantization.keras import quant_ops
 
-    @tf.function
-    def observe(batch: tf.Tensor) -> None:
-        strategy.run(model, args=(batch,), kwargs={"training": True})
+    seen: dict[int, tuple[tf.Variable, tf.Variable, list[tuple[float, float]]]] = {}
 
-    for _ in range(ROUNDS):
-        starts = [v.numpy() for v in ranges]
+    def observe(x: tf.Tensor, low: tf.Variable, high: tf.Variable, **_: object) -> tf.Tensor:
+        ends = min(0.0, float(tf.reduce_min(x))), max(0.0, float(tf.reduce_max(x)))
+        seen.setdefault(id(low), (low, high, []))[2].append(ends)
+        return x
+
+    def leave(x: tf.Tensor, *_: object, **__: object) -> tf.Tensor:
+        return x
+
+    with (
+        mock.patch.object(quant_ops, "MovingAvgQuantize", observe),  # of activations
+        mock.patch.object(quant_ops, "LastValueQuantize", leave),  # of weights
+        mock.patch.object(quant_ops, "AllValuesQuantize", leave),  # of the input
+    ):
         for first in range(0, len(images), BATCH):
-            observe(tf.constant(images[first : first + BATCH]))
-        kept = DECAY ** -(-len(images) // BATCH)
-        for variable, start in zip(ranges, starts, strict=True):
-            variable.assign((variable.numpy() - kept * start) / (1 - kept))
-    for variable, value in others:  # the statistics of batch norms
-        variable.assign(value)
+            model(tf.constant(images[first : first + BATCH]), training=False)
+    for low, high, ends in seen.values():
+        for variable, value in zip((low, high), np.mean(ends, axis=0), strict=True):
+            variable.assign(value)
 
 
 def _with_a_zero_each(model: keras.Model) -> None:
@@ -177,7 +179,7 @@ def _with_a_zero_each(model: keras.Model) -> None:
 def _span_a_byte(model: keras.Model, spec: InputSpec) -> None:
     """Set the range of the input to that of normalised bytes, so that its scale is exactly theirs.
 
-    tfmot has a moving average there, of the batches' smallest and largest values.
+    tfmot has the smallest and the largest value of all batches there.
     """
     ends = [
         (byte - mean) / std
