@@ -1,6 +1,5 @@
 """``tfresnet benchmark``: no TensorFlow in this one, unless a SavedModel is measured."""
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -70,23 +69,24 @@ def command(
 
 
 def _table(records: list[dict[str, Any]]) -> str:
-    """Return the measurements, a row each; narrow, so names are those behind the common folder."""
+    """Return the measurements, a row each; narrow: of files in one folder just their names."""
     from tabulate import tabulate
 
-    folder = os.path.commonpath([Path(r["path"]).parent for r in records])
-    base = next((r for r in records if "float32" in Path(r["path"]).name), records[0])
+    folders = {str(Path(r["path"]).parent) for r in records}
+    names = [Path(r["path"]).name if len(folders) == 1 else r["path"] for r in records]
+    base = next((i for i, r in enumerate(records) if "float32" in Path(r["path"]).name), 0)
     rows = [
         [
-            os.path.relpath(r["path"], folder), r["threads"], f"{r['bytes'] / 1000:,.1f}",
+            name, r["threads"], f"{r['bytes'] / 1000:,.1f}",
             f"{r['load_ms']:.1f}", f"{r['p50_ms']:.3f}", f"{r['p95_ms']:.3f}",
             f"{r['p99_ms']:.3f}",
             "-" if r["peak_memory_mb"] is None else f"{r['peak_memory_mb']:.1f}",
-            f"{base['p50_ms'] / r['p50_ms']:.2f} x",
+            f"{records[base]['p50_ms'] / r['p50_ms']:.2f} x",
         ]
-        for r in records
+        for name, r in zip(names, records, strict=True)
     ]  # fmt: skip
     heads = ["file", "thr", "kB", "load", "p50", "p95", "p99", "MB", "speed"]
     align = ["left", *["right"] * (len(heads) - 1)]
     found = tabulate(rows, heads, "plain", disable_numparse=True, colalign=align)
-    against = os.path.relpath(base["path"], folder)
-    return f"{found}\nms of one image; speed against {against}; in {folder or '.'}"
+    where = f"; in {folders.pop()}" if len(folders) == 1 else ""
+    return f"{found}\nms of one image; speed against {names[base]}{where}"

@@ -41,7 +41,9 @@ def command(folder: Path, check: bool, into: Path | None, as_json: bool) -> None
     if as_json:
         print_json({"page": str(folder / "RESULTS.md"), "current": not stale})
     for path in stale:
-        click.echo(f"{path} is not what the records say: run tfresnet results {folder}", err=True)
+        option = f" --into {path}" if path == into else ""
+        command = f"tfresnet results {folder}{option}"
+        click.echo(f"{path} is not what the records say: run {command}", err=True)
     if not stale and not as_json:
         click.echo("\n".join(map(str, pages)))
     raise SystemExit(1 if stale else 0)

@@ -128,6 +128,15 @@ def test_the_table_of_a_benchmark_is_narrow_and_relative_to_float32(files):
     assert where == f"ms of one image; speed against model_float32.tflite; in {files}"
 
 
+def test_files_of_several_folders_are_compared_too(files, tmp_path, monkeypatch):
+    """One by a relative path, the other by an absolute one."""
+    shutil.copy(files / "model_int8.tflite", tmp_path / "other.tflite")
+    monkeypatch.chdir(files)
+    result = tfresnet("benchmark", "model_int8.tflite", tmp_path / "other.tflite", "--rounds", 1)
+    assert result.exit_code == 0
+    assert f"\n{tmp_path / 'other.tflite'} " in result.stdout
+
+
 def test_benchmark_of_a_saved_model_and_of_operations(files):
     kinds = ("float32.onnx", "float32.tflite", "float16.tflite", "int8.tflite")
     models = [files / f"model_{kind}" for kind in kinds]

@@ -36,5 +36,6 @@ def __getattr__(name: str) -> Any:
         return importlib.import_module("tfresnet.deploy")
     if name in __all__:
         importlib.import_module("tfresnet.native_stderr").quiet_tensorflow()
-        return getattr(importlib.import_module("tfresnet.api"), name)
+        globals()[name] = value = getattr(importlib.import_module("tfresnet.api"), name)
+        return value
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -21,8 +21,12 @@ def captured(replay: bool = True) -> Iterator[Captured]:
     block raises, what was held back is printed after all, unless ``replay`` is off.
     """
     result = Captured()
-    sys.stderr.flush()
-    saved = os.dup(2)
+    try:
+        saved = os.dup(2)
+    except OSError:  # there is none that could be printed to
+        yield result
+        return
+    _flush()
     with tempfile.TemporaryFile() as file:
         os.dup2(file.fileno(), 2)
         failed = True
@@ -30,13 +34,18 @@ def captured(replay: bool = True) -> Iterator[Captured]:
             yield result
             failed = False
         finally:
-            sys.stderr.flush()
+            _flush()
             os.dup2(saved, 2)
             os.close(saved)
             file.seek(0)
             result.text = file.read().decode(errors="replace")
-            if failed and replay:
+            if failed and replay and sys.stderr:
                 sys.stderr.write(result.text)
+
+
+def _flush() -> None:
+    if sys.stderr:
+        sys.stderr.flush()
 
 
 def quiet_tensorflow() -> None:

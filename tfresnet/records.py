@@ -96,11 +96,11 @@ def put_into(text: str, table: str, where: str) -> str:
     Raises:
         UserError: it has not exactly these marks.
     """
-    before, begin, rest = text.partition(BEGIN)
+    before, _, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
-    if not begin or not end or BEGIN in after:
+    if not end or text.count(BEGIN) != 1 or text.count(END) != 1:
         raise UserError(f"{where}: expected a line {BEGIN} and after it a line {END}, once each")
-    return f"{before}{begin}\n\n{table}\n\n{end}{after}"
+    return f"{before}{BEGIN}\n\n{table}\n\n{END}{after}"
 
 
 def percent(values: Sequence[float]) -> str:

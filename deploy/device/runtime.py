@@ -28,13 +28,14 @@ import zlib
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".ppm", ".pgm", ".tif", ".tiff")
 LARGEST_METADATA = 2**24  # bytes
+CHUNK = 2**20  # bytes that are read at a time
 LARGEST_SIDE = 2**14  # pixels
 METADATA_NAME = "tfresnet.json"  # in the zip behind a .tflite; "tfresnet" in an .onnx
 
@@ -69,6 +70,7 @@ class ModelFile:
     Args:
         path: a .tflite or .onnx file that tfresnet exported.
         threads: processor threads of the interpreter.
+        metadata: what :func:`read_metadata` gave, if it was asked before.
 
     Raises:
         InputError: the file is missing, cut short, or was not exported by tfresnet.
@@ -76,8 +78,8 @@ class ModelFile:
 
     output = "probabilities"  # what the file must give
 
-    def __init__(self, path: str | Path, threads: int = 1):
-        self.metadata = read_metadata(path)
+    def __init__(self, path: str | Path, threads: int = 1, metadata: dict[str, Any] | None = None):
+        self.metadata = metadata or read_metadata(path)
         self.spec = self.metadata["spec"]
         self.labels: list[str] = self.spec["labels"]
         check_output(path, self.metadata, self.output)
@@ -234,14 +236,21 @@ def read_metadata(path: str | Path) -> dict[str, Any]:
     return metadata
 
 
-def digest(content: bytes) -> dict[str, Any]:
-    """Return the number and the SHA-256 of the bytes of a model, without its metadata."""
-    return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+def digest(model: BinaryIO, count: int) -> dict[str, Any]:
+    """Return the number and the SHA-256 of a model's first ``count`` bytes, or of all it has."""
+    found, left = hashlib.sha256(), count
+    while left > 0 and (part := model.read(min(left, CHUNK))):
+        found.update(part)
+        left -= len(part)
+    return {"bytes": count - left, "sha256": found.hexdigest()}
 
 
 def _is_whole(path: Path, written: dict[str, Any]) -> bool:
     """Tell whether a file begins with the model that was written; the metadata are behind it."""
-    return path.is_dir() or digest(path.read_bytes()[: max(0, written["bytes"])]) == written
+    if path.is_dir():
+        return True
+    with path.open("rb") as file:
+        return digest(file, written["bytes"]) == written
 
 
 def check_output(path: str | Path, metadata: dict[str, Any], expected: str) -> None:
@@ -279,8 +288,9 @@ def _read_zipped(path: Path) -> str | None:
 
 def open_file(path: str | Path, threads: int = 1) -> Classifier | Embedder:
     """Return an exported file as what it is."""
-    embeds = read_metadata(path).get("output") == Embedder.output
-    return (Embedder if embeds else Classifier)(path, threads)
+    metadata = read_metadata(path)
+    kind = Embedder if metadata.get("output") == Embedder.output else Classifier
+    return kind(path, threads, metadata)
 
 
 def open_model(path: str | Path, threads: int = 1) -> TfliteModel | OnnxModel:

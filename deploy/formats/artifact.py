@@ -115,7 +115,7 @@ class FileArtifact:
 
     def write(self, metadata: dict[str, Any]) -> None:
         """See :class:`Artifact`."""
-        described = metadata | {"content": digest(self.content)}
+        described = metadata | {"content": digest(io.BytesIO(self.content), len(self.content))}
         write_bytes(self.path, self.seal(self.content, described))
 
     def open(self, threads: int) -> Any:

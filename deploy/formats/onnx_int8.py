@@ -104,8 +104,8 @@ def drop_relus(proto: onnx_graph.Proto) -> None:
         for name in node.input:
             readers.setdefault(name, []).append(node)
     for relu in [node for node in proto.graph.node if node.op_type == "Relu"]:
-        after = readers[relu.output[0]]
-        if not all(n.op_type == "QuantizeLinear" and len(n.input) == 3 for n in after):
+        after = readers.get(relu.output[0], [])
+        if not after or not all(n.op_type == "QuantizeLinear" and len(n.input) == 3 for n in after):
             continue
         zero_points = [numpy_helper.to_array(constants[n.input[2]]) for n in after]
         if all((point == np.iinfo(point.dtype).min).all() for point in zero_points):
