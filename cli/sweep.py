@@ -15,7 +15,7 @@ from tfresnet.cli.common import json_option, print_json, reports_mistakes
     default=1,
     show_default=True,
     type=click.IntRange(1),
-    help="Runs at a time; they share the cores, so times are not comparable.",
+    help="Runs at a time, each on its share of the cores: times are not comparable.",
 )
 @click.option(
     "--run-dir", type=click.Path(path_type=Path), help="Folder of the runs (default: runs/FILE)."

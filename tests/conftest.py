@@ -1,5 +1,6 @@
 """Shared fixtures: two logical CPU devices, one small trained run, and its exported files."""
 
+import gc
 import shutil
 from pathlib import Path
 
@@ -15,6 +16,11 @@ from tfresnet.train_run import train
 tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
 )
+
+# A full collection walks the millions of objects that TensorFlow and its graphs leave: a twelfth
+# of the suite's time, were it as often as Python would have it.
+gc.freeze()
+gc.set_threshold(50_000, 20, 20)
 
 TINY = ["data.image_size=16", "train.epochs=2", "train.warmup_epochs=1"]
 

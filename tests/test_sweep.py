@@ -148,6 +148,19 @@ def test_a_sweep_that_is_stopped_saves_and_goes_on(write, tmp_path):
     assert outcome.result["epochs"] == 30
 
 
+@pytest.mark.parametrize(("jobs", "threads"), [(1, "all"), (2, "4"), (3, "2"), (16, "1")])
+def test_jobs_share_the_cores(write, tmp_path, monkeypatch, jobs, threads):
+    script = tmp_path / "python"
+    script.write_text("#!/bin/sh\necho Error: ${TF_NUM_INTRAOP_THREADS:-all} threads\nexit 1\n")
+    script.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(script))
+    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    monkeypatch.delenv("TF_NUM_INTRAOP_THREADS", raising=False)
+    (trial,) = trials_of(write(runs={"a": {}}), tmp_path / "runs")
+    (outcome,) = runner.run_all([trial], jobs, lambda outcome, number: None)
+    assert outcome.error == f"{threads} threads"
+
+
 def test_a_run_that_starts_from_another_is_recognised_when_done(write, tiny_run, tmp_path):
     """What it adopts from that run is in its own configuration, but not in the sweep's."""
     start = {"train.init_from": str(tiny_run.directory), "train.epochs": 1}

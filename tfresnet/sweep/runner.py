@@ -56,7 +56,7 @@ def run_all(
         while waiting or running:
             while waiting and len(running) < jobs:
                 trial = waiting.pop(0)
-                running[_start(trial)] = trial
+                running[_start(trial, jobs)] = trial
             time.sleep(POLL_SECONDS)
             if stop.signal:
                 _stop(running)
@@ -80,8 +80,8 @@ def _children() -> Iterator[dict[subprocess.Popen, Trial]]:
         _stop(running)
 
 
-def _start(trial: Trial) -> subprocess.Popen:
-    """Start a trial; what it prints goes to NAME.log beside its folder."""
+def _start(trial: Trial, jobs: int) -> subprocess.Popen:
+    """Start one of ``jobs`` trials; what it prints goes to NAME.log beside its folder."""
     resume = ["--resume"] if (trial.directory / "config.yaml").exists() else []
     write_text(_beside(trial, "yaml"), trial.config.to_yaml())
     with log(trial).open("wb") as file:
@@ -90,9 +90,15 @@ def _start(trial: Trial) -> subprocess.Popen:
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=subprocess.STDOUT,
-            env={**os.environ, "PYTHONUTF8": "1"},
+            env={**_share_of_the_cores(jobs), **os.environ, "PYTHONUTF8": "1"},
             start_new_session=True,  # Ctrl-C is ours to pass on
         )
+
+
+def _share_of_the_cores(jobs: int) -> dict[str, str]:
+    """Return what makes TensorFlow compute on as many threads as one of ``jobs`` processes has."""
+    cores = os.cpu_count() or 1
+    return {} if jobs == 1 else {"TF_NUM_INTRAOP_THREADS": str(max(1, cores // jobs))}
 
 
 def _stop(running: dict[subprocess.Popen, Trial]) -> None:
