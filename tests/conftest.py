@@ -17,10 +17,9 @@ tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
 )
 
-# A full collection walks the millions of objects that TensorFlow and its graphs leave: a twelfth
-# of the suite's time, were it as often as Python would have it.
-gc.freeze()
-gc.set_threshold(50_000, 20, 20)
+# A full collection walks the millions of objects of TensorFlow and of its graphs: at Python's own
+# thresholds (700, 10, 10) that is a twelfth of the suite's time.
+gc.set_threshold(20_000, 10, 10)
 
 TINY = ["data.image_size=16", "train.epochs=2", "train.warmup_epochs=1"]
 
