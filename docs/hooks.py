@@ -72,13 +72,15 @@ def on_page_content(html: str, **_: Any) -> str:
 
 
 def table(name: str) -> str:
-    """Return a table in Markdown: ``presets``, ``results``, or the keys of a schema's section."""
+    """Return a table in Markdown: ``presets``, ``results``, ``ablation``, or a schema section's keys."""
     if name == "presets":
         return _presets()
-    if name == "results":
+    if name in ("results", "ablation"):
         from tfresnet import records
 
-        return records.summary(ROOT / "results")
+        if name == "results":
+            return records.summary(ROOT / "results")
+        return records.read_all(ROOT / "results")[1]["ablation-resnet8.json"]["markdown"]
     from tfresnet import sections
     from tfresnet.sweep.plan import Sweep
 

@@ -195,3 +195,4 @@ def test_the_table_of_one_seed_has_no_deviation():
     rows = table.rows([runner.Outcome(trial, result)])
     assert rows[0]["top1_std"] is None
     assert "|       90.00 |" in table.markdown(rows)
+    assert "|        1,234 |" in table.markdown(rows)

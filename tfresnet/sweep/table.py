@@ -101,7 +101,7 @@ def _cells(row: dict[str, Any]) -> dict[str, str]:
         "seeds": f"{row['seeds']} ({row['failed']} failed)" if row["failed"] else str(row["seeds"]),
         "top-1 (%)": records.percent(row["top1"]) if row["top1"] else "-",
         "difference": shown("difference", "+.2f"),
-        "parameters": shown("parameters", ","),
+        "parameters": shown("parameters", ",.0f"),
         "minutes": shown("wall_seconds", ".1f", 60),
         "images/s": shown("images_per_second", ",.0f"),
     }
