@@ -72,7 +72,7 @@ def on_page_content(html: str, **_: Any) -> str:
 
 
 def table(name: str) -> str:
-    """Return a table in Markdown: ``presets``, ``results``, ``ablation``, or a schema section's keys."""
+    """Return a table in Markdown: presets, results, ablation, or the keys of a schema section."""
     if name == "presets":
         return _presets()
     if name in ("results", "ablation"):
