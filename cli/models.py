@@ -1,5 +1,6 @@
 """``tfresnet models``: no TensorFlow in this one."""
 
+from statistics import mean
 from typing import Any
 
 import click
@@ -32,18 +33,21 @@ def command(as_json: bool) -> None:
         return
     click.echo(f"{'name':<20}{'parameters':>12}{'multiply-adds':>18}{'image':>7}  measured")
     for r in rows:
-        measured = ", ".join(f"{x['test_top1']:.2%} {x['preset']}" for x in r["results"])
+        measured = ", ".join(
+            f"{x['test_top1']:.2%} {x['preset']} ({x['epochs']} epochs)" for x in r["results"]
+        )
         line = f"{r['name']:<20}{r['parameters']:>12,}{r['macs']:>18,}{r['image_size']:>7}"
         click.echo(f"{line}  {measured}".rstrip())
 
 
 def _of(arch: str, results: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return ``preset seeds test_top1`` of an architecture's presets."""
-    presets: dict[str, list[float]] = {}
+    """Return ``preset epochs seeds test_top1`` of an architecture's presets."""
+    presets: dict[tuple[str, int], list[float]] = {}
     for result in results:
         if result["arch"] == arch:
-            presets.setdefault(result["preset"], []).append(result["test_top1"])
+            key = result["preset"], result["epochs"]
+            presets.setdefault(key, []).append(result["test_top1"])
     return [
-        {"preset": preset, "seeds": len(found), "test_top1": sum(found) / len(found)}
-        for preset, found in presets.items()
+        {"preset": preset, "epochs": epochs, "seeds": len(found), "test_top1": mean(found)}
+        for (preset, epochs), found in presets.items()
     ]
