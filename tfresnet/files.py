@@ -1,10 +1,14 @@
 """Write a file whole or not at all, and read one that somebody may have damaged."""
 
+import contextlib
 import io
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+import filelock
 
 from tfresnet.errors import UserError
 
@@ -16,6 +20,28 @@ def write_bytes(path: Path, content: bytes) -> Path:
     temporary.write_bytes(content)
     os.replace(temporary, path)
     return path
+
+
+@contextlib.contextmanager
+def alone(directory: Path, instead: str) -> Iterator[None]:
+    """Keep other processes from training in a directory at the same time; it is made if missing.
+
+    Raises:
+        UserError: another process is in it; the message ends with what to do ``instead``.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    lock = filelock.FileLock(directory / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        raise UserError(
+            f"expected {directory} for one process, another is training in it; wait for it, or "
+            f"{instead}"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def png(figure: Any) -> bytes:

@@ -1,14 +1,12 @@
 """From a configuration to a finished run."""
 
-import contextlib
 import re
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import filelock
 import numpy as np
 import tf_keras as keras
 from PIL import Image
@@ -18,11 +16,12 @@ from tfresnet import metrics, transfer
 from tfresnet.data import pipeline, sources
 from tfresnet.data.sources import Dataset
 from tfresnet.errors import UserError
+from tfresnet.files import alone
 from tfresnet.models import functional, zoo
 from tfresnet.run import Run, create, open_run
 from tfresnet.sections import RunConfig
 from tfresnet.spec import InputSpec
-from tfresnet.training import distribute, precision, timing
+from tfresnet.training import convolution, distribute, precision, timing
 from tfresnet.training.loop import Trainer
 
 SAMPLES, LOOKED_AT = 5, 100  # pictures that are written, out of these
@@ -43,7 +42,7 @@ def train(config: RunConfig, directory: Path, resume: bool = False) -> Run:
         directory = directory / f"worker{number}" if number else directory
     config, dataset, trainer = _prepare(config, directory, resume)
     # Only now, when everything fits, does the directory come into being.
-    with _alone(directory):
+    with alone(directory, "start another run with --name NAME"):
         run = create(directory, config, dataset.spec)
         _write_samples(dataset, directory / "samples")
         trainer.run()
@@ -95,29 +94,11 @@ def _prepare(
             transfer.initialise(model, spec, start)
         if config.train.freeze_until:
             model.freeze_until(config.train.freeze_until)
-        return model
+        return model if config.train.xla else convolution.speed_up(model)
 
     teacher = _teacher(config, spec)
     trainer = Trainer(config, dataset, directory, build, teacher, strategy)
     return config, dataset, trainer
-
-
-@contextlib.contextmanager
-def _alone(directory: Path) -> Iterator[None]:
-    """Keep other processes from training in the same directory at the same time."""
-    directory.mkdir(parents=True, exist_ok=True)
-    lock = filelock.FileLock(directory / ".lock")
-    try:
-        lock.acquire(timeout=0)
-    except filelock.Timeout:
-        raise UserError(
-            f"expected {directory} for one process, another is training in it; wait for it, or "
-            "start another run with --name NAME"
-        ) from None
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _dataset(

@@ -101,8 +101,27 @@ def make_optimizer(
     return optimizer
 
 
+class SGD(keras.optimizers.SGD):
+    """Keras' SGD with momentum, its eight passes over the weights in one of TensorFlow's kernels.
+
+    The variables and the result are the same.
+    """
+
+    def update_step(self, gradient: tf.Tensor, variable: tf.Variable) -> None:
+        """Update a variable and its momentum, in place."""
+        momentum = self.momentums[self._index_dict[self._var_key(variable)]]
+        tf.raw_ops.ResourceApplyKerasMomentum(
+            var=variable.handle,
+            accum=momentum.handle,
+            lr=tf.cast(self.learning_rate, variable.dtype),
+            grad=gradient,
+            momentum=tf.cast(self.momentum, variable.dtype),
+            use_nesterov=self.nesterov,
+        )
+
+
 def _sgd(config: TrainConfig, rate: WarmupSchedule) -> keras.optimizers.Optimizer:
-    return keras.optimizers.SGD(rate, momentum=config.momentum, nesterov=config.nesterov)
+    return SGD(rate, momentum=config.momentum, nesterov=config.nesterov)
 
 
 def _adamw(config: TrainConfig, rate: WarmupSchedule) -> keras.optimizers.Optimizer:
