@@ -23,9 +23,9 @@ def command(as_json: bool) -> None:
     """
     from tfresnet import records
 
-    results = records.results()
+    experiments = records.experiments(records.results())
     rows: list[dict[str, Any]] = [
-        {"name": name, **cost, "results": _of(name, results)}
+        {"name": name, **cost, "results": _of(name, experiments)}
         for name, cost in records.costs().items()
     ]
     if as_json:
@@ -40,14 +40,15 @@ def command(as_json: bool) -> None:
         click.echo(f"{line}  {measured}".rstrip())
 
 
-def _of(arch: str, results: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return ``preset epochs seeds test_top1`` of an architecture's presets."""
-    presets: dict[tuple[str, int], list[float]] = {}
-    for result in results:
-        if result["arch"] == arch:
-            key = result["preset"], result["epochs"]
-            presets.setdefault(key, []).append(result["test_top1"])
+def _of(arch: str, experiments: list[list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """Return ``preset epochs seeds test_top1`` of an architecture's experiments."""
     return [
-        {"preset": preset, "epochs": epochs, "seeds": len(found), "test_top1": mean(found)}
-        for (preset, epochs), found in presets.items()
+        {
+            "preset": group[0]["preset"],
+            "epochs": group[0]["epochs"],
+            "seeds": len(group),
+            "test_top1": mean(result["test"]["top1"] for result in group),
+        }
+        for group in experiments
+        if group[0]["arch"] == arch
     ]

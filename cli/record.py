@@ -15,7 +15,7 @@ from tfresnet.cli.common import json_option, print_json, reports_mistakes
     "--out", default="results", show_default=True, type=click.Path(path_type=Path),
     help="Folder for the record.",
 )  # fmt: skip
-@click.option("--name", help="Of a run's record (default: PRESET-seedN).")
+@click.option("--name", help="Of the record (default: PRESET-seedN, or the sweep's folder).")
 @json_option
 @reports_mistakes
 def command(run: Path, out: Path, name: str | None, as_json: bool) -> None:
@@ -34,7 +34,7 @@ def command(run: Path, out: Path, name: str | None, as_json: bool) -> None:
     from tfresnet.files import write_text
 
     sweep = run / "sweep.json"
-    path, content = _of_sweep(sweep, out) if sweep.exists() else _of_run(run, out, name)
+    path, content = _of_sweep(sweep, out, name) if sweep.exists() else _of_run(run, out, name)
     write_text(path, json.dumps(content, indent=1) + "\n")
     if as_json:
         print_json({"record": str(path)})
@@ -42,20 +42,19 @@ def command(run: Path, out: Path, name: str | None, as_json: bool) -> None:
         click.echo(path)
 
 
-def _of_sweep(file: Path, out: Path) -> tuple[Path, dict[str, Any]]:
+def _of_sweep(file: Path, out: Path, name: str | None) -> tuple[Path, dict[str, Any]]:
     from tfresnet import records
     from tfresnet.errors import UserError
     from tfresnet.files import read_json
 
-    def settings(sweep: dict[str, Any]) -> list[Any]:
-        return [run.get("settings") for run in sweep["runs"]]
+    def runs(sweep: dict[str, Any]) -> set[tuple[Any, ...]]:
+        return {(run.get("base"), *run.get("settings", ())) for run in sweep["runs"]}
 
     whole = records.check_sweep(read_json(file), str(file))
-    path = out / "sweeps" / f"{file.resolve().parent.name}.json"
-    if path.exists() and settings(records.check_sweep(read_json(path), str(path))) != settings(
-        whole
-    ):
-        raise UserError(f"{path} is the record of another sweep; choose another --out")
+    path = out / "sweeps" / f"{name or file.resolve().parent.name}.json"
+    # A sweep may have grown since it was recorded; it does not shrink.
+    if path.exists() and not runs(records.check_sweep(read_json(path), str(path))) <= runs(whole):
+        raise UserError(f"{path} is the record of another sweep; choose another --name")
     return path, whole
 
 
@@ -70,12 +69,14 @@ def _of_run(run: Path, out: Path, name: str | None) -> tuple[Path, dict[str, Any
         raise UserError(f"{run} is not trained to its end; go on with --resume")
     seed = opened.config.train.seed
     path = out / f"{name or f'{opened.config.name}-seed{seed}'}.json"
-    if path.exists() and read_json(path).get("config") != opened.result["config"]:
+    result = records.check(opened.result, str(run))
+    if path.exists() and records.identity(
+        records.check(read_json(path), str(path))
+    ) != records.identity(result):
         raise UserError(f"{path} is the record of another configuration; choose another --name")
     # A record is read elsewhere: its files are named from the run's folder on.
     artifacts = [
         a | {"path": f"runs/{run.resolve().name}/export/{a['path'].rpartition('/export/')[2]}"}
-        for a in opened.result["artifacts"]
+        for a in result["artifacts"]
     ]
-    result = opened.result | {"artifacts": artifacts, "curve": opened.records()}
-    return path, records.check(result, str(run))
+    return path, result | {"artifacts": artifacts, "curve": opened.records()}

@@ -46,6 +46,8 @@ def command(file: Path, jobs: int, run_dir: Path | None, dry_run: bool, as_json:
     Example:
       tfresnet sweep ablation.yaml
     """
+    from tfresnet.errors import UserError
+    from tfresnet.files import alone
     from tfresnet.sweep import plan, runner, table
     from tfresnet.training.interrupt import Interrupted
 
@@ -64,13 +66,16 @@ def command(file: Path, jobs: int, run_dir: Path | None, dry_run: bool, as_json:
         said = outcome.error or f"{outcome.result['test']['top1']:.2%}"
         click.echo(f"[{number}/{len(trials)}] {outcome.trial.name}: {said}", err=True)
 
-    click.echo(f"{len(trials)} runs; what each prints goes to {directory}/NAME.log", err=True)
-    try:
-        outcomes = runner.run_all(trials, jobs, report)
-    except Interrupted as stop:
-        click.echo(f"\nStopped and saved. To go on: {_again(file, jobs, run_dir)}", err=True)
-        raise SystemExit(128 + stop.number) from None
-    whole = table.write(file.stem, sweep.description, outcomes, directory)
+    if (directory / "config.yaml").exists():
+        raise UserError(f"expected a folder for runs, got {directory}, a run; choose --run-dir")
+    with alone(directory, "choose another --run-dir"):
+        click.echo(f"{len(trials)} runs; what each prints goes to {directory}/NAME.log", err=True)
+        try:
+            outcomes = runner.run_all(trials, jobs, report)
+        except Interrupted as stop:
+            click.echo(f"\nStopped and saved. To go on: {_again(file, jobs, run_dir)}", err=True)
+            raise SystemExit(128 + stop.number) from None
+        whole = table.write(file.stem, sweep.description, outcomes, directory)
     if as_json:
         print_json(whole)
     else:

@@ -165,7 +165,7 @@ def _say_what_next(directory: Path, result: dict[str, Any]) -> None:
     where = shlex.quote(str(directory))
     sample = next(iter(sorted((directory / "samples").glob("*.png"))))
     click.echo(
-        f"\nHeld-out accuracy {result['test_top1']:.2%} after {result['epochs']} epochs. "
+        f"\nHeld-out accuracy {result['test']['top1']:.2%} after {result['epochs']} epochs. "
         f"Everything is in {directory}. Next:\n\n"
         f"  tfresnet evaluate {where}\n"
         f"  tfresnet export {where} --tflite --onnx\n"

@@ -112,6 +112,7 @@ class Workshop:
             "gzip_bytes": made.gzip_size(),
             "sparsity": made.sparsity(),
             **verify.compare(answers, self.reference),
+            "n": len(answers),
             "latency_ms": latency_ms(made.open(threads=1)),
             "fully_integer": floats == [],
         }

@@ -75,15 +75,13 @@ def table(name: str) -> str:
     """Return a table in Markdown: presets, results, ablation, or the keys of a schema section."""
     if name == "presets":
         return _presets()
-    if name in ("results", "ablation"):
-        from tfresnet import records
-
-        if name == "results":
-            return records.summary(ROOT / "results")
-        return records.read_all(ROOT / "results")[1]["ablation-resnet8.json"]["markdown"]
-    from tfresnet import sections
+    from tfresnet import records, sections
     from tfresnet.sweep.plan import Sweep
 
+    if name == "results":
+        return records.summary(ROOT / "results")
+    if name == "ablation":
+        return records.read_all(ROOT / "results")[1]["ablation-resnet8.json"]["markdown"]
     kinds = {
         "run": sections.RunConfig,
         "model": sections.ModelConfig,

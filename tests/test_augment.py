@@ -177,6 +177,12 @@ def test_the_cut_box_has_the_area_of_the_paper_when_inside():
     assert max(areas) == 64  # inside: 8 x 8; at a border less
 
 
+def test_beta_of_a_tiny_alpha_is_a_number():
+    """Its gamma samples are 0, both of them, in a quarter of the draws."""
+    samples = [float(augment.sample_beta(1e-3, tf.constant([i, 0]))) for i in range(40)]
+    assert all(0 <= sample <= 1 for sample in samples)
+
+
 @pytest.mark.parametrize("alpha", [0.2, 1.0])
 def test_beta_has_the_mean_and_variance_of_the_distribution(alpha):
     samples = [float(augment.sample_beta(alpha, tf.constant([i, 0]))) for i in range(400)]

@@ -70,6 +70,40 @@ def test_every_mode_is_read_alike(tmp_path, mode):
     assert evaluated.max() > 200  # 16-bit greys keep their range
 
 
+@pytest.mark.parametrize("suffix", [".png", ".pgm", ".tif"])
+def test_16_bits_are_read_alike_from_all_formats(tmp_path, suffix):
+    values = np.array([[0, 300, 20_000, 65_535]], np.uint16)
+    Image.fromarray(values).save(tmp_path / f"grey{suffix}")
+    spec = InputSpec(1, 4, ("a", "b"))
+    for pixels in both(tmp_path / f"grey{suffix}", spec):
+        assert pixels[0, :, 0].tolist() == [0, 1, 78, 255]  # the upper bytes
+    assert images.problem(tmp_path / f"grey{suffix}") is None
+
+
+def test_32_bits_are_refused_and_not_clipped(tmp_path):
+    path = tmp_path / "depth.tif"
+    Image.fromarray(np.full((4, 4), 0.5, np.float32)).save(path)
+    assert "expected 8 or 16 bits" in images.problem(path)
+    with pytest.raises(UserError, match="expected 8 or 16 bits"):
+        images.read(str(path), SPECS[0])
+    classifier = runtime.Classifier.__new__(runtime.Classifier)
+    classifier.spec = SPECS[0].to_dict()
+    with pytest.raises(runtime.InputError, match="expected 8 or 16 bits"):
+        classifier.prepare(path)
+
+
+@pytest.mark.parametrize("exif", [b"Exif\0\0garbagegarbage", b"Exif\0\0II*\0"])
+def test_what_reading_would_fail_at_is_found_before(tmp_path, exif):
+    """Damaged EXIF: Pillow looks at it only when the picture is to be turned upright."""
+    picture(8, 8).save(tmp_path / "image.png", exif=exif)
+    problem = images.problem(tmp_path / "image.png")
+    if problem is None:  # a version of Pillow that puts up with it
+        images.read(str(tmp_path / "image.png"), SPECS[0])
+    else:
+        with pytest.raises(UserError, match="expected a readable image"):
+            images.read(str(tmp_path / "image.png"), SPECS[0])
+
+
 def test_a_picture_turned_by_exif_is_upright(tmp_path):
     upright = Image.new("RGB", (40, 20))
     upright.paste((255, 0, 0), (0, 0, 20, 20))

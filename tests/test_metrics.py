@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from tfresnet import metrics
+from tfresnet.errors import UserError
 
 LABELS = tuple("abcdefg")
 
@@ -25,9 +26,16 @@ def test_top1_top5_loss_and_per_class():
 
 
 def test_a_model_that_answers_everything_alike_knows_nothing():
-    """Ties must not be won by the order of the classes."""
+    """For top-5, ties are not won by the order of the classes."""
     result = metrics.summary(np.full((7, 7), 1 / 7), np.arange(7), LABELS)
     assert result["top5"] == 0
+
+
+def test_answers_that_are_no_numbers_are_not_measured():
+    probabilities = np.full((3, 7), 1 / 7)
+    probabilities[1, 2] = np.nan
+    with pytest.raises(UserError, match="for 1 of 3 images got NaN"):
+        metrics.summary(probabilities, np.arange(3), LABELS)
 
 
 def test_calibration_error_is_the_gap_between_confidence_and_accuracy():

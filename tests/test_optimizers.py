@@ -73,3 +73,5 @@ def test_the_warmup_is_counted_in_epochs():
     assert schedule.get_config() == {
         "lr": 0.4, "shape": "cosine", "warmup_steps": 20, "total_steps": 100
     }  # fmt: skip
+    short = make_optimizer(config, steps_per_epoch=10, total_steps=30)._learning_rate
+    assert short.warmup_steps == 15  # half of it: the rate must come down again

@@ -74,11 +74,13 @@ def as_theirs(name: str, images: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize(
     ("name", "arch"),
-    [  # 152 layers are 101 with more blocks in two stages
+    [
         ("ResNet50", "resnet50"),
         ("ResNet101", "resnet101"),
+        ("ResNet152", "resnet152"),
         ("ResNet50V2", "resnet50v2"),
         ("ResNet101V2", "resnet101v2"),
+        ("ResNet152V2", "resnet152v2"),
         ("DenseNet121", "densenet121"),
         ("EfficientNetB0", "efficientnet_b0"),
     ],

@@ -46,14 +46,23 @@ def test_a_run_with_a_teacher_is_another_row(tiny_run, tmp_path):
 
 def test_several_seeds_are_one_row_with_a_deviation(tiny_run, tmp_path):
     json_of("record", tiny_run.directory, "--out", tmp_path)
-    record = json.loads((tmp_path / "quickstart-seed0.json").read_text())
+    file = tmp_path / "quickstart-seed0.json"
+    record = json.loads(file.read_text()) | {"flip_top1": 0.5}
+    file.write_text(json.dumps(record))
     record["test"]["top1"] += 0.02
+    (tmp_path / "quickstart-seed1.json").write_text(json.dumps(record))
+    assert "are of the same run" in refused("results", tmp_path)
+    record["seed"] = record["config"]["train"]["seed"] = 1
+    # What changes no weight, and what is younger than a record, makes no other experiment.
+    record["config"]["train"]["eval_every"] = 7
+    del record["config"]["data"]["erasing"], record["flip_top1"]
     (tmp_path / "quickstart-seed1.json").write_text(json.dumps(record))
     assert tfresnet("results", tmp_path).exit_code == 0
     text = (tmp_path / "RESULTS.md").read_text()
     mean = 100 * (tiny_run.result["test"]["top1"] + 0.01)
     assert f"{mean:.2f} ± {2 / 2**0.5:.2f}" in text  # of a sample of two
     assert text.count("\n| `quickstart`") == 1
+    assert text.count("(1 of 2)") == 1  # mirrored
     assert "[`quickstart-seed1.json`](quickstart-seed1.json)" in text
 
 
@@ -73,8 +82,28 @@ def test_other_settings_are_another_row(tiny_run, tmp_path):
     record["config"]["train"] |= {"lr": 0.5, "seed": 1, "keep": "best"}
     (tmp_path / "quickstart-seed1.json").write_text(json.dumps(record))
     text = records.page(tmp_path)
-    assert text.count("\n| `quickstart`") == 2
-    assert "| `quickstart`, epoch chosen on these images" in text
+    assert "\n| `quickstart`, lr=0.1, keep=last " in text
+    assert "\n| `quickstart`, epoch chosen on these images, lr=0.5, keep=best " in text
+
+
+def test_a_part_of_the_images_is_told(tiny_run, tmp_path):
+    json_of("record", tiny_run.directory, "--out", tmp_path)
+    file = tmp_path / "quickstart-seed0.json"
+    record = json.loads(file.read_text())
+    record["config"]["data"]["eval_split"] = "train[45000:]"
+    measured = {"format": "tflite", "quantization": "int8", "top1": 0.123, "bytes": 9}
+    record["artifacts"] = [measured | {"n": 10}]
+    file.write_text(json.dumps(record))
+    text = records.page(tmp_path)
+    assert f"\n| `quickstart`, on {record['test']['n']} images of train[45000:] " in text
+    assert "12.30" not in text  # of ten images
+    record["artifacts"] = [measured]
+    file.write_text(json.dumps(record))
+    assert "12.30" in records.page(tmp_path)
+
+
+def test_a_bar_in_a_name_stays_in_its_cell():
+    assert "| mixup \\| cutmix |" in records.table([{"variant": "mixup | cutmix"}])
 
 
 @pytest.mark.parametrize("content", ["{}", "[1]", "{", '{"arch": "resnet8"}'])
@@ -89,13 +118,23 @@ def test_what_is_no_record_gets_one_line(tmp_path, content):
 def test_a_sweep_is_recorded_and_shown(tmp_path):
     folder = tmp_path / "small"
     folder.mkdir()
-    sweep = {"sweep": "s", "description": "Of nothing.", "markdown": "| variant |", "runs": []}
-    (folder / "sweep.json").write_text(json.dumps(sweep))
+    runs = [{"base": "b", "settings": [f"a={a}"], "commit": "c0ffee"} for a in range(3)]
+    machine = {"cores": 2, "processor": "P"}
+    sweep = {"sweep": "s", "description": "Of nothing.", "markdown": "| variant |"}
+
+    def record(runs, *arguments):
+        whole = sweep | {"runs": runs, "environment": machine}
+        (folder / "sweep.json").write_text(json.dumps(whole))
+        return "record", folder, "--out", tmp_path / "results", *arguments
+
     path = tmp_path / "results" / "sweeps" / "small.json"
-    assert json_of("record", folder, "--out", tmp_path / "results") == {"record": str(path)}
-    (folder / "sweep.json").write_text(json.dumps(sweep | {"runs": [{"settings": ["a=1"]}]}))
-    assert "the record of another sweep" in refused("record", folder, "--out", tmp_path / "results")
-    assert "## s\n\nOf nothing.\n\n| variant |" in records.page(tmp_path / "results")
+    assert json_of(*record(runs[:2])) == {"record": str(path)}
+    json_of(*record(runs))  # one more
+    assert "the record of another sweep" in refused(*record(runs[1:]))
+    assert "the record of another sweep" in refused(*record([r | {"base": "x"} for r in runs]))
+    said = "## s\n\nOf nothing.\n\n| variant |\n\n3 runs, commit c0ffee, 2 cores of P."
+    assert said in records.page(tmp_path / "results")
+    assert json_of(*record(runs[1:], "--name", "other"))["record"].endswith("sweeps/other.json")
 
 
 @pytest.mark.parametrize("file", sorted((ROOT / "results").glob("*.yaml")), ids=lambda f: f.stem)

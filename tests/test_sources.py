@@ -1,6 +1,7 @@
 """Datasets: digits, folders of images, TFDS; and what is wrong with one, said before training."""
 
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 import tensorflow_datasets as tfds
 
 from tests.conftest import write_images
+from tfresnet.data import images as pictures
 from tfresnet.data import pipeline, sources, tfds_source
 from tfresnet.data.splits import RecordSplit, Split
 from tfresnet.errors import UserError
@@ -36,9 +38,11 @@ def test_a_folder_with_train_and_val(tmp_path):
     assert data.spec.labels == ("cat", "dog")
     assert list(data.train.labels) == [0, 0, 0, 1, 1]
     images, labels, weights = next(iter(pipeline.raw_batches(data.held_out, 4)))
-    assert images.shape == (4, 16, 16, 3)
-    assert list(labels.numpy()[:2]) == [0, 1]
-    assert list(weights.numpy()) == [1, 1, 0, 0]
+    assert images.shape == (2, 16, 16, 3)  # no more than there are
+    assert list(labels.numpy()) == [0, 1]
+    assert list(weights.numpy()) == [1, 1]
+    *_, (_, _, weights) = pipeline.raw_batches(data.train, 3)
+    assert list(weights.numpy()) == [1, 1, 0]
 
 
 def test_a_folder_of_classes_gets_a_seeded_split(tmp_path):
@@ -47,6 +51,41 @@ def test_a_folder_of_classes_gets_a_seeded_split(tmp_path):
     assert (len(data.train), len(data.held_out)) == (16, 4)
     assert not set(data.train.paths) & set(data.held_out.paths)
     assert load(dataset=str(tmp_path)).held_out.paths == data.held_out.paths
+    assert load(dataset=str(tmp_path), split_seed=1).held_out.paths != data.held_out.paths
+    assert len(load(dataset=str(tmp_path), eval_fraction=0.01).held_out) == 2  # one a class
+    (tmp_path / "fox").mkdir()
+    shutil.copy(tmp_path / "cat" / "0.jpg", tmp_path / "fox" / "1.jpg")
+    with pytest.raises(UserError, match=r"at least 2 images of a class, .*got fox.1.jpg"):
+        load(dataset=str(tmp_path))
+
+
+def test_new_pictures_leave_the_held_out_ones_held_out(tmp_path):
+    """Of 100 files, 20 are held out; 5 more bring 1 more, which one of the old ones may be."""
+    write_images(tmp_path, {"cat": 50, "dog": 50}, size=(2, 2))
+    before = load(dataset=str(tmp_path))
+    for name in "abcde":
+        shutil.copy(tmp_path / "cat" / "0.jpg", tmp_path / "cat" / f"{name}.jpg")
+    after = load(dataset=str(tmp_path))
+    assert len(after.held_out) == 21
+    assert len(set(after.held_out.paths) & set(before.train.paths)) <= 1
+    Path(after.train.paths[0]).unlink()
+    assert load(dataset=str(tmp_path)).held_out.paths == after.held_out.paths
+
+
+def test_pictures_are_decoded_once_where_they_may_be_kept(tmp_path, monkeypatch):
+    write_images(tmp_path, {"cat": 5, "dog": 5})
+    read, seen = pictures.read, []
+
+    def note(path, spec):
+        seen.append(path)
+        return read(path, spec)
+
+    monkeypatch.setattr("tfresnet.data.splits.pictures.read", note)
+    for cache, times in (("auto", 1), ("disk", 2)):
+        train, seen[:] = load(dataset=str(tmp_path), cache=cache).train, []
+        first, second = (next(iter(pipeline.raw_batches(train, 8)))[0] for _ in range(2))
+        np.testing.assert_array_equal(first, second)
+        assert sorted(seen) == sorted(train.paths * times)
 
 
 def test_files_and_arrays_give_the_same_batches(tmp_path):
@@ -81,7 +120,8 @@ def test_bad_images_are_named_before_training(tmp_path):
 def test_other_files_are_ignored(tmp_path):
     write_images(tmp_path, {"cat": 5, "dog": 5})
     spoil(tmp_path, "Thumbs.db")
-    assert len(load(dataset=str(tmp_path), eval_fraction=0.5).train.labels) == 5
+    data = load(dataset=str(tmp_path))
+    assert len(data.train) + len(data.held_out) == 10
 
 
 def test_an_empty_class_is_named(tmp_path):

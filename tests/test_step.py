@@ -160,6 +160,10 @@ def test_a_student_learns_from_its_teacher(tiny_run, tmp_path):
     message = refused("train", "--run-dir", tmp_path / "other", "--set", "data.image_size=8",
                       "--teacher", tiny_run.directory)  # fmt: skip
     assert "train.teacher: expected the shape of this run, [8, 8, 3], got [16, 16, 3]" in message
+    message = refused("train", "--run-dir", tmp_path / "small", "--set", "data.image_size=16",
+                      "--set", "data.progressive={0.5: 8}",
+                      "--teacher", tiny_run.directory)  # fmt: skip
+    assert "got data.progressive; leave one of them out" in message
 
 
 @pytest.mark.parametrize(

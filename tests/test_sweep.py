@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 
+import filelock
 import pytest
 
 from tests.conftest import TINY
@@ -99,6 +100,9 @@ def test_a_sweep_goes_on_past_a_failure_and_keeps_what_is_done(write, tmp_path):
     assert "too-large-seed0: train.batch_size: expected at most 1437" in result.stderr
     whole = json.loads((folder / "sweep.json").read_text())
     plain, large = whole["rows"]
+    first_run = whole["runs"][0]
+    assert first_run["base"] == "quickstart" and 0 < first_run["train_accuracy"] < 1
+    assert set(first_run["test"]["per_class"]) == set("0123456789")
     assert (plain["seeds"], plain["failed"], large["seeds"], large["failed"]) == (2, 0, 0, 2)
     measured = [json.loads((folder / f"plain-seed{s}" / "result.json").read_text()) for s in (0, 1)]
     first, second = (m["test_top1"] for m in measured)
@@ -156,9 +160,11 @@ def test_jobs_share_the_cores(write, tmp_path, monkeypatch, jobs, threads):
     monkeypatch.setattr(sys, "executable", str(script))
     monkeypatch.setattr("os.cpu_count", lambda: 8)
     monkeypatch.delenv("TF_NUM_INTRAOP_THREADS", raising=False)
-    (trial,) = trials_of(write(runs={"a": {}}), tmp_path / "runs")
-    (outcome,) = runner.run_all([trial], jobs, lambda outcome, number: None)
-    assert outcome.error == f"{threads} threads"
+    trials = trials_of(write(runs={"a": {}}, seeds=list(range(jobs))), tmp_path / "runs")
+    for outcome in runner.run_all(trials, jobs, lambda outcome, number: None):
+        assert outcome.error == f"{threads} threads"
+    (last,) = runner.run_all(trials[:1], jobs, lambda outcome, number: None)
+    assert last.error == "all threads"  # nothing else is left to run
 
 
 def test_a_run_that_starts_from_another_is_recognised_when_done(write, tiny_run, tmp_path):
@@ -176,6 +182,14 @@ def test_a_folder_of_something_else_is_left_alone(write, tmp_path):
     result = tfresnet("sweep", file, "--run-dir", tmp_path / "runs")
     assert result.exit_code == 1
     assert "was not made by this sweep" in result.stderr
+
+
+def test_two_sweeps_in_one_folder_and_a_sweep_in_a_run_are_refused(write, tiny_run, tmp_path):
+    with filelock.FileLock(tmp_path / ".lock"):
+        assert "another is training in it" in refused("sweep", write(), "--run-dir", tmp_path)
+    assert "expected a folder for runs" in refused(
+        "sweep", write(), "--run-dir", tiny_run.directory
+    )
 
 
 def test_a_damaged_result_is_named(write, tmp_path):

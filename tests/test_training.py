@@ -138,6 +138,7 @@ def test_bad_devices_and_batches_are_refused_and_leave_nothing_behind(tmp_path):
         ("train.devices=64", "train.devices: expected at most 2, got 64"),
         ("train.batch_size=63", "train.batch_size: expected a multiple of the 2 devices, got 63"),
         ("train.batch_size=20000", r"train.batch_size: expected at most 1437"),
+        ("data.repeats=3", "data.repeats: expected a divisor of the batch size, 64"),
     ):
         config = configs.load("quickstart", [*TINY, "train.strategy=mirrored", override])
         with pytest.raises(UserError, match=expected):

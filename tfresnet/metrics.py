@@ -9,6 +9,7 @@ import tf_keras as keras
 
 from tfresnet.data import pipeline
 from tfresnet.data.splits import Split
+from tfresnet.errors import UserError
 from tfresnet.spec import InputSpec
 
 EVAL_BATCH = 250
@@ -21,7 +22,13 @@ def summary(probabilities: np.ndarray, classes: np.ndarray, labels: tuple[str, .
         probabilities: float [n, classes], rows that sum to 1.
         classes: int [n].
         labels: the name of each class.
+
+    Raises:
+        UserError: a probability is no number.
     """
+    lost = int((~np.isfinite(probabilities)).any(axis=1).sum())
+    if lost:
+        raise UserError(f"expected probabilities, for {lost} of {len(classes)} images got NaN")
     true = probabilities[np.arange(len(classes)), classes][:, None]
     # For top-5, ties count against the model: an answer among equals is not knowledge.
     rank = (probabilities > true).sum(axis=1) + (probabilities == true).sum(axis=1) - 1

@@ -33,19 +33,23 @@ class Run:
     config: RunConfig
     spec: InputSpec
 
-    def model(self, averaged: bool | None = None) -> "keras.Model":
-        """Return the model with the weights that the run keeps (train.keep), in float32.
+    def model(self, averaged: bool | None = None, precision: str = "float32") -> "keras.Model":
+        """Return the model with the weights that the run keeps (train.keep).
 
-        ``averaged`` chooses their moving average; by default, if the run has one.
+        ``averaged`` chooses their moving average; by default, if the run has one. ``precision``
+        is that of the computation, a value of ``train.precision``; the weights are float32.
         """
-        return self.model_and_step(averaged)[0]
+        return self.model_and_step(averaged, precision)[0]
 
-    def model_and_step(self, averaged: bool | None = None) -> "tuple[keras.Model, int]":
+    def model_and_step(
+        self, averaged: bool | None = None, precision: str = "float32"
+    ) -> "tuple[keras.Model, int]":
         """Return the model and the number of steps that its weights were trained for."""
         from tfresnet.models import zoo
         from tfresnet.training import checkpoint
 
-        model = zoo.build(self.config.model, self.spec.shape, len(self.spec.labels))
+        labels = len(self.spec.labels)
+        model = zoo.build(self.config.model, self.spec.shape, labels, precision)
         averaged = bool(self.config.train.ema_decay) if averaged is None else averaged
         kept = checkpoint.kept(self.directory, self.config.train.keep)
         return model, checkpoint.load_weights(kept, model, averaged)

@@ -71,8 +71,8 @@ class DataConfig(Section):
     )
     cache: Literal["auto", "memory", "disk"] = Field(
         "auto",
-        description="Where a TFDS split waits: decoded in memory, or on disk, decoded when needed; "
-        "auto: in memory up to 8 GiB.",
+        description="Where a split's decoded images are kept: in memory, or nowhere, and decoded "
+        "when needed; auto: in memory up to 8 GiB.",
     )
     train_split: str = Field("train", description="Split to train on, in TFDS's slicing syntax.")
     eval_split: str = Field("test", description="Held-out split, in TFDS's slicing syntax.")
@@ -147,7 +147,7 @@ class TrainConfig(Section):
             "linear to 0 in the second half; one_cycle: cosine up in the warmup and down after it.",
         )
     )
-    warmup_epochs: float = Field(5.0, ge=0, description="From 0 to lr.")
+    warmup_epochs: float = Field(5.0, ge=0, description="From 0 to lr; half of the run at most.")
     momentum: float = Field(0.9, ge=0, lt=1, description="Of sgd.")
     nesterov: bool = Field(True, description="Of sgd: look ahead along the momentum.")
     weight_decay: float = Field(

@@ -124,7 +124,12 @@ def _teacher(config: RunConfig, spec: InputSpec) -> Callable[[], keras.Model] | 
             raise UserError(
                 f"train.teacher: expected the {key} of this run, {list(expected)}, got {list(got)}"
             )
-    return teacher.model
+    if config.data.progressive:
+        raise UserError(
+            "train.teacher: expected images of the size that the teacher knows, got "
+            "data.progressive; leave one of them out"
+        )
+    return lambda: teacher.model(precision=config.train.precision)
 
 
 def _with_precision(config: RunConfig, directory: Path, resume: bool) -> RunConfig:

@@ -20,6 +20,7 @@ import hashlib
 import json
 import math
 import os
+import struct
 import sys
 import tempfile
 import time
@@ -37,6 +38,8 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".ppm", ".pgm", ".
 LARGEST_METADATA = 2**24  # bytes
 CHUNK = 2**20  # bytes that are read at a time
 LARGEST_SIDE = 2**14  # pixels
+# What Pillow raises for a file that is damaged, or none of its formats.
+UNREADABLE = (OSError, ValueError, SyntaxError, struct.error, Image.DecompressionBombError)
 METADATA_NAME = "tfresnet.json"  # in the zip behind a .tflite; "tfresnet" in an .onnx
 
 
@@ -176,7 +179,7 @@ def read_picture(path: str | Path, spec: dict[str, Any]) -> np.ndarray:
             side = math.ceil(2 * longer / spec["crop_fraction"])
             opened.draft("RGB", (side, side))
             return fit(ImageOps.exif_transpose(opened), spec)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except UNREADABLE as error:
         text = " ".join(str(error).split())
         reason = "not an image" if text.startswith("cannot identify") else text
         raise InputError(f"{path}: expected a readable image: {reason}") from None
@@ -184,8 +187,11 @@ def read_picture(path: str | Path, spec: dict[str, Any]) -> np.ndarray:
 
 def fit(image: Image.Image, spec: dict[str, Any]) -> np.ndarray:
     """Return an upright picture of any size as uint8 [height, width, C], as in evaluation."""
-    if image.mode.startswith("I;16"):
-        image = Image.fromarray((np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8))
+    if image.mode[0] in "IF":  # greys of more than 8 bits
+        pixels = np.asarray(image)
+        if image.mode == "F" or pixels.min() < 0 or pixels.max() > 65535:
+            raise ValueError("expected 8 or 16 bits for each pixel and channel, got 32")
+        image = Image.fromarray((pixels.astype(np.uint16) >> 8).astype(np.uint8))
     channels = len(spec["mean"])
     image = image.convert("L" if channels == 1 else "RGB")
     height, width = spec["height"], spec["width"]

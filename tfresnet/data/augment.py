@@ -175,7 +175,8 @@ def mix_labels(labels: tf.Tensor, lam: tf.Tensor) -> tf.Tensor:
 def sample_beta(alpha: float, seed: tf.Tensor) -> tf.Tensor:
     """Return one float32 sample of Beta(alpha, alpha), from two gamma samples."""
     gammas = tf.random.stateless_gamma([2], seed, alpha=alpha, dtype=tf.float64)
-    return tf.cast(gammas[0] / tf.reduce_sum(gammas), tf.float32)
+    # Both may be 0, for a small alpha.
+    return tf.cast(tf.math.divide_no_nan(gammas[0], tf.reduce_sum(gammas)), tf.float32)
 
 
 def split_seed(seed: tf.Tensor, count: int) -> list[tf.Tensor]:

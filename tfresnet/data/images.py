@@ -4,6 +4,7 @@
 not installed; a test holds the two equal.
 """
 
+import struct
 from pathlib import Path
 from typing import BinaryIO
 
@@ -16,6 +17,8 @@ from tfresnet.spec import InputSpec
 EXTENSIONS = frozenset(
     {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
 )
+# What Pillow raises for a file that is damaged, or none of its formats.
+UNREADABLE = (OSError, ValueError, SyntaxError, struct.error, Image.DecompressionBombError)
 
 
 def read(path: str, spec: InputSpec) -> np.ndarray:
@@ -30,7 +33,7 @@ def decode(file: str | BinaryIO, spec: InputSpec, name: str) -> np.ndarray:
             # A large JPEG is decoded at 1/2, 1/4 or 1/8, never below twice what is needed.
             image.draft("RGB", (spec.decoded_side, spec.decoded_side))
             return fit(ImageOps.exif_transpose(image), spec)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except UNREADABLE as error:
         raise UserError(f"{name}: expected a readable image: {_reason(error)}") from None
 
 
@@ -46,10 +49,13 @@ def fit(image: Image.Image, spec: InputSpec) -> np.ndarray:
 def with_channels(image: Image.Image, channels: int) -> Image.Image:
     """Return ``image`` in RGB (3) or grey (1).
 
-    16-bit greys keep their upper byte, transparency is dropped.
+    16-bit greys keep their upper byte, transparency is dropped; a ``ValueError`` for more bits.
     """
-    if image.mode.startswith("I;16"):
-        image = Image.fromarray((np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8))
+    if image.mode[0] in "IF":
+        pixels = np.asarray(image)
+        if image.mode == "F" or pixels.min() < 0 or pixels.max() > 65535:
+            raise ValueError("expected 8 or 16 bits for each pixel and channel, got 32")
+        image = Image.fromarray((pixels.astype(np.uint16) >> 8).astype(np.uint8))
     return image.convert("L" if channels == 1 else "RGB")
 
 
@@ -61,8 +67,8 @@ def problem(path: Path) -> str | None:
         with Image.open(path) as image:
             # A JPEG is read to its last byte, but at an eighth of its size: 3 times faster.
             image.draft("RGB", (1, 1))
-            image.load()
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            with_channels(ImageOps.exif_transpose(image), 3)
+    except UNREADABLE as error:
         return _reason(error)
     return None
 

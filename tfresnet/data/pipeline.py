@@ -43,26 +43,34 @@ def train_batches(
     With ``size``, H and W are that many pixels instead of the spec's.
     """
     per_epoch = steps_per_epoch(split, batch_size)
-    _check(config, spec, batch_size)
+    check(config, spec, batch_size)
     count, distinct = len(split), batch_size // config.repeats
     last_index = tf.constant(count - 1, tf.int64)
     # Epochs start at 0: the seed of no epoch's order.
     flip_seed = tf.constant([seed, -1], tf.int64)
 
     def indices(step: tf.Tensor) -> tf.Tensor:
+        """Return the images of a step, each once."""
         position = (step % per_epoch) * distinct + tf.range(distinct, dtype=tf.int64)
         shuffled = tf.random.experimental.index_shuffle(
             position, tf.stack([tf.constant(seed, tf.int64), step // per_epoch]), last_index
         )
+        return tf.ensure_shape(shuffled, [distinct])
+
+    def repeated(tensor: tf.Tensor) -> tf.Tensor:
+        if config.repeats == 1:
+            return tensor
         # One after the other, so that no image has itself for a neighbour to be mixed with.
-        return tf.ensure_shape(tf.tile(shuffled, [config.repeats]), [batch_size])
+        return tf.tile(tensor, [config.repeats] + [1] * (tensor.shape.rank - 1))
 
     def augmented(step: tf.Tensor, batch: tuple[tf.Tensor, tf.Tensor]) -> tuple:
         def flip_alternately(images: tf.Tensor) -> tf.Tensor:
             epoch = step // per_epoch
-            return augment.alternating_flip(images, indices(step), count, epoch, flip_seed)
+            return augment.alternating_flip(
+                images, repeated(indices(step)), count, epoch, flip_seed
+            )
 
-        images, classes = batch
+        images, classes = (repeated(part) for part in batch)
         labels = tf.one_hot(classes, len(spec.labels))
         step_seed = tf.stack([seed, step])
         images = _vary(images, config, step_seed, flip_alternately)
@@ -93,7 +101,8 @@ def segments(config: DataConfig, epochs: int, steps: int) -> list[tuple[int, int
 def eval_batches(split: Split, spec: InputSpec, batch_size: int) -> tf.data.Dataset:
     """Return every image once, in order: normalised images, classes [batch], weights [batch].
 
-    The last batch is filled up with copies of the first image, whose weight is 0.
+    There are at most as many in a batch as there are in all. The last batch is filled up with
+    copies of the first image, whose weight is 0.
     """
     raw = raw_batches(split, batch_size)
     return raw.map(lambda x, y, w: (normalise(x, spec), y, w), tf.data.AUTOTUNE).prefetch(2)
@@ -106,6 +115,7 @@ def raw_batches(split: Split, batch_size: int, limit: int | None = None) -> tf.d
     """
     count = len(split)
     chosen = np.arange(count) if not limit or limit >= count else spread(count, limit)
+    batch_size = min(batch_size, len(chosen))
     padded = np.zeros(-(-len(chosen) // batch_size) * batch_size, np.int64)
     padded[: len(chosen)] = chosen
     weights = (np.arange(len(padded)) < len(chosen)).astype(np.float32)
@@ -178,8 +188,8 @@ def _mix(
     return images, labels
 
 
-def _check(config: DataConfig, spec: InputSpec, batch_size: int) -> None:
-    """Refuse settings that do not go together."""
+def check(config: DataConfig, spec: InputSpec, batch_size: int) -> None:
+    """Raise a ``UserError`` for settings that do not go together."""
     size = min(spec.height, spec.width)
     for share, pixels in config.progressive.items():
         if not 0 < share < 1 or not 8 <= pixels < size:

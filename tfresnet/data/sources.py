@@ -1,6 +1,8 @@
 """From ``data.dataset`` to labelled splits and the input spec that goes with them."""
 
+from collections import defaultdict
 from dataclasses import dataclass, replace
+from hashlib import blake2b
 from pathlib import Path
 
 import numpy as np
@@ -88,10 +90,15 @@ def _folder(path: Path, config: DataConfig, default_size: int) -> Dataset:
     else:
         parts = [
             ([paths[i] for i in part], [classes[i] for i in part])
-            for part in _hold_out(np.array(classes), config)
+            for part in _hold_out_files([str(p.relative_to(path)) for p in paths], classes, config)
         ]
     train, test = (
-        FileSplit([str(f) for f in files], np.array(labels, np.int64), spec)
+        FileSplit(
+            [str(f) for f in files],
+            np.array(labels, np.int64),
+            spec,
+            keep=tfds_source.in_memory(config.cache, len(files), spec),
+        )
         for files, labels in parts
     )
     return Dataset(train, test, spec)
@@ -112,6 +119,29 @@ def _spec(config: DataConfig, size: int, labels: tuple[str, ...]) -> InputSpec:
     crop = config.crop_fraction or (0.875 if size > 64 else 1.0)
     centre = (128.0,) * config.channels  # the normalisation that InputSpec explains
     return InputSpec(size, size, labels, centre, centre, crop_fraction=crop)
+
+
+def _hold_out_files(
+    names: list[str], classes: list[int], config: DataConfig
+) -> tuple[list[int], list[int]]:
+    """Return the indices of training and held-out files, a share of every class.
+
+    Which those are depends on the names, not on the files' number: when files are added or
+    removed, nearly all others stay on their side.
+    """
+    ranked = defaultdict(list)
+    for index, (name, label) in enumerate(zip(names, classes, strict=True)):
+        key = f"{config.split_seed} {Path(name).as_posix()}".encode(errors="surrogateescape")
+        ranked[label].append((blake2b(key).digest(), index))
+    held_out: set[int] = set()
+    for files in ranked.values():
+        if len(files) == 1:
+            raise UserError(
+                f"expected at least 2 images of a class, one to hold out, got {names[files[0][1]]}"
+            )
+        count = min(max(1, round(config.eval_fraction * len(files))), len(files) - 1)
+        held_out |= {index for _, index in sorted(files)[:count]}
+    return [i for i in range(len(names)) if i not in held_out], sorted(held_out)
 
 
 def _hold_out(labels: np.ndarray, config: DataConfig) -> list[np.ndarray]:

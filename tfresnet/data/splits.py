@@ -76,11 +76,15 @@ class LazySplit:
 
 @dataclass(frozen=True)
 class FileSplit:
-    """Image files, decoded and fitted in parallel each time that they are needed."""
+    """Image files, decoded and fitted in parallel when they are needed.
+
+    With ``keep`` they stay in memory, uint8 [n, H, W, C], once they have been.
+    """
 
     paths: list[str]
     labels: np.ndarray  # int64 [n]
     spec: InputSpec
+    keep: bool = False
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -89,13 +93,27 @@ class FileSplit:
         """See :class:`Split`."""
 
         def read(index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-            return pictures.read(self.paths[index], self.spec), self.labels[index]
+            return self._picture(index), self.labels[index]
 
         def load(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             image, label = tf.numpy_function(read, [index], (tf.uint8, tf.int64), stateful=False)
             return tf.ensure_shape(image, self.spec.shape), tf.ensure_shape(label, [])
 
         return one_by_one(indices, load)
+
+    def _picture(self, index: np.ndarray) -> np.ndarray:
+        if not self.keep:
+            return pictures.read(self.paths[index], self.spec)
+        images, there = self._kept
+        if not there[index]:
+            images[index] = pictures.read(self.paths[index], self.spec)
+            there[index] = True
+        return images[index]
+
+    @cached_property
+    def _kept(self) -> tuple[np.ndarray, np.ndarray]:
+        """Room for the images, and which are there already."""
+        return np.empty((len(self), *self.spec.shape), np.uint8), np.zeros(len(self), bool)
 
 
 @dataclass(frozen=True)

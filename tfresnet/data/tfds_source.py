@@ -72,17 +72,22 @@ def load(builder: Any, split: str, spec: InputSpec, cache: str) -> Split:
     ``cache`` is ``memory`` or ``disk``, or ``auto``: the former if they are small enough.
     """
     count = _count(builder, split)
-    size = count * math.prod(spec.shape)
-    if cache == "memory" or (cache == "auto" and size <= MEMORY_LIMIT):
+    if in_memory(cache, count, spec):
         return LazySplit(count, lambda: _decoded(builder, split, count, spec))
     if builder.info.file_format.value != "tfrecord":
+        size = count * math.prod(spec.shape) / 2**30
         raise UserError(
             f"expected TFRecord files or at most {MEMORY_LIMIT / 2**30:.0f} GiB of decoded images, "
             f"{builder.name} {split} has {builder.info.file_format.value} files and "
-            f"{size / 2**30:.0f} GiB at {spec.height}x{spec.width}; use a slice ({split}[:10%]), "
+            f"{size:.0f} GiB at {spec.height}x{spec.width}; use a slice ({split}[:10%]), "
             "a smaller data.image_size, or data.cache=memory"
         )
     return LazySplit(count, lambda: _on_disk(builder, split, spec))
+
+
+def in_memory(cache: str, count: int, spec: InputSpec) -> bool:
+    """Return whether ``count`` decoded images are to be kept in memory, as ``data.cache`` says."""
+    return cache == "memory" or (cache == "auto" and count * math.prod(spec.shape) <= MEMORY_LIMIT)
 
 
 def _count(builder: Any, split: str) -> int:

@@ -221,7 +221,7 @@ class ResidualBlock(Block):
 
     Post-activation: ``relu(branch(x) + shortcut(x))`` (He et al. 2015, arXiv:1512.03385);
     pre-activation: ``branch(a) + shortcut(x)`` with ``a = relu(norm(x))``, and ``a`` for ``x``
-    where the shortcut projects (He et al. 2016, arXiv:1603.05027).
+    where the shortcut projects (He et al. 2016, arXiv:1603.05027; there also in the first block).
 
     Args:
         name: prefix of all its layers' names.

@@ -52,6 +52,7 @@ def run_all(
         elif (trial.directory / "result.json").exists():
             note(_finished(trial))
     waiting = [t for t in trials if t.name not in outcomes]
+    jobs = max(1, min(jobs, len(waiting)))
     with stop_request() as stop, _children() as running:
         while waiting or running:
             while waiting and len(running) < jobs:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tfresnet import records
-from tfresnet.files import png, write_bytes, write_text
+from tfresnet.files import png, read_json_lines, write_bytes, write_text
 from tfresnet.sweep.runner import Outcome
 
 
@@ -62,11 +62,13 @@ def write(
         {
             "variant": o.trial.variant,
             "seed": o.trial.seed,
+            "base": o.trial.base,
             "settings": list(o.trial.settings),
             "run": str(o.trial.directory),
             "error": o.error,
+            "train_accuracy": _train_accuracy(o) if o.result else None,
             **{key: o.result.get(key) for key in ("command", "commit", "test_top1", "ema_top1",
-                                                  "flip_top1", "wall_seconds", "epochs")},
+                                                  "flip_top1", "test", "wall_seconds", "epochs")},
         }
         for o in outcomes
     ]  # fmt: skip
@@ -85,6 +87,12 @@ def write(
     if any(row["top1"] for row in table):
         write_bytes(directory / "sweep.png", _plot(name, table))
     return whole
+
+
+def _train_accuracy(outcome: Outcome) -> float | None:
+    """Return the accuracy on the last epoch's training images, varied as they were."""
+    epochs = read_json_lines(outcome.trial.directory / "metrics.jsonl")
+    return epochs[-1]["accuracy"] if epochs else None
 
 
 def markdown(table: Sequence[dict[str, Any]]) -> str:

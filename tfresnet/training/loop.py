@@ -64,6 +64,7 @@ class Trainer:
         self.title = f"{config.name}: {config.model.arch} on {config.data.dataset}"
         self.steps_per_epoch = pipeline.steps_per_epoch(dataset.train, config.train.batch_size)
         self.total_steps = self.steps_per_epoch * config.train.epochs
+        pipeline.check(config.data, dataset.spec, config.train.batch_size)
         self.segments = pipeline.segments(config.data, config.train.epochs, self.steps_per_epoch)
         # Same seed, same machine, same weights: the input stream is stateless (data.pipeline),
         # and on a CPU deterministic operations cost nothing that can be measured.
@@ -120,6 +121,8 @@ class Trainer:
         passed_over = checkpoint.restore(self.checkpoints)
         self._agree_on_the_step()
         first_step = int(self.step)
+        if first_step:  # or dropout would begin anew with its first masks
+            tf.random.set_seed(self.config.seed + first_step)
         log = MetricsLog(self.directory, first_step // self.steps_per_epoch)
         if not self.checkpoints.latest_checkpoint:  # what can't be written is found now
             checkpoint.save(self.checkpoints)

@@ -89,11 +89,13 @@ def make_optimizer(
 ) -> keras.optimizers.Optimizer:
     """Return the configured optimizer on the configured schedule, times ``factor``.
 
+    The warmup takes half of the steps at most.
+
     ``sgd`` has (Nesterov) momentum, and its decay in :func:`finish_gradients`; ``adamw``
     (Loshchilov and Hutter 2017, arXiv:1711.05101) and ``lion`` (Chen et al. 2023,
     arXiv:2302.06675) decay by themselves. With float16 the loss is scaled, dynamically.
     """
-    warmup = min(total_steps, round(config.warmup_epochs * steps_per_epoch))
+    warmup = min(total_steps // 2, round(config.warmup_epochs * steps_per_epoch))
     rate = WarmupSchedule(config.lr, config.scheduler, warmup, total_steps, factor)
     optimizer = OPTIMIZERS[config.optimizer](config, rate)
     if config.precision == "mixed_float16":
