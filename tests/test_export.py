@@ -25,7 +25,7 @@ from tfresnet.train_run import train
 
 KEYS = {
     "path", "format", "quantization", "bytes", "top1", "drop", "agreement", "max_abs_error",
-    "latency_ms", "fully_integer", "failures", "gzip_bytes", "sparsity",
+    "latency_ms", "fully_integer", "failures", "gzip_bytes", "sparsity", "n",
 }  # fmt: skip
 
 
