@@ -28,7 +28,10 @@ def summary(probabilities: np.ndarray, classes: np.ndarray, labels: tuple[str, .
     """
     lost = int((~np.isfinite(probabilities)).any(axis=1).sum())
     if lost:
-        raise UserError(f"expected probabilities, for {lost} of {len(classes)} images got NaN")
+        raise UserError(
+            f"expected probabilities, for {lost} of {len(classes)} images got NaN; train anew at a "
+            "lower rate, or with train.precision=float32"
+        )
     true = probabilities[np.arange(len(classes)), classes][:, None]
     # For top-5, ties count against the model: an answer among equals is not knowledge.
     rank = (probabilities > true).sum(axis=1) + (probabilities == true).sum(axis=1) - 1

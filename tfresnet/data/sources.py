@@ -137,7 +137,8 @@ def _hold_out_files(
     for files in ranked.values():
         if len(files) == 1:
             raise UserError(
-                f"expected at least 2 images of a class, one to hold out, got {names[files[0][1]]}"
+                "expected at least 2 images of a class, one to hold out, got "
+                f"{names[files[0][1]]} alone; add another"
             )
         count = min(max(1, round(config.eval_fraction * len(files))), len(files) - 1)
         held_out |= {index for _, index in sorted(files)[:count]}
