@@ -8,6 +8,7 @@ from tfresnet.data import images
 from tfresnet.deploy.device import runtime
 from tfresnet.errors import UserError
 from tfresnet.spec import InputSpec
+from tfresnet.train_run import uncropped
 
 ODD_SIZES = [(1, 1), (3, 7), (17, 31), (31, 17), (64, 64), (101, 37), (333, 517), (640, 479)]
 SPECS = [
@@ -27,6 +28,15 @@ def both(path, spec):
     classifier = runtime.Classifier.__new__(runtime.Classifier)
     classifier.spec = spec.to_dict()
     return images.read(str(path), spec).astype(int), classifier.prepare(path).astype(int)
+
+
+@pytest.mark.parametrize("crop", [0.875, 0.9, 0.95, 1.0])
+@pytest.mark.parametrize("size", [65, 96, 224, 299])
+def test_a_sample_is_cropped_to_what_evaluation_saw(size, crop):
+    image = np.asarray(picture(size, size))
+    sample = Image.fromarray(uncropped(image, crop))
+    spec = InputSpec(size, size, ("a", "b"), crop_fraction=crop)
+    assert (images.fit(sample, spec) == image).all()
 
 
 @pytest.mark.parametrize("spec", SPECS, ids=lambda s: f"{s.height}x{s.width}")

@@ -1,5 +1,7 @@
 """Weights from elsewhere give the answers that they give elsewhere."""
 
+import functools
+
 import numpy as np
 import pytest
 import tf_keras as keras
@@ -157,7 +159,12 @@ def test_the_head_is_kept_or_replaced_as_asked(tmp_path):
 
 
 def state_dict(arch: str) -> dict[str, np.ndarray]:
-    """A state dict in PyTorch's layout, as our own names give it."""
+    """A state dict in PyTorch's layout, as our own names give it; the same each time."""
+    return {name: array.copy() for name, array in _state_dict(arch).items()}
+
+
+@functools.cache
+def _state_dict(arch: str) -> dict[str, np.ndarray]:
     config = ModelConfig(arch=arch, stem="imagenet", padding="symmetric")
     model = zoo.build(config, (64, 64, 3), CLASSES)
     randomised(model)

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import tensorflow_datasets as tfds
 
 from tests.conftest import write_images
 from tfresnet.data import images as pictures
-from tfresnet.data import pipeline, sources, tfds_source
+from tfresnet.data import pipeline, sources, splits
 from tfresnet.data.splits import RecordSplit, Split
 from tfresnet.errors import UserError
 from tfresnet.sections import DataConfig
@@ -107,6 +108,17 @@ def test_files_and_arrays_give_the_same_batches(tmp_path):
 
 def spoil(folder, name, content=b"this is text"):
     (folder / "cat" / name).write_bytes(content)
+
+
+def test_a_model_gets_the_crop_that_it_was_trained_with(tmp_path):
+    """Also one of imported weights, whose crop is not that of its size."""
+    write_images(tmp_path, {"cat": 4, "dog": 4}, size=(32, 32))
+    config = DataConfig(dataset=str(tmp_path), image_size=16)
+    spec = replace(sources.load(config, 16).spec, crop_fraction=0.5)
+    split = sources.load_for(spec, config).held_out
+    images, _ = pixels_and_classes(split)
+    expected = [pictures.read(path, spec) for path in split.paths]
+    assert (images == np.stack(expected)).all()
 
 
 def test_bad_images_are_named_before_training(tmp_path):
@@ -218,13 +230,51 @@ def test_images_on_disk_are_those_in_memory_and_only_read_when_needed(tmp_path, 
     TinyColours(data_dir=tmp_path).download_and_prepare()
     slices = {"train_split": "train[6:]+train[:3]", "data_dir": str(tmp_path)}
     in_memory = load(dataset="tiny_colours", cache="memory", **slices)
-    monkeypatch.setattr(tfds_source, "MEMORY_LIMIT", 100)
+    monkeypatch.setattr(splits, "MEMORY_LIMIT", 100)
     on_disk = load(dataset="tiny_colours", **slices)
     expected, got = pixels_and_classes(in_memory.train), pixels_and_classes(on_disk.train)
     assert len(on_disk.train) == 5
     assert isinstance(on_disk.train.loaded, RecordSplit)
     assert all((a == b).all() for a, b in zip(expected, got, strict=True))
     assert "loaded" not in vars(on_disk.held_out)  # nobody has asked for it
+
+
+class TinySquares(TinyColours):
+    """Noise of 16 x 16 pixels."""
+
+    def _generate_examples(self, count=0):
+        for i in range(count):
+            image = np.random.default_rng(i).integers(0, 256, (16, 16, 3), np.uint8)
+            yield i, {"image": image, "label": i % 2}
+
+
+def test_images_of_the_models_size_are_cropped_too_wherever_they_are_kept(tmp_path):
+    TinySquares(data_dir=tmp_path).download_and_prepare()
+
+    def images(**settings):
+        data = load(dataset="tiny_squares", data_dir=str(tmp_path), image_size=16, **settings)
+        return pixels_and_classes(data.train)[0]
+
+    cropped = images(cache="memory", crop_fraction=0.5)
+    assert (cropped == images(cache="disk", crop_fraction=0.5)).all()
+    assert (cropped != images(cache="memory")).any()
+
+
+@pytest.mark.parametrize(
+    ("train", "held_out"),
+    [("train", "train[50%:]"), ("train[2:6]", "train[:3]"), ("test+train[:1]", "train[:1]")],
+)
+def test_splits_that_share_images_are_refused(tmp_path, train, held_out):
+    TinyColours(data_dir=tmp_path).download_and_prepare()
+
+    def config(train, held_out):
+        return DataConfig(
+            dataset="tiny_colours", data_dir=str(tmp_path), train_split=train, eval_split=held_out
+        )
+
+    sources.check_apart(config("train[:50%]", "train[50%:]+test"))
+    with pytest.raises(UserError, match=r"expected no image of data.train_split=.*train\[90%:\]"):
+        sources.check_apart(config(train, held_out))
 
 
 def test_a_dataset_that_cannot_be_downloaded_is_explained(tmp_path, monkeypatch):

@@ -6,6 +6,7 @@ import numpy as np
 import tf_keras as keras
 
 from tfresnet import config as configs
+from tfresnet.data.sources import default_crop
 from tfresnet.errors import UserError
 from tfresnet.files import read_text
 from tfresnet.models import functional, names, pretrained, zoo
@@ -60,7 +61,7 @@ def convert(
         _labels(labels_file, classes),
         mean=mean or convention.pixels.mean,
         std=std or convention.pixels.std,
-        crop_fraction=config.data.crop_fraction or 0.875,
+        crop_fraction=config.data.crop_fraction or default_crop(size),
     )
     model = zoo.build(config.model, spec.shape, classes)
     pretrained.load(model, spec.shape, arrays, convention, with_head=not new_head)

@@ -72,7 +72,7 @@ class DataConfig(Section):
     cache: Literal["auto", "memory", "disk"] = Field(
         "auto",
         description="Where a split's decoded images are kept: in memory, or nowhere, and decoded "
-        "when needed; auto: in memory up to 8 GiB.",
+        "when needed; auto: in memory up to 8 GiB or a quarter of the machine's.",
     )
     train_split: str = Field("train", description="Split to train on, in TFDS's slicing syntax.")
     eval_split: str = Field("test", description="Held-out split, in TFDS's slicing syntax.")
@@ -115,7 +115,7 @@ class DataConfig(Section):
         "none", description="autoaugment: the policy found for CIFAR-10. Not with randaugment."
     )
     randaugment: int = Field(0, ge=0, description="Operations in a row on each image; 0 is off.")
-    randaugment_magnitude: float = Field(9.0, ge=0, le=30, description="Of all of them.")
+    randaugment_magnitude: float = Field(9.0, ge=0, le=30, description="Of all; 30 is most.")
     cutout: int = Field(0, ge=0, description="Side of a grey square, in pixels; 0 is off.")
     erasing: float = Field(
         0.0, ge=0, le=1, description="Share of images with a random box of noise; 0 is off."

@@ -11,7 +11,7 @@ from sklearn.model_selection import train_test_split
 
 from tfresnet.data import digits, folder, tfds_source
 from tfresnet.data.images import fit
-from tfresnet.data.splits import ArraySplit, FileSplit, Split
+from tfresnet.data.splits import ArraySplit, FileSplit, Split, in_memory
 from tfresnet.errors import UserError
 from tfresnet.sections import DataConfig
 from tfresnet.spec import InputSpec
@@ -52,13 +52,21 @@ def is_tfds(config: DataConfig) -> bool:
     return config.dataset != "digits" and not Path(config.dataset).expanduser().is_dir()
 
 
+def check_apart(config: DataConfig) -> None:
+    """Raise a ``UserError`` if the held-out images are among those to train on."""
+    if is_tfds(config):
+        builder = tfds_source.open_builder(config.dataset, config.data_dir)
+        tfds_source.check_apart(builder, config.train_split, config.eval_split)
+
+
 def load_for(spec: InputSpec, config: DataConfig) -> Dataset:
     """Return the dataset for a model that was trained with ``spec``.
 
     Raises:
         UserError: the dataset's labels or image size are not the model's.
     """
-    dataset = load(config.model_copy(update={"channels": spec.shape[2]}), spec.height)
+    same = {"channels": spec.shape[2], "crop_fraction": spec.crop_fraction}
+    dataset = load(config.model_copy(update=same), spec.height)
     for key in ("labels", "shape"):
         expected, got = getattr(spec, key), getattr(dataset.spec, key)
         if expected != got:
@@ -97,7 +105,7 @@ def _folder(path: Path, config: DataConfig, default_size: int) -> Dataset:
             [str(f) for f in files],
             np.array(labels, np.int64),
             spec,
-            keep=tfds_source.in_memory(config.cache, len(files), spec),
+            keep=in_memory(config.cache, len(files), spec),
         )
         for files, labels in parts
     )
@@ -115,8 +123,13 @@ def _tfds(config: DataConfig, default_size: int) -> Dataset:
     return Dataset(train, held_out, spec)
 
 
+def default_crop(size: int) -> float:
+    """Return the share of a picture's sides that networks of ``size`` pixels look at."""
+    return 0.875 if size > 64 else 1.0
+
+
 def _spec(config: DataConfig, size: int, labels: tuple[str, ...]) -> InputSpec:
-    crop = config.crop_fraction or (0.875 if size > 64 else 1.0)
+    crop = config.crop_fraction or default_crop(size)
     centre = (128.0,) * config.channels  # the normalisation that InputSpec explains
     return InputSpec(size, size, labels, centre, centre, crop_fraction=crop)
 

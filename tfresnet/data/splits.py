@@ -1,16 +1,21 @@
 """Where a split's images are: decoded in memory, or in files that are read when needed."""
 
 import io
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
 
 import numpy as np
+import psutil
 import tensorflow as tf
 
 from tfresnet.data import images as pictures
 from tfresnet.spec import InputSpec
+
+# Bytes of decoded images in one split: the training and the held-out images are two.
+MEMORY_LIMIT = min(8 * 2**30, psutil.virtual_memory().total // 4)
 
 
 class Split(Protocol):
@@ -154,6 +159,11 @@ class RecordSplit:
             return tf.ensure_shape(image, self.spec.shape), label
 
         return one_by_one(indices, load)
+
+
+def in_memory(cache: str, count: int, spec: InputSpec) -> bool:
+    """Return whether ``count`` decoded images are to be kept in memory, as ``data.cache`` says."""
+    return cache == "memory" or (cache == "auto" and count * math.prod(spec.shape) <= MEMORY_LIMIT)
 
 
 def one_by_one(

@@ -11,13 +11,19 @@ import tensorflow as tf
 from PIL import Image
 
 from tfresnet.data.images import fit
-from tfresnet.data.splits import ArraySplit, LazySplit, RecordSplit, Split
+from tfresnet.data.splits import (
+    MEMORY_LIMIT,
+    ArraySplit,
+    LazySplit,
+    RecordSplit,
+    Split,
+    in_memory,
+)
 from tfresnet.errors import UserError, unknown
 from tfresnet.native_stderr import captured
 from tfresnet.spec import InputSpec
 
 DECODED_TOGETHER = 500
-MEMORY_LIMIT = 8 * 2**30  # bytes of decoded images in one split
 
 
 def open_builder(name: str, data_dir: str | None) -> Any:
@@ -77,7 +83,7 @@ def load(builder: Any, split: str, spec: InputSpec, cache: str) -> Split:
     if builder.info.file_format.value != "tfrecord":
         size = count * math.prod(spec.shape) / 2**30
         raise UserError(
-            f"expected TFRecord files or at most {MEMORY_LIMIT / 2**30:.0f} GiB of decoded images, "
+            f"expected TFRecord files or at most {MEMORY_LIMIT / 2**30:.1f} GiB of decoded images, "
             f"{builder.name} {split} has {builder.info.file_format.value} files and "
             f"{size:.0f} GiB at {spec.height}x{spec.width}; use a slice ({split}[:10%]), "
             "a smaller data.image_size, or data.cache=memory"
@@ -85,9 +91,21 @@ def load(builder: Any, split: str, spec: InputSpec, cache: str) -> Split:
     return LazySplit(count, lambda: _on_disk(builder, split, spec))
 
 
-def in_memory(cache: str, count: int, spec: InputSpec) -> bool:
-    """Return whether ``count`` decoded images are to be kept in memory, as ``data.cache`` says."""
-    return cache == "memory" or (cache == "auto" and count * math.prod(spec.shape) <= MEMORY_LIMIT)
+def check_apart(builder: Any, train: str, held_out: str) -> None:
+    """Raise a ``UserError`` if two splits share images."""
+    ours, theirs = (builder.info.splits[split].file_instructions for split in (train, held_out))
+    for one in ours:
+        for other in theirs:
+            first = max(one.skip, other.skip)
+            if one.filename == other.filename and first < min(_end(one), _end(other)):
+                raise UserError(
+                    f"data.eval_split: expected no image of data.train_split={train}, got "
+                    f"{held_out}; take two slices, such as train[:90%] and train[90%:]"
+                )
+
+
+def _end(part: Any) -> float:
+    return math.inf if part.take < 0 else part.skip + part.take
 
 
 def _count(builder: Any, split: str) -> int:
@@ -108,7 +126,9 @@ def _decoded(builder: Any, split: str, count: int, spec: InputSpec) -> ArraySpli
     images = np.empty((count, *spec.shape), np.uint8)
     labels = np.empty(count, np.int64)
     dataset = builder.as_dataset(split=split, as_supervised=True)
-    if builder.info.features["image"].shape == spec.shape:  # in one go: several times as fast
+    whole = spec.crop_fraction == 1
+    if whole and builder.info.features["image"].shape == spec.shape:
+        # In one go, which is several times as fast.
         start = 0
         for some, classes in dataset.batch(DECODED_TOGETHER).as_numpy_iterator():
             images[start : start + len(some)] = some
@@ -116,7 +136,7 @@ def _decoded(builder: Any, split: str, count: int, spec: InputSpec) -> ArraySpli
             start += len(some)
         return ArraySplit(images, labels)
     for i, (image, label) in enumerate(dataset.as_numpy_iterator()):
-        images[i] = image if image.shape == spec.shape else fit(_picture(image), spec)
+        images[i] = image if whole and image.shape == spec.shape else fit(_picture(image), spec)
         labels[i] = label
     return ArraySplit(images, labels)
 
