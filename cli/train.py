@@ -1,6 +1,7 @@
 """``tfresnet train``."""
 
 import shlex
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -110,8 +111,8 @@ def command(
     if pre_activation is not None:
         settings.append(f"model.pre_activation={pre_activation}")
     directory = run_dir or (Path("runs") / name if name else None)
-    if resume and not preset and directory and (directory / "config.yaml").exists():
-        preset = str(directory / "config.yaml")
+    if resume and not preset and directory and (found := _config_in(directory)):
+        preset = str(found)
     if not preset and flags["dataset"]:
         # Quickstart's recipe is for digits: other data start from the defaults.
         config = configs.from_overrides([*settings, *overrides], name="custom")
@@ -130,16 +131,28 @@ def command(
         with stdout_to_stderr(as_json):
             run = training.train(config, directory, resume)
     except KeyboardInterrupt as stop:
-        if (directory / "config.yaml").exists():
-            again = shlex.join(["tfresnet", "train", "--resume", "--run-dir", str(directory)])
-            click.echo(f"\nStopped and saved. To go on: {again}", err=True)
-        else:
-            click.echo("\nStopped; nothing was trained yet.", err=True)
-        raise SystemExit(128 + getattr(stop, "number", 2)) from None
+        number = getattr(stop, "number", None)  # of the signal that it has saved for
+        _say_stopped(directory, saved=number is not None)
+        raise SystemExit(128 + (number or signal.SIGINT)) from None
     if as_json:
-        print_json({"run": str(directory), **run.result})
+        print_json({"run": str(run.directory), **run.result})
     else:
-        _say_what_next(directory, run.result)
+        _say_what_next(run.directory, run.result)
+
+
+def _config_in(directory: Path) -> Path | None:
+    """Return the configuration of a run; on another machine than the first, its worker's."""
+    places = [directory / "config.yaml", *sorted(directory.glob("worker*/config.yaml"))]
+    return next((place for place in places if place.exists()), None)
+
+
+def _say_stopped(directory: Path, saved: bool) -> None:
+    if not _config_in(directory):
+        click.echo("\nStopped; nothing was trained yet.", err=True)
+        return
+    again = shlex.join(["tfresnet", "train", "--resume", "--run-dir", str(directory)])
+    said = "Stopped and saved. To go on" if saved else "Stopped. To go on from the last checkpoint"
+    click.echo(f"\n{said}: {again}", err=True)
 
 
 def _say_what_it_takes(facts: dict[str, Any], as_json: bool) -> None:

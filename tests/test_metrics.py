@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from tfresnet import metrics
 from tfresnet.errors import UserError
@@ -23,6 +24,22 @@ def test_top1_top5_loss_and_per_class():
     assert result["loss"] == pytest.approx(-np.log([0.4, 0.2, 0.02]).mean())
     assert result["n"] == 3
     assert result["per_class"] == {"a": 1, "b": 0, "g": 0} | dict.fromkeys("cdef")
+
+
+def test_answers_are_collected_without_tf32():
+    """Which GPUs use for float32 otherwise; afterwards it is as it was."""
+    enabled = tf.config.experimental.tensor_float_32_execution_enabled
+    seen = []
+
+    def infer(images):
+        seen.append(enabled())
+        return np.full((len(images), 2), 0.5)
+
+    batch = (tf.zeros([3, 4]), tf.constant([0, 1, 1]), tf.constant([1.0, 1.0, 0.0]))
+    answers, classes = metrics.collect(infer, tf.data.Dataset.from_tensors(batch))
+    assert seen == [False]
+    assert enabled()
+    assert len(answers) == len(classes) == 2  # the third has no weight
 
 
 def test_a_model_that_answers_everything_alike_knows_nothing():

@@ -169,6 +169,10 @@ def test_a_student_learns_from_its_teacher(tiny_run, tmp_path):
 @pytest.mark.parametrize(
     ("overrides", "expected"),
     [
+        (
+            ["train.sync_batch_norm=true", "train.accumulate=2"],
+            "train.sync_batch_norm: expected train.accumulate=1 with it, got 2",
+        ),
         (["train.accumulate=5"], "train.batch_size: expected a multiple of the 1 devices times 5"),
         (["train.xla=true", "train.strategy=mirrored", "train.devices=2"], "expected one device"),
     ],

@@ -186,7 +186,7 @@ def test_a_folder_of_something_else_is_left_alone(write, tmp_path):
 
 def test_two_sweeps_in_one_folder_and_a_sweep_in_a_run_are_refused(write, tiny_run, tmp_path):
     with filelock.FileLock(tmp_path / ".lock"):
-        assert "another is training in it" in refused("sweep", write(), "--run-dir", tmp_path)
+        assert "another is at work in it" in refused("sweep", write(), "--run-dir", tmp_path)
     assert "expected a folder for runs" in refused(
         "sweep", write(), "--run-dir", tiny_run.directory
     )

@@ -227,7 +227,7 @@ def test_a_full_disk_leaves_the_last_good_checkpoint(tiny_run, tmp_path, monkeyp
 def test_two_processes_in_one_directory_are_refused(run_copy):
     with (
         filelock.FileLock(run_copy / ".lock"),
-        pytest.raises(UserError, match="another is training in it"),
+        pytest.raises(UserError, match="another is at work in it"),
     ):
         train(runs.open_run(run_copy).config, run_copy, resume=True)
 

@@ -67,6 +67,11 @@ def test_a_fresh_process_splits_its_cpu_into_devices(tmp_path):
     assert done.returncode == 0, done.stderr
 
 
+def test_a_dry_run_of_several_is_refused():
+    message = refused("train", "--strategy", "multiworker", "--dry-run")
+    assert "--dry-run: expected one process, got train.strategy=multiworker" in message
+
+
 @pytest.mark.parametrize("text", ["", "{}", '{"cluster": {"worker": []}}'])
 def test_a_cluster_that_is_not_named_is_asked_for(tmp_path, monkeypatch, text):
     monkeypatch.setenv("TF_CONFIG", text)

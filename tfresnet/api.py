@@ -37,7 +37,7 @@ def train(
     if isinstance(settings, Mapping):
         settings = [configs.setting(key, value) for key, value in settings.items()]
     if isinstance(config, RunConfig):
-        values = config.model_dump()
+        values = config.model_dump(exclude_unset=True)
         chosen = configs.validate(configs.overridden(values, settings))
     else:
         chosen = configs.load(str(config), settings)

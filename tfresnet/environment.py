@@ -20,7 +20,7 @@ def record() -> dict:
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in PACKAGES},
         "system": platform.platform(),
-        "processor": _processor(),
+        "processor": processor(),
         "cores": os.cpu_count(),
     }
 
@@ -62,7 +62,7 @@ def processor_flags() -> set[str]:
     return set(_cpuinfo("flags").split())
 
 
-def _processor() -> str:
+def processor() -> str:
     """Return the processor's name; on Linux ``platform`` does not know it."""
     return _cpuinfo("model name") or platform.processor()
 

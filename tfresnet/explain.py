@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import matplotlib
 import numpy as np
 import tensorflow as tf
 import tf_keras as keras
@@ -95,9 +96,10 @@ def feature_map(model: keras.Model, spec: InputSpec, split: Split, folder: Path)
     figure = Figure(figsize=(9, 7), layout="constrained")
     axis = figure.subplots()
     coloured = len(spec.labels) <= MOST_COLOURS
+    palette = matplotlib.colormaps["tab10" if len(spec.labels) <= 10 else "tab20"]
     for number, label in enumerate(spec.labels):
         points = plane[classes == number]
-        colour = f"C{number}" if len(spec.labels) <= 10 else None
+        colour = palette(number) if coloured else None
         x, y = points.T
         axis.scatter(x, y, 12, color=colour, label=_short(label), alpha=0.8)
     if coloured:

@@ -24,7 +24,7 @@ def write_bytes(path: Path, content: bytes) -> Path:
 
 @contextlib.contextmanager
 def alone(directory: Path, instead: str) -> Iterator[None]:
-    """Keep other processes from training in a directory at the same time; it is made if missing.
+    """Keep other processes from writing in a directory at the same time; it is made if missing.
 
     Raises:
         UserError: another process is in it; the message ends with what to do ``instead``.
@@ -35,7 +35,7 @@ def alone(directory: Path, instead: str) -> Iterator[None]:
         lock.acquire(timeout=0)
     except filelock.Timeout:
         raise UserError(
-            f"expected {directory} for one process, another is training in it; wait for it, or "
+            f"expected {directory} for one process, another is at work in it; wait for it, or "
             f"{instead}"
         ) from None
     try:

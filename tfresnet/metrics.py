@@ -1,6 +1,7 @@
 """From probabilities and labels to the numbers that describe a classifier."""
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -95,8 +96,20 @@ def with_mirrored(infer: Callable[[Any], Any]) -> Callable[[Any], Any]:
 def collect(infer: Callable[[Any], Any], batches: tf.data.Dataset) -> tuple[np.ndarray, np.ndarray]:
     """Return ``infer``'s answers and the classes, each of shape [n, ...], for weighted batches."""
     answers, classes = [], []
-    for images, batch_classes, weights in batches:
-        real = weights.numpy() > 0
-        answers.append(np.asarray(infer(images))[real])
-        classes.append(batch_classes.numpy()[real])
+    with _float32_as_such():
+        for images, batch_classes, weights in batches:
+            real = weights.numpy() > 0
+            answers.append(np.asarray(infer(images))[real])
+            classes.append(batch_classes.numpy()[real])
     return np.concatenate(answers), np.concatenate(classes)
+
+
+@contextlib.contextmanager
+def _float32_as_such() -> Iterator[None]:
+    """Let GPUs compute float32 as other devices do: newer ones keep 10 bits of factors (TF32)."""
+    before = tf.config.experimental.tensor_float_32_execution_enabled()
+    tf.config.experimental.enable_tensor_float_32_execution(False)
+    try:
+        yield
+    finally:
+        tf.config.experimental.enable_tensor_float_32_execution(before)

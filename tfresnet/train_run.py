@@ -56,7 +56,15 @@ def dry_run(config: RunConfig) -> dict[str, Any]:
     The keys are ``arch parameters macs train_images held_out_images epochs steps
     images_per_second input_images_per_second compute_images_per_second bottleneck
     estimated_seconds peak_memory_mb peak_gpu_memory_mb``; evaluations are not in the estimate.
+
+    Raises:
+        UserError: as :func:`train` does; several workers, which have no common clock.
     """
+    if config.train.strategy == "multiworker":
+        raise UserError(
+            "--dry-run: expected one process, got train.strategy=multiworker; ask on one machine, "
+            "with --strategy mirrored"
+        )
     with tempfile.TemporaryDirectory() as folder:
         config, dataset, trainer = _prepare(config, Path(folder) / "run", resume=False)
         shape = dataset.spec.shape
@@ -108,6 +116,7 @@ def _dataset(
         return sources.load_for(open_run(directory).spec, config.data)
     size = zoo.architecture(config.model.arch).image_size
     dataset = sources.load(config.data, default_size=size)
+    sources.check_apart(config.data)
     if start is None:
         return dataset
     return replace(dataset, spec=transfer.normalised_as(start, dataset.spec))
@@ -174,8 +183,15 @@ def _write_samples(dataset: Dataset, folder: Path) -> None:
     chosen = sorted([*sorted(first), *others][:SAMPLES])
     for i, (image, label) in enumerate(zip(images[chosen], classes[chosen], strict=True), start=1):
         name = re.sub(r"[^\w.-]+", "_", dataset.spec.labels[label])[:50]
+        image = uncropped(image, dataset.spec.crop_fraction)
         pixels = image[..., 0] if image.shape[-1] == 1 else image
         Image.fromarray(pixels).save(folder / f"{i}_{name}.png")
+
+
+def uncropped(image: np.ndarray, crop_fraction: float) -> np.ndarray:
+    """Return an image [H, W, C] with its edges drawn out, of which evaluation crops the same."""
+    room = [round(side / crop_fraction) - side for side in image.shape[:2]]
+    return np.pad(image, [*((more // 2, more - more // 2) for more in room), (0, 0)], "edge")
 
 
 def _write_result(run: Run, dataset: Dataset) -> None:

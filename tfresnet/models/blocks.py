@@ -112,7 +112,7 @@ def convolutions(style: Style, width: int, strides: int) -> list[Conv]:
     """Return the convolutions of a block in a stage of ``width``."""
     if style.block == "basic":
         return [Conv(width, 3, strides), Conv(width, 3)]
-    inner = int(width * style.group_width / 64) * style.groups
+    inner = max(1, int(width * style.group_width / 64)) * style.groups
     first, second = (strides, 1) if style.stride_on_1x1 else (1, strides)
     return [
         Conv(inner, 1, first),

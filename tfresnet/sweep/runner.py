@@ -91,15 +91,20 @@ def _start(trial: Trial, jobs: int) -> subprocess.Popen:
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=subprocess.STDOUT,
-            env={**_share_of_the_cores(jobs), **os.environ, "PYTHONUTF8": "1"},
+            env={**_share_of_the_machine(jobs), **os.environ, "PYTHONUTF8": "1"},
             start_new_session=True,  # Ctrl-C is ours to pass on
         )
 
 
-def _share_of_the_cores(jobs: int) -> dict[str, str]:
-    """Return what makes TensorFlow compute on as many threads as one of ``jobs`` processes has."""
-    cores = os.cpu_count() or 1
-    return {} if jobs == 1 else {"TF_NUM_INTRAOP_THREADS": str(max(1, cores // jobs))}
+def _share_of_the_machine(jobs: int) -> dict[str, str]:
+    """Return what makes TensorFlow take no more than one of ``jobs`` processes may.
+
+    That is its share of the threads, and no more of a GPU's memory than it needs.
+    """
+    if jobs == 1:
+        return {}
+    threads = str(max(1, (os.cpu_count() or 1) // jobs))
+    return {"TF_NUM_INTRAOP_THREADS": threads, "TF_FORCE_GPU_ALLOW_GROWTH": "true"}
 
 
 def _stop(running: dict[subprocess.Popen, Trial]) -> None:

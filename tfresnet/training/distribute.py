@@ -122,6 +122,10 @@ def check_batch(config: TrainConfig, devices: int) -> None:
             f"train.batch_size: expected a multiple of the {devices} devices{parts}, "
             f"got {config.batch_size}"
         )
+    if config.sync_batch_norm and config.accumulate > 1:
+        raise UserError(
+            f"train.sync_batch_norm: expected train.accumulate=1 with it, got {config.accumulate}"
+        )
     if config.xla and devices > 1:
         raise UserError(f"train.xla: expected one device with it, got {devices}")
 

@@ -20,6 +20,7 @@ from tfresnet.training.distribute import (
     is_multiworker,
     make_strategy,
     synchronise_batch_norms,
+    worker,
 )
 from tfresnet.training.interrupt import Interrupted, StopRequest, stop_request
 from tfresnet.training.metrics_log import MetricsLog, plot
@@ -29,11 +30,13 @@ from tfresnet.training.step import TrainStep, update_average
 
 SECONDS_PER_CALL = 1.0  # of training between two updates of the display
 STEPS_PER_CALL = 20  # the same with several workers
+WORKER_SEEDS = 1_000_003  # between one worker's seed of masks and the next one's
 EXPLODED = 1e4  # nats: far above anything that a network comes back from
 LOWEST_FACTOR = 1 / 32  # of the learning rate, when it is lowered again and again
 CHOSEN = (
     "train.patience and train.keep=best choose an epoch on the held-out images: measure what comes "
-    "out on others (data.eval_split=train[90%:], then tfresnet evaluate RUN --split test)"
+    "out on others (of TFDS: data.train_split=train[:90%], data.eval_split=train[90%:], then "
+    "tfresnet evaluate RUN --split test)"
 )
 
 
@@ -121,8 +124,6 @@ class Trainer:
         passed_over = checkpoint.restore(self.checkpoints)
         self._agree_on_the_step()
         first_step = int(self.step)
-        if first_step:  # or dropout would begin anew with its first masks
-            tf.random.set_seed(self.config.seed + first_step)
         log = MetricsLog(self.directory, first_step // self.steps_per_epoch)
         if not self.checkpoints.latest_checkpoint:  # what can't be written is found now
             checkpoint.save(self.checkpoints)
@@ -213,8 +214,15 @@ class Trainer:
         step = int(self.step)
         end, _ = self.segment(step)
         if end != self.source_end:
+            self._vary_masks(step)
             self.source, self.source_end = self.distributed(self.batches(step)), end
         return self.source
+
+    def _vary_masks(self, step: int) -> None:
+        """Let what is traced next drop other units than what was, and than other workers do."""
+        number = worker() if self.workers else 0
+        if step or number:
+            tf.random.set_seed(self.config.seed + step + WORKER_SEEDS * number)
 
     def _train_epoch(self, epoch: int, log: MetricsLog, display: TrainingDisplay) -> dict:
         step, last, chunk = int(self.step), epoch * self.steps_per_epoch, 1
@@ -226,9 +234,10 @@ class Trainer:
         while step < last:
             before, count = time.perf_counter(), min(chunk, last - step)
             self.train_steps(batches, tf.constant(count))
-            seconds, step = time.perf_counter() - before, step + count
+            step += count
+            self._check_loss(step)  # before the clock is read: it waits for a GPU
+            seconds = time.perf_counter() - before
             self.seconds.assign_add(seconds)
-            self._check_loss(step)
             rate = count * self.config.batch_size / seconds
             display.update(epoch, step, rate, float(self.loss.result()),
                            float(self.accuracy.result()))  # fmt: skip
