@@ -41,7 +41,7 @@ def command(
 ) -> None:
     """Compare .tflite, .onnx and SavedModel: latency, load time, memory and size.
 
-    One image at a time; the files take turns, so that a noisy machine is noisy for all.
+    The files take turns, so that a noisy machine is noisy for all of them. Latency is of one image.
     The last column is the speed relative to the float32 file, or to the first one; MB is what a
     fresh process grows by.
 

@@ -54,9 +54,13 @@ def _facts(model: str, overrides: tuple[str, ...]) -> dict[str, Any]:
 
 def _shown(value: Any) -> str:
     if isinstance(value, dict):
-        return "  ".join(f"{k} {_shown(v)}" for k, v in value.items())
+        # Of the data's settings their name; --json has all.
+        flat = {k: v.get("dataset") if isinstance(v, dict) else v for k, v in value.items()}
+        return "  ".join(f"{k} {_shown(v)}" for k, v in flat.items() if v is not None)
     if isinstance(value, list) and len(value) > 12:
         return ", ".join(map(str, value[:12])) + f", ... ({len(value)})"
     if isinstance(value, list):
         return ", ".join(map(str, value))
+    if isinstance(value, float):
+        return f"{value:.4g}"
     return f"{value:,}" if isinstance(value, int) else f"{value}"

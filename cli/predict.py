@@ -29,7 +29,7 @@ def command(model: Path, images: tuple[str, ...], top: int, threads: int, as_jso
     Example:
       tfresnet predict runs/quickstart/export/model_int8.tflite runs/quickstart/samples/*.png
     """
-    from tfresnet.deploy.device.runtime import Embedder, open_file, pictures_of
+    from tfresnet.deploy.device.runtime import Embedder, open_file, pictures_of, printable
 
     if model.is_dir():
         from tfresnet.errors import UserError
@@ -52,17 +52,19 @@ def command(model: Path, images: tuple[str, ...], top: int, threads: int, as_jso
         )
         return
     for image, answers in predictions:
-        click.echo(image)
+        click.echo(printable(image))
         shown = [answer for answer in answers if answer[1] >= LEAST] or answers[:1]
         for label, probability in shown:
             click.echo(f"  {probability:7.2%}  {label}")
 
 
 def _print_embeddings(embeddings: dict[str, "np.ndarray"], as_json: bool) -> None:
+    from tfresnet.deploy.device.runtime import printable
+
     if as_json:
         found = [{"image": i, "embedding": e.tolist()} for i, e in embeddings.items()]
         print_json({"predictions": found})
         return
     for image, embedding in embeddings.items():
         shown = " ".join(f"{x:.4g}" for x in embedding[:6])
-        click.echo(f"{image}\n  {len(embedding)} numbers: {shown} ... (all: --json)")
+        click.echo(f"{printable(image)}\n  {len(embedding)} numbers: {shown} ... (all: --json)")

@@ -20,7 +20,7 @@ def model_file(path: Path) -> dict[str, Any]:
         "arch": metadata.get("arch"),
         "parameters": metadata.get("parameters"),
         "macs": metadata.get("macs"),
-        "input": _input(spec, dtype="uint8"),
+        "input": _input(spec, _dtype(metadata)),
         "labels": spec["labels"],
         "quantization": metadata.get("quantization"),
         "measured": metadata.get("measured"),
@@ -66,6 +66,13 @@ def architecture(name: str, overrides: Iterable[str] = ()) -> dict[str, Any]:
         "labels": [],
         "quantization": "float32",
     }
+
+
+def _dtype(metadata: dict[str, Any]) -> str:
+    """Return the type of the numbers that an exported file takes."""
+    integer = "int16" if metadata.get("quantization") == "int16x8" else "int8"
+    kinds = {"uint8": "uint8", "float": "float32", "integer": integer}
+    return kinds.get(str(metadata.get("interface")), "uint8")
 
 
 def _input(spec: dict[str, Any], dtype: str) -> dict[str, Any]:

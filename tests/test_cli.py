@@ -1,6 +1,7 @@
 """The command line from outside: help, JSON, exit codes, and one line for a mistake."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -108,6 +109,19 @@ def test_predict(files, tiny_run):
             assert all(answer["label"] in "0123456789" for answer in prediction["top"])
 
 
+def test_a_picture_whose_name_is_no_text_is_classified(files, tiny_run, tmp_path):
+    sample = next((tiny_run.directory / "samples").glob("*.png"))
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    try:
+        shutil.copy(sample, os.fsencode(folder) + b"/caf\xe9.png")
+    except OSError:
+        pytest.skip("this file system takes no such names")
+    result = tfresnet("predict", files / "model_int8.tflite", folder, "--top", 1)
+    assert result.exit_code == 0
+    assert "caf\N{REPLACEMENT CHARACTER}.png" in result.stdout
+
+
 def test_benchmark(files):
     models = [files / "model_float32.tflite", files / "model_int8.tflite"]
     result = json_of("benchmark", *models, "--rounds", 1)
@@ -118,6 +132,13 @@ def test_benchmark(files):
         assert record["peak_memory_mb"] is None or record["peak_memory_mb"] > 0
 
 
+@pytest.fixture
+def no_memory(monkeypatch):
+    """The memory of a model is that of a process of its own, which takes seconds."""
+    monkeypatch.setattr("tfresnet.deploy.device.benchmark.peak_memory_mb", lambda *_: None)
+
+
+@pytest.mark.usefixtures("no_memory")
 def test_the_table_of_a_benchmark_is_narrow_and_relative_to_float32(files):
     models = [files / "model_int8.tflite", files / "model_float32.tflite"]
     head, *rows, where = tfresnet("benchmark", *models, "--rounds", 1).stdout.splitlines()
@@ -128,6 +149,7 @@ def test_the_table_of_a_benchmark_is_narrow_and_relative_to_float32(files):
     assert where == f"ms of one image; speed against model_float32.tflite; in {files}"
 
 
+@pytest.mark.usefixtures("no_memory")
 def test_files_of_several_folders_are_compared_too(files, tmp_path, monkeypatch):
     """One by a relative path, the other by an absolute one."""
     shutil.copy(files / "model_int8.tflite", tmp_path / "other.tflite")
@@ -137,6 +159,7 @@ def test_files_of_several_folders_are_compared_too(files, tmp_path, monkeypatch)
     assert f"\n{tmp_path / 'other.tflite'} " in result.stdout
 
 
+@pytest.mark.usefixtures("no_memory")
 def test_benchmark_of_a_saved_model_and_of_operations(files):
     kinds = ("float32.onnx", "float32.tflite", "float16.tflite", "int8.tflite")
     models = [files / f"model_{kind}" for kind in kinds]
@@ -167,6 +190,30 @@ def test_info_of_a_file_a_run_and_an_architecture(files, tiny_run):
     arch = json_of("info", "resnet18", *sets)
     assert set(arch) >= CONTRACT
     assert arch["parameters"] == 11_173_962
+
+
+def test_info_prints_what_a_person_asks(files):
+    lines = tfresnet("info", files / "model_int8.tflite").stdout.splitlines()
+    (origin,) = [line for line in lines if line.startswith("provenance")]
+    assert "preset quickstart  seed 0" in origin
+    assert "data digits" in origin
+    assert "None" not in origin
+
+
+def test_a_second_ctrl_c_is_not_said_to_have_saved(run_copy, tmp_path, monkeypatch):
+    """Also on another machine than the first, where the run is in a folder of its own."""
+
+    def stop(config, directory, resume):
+        assert config.name == "quickstart"
+        assert resume
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tfresnet.train_run.train", stop)
+    shutil.copytree(run_copy, tmp_path / "cluster" / "worker1")
+    for folder in (run_copy, tmp_path / "cluster"):
+        result = tfresnet("train", "--resume", "--run-dir", folder)
+        assert result.exit_code == 130
+        assert "Stopped. To go on from the last checkpoint: tfresnet train" in result.stderr
 
 
 def test_models_and_presets():

@@ -16,6 +16,7 @@ Model = TfliteModel | OnnxModel
 STATUS = Path("/proc/self/status")
 WARMUP_SECONDS = 0.2
 ROUND_SECONDS = 0.2
+LATENCY_SECONDS = 0.5
 
 
 def compare(paths: Sequence[Path], threads: Sequence[int], rounds: int = 10) -> list[dict]:
@@ -25,8 +26,8 @@ def compare(paths: Sequence[Path], threads: Sequence[int], rounds: int = 10) -> 
 
     Returns:
         Dictionaries with ``path threads bytes load_ms p50_ms p90_ms p95_ms p99_ms mean_ms
-        images_per_second peak_memory_mb runs``; latency is of one run, that is of one image
-        unless the file has a larger batch, input copied in, and memory is what a fresh process
+        images_per_second peak_memory_mb runs``; latency is of one image, input copied in, and a
+        run's divided by its images if the file has a larger batch; memory is what a fresh process
         grows by when it loads and runs the model.
     """
     for path in paths:
@@ -54,11 +55,11 @@ def _open(path: Path, threads: int) -> Any:
     return LoadedSavedModel(path)
 
 
-def latency_ms(model: Model, seconds: float = 0.5) -> float:
+def latency_ms(model: Model) -> float:
     """Return the median time of one image in milliseconds, after a warm-up."""
     image = example(model)
     _timed(model, image, WARMUP_SECONDS)
-    return statistics.median(_timed(model, image, seconds)) * 1000 / len(image)
+    return statistics.median(_timed(model, image, LATENCY_SECONDS)) * 1000 / len(image)
 
 
 def example(model: Model) -> np.ndarray:
@@ -79,7 +80,7 @@ class _Entry:
         _timed(self.model, self.image, WARMUP_SECONDS)
 
     def record(self) -> dict[str, Any]:
-        milliseconds = np.array(self.times) * 1000
+        milliseconds = np.array(self.times) * 1000 / len(self.image)
         p50, p90, p95, p99 = np.percentile(milliseconds, [50, 90, 95, 99])
         return {
             "path": str(self.path),
@@ -91,7 +92,7 @@ class _Entry:
             "p95_ms": float(p95),
             "p99_ms": float(p99),
             "mean_ms": float(milliseconds.mean()),
-            "images_per_second": 1000 * len(self.image) / float(p50),
+            "images_per_second": 1000 / float(p50),
             "peak_memory_mb": peak_memory_mb(self.path, self.threads),
             "runs": len(self.times),
         }

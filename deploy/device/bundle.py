@@ -23,13 +23,23 @@ Input: any picture; it is turned upright, cropped in its centre and resized to
 Measured on {n:,} held-out images{behind}:
 top-1 {top1:.2%} (the model it was made from: {reference:.2%}).
 """
+ONNX = "onnxruntime\nnumpy\nPillow\n"
+# tflite-runtime's last version is older than NumPy 2, and does not run with it.
 LITERT = """\
 ai-edge-litert; platform_machine != "armv7l"
+numpy; platform_machine != "armv7l"
 tflite-runtime; platform_machine == "armv7l"
+numpy<2; platform_machine == "armv7l"
+Pillow
 """
 NATIVE = """
-`native/` has the same for programs without Python: `classify.cc` for LiteRT's C API and
-`Classifier.kt` for Android, each with how to build it in its first lines, and `labels.txt`.
+`native/` is for programs without Python; each file says in its first lines how to build it. Neither
+turns pictures upright.
+
+- `classify.cc`, for LiteRT's C API, takes a picture of {height} x {width} pixels.
+- `Classifier.kt`, for Android, takes any bitmap: `Classifier(context, "{model}", {height}, {width},
+  {crop}f)`. Android resizes in its own way, so answers may differ a little.
+- `labels.txt` has the classes, in the order of the probabilities.
 """
 
 
@@ -39,8 +49,7 @@ def write(directory: Path, model: Path, metadata: dict[str, Any], sample: Path |
     directory.mkdir(parents=True)
     shutil.copy(model, directory / model.name)
     shutil.copy(runtime.__file__, directory / "classify.py")
-    interpreter = "onnxruntime\n" if model.suffix == ".onnx" else LITERT
-    write_text(directory / "requirements.txt", f"{interpreter}numpy\nPillow\n")
+    write_text(directory / "requirements.txt", ONNX if model.suffix == ".onnx" else LITERT)
     sample_name = "photo.jpg"
     if sample:
         sample_name = f"sample{sample.suffix}"
@@ -56,12 +65,24 @@ def write(directory: Path, model: Path, metadata: dict[str, Any], sample: Path |
         behind=", with the head that it was made without" if embeds else "", n=measured["n"],
         top1=measured["top1"], reference=measured["checkpoint_top1"],
     )  # fmt: skip
-    native = model.suffix == ".tflite" and not embeds and len(spec["mean"]) == 3
-    if native and metadata.get("interface") == "uint8":
-        text += NATIVE
+    if _is_for_native(model, metadata):
+        text += NATIVE.format(
+            model=model.name, height=spec["height"], width=spec["width"], crop=spec["crop_fraction"]
+        )
         _write_native(directory / "native", spec["labels"])
     write_text(directory / "README.md", text)
     return directory
+
+
+def _is_for_native(model: Path, metadata: dict[str, Any]) -> bool:
+    """Tell whether a file is one that the native programs can feed."""
+    return (
+        model.suffix == ".tflite"
+        and metadata.get("output") != runtime.Embedder.output
+        and len(metadata["spec"]["mean"]) == 3
+        and metadata.get("interface") == "uint8"
+        and runtime.open_model(model).input_shape[0] == 1
+    )
 
 
 def _write_native(folder: Path, labels: list[str]) -> None:

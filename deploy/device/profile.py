@@ -43,7 +43,7 @@ def _onnx(path: Path) -> dict[str, float]:
     for event in events:
         if event["cat"] == "Node" and event["name"].endswith("_kernel_time"):
             kind = event["args"]["op_name"]
-            times[kind] = times.get(kind, 0.0) + event["dur"] / 1000 / RUNS
+            times[kind] = times.get(kind, 0.0) + event["dur"] / 1000 / RUNS / len(pixels)
     return times
 
 
@@ -72,4 +72,4 @@ def _fastest_ms(content: bytes, pixels: np.ndarray) -> float:
         started = time.perf_counter()
         interpreter.invoke()
         times.append(time.perf_counter() - started)
-    return 1000 * min(times)
+    return 1000 * min(times) / len(pixels)

@@ -22,7 +22,6 @@ import math
 import os
 import struct
 import sys
-import tempfile
 import time
 import zipfile
 import zlib
@@ -469,13 +468,18 @@ def _quiet_stderr() -> Any:
     except OSError:  # there is no stderr that it could print to
         yield
         return
-    with tempfile.TemporaryFile() as sink:
-        os.dup2(sink.fileno(), 2)
-        try:
-            yield
-        finally:
-            os.dup2(saved, 2)
-            os.close(saved)
+    try:
+        with open(os.devnull, "wb") as sink:
+            os.dup2(sink.fileno(), 2)
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+
+
+def printable(path: str | Path) -> str:
+    """Return a path as text, also one whose name is not in the system's encoding."""
+    return os.fsencode(path).decode(errors="replace")
 
 
 def _positive(text: str) -> int:
@@ -499,12 +503,12 @@ def main() -> int:
         images = [image for path in arguments.images for image in pictures_of(path)]
         if isinstance(model, Embedder):
             for image in images:
-                print(f"{image}: {' '.join(f'{x:.6g}' for x in model.embed(image))}")
+                print(f"{printable(image)}: {' '.join(f'{x:.6g}' for x in model.embed(image))}")
             return 0
         for answer in model.stream(images, arguments.top):
             line = ", ".join(f"{label} {p:.1%}" for label, p in answer.top)
             times = f"  ({answer.prepare_ms:.2f} ms + {answer.run_ms:.3f} ms)"
-            print(f"{answer.picture}: {line}" + (times if arguments.times else ""))
+            print(f"{printable(answer.picture)}: {line}" + (times if arguments.times else ""))
     except InputError as error:
         print(f"Error: {error}", file=sys.stderr)
         return 2

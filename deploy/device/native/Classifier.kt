@@ -9,6 +9,7 @@ import android.content.Context
 import android.graphics.Bitmap
 import com.google.ai.edge.litert.Accelerator
 import com.google.ai.edge.litert.CompiledModel
+import kotlin.math.roundToInt
 
 /** [cropFraction] is the share of the picture's centre that the model looks at, in its metadata. */
 class Classifier(
@@ -16,7 +17,7 @@ class Classifier(
     file: String,
     private val height: Int,
     private val width: Int,
-    private val cropFraction: Float = 1f,
+    private val cropFraction: Float,
 ) : AutoCloseable {
   private val model =
       CompiledModel.create(context.assets, file, CompiledModel.Options(Accelerator.CPU))
@@ -26,8 +27,8 @@ class Classifier(
   /** Returns the number of the most probable class and its probability. */
   fun classify(bitmap: Bitmap): Pair<Int, Float> {
     val scale = minOf(bitmap.width / width.toFloat(), bitmap.height / height.toFloat())
-    val cropWidth = (scale * cropFraction * width).toInt()
-    val cropHeight = (scale * cropFraction * height).toInt()
+    val cropWidth = (scale * cropFraction * width).roundToInt().coerceIn(1, bitmap.width)
+    val cropHeight = (scale * cropFraction * height).roundToInt().coerceIn(1, bitmap.height)
     val crop =
         Bitmap.createBitmap(
             bitmap,
@@ -36,7 +37,12 @@ class Classifier(
             cropWidth,
             cropHeight,
         )
-    val scaled = Bitmap.createScaledBitmap(crop, width, height, true)
+    // Android looks at four pixels only: of a large picture most would not count.
+    var scaled = crop
+    while (scaled.width >= 2 * width && scaled.height >= 2 * height) {
+      scaled = Bitmap.createScaledBitmap(scaled, scaled.width / 2, scaled.height / 2, true)
+    }
+    scaled = Bitmap.createScaledBitmap(scaled, width, height, true)
     val argb = IntArray(width * height)
     scaled.getPixels(argb, 0, width, 0, 0, width, height)
     val bytes = ByteArray(argb.size * 3)
