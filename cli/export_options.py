@@ -62,11 +62,11 @@ TRAINED: list[Decorator] = [
     click.option("--qat-epochs", default=0, metavar="N", type=click.IntRange(0),
                  help="Also int8 files after N epochs of quantisation-aware training."),
     click.option("--prune", default=0.0, metavar="S", type=click.FloatRange(0, 1, max_open=True),
-                 help="Also files with this share of the weights at 0, fine-tuned."),
+                 help="Also files with this share of the weights at 0, fine-tuned (TFLite)."),
     click.option("--sparsity", type=click.Choice(["unstructured", "2:4"]), default="unstructured",
                  show_default=True, help="Pattern of --prune; 2:4: 2 of every 4 weights."),
     click.option("--cluster", default=0, metavar="N", callback=_clusters,
-                 help="Also files with N different weights in each layer, fine-tuned."),
+                 help="Also files with N different weights in each layer, fine-tuned (TFLite)."),
     click.option("--compress-epochs", default=5, show_default=True, type=COUNT,
                  help="Of fine-tuning for --prune and for --cluster."),
 ]  # fmt: skip

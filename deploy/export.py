@@ -3,19 +3,22 @@
 import json
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import tf_keras as keras
 
+from tfresnet import environment
 from tfresnet.deploy.compress import auto, cluster, prune, qat
 from tfresnet.deploy.device import bundle
 from tfresnet.deploy.formats import wrap
-from tfresnet.deploy.plan import Options, Target
+from tfresnet.deploy.plan import FINE_TUNED, Options, Target
 from tfresnet.deploy.proof import card, page
 from tfresnet.deploy.workshop import Workshop
-from tfresnet.files import write_text
+from tfresnet.files import alone, write_text
+from tfresnet.models.functional import functional
 from tfresnet.run import Run
 
 Say = Callable[[str], None]
@@ -34,24 +37,26 @@ def export(
 ) -> dict:
     """Write ``export/`` in the run directory and return what its ``report.json`` holds.
 
-    The report has ``checkpoint_top1``, ``n`` (images measured on), ``calibration``, ``bundle``,
-    ``stale`` (files of an earlier export, of other weights) and ``artifacts``: dictionaries with
-    ``path format quantization bytes gzip_bytes sparsity top1 drop agreement max_abs_error
-    latency_ms fully_integer failures``. An artifact with failures is kept. ``data`` replaces keys
-    of the run's data section: where the same data are now.
+    The report has ``checkpoint_top1``, ``n`` (images measured on), ``calibration``, ``processor``
+    (of this machine, on which latencies were measured), ``bundle``, ``stale`` (models of an earlier
+    export, of other weights) and ``artifacts``: dictionaries with ``path format quantization bytes
+    gzip_bytes sparsity top1 drop agreement max_abs_error latency_ms fully_integer failures``. An
+    artifact with failures is kept. ``data`` replaces keys of the run's data section: where the same
+    data are now, or others to measure on.
     """
     artifacts: list[dict] = []
 
     def say(stage: str) -> None:
         progress(stage, len(artifacts), options.count())
 
-    say(LOADING)
-    workshop = Workshop(run, options, data)
-    for model, target in _jobs(workshop, say):
-        say(f"{target.name}: converting and measuring")
-        artifacts.append(workshop.make(model, target))
-    say("writing the report")
-    return finish(workshop, artifacts, artifacts)
+    with _alone(run):
+        say(LOADING)
+        workshop = Workshop(run, options, data)
+        for model, target in _jobs(workshop, say):
+            say(f"{target.name}: converting and measuring")
+            artifacts.append(workshop.make(model, target))
+        say("writing the report")
+        return finish(workshop, artifacts, artifacts)
 
 
 def export_within(
@@ -69,12 +74,18 @@ def export_within(
     def say(stage: str) -> None:
         progress(stage, 0, None)
 
-    say(LOADING)
-    workshop = Workshop(run, options, data)
-    epochs = options.qat_epochs or AUTO_QAT_EPOCHS
-    records, ladder, chosen = auto.climb(workshop, budget, epochs, say)
-    within = [record for record in records if record["path"] == chosen]
-    return finish(workshop, records, within, ladder=ladder, chosen=chosen)
+    with _alone(run):
+        say(LOADING)
+        workshop = Workshop(run, options, data)
+        epochs = options.qat_epochs or AUTO_QAT_EPOCHS
+        records, ladder, chosen = auto.climb(workshop, budget, epochs, say)
+        within = [record for record in records if record["path"] == chosen]
+        return finish(workshop, records, within, ladder=ladder, chosen=chosen)
+
+
+def _alone(run: Run) -> AbstractContextManager[None]:
+    """Keep other processes from exporting the same run at the same time."""
+    return alone(run.directory / "export", "export a copy of the run")
 
 
 def finish(workshop: Workshop, artifacts: list[dict], candidates: list[dict], **more: Any) -> dict:
@@ -84,6 +95,7 @@ def finish(workshop: Workshop, artifacts: list[dict], candidates: list[dict], **
         "checkpoint_top1": reference.top1,
         "n": len(reference.classes),
         "calibration": workshop.calibration.summary,
+        "processor": environment.processor(),
         "artifacts": artifacts,
         "bundle": _bundle(workshop, candidates),
         "stale": workshop.stale(),
@@ -93,7 +105,7 @@ def finish(workshop: Workshop, artifacts: list[dict], candidates: list[dict], **
     write_text(directory / "report.json", json.dumps(report, indent=1))
     write_text(directory / "report.html", page.html(workshop, report))
     write_text(directory / "MODEL_CARD.md", card.text(workshop, report))
-    if not workshop.options.features:
+    if not workshop.options.features and workshop.has_the_runs_data():
         workshop.run.write_result(workshop.run.result | {"artifacts": artifacts})
     return report
 
@@ -101,6 +113,8 @@ def finish(workshop: Workshop, artifacts: list[dict], candidates: list[dict], **
 def _jobs(workshop: Workshop, say: Say) -> Iterator[Job]:
     """Yield networks and the files to make of them."""
     options = workshop.options
+    if options.qat_epochs:  # what can't be done is said before anything else is
+        qat.check(functional(workshop.model, workshop.run.spec.shape))
     exported = wrap.Embedding(workshop.model) if options.features else workshop.model
     for target in options.targets():
         yield exported, target
@@ -126,7 +140,7 @@ def _compressed(workshop: Workshop, say: Say) -> Iterator[Job]:
         )
     if network:
         for target in options.targets():
-            if target.format == "tflite":
+            if target.format in FINE_TUNED:
                 yield network, replace(target, suffix=suffix)
     if options.qat_epochs:
         say("training with fake quantisation")
@@ -136,14 +150,18 @@ def _compressed(workshop: Workshop, say: Say) -> Iterator[Job]:
             pruned=bool(options.prune), clustered=bool(options.cluster),
         )  # fmt: skip
         yield aware, Target("tflite", "int8", suffix)
-        if Target("onnx", "int8") in options.targets():
-            yield aware, Target("onnx", "int8", suffix)
+        for target in (Target("onnx", "int8"), Target("tflm", "int8")):
+            if target in options.targets():
+                yield aware, replace(target, suffix=suffix)
 
 
 def _bundle(workshop: Workshop, artifacts: list[dict]) -> str | None:
     """Write the bundle of the int8 model, else of the smallest sound one; return its folder."""
     run, folder = workshop.run, workshop.directory / "bundle"
-    sound = [a for a in artifacts if a["format"] != "saved_model" and not a["failures"]]
+    portable = [a for a in artifacts if a["format"] != "saved_model"]
+    sound = [a for a in portable if not a["failures"]]
+    if artifacts and not portable:
+        return None  # for a server; what a device got before stays
     if not sound:
         shutil.rmtree(folder, ignore_errors=True)  # one of an earlier export would look current
         return None

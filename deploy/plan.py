@@ -15,6 +15,7 @@ FORMATS: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 KINDS = FORMATS["tflite"]
 INTEGER = ("int8", "int16x8", "int4", "int4_mixed")  # throughout, activations too
+FINE_TUNED = ("tflite", "tflm")  # what is made of pruned and clustered networks
 USUAL = ("float32", "float16", "dynamic", "int8")
 INTERFACES = ("uint8", "integer", "float")
 
@@ -39,7 +40,7 @@ class Target:
         if self.format == "saved_model":
             return f"saved_model{self.suffix}"
         if self.format == "tflm":
-            return f"tflm/model_{self.quantization}{self.suffix}.tflite"
+            return f"tflm{self.suffix}/model_{self.quantization}{self.suffix}.tflite"
         return f"model_{self.quantization}{self.suffix}.{self.format}"
 
 
@@ -94,11 +95,16 @@ class Options:
                 f"--interface integer: expected --tflite and only the kinds {', '.join(INTEGER)}, "
                 f"got {', '.join(floats or self.formats)}"
             )
-
-        if self.interface != "uint8" and "saved_model" in self.formats:
+        if "saved_model" in self.formats and self.interface != "uint8":
             raise UserError(f"--saved-model: expected --interface uint8, got {self.interface}")
         if self.batch is not None and "tflm" in self.formats:
             raise UserError(f"--tflm: expected no --batch (it is 1), got {self.batch}")
+        if (self.prune or self.cluster) and not set(self.formats) & set(FINE_TUNED):
+            raise UserError(
+                f"--prune, --cluster: expected --tflite or --tflm, got {', '.join(self.formats)}"
+            )
+        if self.prune and self.sparsity == "2:4" and self.prune != 0.5:
+            raise UserError(f"--prune: expected 0.5 with --sparsity 2:4, got {self.prune:g}")
 
     def targets(self) -> list[Target]:
         """Return the files to write of the network as it is."""
@@ -117,9 +123,10 @@ class Options:
         """Return how many files there will be, those of fine-tuned networks too."""
         targets = self.targets()
         fine_tuned = (
-            [t for t in targets if t.format == "tflite"] if self.prune or self.cluster else []
+            [t for t in targets if t.format in FINE_TUNED] if self.prune or self.cluster else []
         )
-        trained = 1 + (Target("onnx", "int8") in targets) if self.qat_epochs else 0
+        others = (Target("onnx", "int8"), Target("tflm", "int8"))
+        trained = 1 + sum(t in targets for t in others) if self.qat_epochs else 0
         return len(targets) + len(fine_tuned) + trained
 
     def batch_of(self, form: str) -> int | None:

@@ -1,13 +1,16 @@
 """A run on the bench: what every conversion needs, and one file made, measured, and sealed."""
 
+import shutil
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
+from tfresnet import config as configs
 from tfresnet import metrics
-from tfresnet.data import pipeline
+from tfresnet.data import pipeline, sources
 from tfresnet.deploy import calibration
 from tfresnet.deploy.device.benchmark import latency_ms
 from tfresnet.deploy.device.runtime import InputError, read_metadata
@@ -16,11 +19,17 @@ from tfresnet.deploy.plan import Options, Target
 from tfresnet.deploy.proof import verify
 from tfresnet.errors import UserError
 from tfresnet.run import Run, weights_sha256
+from tfresnet.sections import DataConfig
 
 BATCH = 100
 KEPT_BYTES = 2**30  # of held-out images that are decoded once for all files
 PROVENANCE = ("arch", "parameters", "macs", "preset", "seed", "epochs", "commit")
 MEASURED = ("top1", "drop", "agreement", "max_abs_error")
+UNMEASURED = ".unmeasured"  # folder of a file that is being made
+MODELS = (
+    "*.tflite", "*.onnx", "saved_model*", "tflm*/*.tflite", "bundle/*.tflite", "bundle/*.onnx",
+    "features/*.tflite", "features/*.onnx", "features/saved_model",
+)  # fmt: skip
 
 
 class Workshop:
@@ -28,7 +37,8 @@ class Workshop:
 
     Attributes:
         model: the run's network, float32.
-        dataset: the run's data.
+        data: the data section that it is measured with, the run's unless others were named.
+        dataset: these data.
         calibration: training images that set ranges, none of which is measured on.
         held_out: batches of uint8 images, classes and weights to measure on.
         reference: the checkpoint's answers for them.
@@ -43,7 +53,8 @@ class Workshop:
         self.run, self.options = run, options
         self.predicted: dict[str, np.ndarray] = {}
         self.directory = run.directory / "export" / ("features" if options.features else "")
-        self.model, self.dataset = run.model(), run.dataset(**(data or {}))
+        self.data = _data(run, data or {})
+        self.model, self.dataset = run.model(), sources.load_for(run.spec, self.data)
         self.held_out = _held_out(self.dataset.held_out, run.spec.shape, options.verify_images)
         measured: set[bytes] = set()
         infer = metrics.probability_function(self.model)
@@ -57,8 +68,7 @@ class Workshop:
         self.calibration = calibration.draw(
             self.dataset.train, count, options.calibration_seed, measured
         )
-        self.metadata = _metadata(run, self.reference, self.calibration, options)
-        self.metadata["weights_sha256"] = weights_sha256(self.model)
+        self.metadata = _metadata(self)
 
     def make(self, model: keras.Model, target: Target) -> dict[str, Any]:
         """Convert, write and measure; return what the report says about the file."""
@@ -69,10 +79,17 @@ class Workshop:
 
     def finish(self, made: artifact.Artifact, target: Target) -> dict[str, Any]:
         """Write and measure what was converted; return what the report says about the file."""
-        made.write(self.metadata)
-        record = self._measure(made, target)
-        # Once more, now that the results are known: a file carries its own numbers.
-        made.write(self.with_results(record))
+        final, room = made.path, self.directory / UNMEASURED
+        try:
+            # One that an earlier export left in its place stays until this one is measured.
+            made.path = room / target.name
+            made.write(self.metadata)
+            record = self._measure(made, target, final)
+            # Once more, now that the results are known: a file carries its own numbers.
+            made.path = final
+            made.write(self.with_results(record))
+        finally:
+            shutil.rmtree(room, ignore_errors=True)
         return record | {"bytes": made.size()}
 
     def with_results(self, record: dict[str, Any]) -> dict[str, Any]:
@@ -81,17 +98,23 @@ class Workshop:
         return self.metadata | {"quantization": record["quantization"], "measured": results}
 
     def stale(self) -> list[str]:
-        """Return the files in the directory that were made of other weights than the run's now."""
+        """Return the models in the directory that were made of other weights than the run's now."""
         found = []
-        for path in sorted(self.directory.glob("*.*")):
-            if path.suffix in (".tflite", ".onnx"):
-                try:
-                    digest = read_metadata(path).get("weights_sha256")
-                except InputError:
-                    digest = None  # cut short, or written by something else
-                if digest != self.metadata["weights_sha256"]:
-                    found.append(str(path))
+        for path in sorted(p for pattern in MODELS for p in self.directory.glob(pattern)):
+            try:
+                digest = read_metadata(path).get("weights_sha256")
+            except InputError:
+                digest = None  # cut short, or written by something else
+            if digest != self.metadata["weights_sha256"]:
+                found.append(str(path))
         return found
+
+    def has_the_runs_data(self) -> bool:
+        """Tell whether what is measured here compares with the run's own result."""
+        own, known = Path(self.run.config.data.dataset), self.run.result.get("test", {}).get("n")
+        # A folder may be in another place now.
+        moved = own.is_absolute() and not own.exists() and known == len(self.dataset.held_out)
+        return known is None or moved or self.data.dataset == str(own)
 
     def answers(self, opened: Any) -> np.ndarray:
         """Return the probabilities [n, classes] that an opened file gives for held-out images."""
@@ -100,12 +123,12 @@ class Workshop:
             return tf.nn.softmax(self.model.classify(answers)).numpy()
         return answers
 
-    def _measure(self, made: artifact.Artifact, target: Target) -> dict[str, Any]:
+    def _measure(self, made: artifact.Artifact, target: Target, final: Path) -> dict[str, Any]:
         answers = self.answers(made.open(self.options.threads))
-        self.predicted[str(made.path)] = answers.argmax(axis=1)
+        self.predicted[final.as_posix()] = answers.argmax(axis=1)
         floats = made.float_operations()
         record = {
-            "path": str(made.path),
+            "path": final.as_posix(),
             "format": target.format,
             "quantization": target.quantization,
             "bytes": made.size(),
@@ -129,22 +152,24 @@ def _held_out(split: Any, shape: tuple[int, ...], limit: int | None) -> tf.data.
     return batches.cache() if count * int(np.prod(shape)) <= KEPT_BYTES else batches
 
 
-def _metadata(
-    run: Run,
-    reference: verify.Reference,
-    drawn: calibration.Calibration,
-    options: Options,
-) -> dict[str, Any]:
-    """Return what every file of this run says about itself."""
-    data = run.config.data.model_dump(exclude={"data_dir"})
+def _data(run: Run, changes: dict[str, Any]) -> DataConfig:
+    """Return the run's data section with some keys replaced, its paths absolute."""
+    data = configs.with_data(run.config.data, changes)
+    return configs.absolute(run.config.model_copy(update={"data": data})).data
+
+
+def _metadata(workshop: Workshop) -> dict[str, Any]:
+    """Return what every file of a run says about itself."""
+    run, options, reference = workshop.run, workshop.options, workshop.reference
     return {
         "format_version": 1,
         "output": "embedding" if options.features else "probabilities",
         "interface": options.interface,
         "spec": run.spec.to_dict(),
         **{key: run.result[key] for key in PROVENANCE},
-        "data": data,
-        "calibration_images": drawn.manifest["count"],
-        "calibration": drawn.summary,
+        "data": workshop.data.model_dump(exclude={"data_dir"}),
+        "calibration_images": workshop.calibration.manifest["count"],
+        "calibration": workshop.calibration.summary,
         "measured": {"checkpoint_top1": reference.top1, "n": len(reference.classes)},
+        "weights_sha256": weights_sha256(workshop.model),
     }

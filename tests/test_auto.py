@@ -6,20 +6,23 @@ import numpy as np
 import pytest
 
 from tests.test_cli import json_of, refused, tfresnet
-from tfresnet.deploy.compress.auto import Budget
+from tfresnet.deploy.compress.auto import Budget, Ladder, Rung
 from tfresnet.deploy.formats import graph, tflite
-from tfresnet.deploy.proof import inspect
+from tfresnet.deploy.proof import inspect, verify
+from tfresnet.errors import UserError
+
+FEW = ["--verify-images", 50, "--calibration-images", 50]
 
 
 def test_the_cheapest_file_within_the_budget_is_chosen(run_copy):
-    report = json_of("export", run_copy, "--auto", "--max-drop", 100, "--verify-images", 100)
+    report = json_of("export", run_copy, "--auto", "--max-drop", 100, *FEW)
     assert [rung["rung"] for rung in report["ladder"]] == ["int8"]
     assert report["ladder"][0]["misses"] == []
     assert report["chosen"] == report["artifacts"][0]["path"]
     assert Path(report["chosen"]).name == "model_int8.tflite"
     smaller = json_of(
         "export", run_copy, "--auto", "--max-drop", 100, "--max-bytes", 70_000,
-        "--verify-images", 100,
+        *FEW,
     )  # fmt: skip
     first, second = smaller["ladder"]
     assert first["misses"][0].startswith("bytes ")
@@ -30,19 +33,53 @@ def test_the_cheapest_file_within_the_budget_is_chosen(run_copy):
 
 def test_the_ladder_is_climbed_to_its_end(run_copy):
     """No file can gain 100 points."""
+    bundle = run_copy / "export" / "bundle"
+    bundle.mkdir(parents=True)
     result = tfresnet(
         "export", run_copy, "--auto", "--max-drop", -100, "--qat-epochs", 1,
-        "--verify-images", 50,
+        *FEW,
     )  # fmt: skip
     assert result.exit_code == 1
     assert "no file is within the budget" in result.stderr
     for rung in ("int8", "int8 but for the 1 worst", "the 4 worst", "int8 after 1 epochs"):
         assert f"  {rung}" in result.stdout or rung in result.stdout
     assert "int4" not in result.stdout  # bytes were not the trouble
+    assert not bundle.exists()  # of an earlier export, it would look current
     folder = run_copy / "export"
     selective = graph.float_operations((folder / "model_int8_selective_4.tflite").read_bytes())
     computing = [o for o in selective if not o.startswith(graph.CONVERSIONS)]
     assert len(computing) == 4
+
+
+def test_a_file_that_fails_a_check_is_not_within_the_budget(run_copy, monkeypatch):
+    """And the next rung, of which not all need be integer, is tried."""
+    failures = verify.failures
+
+    def strict(record, *rest, **more):
+        found = failures(record, *rest, **more)
+        return [*found, "1 operation is not integer"] if record["quantization"] == "int8" else found
+
+    monkeypatch.setattr(verify, "failures", strict)
+    report = json_of("export", run_copy, "--auto", "--max-drop", 100, *FEW)
+    first, second = report["ladder"]
+    assert first["misses"] == ["1 operation is not integer"]
+    assert second["rung"] == "int8 but for the 1 worst layers"
+    assert report["chosen"] == second["path"]
+
+
+def test_a_rung_that_a_network_can_not_climb_is_said_and_passed(run_copy, monkeypatch):
+    def refuse():
+        raise UserError("tfmot refuses it")
+
+    def rungs(ladder):
+        yield Rung("trained", refuse)
+        yield Rung("int8", lambda: ladder._convert("int8"))
+
+    monkeypatch.setattr(Ladder, "rungs", rungs)
+    report = json_of("export", run_copy, "--auto", "--max-drop", 100, *FEW)
+    first, second = report["ladder"]
+    assert first == {"rung": "trained", "path": None, "misses": ["tfmot refuses it"]}
+    assert report["chosen"] == second["path"]
 
 
 def test_a_budget_by_hand():
@@ -54,7 +91,7 @@ def test_a_budget_by_hand():
     assert Budget(0.5).misses(record | {"drop": float("nan")}) == ["drop nan > 0.5"]
 
 
-def test_inspect_measures_every_layer(exported, tiny_run):
+def test_inspect_measures_every_layer(exported, tiny_run, tmp_path):
     folder = tiny_run.directory / "export"
     result = json_of("inspect", folder / "model_int8.tflite")
     assert result["operations"]["CONV_2D"] == 9
@@ -68,13 +105,13 @@ def test_inspect_measures_every_layer(exported, tiny_run):
     assert all(10 < level < 60 for level in levels), levels
     text = tfresnet("inspect", folder / "model_dynamic.tflite")
     assert "Float: CONV_2D at" in text.stdout
-    assert "cut short" in refused("inspect", _cut(folder / "model_int8.tflite", run=tiny_run))
-
-
-def _cut(path: Path, run) -> Path:
-    target = run.directory / "cut.tflite"
-    target.write_bytes(path.read_bytes()[:5000])
-    return target
+    float32 = folder / "model_float32.tflite"
+    assert inspect.partner(folder / "model_int8_selective_2.tflite") == float32
+    assert inspect.partner(folder / "model_int8_pruned_qat.tflite") is None  # has other weights
+    assert inspect.partner(float32) is None
+    cut = tmp_path / "cut.tflite"
+    cut.write_bytes((folder / "model_int8.tflite").read_bytes()[:5000])
+    assert "cut short" in refused("inspect", cut)
 
 
 def test_the_layer_that_is_spoilt_is_blamed(tiny_run):

@@ -19,7 +19,8 @@ from tfresnet.deploy.formats import graph
 from tfresnet.deploy.plan import Options
 from tfresnet.train_run import train
 
-BRIEF = ["--tflite", "--quantize", "int8", "--max-drop", 100, "--verify-images", 100]
+BRIEF = ["--tflite", "--quantize", "int8", "--max-drop", 100, "--verify-images", 100,
+         "--calibration-images", 50]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -28,21 +29,25 @@ def compressed(tiny_run, tmp_path_factory) -> tuple[Path, list[dict]]:
     run = tmp_path_factory.mktemp("compressed") / "run"
     shutil.copytree(tiny_run.directory, run, ignore=shutil.ignore_patterns("export"))
     report = json_of(
-        "export", run, *BRIEF, "--prune", 0.5, "--cluster", 8, "--qat-epochs", 1,
+        "export", run, *BRIEF, "--tflm", "--prune", 0.5, "--cluster", 8, "--qat-epochs", 1,
         "--compress-epochs", 1,
     )  # fmt: skip
     return run, report["artifacts"]
 
 
 def test_zeros_and_clusters_survive_to_the_integer_file(compressed):
-    _, artifacts = compressed
-    names = [Path(a["path"]).name for a in artifacts]
+    run, artifacts = compressed
+    names = [str(Path(a["path"]).relative_to(run / "export")) for a in artifacts]
     assert names == [
         "model_int8.tflite",
+        "tflm/model_int8.tflite",
         "model_int8_pruned_clustered.tflite",
+        "tflm_pruned_clustered/model_int8_pruned_clustered.tflite",
         "model_int8_pruned_clustered_qat.tflite",
+        "tflm_pruned_clustered_qat/model_int8_pruned_clustered_qat.tflite",
     ]
-    plain, *others = artifacts
+    assert (Path(artifacts[-1]["path"]).parent / "model.cc").exists()
+    plain, _, *others = artifacts
     assert plain["sparsity"] < 0.05
     for artifact in others:
         # Half of all but the first convolution's and the classifier's, 1.4 % of the weights.
@@ -176,8 +181,9 @@ def test_a_pruned_float_file_may_answer_otherwise_than_the_checkpoint(run_copy):
 def test_a_network_that_tfmot_refuses_is_refused_with_the_reason(tmp_path):
     settings = [*TINY, "train.epochs=1", "model.attention=se"]
     train(configs.load("quickstart", settings), tmp_path / "run")
-    message = refused("export", tmp_path / "run", "--tflite", "--qat-epochs", 1)
-    assert "it refuses: it has no quantisation for the products of channel attention" in message
+    reason = "it refuses: it has no quantisation for the products of channel attention"
+    assert reason in refused("export", tmp_path / "run", "--tflite", "--qat-epochs", 1)
+    assert not list((tmp_path / "run" / "export").glob("*.tflite"))  # before any file is made
 
 
 @pytest.mark.parametrize(
@@ -193,6 +199,12 @@ def test_what_can_not_be_is_refused(tiny_run, arguments, expected):
     result = tfresnet("export", tiny_run.directory, "--tflite", *arguments)
     assert result.exit_code == 2
     assert expected in result.stderr
+
+
+@pytest.mark.parametrize("form", ["--onnx", "--saved-model"])
+def test_what_would_not_be_written_is_not_fine_tuned(tiny_run, form):
+    message = refused("export", tiny_run.directory, form, "--prune", 0.5)
+    assert "--prune, --cluster: expected --tflite or --tflm, got" in message
 
 
 def test_clusters_count_what_is_there():

@@ -4,24 +4,28 @@ import json
 import sys
 import types
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
+import filelock
 import numpy as np
 import pytest
+import tensorflow as tf
 from packaging.requirements import Requirement
 from PIL import Image
 
-from tests.conftest import TINY
+from tests.conftest import TINY, write_images
 from tests.test_cli import json_of, refused
 from tfresnet import config as configs
 from tfresnet import run as runs
 from tfresnet.deploy import evaluate_model
-from tfresnet.deploy.device.runtime import Classifier, Embedder, InputError
+from tfresnet.deploy.device.runtime import Classifier, Embedder, InputError, read_metadata
 from tfresnet.deploy.export import export
 from tfresnet.deploy.plan import Options
 from tfresnet.deploy.proof import verify
 from tfresnet.errors import UserError
 from tfresnet.train_run import train
+from tfresnet.training import checkpoint
 
 KEYS = {
     "path", "format", "quantization", "bytes", "top1", "drop", "agreement", "max_abs_error",
@@ -99,8 +103,6 @@ def test_evaluate_takes_everything_that_export_writes(exported, tiny_run, name):
 
 
 def test_evaluate_refuses_data_with_other_labels(exported, tiny_run, tmp_path):
-    from tests.conftest import write_images
-
     folder = write_images(tmp_path, {"cat": 5, "dog": 5})
     with pytest.raises(UserError, match=r"expected the labels .*\['cat', 'dog'\]"):
         evaluate_model.evaluate(tiny_run.directory, {"dataset": str(folder)})
@@ -131,6 +133,63 @@ def test_an_unfinished_run_is_not_exported(run_copy):
     (run_copy / "result.json").unlink()
     with pytest.raises(UserError, match="not trained to its end; go on with --resume"):
         export(runs.open_run(run_copy), Options())
+
+
+INT8 = Options(("tflite",), ("int8",), max_drop=100, verify_images=20, calibration_images=50)
+
+
+def test_what_is_measured_on_other_data_says_so(tiny_run, run_copy, tmp_path):
+    """In the file and in the card; the run's own result stays as it is."""
+    folder = write_images(tmp_path / "others", dict.fromkeys(tiny_run.spec.labels, 3))
+    run = runs.open_run(run_copy)
+    before = run.result
+    (made,) = export(run, INT8, data={"dataset": str(folder)})["artifacts"]
+    assert read_metadata(made["path"])["data"]["dataset"] == str(folder)
+    card = (run_copy / "export" / "MODEL_CARD.md").read_text()
+    assert card.count("others") >= 3
+    assert "digits" not in card
+    assert run.result == before
+
+
+def test_an_export_that_ends_early_leaves_what_was_there(run_copy, monkeypatch):
+    run = runs.open_run(run_copy)
+    (made,) = export(run, INT8)["artifacts"]
+    before = Path(made["path"]).read_bytes()
+
+    def fail(*arguments):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(verify, "compare", fail)
+        with pytest.raises(KeyboardInterrupt):
+            export(run, replace(INT8, calibration_images=10))
+    assert Path(made["path"]).read_bytes() == before
+    assert not list((run_copy / "export").glob(".unmeasured*"))
+    with (
+        filelock.FileLock(run_copy / "export" / ".lock"),
+        pytest.raises(UserError, match="another is at work in it"),
+    ):
+        export(run, INT8)
+
+
+def test_a_saved_model_alone_keeps_the_bundle_and_old_models_are_named(run_copy):
+    run = runs.open_run(run_copy)
+    assert export(run, INT8)["bundle"]
+    served = replace(INT8, formats=("saved_model",))
+    for _ in range(2):  # the second takes the first's place
+        report = export(run, served)
+        assert report["bundle"] is None
+        assert report["stale"] == []
+        assert (run_copy / "export" / "saved_model" / "saved_model.pb").exists()
+    assert (run_copy / "export" / "bundle" / "model_int8.tflite").exists()
+    assert "TensorFlow Serving" in (run_copy / "export" / "MODEL_CARD.md").read_text()
+    model = run.model()
+    model.trainable_variables[0].assign_add(tf.ones_like(model.trainable_variables[0]))
+    checkpoint.save_weights(run_copy / "checkpoints", model, 10**6)
+    stale = export(run, replace(INT8, formats=("onnx",)))["stale"]
+    assert [str(Path(path).relative_to(run_copy / "export")) for path in stale] == [
+        "model_int8.tflite", "saved_model"
+    ]  # fmt: skip
 
 
 def record(**values) -> dict:

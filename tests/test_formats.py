@@ -19,6 +19,7 @@ from tests.test_cli import json_of, refused
 from tfresnet import run as runs
 from tfresnet.data.splits import ArraySplit
 from tfresnet.deploy import calibration, plan
+from tfresnet.deploy.device import benchmark
 from tfresnet.deploy.device.runtime import Classifier, open_model
 from tfresnet.deploy.export import export
 from tfresnet.deploy.formats import graph, onnx_format, onnx_graph, recipes, tflite, tflite_metadata
@@ -151,9 +152,18 @@ def test_a_fixed_batch_takes_any_number_of_images(network, tmp_path, form):
     assert len(opened.run(pixels[:1])) == 1
 
 
-def test_an_export_with_a_fixed_batch_is_measured_and_classifies(run_copy):
-    options = Options(("tflite", "onnx"), ("float32",), batch=4, verify_images=50)
+def test_an_export_with_a_fixed_batch_is_measured_and_classifies(run_copy, monkeypatch):
+    kinds = ("float32", "int8")
+    options = Options(("tflite", "onnx"), kinds, batch=4, verify_images=50, max_drop=100)
     report = export(runs.open_run(run_copy), options)
+    page = (run_copy / "export" / "report.html").read_text()
+    assert "Signal to quantisation noise of each layer of int8, against" in page
+    assert not (run_copy / "export" / "bundle" / "native").exists()  # they feed one image
+    with monkeypatch.context() as patch:
+        patch.setattr(benchmark, "_timed", lambda *_: [0.008])
+        patch.setattr(benchmark, "peak_memory_mb", lambda *_: None)
+        (record,) = benchmark.compare([Path(report["artifacts"][0]["path"])], [1], rounds=1)
+    assert (record["p50_ms"], record["images_per_second"]) == (2, 500)  # of one of the four
     for artifact in report["artifacts"]:
         assert artifact["failures"] == []
         sample = sorted((run_copy / "samples").glob("*.png"))[0]

@@ -25,6 +25,7 @@ def folder(tiny_run, tmp_path_factory) -> Path:
     (artifact,) = report["artifacts"]
     assert (artifact["format"], artifact["quantization"]) == ("tflm", "int8")
     assert artifact["fully_integer"]
+    assert json_of("info", artifact["path"])["input"]["dtype"] == "int8"
     return run / "export" / "tflm"
 
 

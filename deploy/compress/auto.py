@@ -9,6 +9,7 @@ from tfresnet.deploy.formats import artifact, recipes, tflite
 from tfresnet.deploy.plan import Target
 from tfresnet.deploy.proof import inspect
 from tfresnet.deploy.workshop import Workshop
+from tfresnet.errors import UserError
 
 EXAMINED = 50  # calibration images that find the layers to blame
 LEFT_IN_FLOAT = (1, 2, 4)
@@ -106,8 +107,11 @@ def climb(
     """Climb until a file meets the budget.
 
     Returns:
-        The measured files; the ladder, as ``rung path misses`` of each attempt; and the path of the
-        file that meets the budget, None if none does.
+        The measured files; the ladder, as ``rung path misses`` of each attempt (no path: there is
+        no file); and the path of the file that meets the budget, None if none does.
+
+    Raises:
+        UserError: no file can be made at all.
     """
     records: list[dict] = []
     ladder: list[dict] = []
@@ -116,11 +120,19 @@ def climb(
         if rung.helps not in missed:
             continue
         progress(rung.name)
-        record = rung.climb()
-        misses = budget.misses(record)
-        missed = {miss.split()[0] for miss in misses}
+        try:
+            record = rung.climb()
+        except UserError as error:  # this network can't be had this way
+            ladder.append({"rung": rung.name, "path": None, "misses": [str(error)]})
+            continue
+        over = budget.misses(record)
+        # What fails a check is as if it had lost too much: the same may help.
+        missed = {miss.split()[0] for miss in over} or {"drop"}
         records.append(record)
+        misses = over or record["failures"]
         ladder.append({"rung": rung.name, "path": record["path"], "misses": misses})
-        if not misses and not record["failures"]:
+        if not misses:
             return records, ladder, record["path"]
+    if not records:
+        raise UserError(ladder[0]["misses"][0])
     return records, ladder, None

@@ -7,7 +7,6 @@ import tf_keras as keras
 
 from tfresnet.data.sources import Dataset
 from tfresnet.deploy.compress.finetune import copied, fine_tune, steps
-from tfresnet.errors import UserError
 from tfresnet.models.functional import functional
 from tfresnet.run import Run
 
@@ -25,12 +24,7 @@ def prune(
     The share grows over the first half of ``epochs`` (polynomially), the rest is recovery.
     ``2:4`` prunes 2 of every 4 weights, all at once. The first convolution and the classifier stay
     dense: they are few weights, and the network is most sensitive to them.
-
-    Raises:
-        UserError: a share that the pattern does not have.
     """
-    if pattern == "2:4" and share != 0.5:
-        raise UserError(f"--prune: expected 0.5 with --sparsity 2:4, got {share:g}")
     total = steps(run, dataset, epochs)
     model = fine_tune(
         run, dataset, epochs, directory,

@@ -4,7 +4,6 @@ tensorflow-model-optimization takes functional models only, so it gets the funct
 shares its variables with the model that it is of.
 """
 
-import re
 from pathlib import Path
 from unittest import mock
 
@@ -42,24 +41,26 @@ def quantization_aware(
     that follows no convolution, as before an activation, becomes a depthwise convolution of 1 x 1.
 
     Raises:
-        UserError: tfmot refuses the network; says the layer and why.
+        UserError: see :func:`check`.
     """
     from tensorflow_model_optimization.quantization import keras as quantization
 
     twin = functional(model, image_shape) if hasattr(model, "trunk") else model
+    check(twin)
     annotated = quantization.quantize_annotate_model(_annotated(affine.without_lone_norms(twin)))
-    try:
-        with quantization.quantize_scope():
-            return quantization.quantize_apply(annotated, _scheme(pruned, clustered))
-    except RuntimeError as error:
-        refused = re.match(r"Layer (\w+):<class '.*\.(\w+)'> is not supported", str(error))
-        if not refused or refused[2] not in OBSTACLES:
-            raise
-        raise UserError(
-            f"quantisation-aware training: expected a network that tfmot can quantise, got "
-            f"{model.name}, whose {refused[1]} it refuses: {OBSTACLES[refused[2]]}; quantise it "
-            "after training instead (--quantize int8)"
-        ) from None
+    with quantization.quantize_scope():
+        return quantization.quantize_apply(annotated, _scheme(pruned, clustered))
+
+
+def check(model: keras.Model) -> None:
+    """Raise a ``UserError`` for a functional model that tfmot refuses; it says why."""
+    for layer in model.layers:
+        if reason := OBSTACLES.get(type(layer).__name__):
+            raise UserError(
+                f"quantisation-aware training: expected a network that tfmot can quantise, got "
+                f"{model.name}, whose {layer.name} it refuses: {reason}; quantise it after "
+                "training instead (--quantize int8)"
+            )
 
 
 def is_aware(model: keras.Model) -> bool:

@@ -27,7 +27,7 @@ ALIGNMENT = 16  # of every buffer in the arena
 TENSOR_BYTES, NODE_BYTES, KERNEL_BYTES, CHANNEL_BYTES, FIXED_BYTES = 24, 64, 128, 8, 1024
 
 HEADER = """\
-// {title}: {bytes:,} bytes. Written by tfresnet; see model_int8.tflite beside it.
+// {title}: {bytes:,} bytes. Written by tfresnet; see the .tflite beside it.
 #ifndef TFRESNET_MODEL_H_
 #define TFRESNET_MODEL_H_
 

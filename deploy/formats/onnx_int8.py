@@ -35,7 +35,7 @@ def quantize(proto: onnx_graph.Proto, images: np.ndarray) -> onnx_graph.Proto:
         tools.quantize_static(
             source,
             target,
-            _reader(proto.graph.input[0].name, images),
+            _reader(proto.graph.input[0], images),
             quant_format=tools.QuantFormat.QDQ,
             op_types_to_quantize=OPERATIONS,
             per_channel=True,
@@ -113,17 +113,21 @@ def drop_relus(proto: onnx_graph.Proto) -> None:
             proto.graph.node.remove(relu)
 
 
-def _reader(name: str, images: np.ndarray) -> Any:
+def _reader(entry: Any, images: np.ndarray) -> Any:
+    """Return what gives a graph's input ``entry`` one image after the other, to fill its batch."""
     from onnxruntime import quantization as tools
 
+    batch = entry.type.tensor_type.shape.dim[0].dim_value or 1
+
     class Reader(tools.CalibrationDataReader):
-        """Gives one image after the other; the first two pixels are black and white."""
+        """The first two pixels are black and white."""
 
         def __init__(self) -> None:
             self.samples: Iterator[np.ndarray] = wrap.representative(images)
 
         def get_next(self) -> dict[str, np.ndarray] | None:
-            image = next(self.samples, None)
-            return None if image is None else {name: image.transpose(0, 3, 1, 2)}
+            for image in self.samples:
+                return {entry.name: image.transpose(0, 3, 1, 2).repeat(batch, 0)}
+            return None
 
     return Reader()

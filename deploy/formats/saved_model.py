@@ -25,22 +25,27 @@ class SavedModel:
     """
 
     def __init__(self, path: Path, model: keras.Model, spec: InputSpec):
-        self.path, self.written = path, False
+        self.path = path
+        self.written: Path | None = None  # where it was put before
         self.module = wrap.variables_of(model)
         self.module.classify = wrap.from_pixels(model, spec, batch=None)
         self.module.classify_files = wrap.from_files(self.module.classify, spec)
 
     def write(self, metadata: dict[str, Any]) -> None:
-        """Write the directory, and the metadata beside TensorFlow's own files."""
-        if not self.written:
+        """Write the directory, or move it, and the metadata beside TensorFlow's own files."""
+        if self.written != self.path:
             shutil.rmtree(self.path, ignore_errors=True)
+        if self.written is None:
             with captured():
                 signatures = {
                     "serving_default": self.module.classify,
                     "encoded": self.module.classify_files,
                 }
                 tf.saved_model.save(self.module, str(self.path), signatures)
-            self.written = True
+        elif self.written != self.path:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.written.rename(self.path)
+        self.written = self.path
         write_text(self.path / METADATA_NAME, json.dumps(metadata))
 
     def open(self, threads: int) -> "LoadedSavedModel":

@@ -3,6 +3,7 @@
 https://huggingface.co/docs/hub/model-cards
 """
 
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -43,26 +44,32 @@ The accuracy above is of pictures like those it was measured on. It has not been
 cameras, light, or classes that are not in the list, and it always answers with one of its classes.
 """
 
+SERVED = "A SavedModel for TensorFlow Serving; report.html has the command."
+
 
 def text(workshop: Workshop, report: dict[str, Any]) -> str:
     """Return the model card of a finished export."""
     run, spec = workshop.run, workshop.run.spec
     result = run.result
-    dataset = run.config.data.dataset.rpartition("/")[2]
+    named = workshop.data.dataset
+    dataset = Path(named).name if Path(named).is_dir() else named
     rows = "\n".join(
         f"| {figures.label(a)} | {a['bytes'] / 1000:,.1f} | {a['top1']:.2%} | {a['drop']:+.2f} | "
         f"{a['agreement']:.2%} | {a['latency_ms']:.3f} |"
         for a in report["artifacts"]
     )
     shown = ", ".join(spec.labels[:10]) + (", ..." if len(spec.labels) > 10 else "")
-    bundle = "    python bundle/classify.py bundle/model_*.* photo.jpg" if report["bundle"] else ""
+    use = "    python bundle/classify.py bundle/model_*.* photo.jpg"
+    if not report["bundle"]:
+        served = all(a["format"] == "saved_model" for a in report["artifacts"])
+        use = SERVED if served else "No file passed its checks; see report.html."
     body = TEXT.format(
         arch=result["arch"], dataset=dataset, parameters=result["parameters"],
         macs=result["macs"], height=spec.height, width=spec.width,
         colours="colour" if len(spec.mean) == 3 else "grey", count=len(spec.labels), labels=shown,
-        use=bundle or "No file passed its checks; see report.html.",
+        use=use,
         interface=workshop.options.interface, n=report["n"], top1=report["checkpoint_top1"],
-        rows=rows, machine=run.environment.get("processor") or "this machine",
+        rows=rows, machine=report["processor"] or "this machine",
         preset=result["preset"], seed=result["seed"], epochs=result["epochs"],
         commit=result["commit"] or "unknown", ranges=_ranges(report["calibration"]),
     )  # fmt: skip

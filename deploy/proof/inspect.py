@@ -18,6 +18,7 @@ from tfresnet.config import with_data
 from tfresnet.data import pipeline, sources
 from tfresnet.deploy.device.runtime import centre, open_model, read_metadata
 from tfresnet.deploy.formats import graph
+from tfresnet.errors import UserError
 from tfresnet.native_stderr import captured
 from tfresnet.spec import InputSpec
 
@@ -121,7 +122,7 @@ class _Watched:
         self.index: dict[str, Any] = {d["name"]: d for d in self.interpreter.get_tensor_details()}
 
     def run(self, image: np.ndarray) -> None:
-        pixels: Any = image[None]
+        pixels: Any = image[None].repeat(self.input["shape"][0], axis=0)
         kind, (scale, zero_point) = self.input["dtype"], self.input["quantization"]
         if kind != np.uint8:
             pixels = centre(pixels)
@@ -131,9 +132,9 @@ class _Watched:
         self.interpreter.invoke()
 
     def value(self, name: str) -> np.ndarray:
-        """Return a tensor as float32."""
+        """Return a tensor as float32; of a batch, which is one image again and again, the first."""
         detail = self.index[name]
-        value = self.interpreter.get_tensor(detail["index"])
+        value = self.interpreter.get_tensor(detail["index"])[:1]
         scale, zero_point = detail["quantization"]
         if value.dtype.kind == "f" or not scale:
             return value.astype(np.float32)
@@ -144,14 +145,22 @@ def of_file(path: Path, against: Path | None, count: int, data: dict[str, Any]) 
     """Return ``operations fully_integer obstacles layers`` of a file that tfresnet exported.
 
     ``layers`` has a :class:`LayerError` of each layer as a dictionary, if there is a float32 file,
-    ``against`` or beside ``path``, to compare with. It is found on ``count`` training images;
+    ``against`` or :func:`partner`, to compare with. It is found on ``count`` training images;
     ``data`` replaces keys of the data section in the file.
+
+    Raises:
+        UserError: the float32 file is of other weights.
     """
     metadata, content = read_metadata(path), _content(path)
-    beside = path.with_name("model_float32.tflite")
-    source = against or (beside if beside != path and beside.exists() else None)
+    source = against or partner(path)
     layers = []
     if source:
+        other = read_metadata(source)
+        if other.get("weights_sha256") != metadata.get("weights_sha256"):
+            raise UserError(
+                f"expected a float32 file of the same weights as {path}, got {source}; export both "
+                "again, or name another with --against"
+            )
         spec = InputSpec.from_dict(metadata["spec"])
         training = sources.load_for(spec, with_data(metadata.get("data", {}), data)).train
         batches = pipeline.raw_batches(training, min(count, len(training)), count)
@@ -164,6 +173,16 @@ def of_file(path: Path, against: Path | None, count: int, data: dict[str, Any]) 
         "obstacles": found,
         "layers": layers,
     }
+
+
+def partner(path: Path) -> Path | None:
+    """Return the float32 file of the same network beside a file; None if there is none.
+
+    What was fine-tuned has weights of its own; after quantisation-aware training none are float32.
+    """
+    tuned = "".join(f"_{how}" for how in ("pruned", "clustered", "qat") if f"_{how}" in path.stem)
+    beside = path.with_name(f"model_float32{tuned}.tflite")
+    return beside if beside != path and beside.exists() else None
 
 
 def _content(path: Path) -> bytes:

@@ -30,10 +30,13 @@ def html(workshop: Workshop, report: dict[str, Any]) -> str:
     spec, sections = workshop.run.spec, []
     artifacts = report["artifacts"]
     compared = quantized(artifacts)
+    examined = next((a for a in compared if _float_file(a, report["stale"])), None)
     sections.append(("Files", _table(artifacts)))
     sections.append(("Accuracy, size and latency", figures.svg(figures.trade_off(artifacts))))
     if compared:
-        sections += list(_comparison(workshop, compared))
+        sections += list(_comparison(workshop, compared[0]))
+    if examined and not workshop.options.features:
+        sections += list(_layers(workshop, examined))
     sections.append(("How to run them", _how_to_run(artifacts)))
     result = workshop.run.result
     title = f"{result['arch']}, {len(spec.labels)} classes"
@@ -53,14 +56,14 @@ def html(workshop: Workshop, report: dict[str, Any]) -> str:
     )
 
 
-def quantized(artifacts: list[dict]) -> dict | None:
-    """Return the integer file that the page looks into: the one that lost least, if any."""
+def quantized(artifacts: list[dict]) -> list[dict]:
+    """Return the integer files that the page may look into, the one that lost least first."""
     integer = [a for a in artifacts if a["quantization"] in INTEGER and a["format"] == "tflite"]
-    return min(integer, key=lambda a: (a["drop"], a["bytes"])) if integer else None
+    return sorted(integer, key=lambda a: (a["drop"], a["bytes"]))
 
 
 def _comparison(workshop: Workshop, artifact: dict) -> Iterator[tuple[str, str]]:
-    """Yield how a quantised file differs from the checkpoint: by class, by picture, by layer."""
+    """Yield how a quantised file differs from the checkpoint: by class, and by picture."""
     reference, labels = workshop.reference, workshop.run.spec.labels
     name = figures.label(artifact)
     exact, found = reference.probabilities.argmax(axis=1), workshop.predicted[artifact["path"]]
@@ -77,18 +80,28 @@ def _comparison(workshop: Workshop, artifact: dict) -> Iterator[tuple[str, str]]
         f"Where {name} disagrees with the checkpoint: {len(different):,} of {len(exact):,} images",
         "".join(_pictures(workshop, different[:SHOWN], exact, found)) or "<p>Nowhere.</p>",
     )
-    floating = Path(artifact["path"]).with_name("model_float32.tflite")
-    if floating.exists() and not workshop.options.features:
-        layers = inspect.layer_errors(
-            Path(artifact["path"]).read_bytes(),
-            floating.read_bytes(),
-            workshop.calibration.images[:EXAMINED],
+
+
+def _float_file(artifact: dict, stale: list[str]) -> Path | None:
+    """Return the float32 file of the same weights; None if there is none."""
+    found = inspect.partner(Path(artifact["path"]))
+    return None if str(found) in stale else found
+
+
+def _layers(workshop: Workshop, artifact: dict) -> Iterator[tuple[str, str]]:
+    """Yield where a quantised file errs, layer by layer."""
+    path = Path(artifact["path"])
+    floating = inspect.partner(path)
+    assert floating
+    layers = inspect.layer_errors(
+        path.read_bytes(), floating.read_bytes(), workshop.calibration.images[:EXAMINED]
+    )
+    if layers:
+        yield (
+            f"Signal to quantisation noise of each layer of {figures.label(artifact)}, against "
+            "float32",
+            figures.svg(figures.layer_errors(layers)),
         )
-        if layers:
-            yield (
-                f"Signal to quantisation noise of each layer of {name}, against float32",
-                figures.svg(figures.layer_errors(layers)),
-            )
 
 
 def _pictures(
