@@ -63,8 +63,15 @@ def processor_flags() -> set[str]:
 
 
 def processor() -> str:
-    """Return the processor's name; on Linux ``platform`` does not know it."""
-    return _cpuinfo("model name") or platform.processor()
+    """Return the processor's name; on Linux ``platform`` does not know it.
+
+    Virtual machines hide all but the brand, and one brand may be twice as fast as it was two years
+    before: the numbers of an x86 processor's family and model tell its generation.
+    """
+    name, family, model = (_cpuinfo(key) for key in ("model name", "cpu family", "model"))
+    if family and model:
+        return f"{name} (family {family}, model {model})"
+    return name or platform.processor()
 
 
 def _cpuinfo(key: str) -> str:
@@ -73,4 +80,5 @@ def _cpuinfo(key: str) -> str:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         return ""
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith(key)), "")
+    facts = (line.partition(":") for line in lines)
+    return next((value.strip() for name, _, value in facts if name.strip() == key), "")
