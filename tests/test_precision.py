@@ -1,4 +1,6 @@
-"""train.precision=auto: what is fast here, decided once in a run's life."""
+"""What the processor is, and what is fast on it: decided once in a run's life."""
+
+import platform
 
 import pytest
 
@@ -42,3 +44,24 @@ def test_a_run_keeps_the_precision_that_it_began_with(tmp_path, monkeypatch):
     assert train(config, tmp_path / "run").config.train.precision == "float32"
     processor_with(monkeypatch, "amx_bf16")  # it goes on on a better machine
     assert train(config, tmp_path / "run", resume=True).config.train.precision == "float32"
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "flags"),
+    [
+        (
+            "cpu family\t: 25\nmodel\t\t: 17\nmodel name\t: AMD EPYC\nflags\t\t: fpu avx2\n",
+            "AMD EPYC (family 25, model 17)",
+            {"fpu", "avx2"},
+        ),
+        ("processor\t: 0\nFeatures\t: fp asimd\nCPU part\t: 0xd0c\n", platform.processor(), set()),
+        (None, platform.processor(), set()),
+    ],
+    ids=["x86", "arm", "not Linux"],
+)
+def test_a_processor_is_named_with_its_generation(tmp_path, monkeypatch, text, name, flags):
+    monkeypatch.setattr(environment, "CPUINFO", tmp_path / "cpuinfo")
+    if text:
+        environment.CPUINFO.write_text(text)
+    assert environment.processor() == name
+    assert environment.processor_flags() == flags

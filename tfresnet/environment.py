@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 PACKAGES = ("tensorflow", "tf-keras", "numpy", "ai-edge-litert", "onnx", "onnxruntime", "tf2onnx")
+CPUINFO = Path("/proc/cpuinfo")
 
 
 def record() -> dict:
@@ -77,7 +78,7 @@ def processor() -> str:
 def _cpuinfo(key: str) -> str:
     """Return what Linux says of the first processor; nothing where it does not."""
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = CPUINFO.read_text().splitlines()
     except OSError:
         return ""
     facts = (line.partition(":") for line in lines)
