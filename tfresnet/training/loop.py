@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
@@ -22,6 +21,7 @@ from tfresnet.training.distribute import (
     synchronise_batch_norms,
     worker,
 )
+from tfresnet.training.divergence import Diverged, check_loss, check_weights
 from tfresnet.training.interrupt import Interrupted, StopRequest, stop_request
 from tfresnet.training.metrics_log import MetricsLog, plot
 from tfresnet.training.optimizers import build_for, make_optimizer
@@ -31,17 +31,12 @@ from tfresnet.training.step import TrainStep, update_average
 SECONDS_PER_CALL = 1.0  # of training between two updates of the display
 STEPS_PER_CALL = 20  # the same with several workers
 WORKER_SEEDS = 1_000_003  # between one worker's seed of masks and the next one's
-EXPLODED = 1e4  # nats: far above anything that a network comes back from
 LOWEST_FACTOR = 1 / 32  # of the learning rate, when it is lowered again and again
 CHOSEN = (
     "train.patience and train.keep=best choose an epoch on the held-out images: measure what comes "
     "out on others (of TFDS: data.train_split=train[:90%], data.eval_split=train[90%:], then "
     "tfresnet evaluate RUN --split test)"
 )
-
-
-class Diverged(Exception):
-    """The loss is no number any more, or a number out of all proportion."""
 
 
 class Trainer:
@@ -149,7 +144,7 @@ class Trainer:
         epoch = int(self.step) // self.steps_per_epoch + 1
         record = self._train_epoch(epoch, log, display)
         started = time.perf_counter()
-        self._check_weights()
+        check_weights(self.model, int(self.step))
         if epoch % self.config.eval_every == 0 or epoch == self.config.epochs:
             record |= self._evaluate()
             display.epoch_line(epoch, record)
@@ -162,7 +157,7 @@ class Trainer:
         checkpoint.save(self.checkpoints)
         self._stop_if_asked()
 
-    def _roll_back(self, loss: "Diverged", display: TrainingDisplay) -> None:
+    def _roll_back(self, loss: Diverged, display: TrainingDisplay) -> None:
         """Go back to the last checkpoint, with half the learning rate from there on."""
         factor = float(self.rate_factor.numpy()) / 2
         if self.config.on_nan == "stop" or factor < LOWEST_FACTOR:
@@ -235,14 +230,15 @@ class Trainer:
             before, count = time.perf_counter(), min(chunk, last - step)
             self.train_steps(batches, tf.constant(count))
             step += count
-            self._check_loss(step)  # before the clock is read: it waits for a GPU
+            # Before the clock is read: it waits for a GPU.
+            check_loss(float(self.loss.result()), step)
             seconds = time.perf_counter() - before
             self.seconds.assign_add(seconds)
             rate = count * self.config.batch_size / seconds
             display.update(epoch, step, rate, float(self.loss.result()),
                            float(self.accuracy.result()))  # fmt: skip
             if self.stop.signal and step < last:  # at its end, an epoch is recorded first
-                self._check_weights()
+                check_weights(self.model, step)
                 checkpoint.save(self.checkpoints)
                 self._stop_if_asked()
             if display.wants_bottleneck() and step < last:
@@ -272,19 +268,6 @@ class Trainer:
     def _stop_if_asked(self) -> None:
         if self.stop.signal:
             raise Interrupted(self.stop.signal)
-
-    def _check_loss(self, step: int) -> None:
-        if not float(self.loss.result()) < EXPLODED:  # not a number is not less either
-            raise Diverged(
-                f"the loss became {float(self.loss.result()):.3g} at or before step {step}"
-            )
-
-    def _check_weights(self) -> None:
-        """See that no weight is lost: behind a ReLU, which may make 0 of NaN, the loss is not."""
-        lost = [v.name for v in self.model.variables if not np.isfinite(v.numpy()).all()]
-        if lost:
-            raise Diverged(f"{len(lost)} weights, {lost[0]} first, became no numbers at or before "
-                           f"step {int(self.step)}")  # fmt: skip
 
     def _evaluate(self) -> dict:
         result = metrics.measure(self.probabilities, self.dataset.held_out, self.dataset.spec)
