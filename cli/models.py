@@ -1,6 +1,5 @@
 """``tfresnet models``: no TensorFlow in this one."""
 
-from statistics import mean
 from typing import Any
 
 import click
@@ -23,9 +22,9 @@ def command(as_json: bool) -> None:
     """
     from tfresnet import records
 
-    experiments = records.experiments(records.results())
+    measured = records.measured()
     rows: list[dict[str, Any]] = [
-        {"name": name, **cost, "results": _of(name, experiments)}
+        {"name": name, **cost, "results": [m for m in measured if m["arch"] == name]}
         for name, cost in records.costs().items()
     ]
     if as_json:
@@ -33,22 +32,8 @@ def command(as_json: bool) -> None:
         return
     click.echo(f"{'name':<20}{'parameters':>12}{'multiply-adds':>18}{'image':>7}  measured")
     for r in rows:
-        measured = ", ".join(
+        found = ", ".join(
             f"{x['test_top1']:.2%} {x['preset']} ({x['epochs']} epochs)" for x in r["results"]
         )
         line = f"{r['name']:<20}{r['parameters']:>12,}{r['macs']:>18,}{r['image_size']:>7}"
-        click.echo(f"{line}  {measured}".rstrip())
-
-
-def _of(arch: str, experiments: list[list[dict[str, Any]]]) -> list[dict[str, Any]]:
-    """Return ``preset epochs seeds test_top1`` of an architecture's experiments."""
-    return [
-        {
-            "preset": group[0]["preset"],
-            "epochs": group[0]["epochs"],
-            "seeds": len(group),
-            "test_top1": mean(result["test"]["top1"] for result in group),
-        }
-        for group in experiments
-        if group[0]["arch"] == arch
-    ]
+        click.echo(f"{line}  {found}".rstrip())

@@ -1,5 +1,7 @@
 """``tfresnet presets``."""
 
+from typing import Any
+
 import click
 
 from tfresnet.cli.common import json_option, print_json, reports_mistakes
@@ -12,6 +14,9 @@ from tfresnet.cli.common import json_option, print_json, reports_mistakes
 def command(name: str | None, as_json: bool) -> None:
     """List the presets, or print one's YAML, to start a file of your own from.
 
+    Top-1 and minutes are those of the records in results/, with the preset's own number of
+    epochs; a dash is for what was not measured.
+
     \b
     Examples:
       tfresnet presets
@@ -23,13 +28,27 @@ def command(name: str | None, as_json: bool) -> None:
     texts = config.presets()
     if name and name not in texts:
         raise unknown("preset", name, texts)
-    chosen = {name: texts[name]} if name else texts
-    if as_json:
-        loaded = {n: config.load(n) for n in chosen}
-        print_json({"presets": [c.model_dump() for c in loaded.values()]})
-    elif name:
+    if name and not as_json:
         click.echo(texts[name], nl=False)
-    else:
-        width = max(map(len, texts))
-        for n in texts:
-            click.echo(f"{n:<{width}}  {config.load(n).description}")
+        return
+    rows = [_facts(n) for n in ([name] if name else texts)]
+    if as_json:
+        print_json({"presets": rows})
+        return
+    width = max(map(len, texts))
+    click.echo(f"{'preset':<{width}}  epochs   top-1  minutes  description")
+    for row in rows:
+        epochs = row["train"]["epochs"]
+        own = next((m for m in row["results"] if m["epochs"] == epochs), None)
+        top1, minutes = (f"{own['test_top1']:.2%}", f"{own['minutes']:.0f}") if own else ("-", "-")
+        click.echo(
+            f"{row['name']:<{width}}  {epochs:>6}  {top1:>6}  {minutes:>7}  {row['description']}"
+        )
+
+
+def _facts(name: str) -> dict[str, Any]:
+    """Return a preset's configuration and ``results``, what was measured of it."""
+    from tfresnet import config, records
+
+    measured = [m for m in records.measured() if m["preset"] == name]
+    return config.load(name).model_dump() | {"results": measured}

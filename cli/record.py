@@ -22,20 +22,22 @@ def command(run: Path, out: Path, name: str | None, as_json: bool) -> None:
     """Write what a finished run measured to results/PRESET-seedN.json.
 
     It holds the command, the configuration, the seed, the commit, the machine, the curve,
-    and the artifacts of the last export. Of a sweep's folder, the table goes to
-    results/sweeps/NAME.json. `tfresnet results` makes a page of them.
+    and the artifacts of the last export. Of a sweep's folder, the table and the picture
+    go to results/sweeps/NAME.json and .png. `tfresnet results` makes a page of them.
 
     \b
     Examples:
       tfresnet record runs/cifar10-resnet8
-      tfresnet record runs/short --name cifar10-resnet20-50-epochs
+      tfresnet record runs/short --name cifar10-resnet20-50-epochs-seed0
       tfresnet record runs/ablation
     """
-    from tfresnet.files import write_text
+    from tfresnet.files import write_bytes, write_text
 
     sweep = run / "sweep.json"
     path, content = _of_sweep(sweep, out, name) if sweep.exists() else _of_run(run, out, name)
     write_text(path, json.dumps(content, indent=1) + "\n")
+    if sweep.with_suffix(".png").exists():
+        write_bytes(path.with_suffix(".png"), sweep.with_suffix(".png").read_bytes())
     if as_json:
         print_json({"record": str(path)})
     else:
@@ -70,13 +72,15 @@ def _of_run(run: Path, out: Path, name: str | None) -> tuple[Path, dict[str, Any
     seed = opened.config.train.seed
     path = out / f"{name or f'{opened.config.name}-seed{seed}'}.json"
     result = records.check(opened.result, str(run))
-    if path.exists() and records.identity(
-        records.check(read_json(path), str(path))
-    ) != records.identity(result):
-        raise UserError(f"{path} is the record of another configuration; choose another --name")
-    # A record is read elsewhere: its files are named from the run's folder on.
-    artifacts = [
-        a | {"path": f"runs/{run.resolve().name}/export/{a['path'].rpartition('/export/')[2]}"}
-        for a in result["artifacts"]
-    ]
-    return path, result | {"artifacts": artifacts, "curve": opened.records()}
+    whole = records.portable(result, run.resolve().name) | {"curve": opened.records()}
+    if path.exists():
+        there = records.check(read_json(path), str(path))
+        if records.identity(there) != records.identity(whole):
+            raise UserError(f"{path} is the record of another configuration; choose another --name")
+        # A later export of the same run is welcome, another run is not.
+        if there.get("curve") != whole["curve"]:
+            raise UserError(
+                f"{path} is the record of another run of this configuration; choose another --out, "
+                "or delete it"
+            )
+    return path, whole

@@ -223,8 +223,15 @@ def test_models_and_presets():
     # The recipe and a shorter run of it are two results, not two seeds.
     assert sorted(m["epochs"] for m in runs if m["preset"] == "cifar10-resnet20") == [50, 200]
     assert {m["name"] for m in models} >= {"resnet8", "resnet20", "resnet18", "wrn28_10"}
-    names = {p["name"] for p in json_of("presets")["presets"]}
-    assert names >= {"quickstart", "cifar10-resnet8", "cifar10-resnet20", "cifar10-resnet18"}
+    presets = {p["name"]: p["results"] for p in json_of("presets")["presets"]}
+    assert set(presets) >= {"quickstart", "cifar10-resnet8", "cifar10-resnet18"}
+    assert sorted(m["epochs"] for m in presets["cifar10-resnet20"]) == [50, 200]
+    assert presets["imagenet-resnet50"] == []
+    lines = {line.split()[0]: line.split()[1:4] for line in tfresnet("presets").stdout.splitlines()}
+    recipe = next(m for m in runs if m["epochs"] == 200)
+    minutes = f"{recipe['minutes']:.0f}"
+    assert lines["cifar10-resnet20"] == ["200", f"{recipe['test_top1']:.2%}", minutes]
+    assert lines["imagenet-resnet50"] == ["300", "-", "-"]
     assert "arch: resnet20" in tfresnet("presets", "cifar10-resnet20").stdout
 
 

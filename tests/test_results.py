@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from tests.test_cli import json_of, refused, tfresnet
-from tfresnet import records
+from tfresnet import environment, records
+from tfresnet import run as runs
 from tfresnet.sweep import plan
 
 ROOT = Path(__file__).parent.parent
@@ -64,6 +65,52 @@ def test_several_seeds_are_one_row_with_a_deviation(tiny_run, tmp_path):
     assert text.count("\n| `quickstart`") == 1
     assert text.count("(1 of 2)") == 1  # mirrored
     assert "[`quickstart-seed1.json`](quickstart-seed1.json)" in text
+
+
+def test_a_record_is_not_replaced_by_that_of_another_run(tiny_run, tmp_path):
+    """One that differs in nothing but chance; a later export of the same run replaces it."""
+    arguments = ("record", tiny_run.directory, "--out", tmp_path)
+    file = Path(json_of(*arguments)["record"])
+    record = json.loads(file.read_text())
+    file.write_text(json.dumps(record | {"artifacts": []}))
+    json_of(*arguments)
+    assert json.loads(file.read_text()) == record
+    record["curve"][0]["seconds"] += 1
+    file.write_text(json.dumps(record))
+    assert "the record of another run of this configuration" in refused(*arguments)
+
+
+def test_a_record_names_no_private_folder(tiny_run):
+    result = tiny_run.result | {"artifacts": [{"path": "/home/me/runs/a/export/tflm/model.tflite"}]}
+    train = result["config"]["train"] | {"teacher": "/home/me/runs/large", "init_from": None}
+    result["config"] = result["config"] | {"train": train}
+    written = records.portable(result, "a")
+    assert "/home" not in json.dumps(written)
+    assert written["artifacts"] == [{"path": "runs/a/export/tflm/model.tflite"}]
+    assert written["config"]["train"]["teacher"] == "runs/large"
+    assert records.identity(written) == records.identity(result)
+
+
+def test_a_run_that_goes_on_with_other_code_says_so(tiny_run, tmp_path, monkeypatch):
+    def go_on(commit, epochs):
+        monkeypatch.setattr(environment, "commit", lambda: commit)
+        folder = tmp_path / "run"
+        folder.mkdir(exist_ok=True)
+        (folder / "metrics.jsonl").write_text("{}\n" * epochs)
+        return runs.create(folder, tiny_run.config, tiny_run.spec).environment
+
+    first = go_on("aaaa", 0)
+    assert go_on("aaaa", 1) == first
+    later = go_on("bbbb", 1)
+    assert [(part["commit"], part["epochs"]) for part in later["resumed"]] == [("bbbb", 1)]
+    assert go_on("cccc", tiny_run.config.train.epochs) == later  # nothing is left to train
+    assert (later["commit"], later["command"]) == ("aaaa", first["command"])
+    json_of("record", tiny_run.directory, "--out", tmp_path / "records")
+    file = tmp_path / "records" / "quickstart-seed0.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"environment": later}))
+    text = records.page(tmp_path / "records")
+    assert "commit aaaa, " in text
+    assert "; from epoch 2 on commit bbbb, " in text
 
 
 def test_a_page_that_is_out_of_date_fails_the_check(tiny_run, tmp_path):
@@ -129,11 +176,15 @@ def test_a_sweep_is_recorded_and_shown(tmp_path):
 
     path = tmp_path / "results" / "sweeps" / "small.json"
     assert json_of(*record(runs[:2])) == {"record": str(path)}
+    assert "![" not in records.page(tmp_path / "results")
+    (folder / "sweep.png").write_bytes(b"drawn")
     json_of(*record(runs))  # one more
     assert "the record of another sweep" in refused(*record(runs[1:]))
     assert "the record of another sweep" in refused(*record([r | {"base": "x"} for r in runs]))
-    said = "## s\n\nOf nothing.\n\n| variant |\n\n3 runs, commit c0ffee, 2 cores of P."
-    assert said in records.page(tmp_path / "results")
+    text = records.page(tmp_path / "results")
+    assert "## s\n\nOf nothing.\n\n| variant |\n\n![Mean and " in text
+    assert text.endswith("dot](sweeps/small.png)\n\n3 runs, commit c0ffee, 2 cores of P.\n")
+    assert path.with_suffix(".png").read_bytes() == b"drawn"
     assert json_of(*record(runs[1:], "--name", "other"))["record"].endswith("sweeps/other.json")
 
 

@@ -105,13 +105,26 @@ def open_run(directory: Path) -> Run:
 
 
 def create(directory: Path, config: RunConfig, spec: InputSpec) -> Run:
-    """Write what a run is into ``directory``; one that is there keeps its first environment."""
+    """Write what a run is into ``directory``, and with what code and where it goes on."""
     directory.mkdir(parents=True, exist_ok=True)
     write_text(directory / "config.yaml", config.to_yaml())
     write_text(directory / "spec.json", json.dumps(spec.to_dict(), indent=1))
-    if not (directory / "environment.json").exists():
-        write_text(directory / "environment.json", json.dumps(environment.record(), indent=1))
-    return Run(directory, config, spec)
+    run = Run(directory, config, spec)
+    write_text(directory / "environment.json", json.dumps(_environment(run), indent=1))
+    return run
+
+
+def _environment(run: Run) -> dict:
+    """Return the environment that a run began in; others, in which it went on, are ``resumed``."""
+    now = environment.record()
+    if not (run.directory / "environment.json").exists():
+        return now
+    first, epochs = run.environment, len(run.records())
+    parts = [first, *first.get("resumed", [])]
+    same = all(now[key] == parts[-1].get(key) for key in now if key != "command")
+    if same or epochs >= run.config.train.epochs:  # all is trained
+        return first
+    return first | {"resumed": [*parts[1:], now | {"epochs": epochs}]}
 
 
 def weights_sha256(model: "keras.Model") -> str:
