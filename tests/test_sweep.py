@@ -58,6 +58,16 @@ def test_without_runs_and_grid_a_sweep_is_its_base_with_several_seeds(write, tmp
     assert names(trials) == ["cifar10-resnet20-seed1", "cifar10-resnet20-seed2"]
 
 
+def test_a_variant_without_settings_needs_no_braces_and_none_is_there_twice(tmp_path):
+    file = tmp_path / "small.yaml"
+    file.write_text("runs:\n  baseline:\n  faster: {train.lr: 0.2}\n")
+    assert names(trials_of(file, tmp_path)) == ["baseline-seed0", "faster-seed0"]
+    file.write_text("runs:\n  faster: {train.lr: 0.2}\n  faster: {train.lr: 0.4}\n")
+    message = refused("sweep", file, "--run-dir", tmp_path / "runs")
+    assert "small.yaml: expected YAML, got something else: the key faster twice" in message
+    assert "line 3" in message
+
+
 def test_a_base_may_be_a_file_beside_the_sweep(write, tmp_path):
     (tmp_path / "mine.yaml").write_text("train: {epochs: 7}")
     trials = trials_of(write(base="mine.yaml"), tmp_path)
@@ -80,6 +90,7 @@ def test_a_base_may_be_a_file_beside_the_sweep(write, tmp_path):
         ({"grid": {"train.seed": [0, 1]}}, "expected seeds: [...], got train.seed"),
         ({"grid": {"train.lr": [1]}, "runs": {"a": {"train.lr": 2}}}, "in the grid or in 'a'"),
         ({"runs": {"EMA": {}, "ema": {}}}, "two runs would be ema-seed0"),
+        ({"set": {"train": {"lr": 1}}}, "expected section.key: value (train.lr: 0.1), got 'train'"),
     ],
 )
 def test_a_mistake_in_a_sweep_is_found_before_anything_runs(write, tmp_path, content, expected):

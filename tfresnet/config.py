@@ -22,7 +22,19 @@ S = TypeVar("S", bound=Section)
 
 
 class _Loader(yaml.SafeLoader):
-    """Safe YAML that also reads ``1e-4`` as a number, as YAML 1.2 does and PyYAML does not."""
+    """Safe YAML 1.2, which PyYAML's is not: ``1e-4`` is a number, and no key is there twice."""
+
+    def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
+        """Return a mapping as it is written, or raise a ``YAMLError`` for a key's second value."""
+        node = super().compose_mapping_node(anchor)
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if str(key.value) in seen:
+                raise yaml.MarkedYAMLError(
+                    problem=f"the key {key.value} twice", problem_mark=key.start_mark
+                )
+            seen.add(str(key.value))
+        return node
 
 
 _Loader.add_implicit_resolver(

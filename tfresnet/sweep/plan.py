@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from tfresnet import config as configs
 from tfresnet.errors import UserError
 from tfresnet.sections import RunConfig, Section
+
+Settings = Annotated[dict[str, Any], BeforeValidator(lambda given: {} if given is None else given)]
 
 
 class Sweep(Section):
@@ -20,7 +22,7 @@ class Sweep(Section):
     base: str = Field("quickstart", description="A preset, or a YAML file beside this one.")
     seeds: list[int] = Field([0], min_length=1, description="Every variant runs with each.")
     set: dict[str, Any] = Field({}, description="Settings of all runs.")
-    runs: dict[str, dict[str, Any]] = Field({}, description="Name of a variant: its settings.")
+    runs: dict[str, Settings] = Field({}, description="Name of a variant: its settings.")
     grid: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(
         {}, description="Setting: its values; all combinations are run."
     )
@@ -58,6 +60,10 @@ def check(sweep: Sweep, file: Path) -> Sweep:
     for settings in (sweep.set, sweep.grid, *sweep.runs.values()):
         if "train.seed" in settings:
             raise UserError(f"{file}: expected seeds: [...], got train.seed among the settings")
+        if nested := [key for key in settings if "." not in key]:
+            raise UserError(
+                f"{file}: expected section.key: value (train.lr: 0.1), got {nested[0]!r} as a key"
+            )
     for name, settings in sweep.runs.items():
         if both := sorted(set(settings) & set(sweep.grid)):
             raise UserError(f"{file}: expected {both[0]} in the grid or in {name!r}, got both")
