@@ -123,7 +123,7 @@ def _jobs(workshop: Workshop, say: Say) -> Iterator[Job]:
 
 def _compressed(workshop: Workshop, say: Say) -> Iterator[Job]:
     """Yield what fine-tuning makes of the network: pruned, then clustered, then quantised."""
-    options, run, data = workshop.options, workshop.run, workshop.dataset
+    options, run, data = workshop.options, workshop.tuned, workshop.dataset
     directory, epochs = workshop.directory, options.compress_epochs
     network, suffix = None, ""
     if options.prune:

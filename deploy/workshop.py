@@ -1,6 +1,7 @@
 """A run on the bench: what every conversion needs, and one file made, measured, and sealed."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,7 @@ class Workshop:
         reference: the checkpoint's answers for them.
         directory: where files are written.
         metadata: what every file says about itself, before it is measured.
+        tuned: the run as fine-tuning takes it, with these data.
         predicted: the classes, int [n], that each measured file gave, by its path.
     """
 
@@ -54,6 +56,8 @@ class Workshop:
         self.predicted: dict[str, np.ndarray] = {}
         self.directory = run.directory / "export" / ("features" if options.features else "")
         self.data = _data(run, data or {})
+        here = self.data.model_copy(update={"data_dir": run.config.data.data_dir})
+        self.tuned = replace(run, config=run.config.model_copy(update={"data": here}))
         self.model, self.dataset = run.model(), sources.load_for(run.spec, self.data)
         self.held_out = _held_out(self.dataset.held_out, run.spec.shape, options.verify_images)
         measured: set[bytes] = set()
@@ -75,19 +79,21 @@ class Workshop:
         made = artifact.make(
             model, self.run.spec, target, self.options, self.calibration.images, self.directory
         )
-        return self.finish(made, target)
+        return self.finish(made, target, model)
 
-    def finish(self, made: artifact.Artifact, target: Target) -> dict[str, Any]:
-        """Write and measure what was converted; return what the report says about the file."""
+    def finish(self, made: artifact.Artifact, target: Target, model: keras.Model) -> dict[str, Any]:
+        """Write and measure what ``model`` became; return what the report says about the file."""
         final, room = made.path, self.directory / UNMEASURED
+        # Fine-tuned networks have weights of their own.
+        network = {"network_sha256": weights_sha256(model)}
         try:
             # One that an earlier export left in its place stays until this one is measured.
             made.path = room / target.name
-            made.write(self.metadata)
+            made.write(self.metadata | network)
             record = self._measure(made, target, final)
             # Once more, now that the results are known: a file carries its own numbers.
             made.path = final
-            made.write(self.with_results(record))
+            made.write(self.with_results(record) | network)
         finally:
             shutil.rmtree(room, ignore_errors=True)
         return record | {"bytes": made.size()}
@@ -111,10 +117,14 @@ class Workshop:
 
     def has_the_runs_data(self) -> bool:
         """Tell whether what is measured here compares with the run's own result."""
-        own, known = Path(self.run.config.data.dataset), self.run.result.get("test", {}).get("n")
+        own, known = self.run.config.data, self.run.result.get("test", {}).get("n")
+        if known is None:
+            return True
         # A folder may be in another place now.
-        moved = own.is_absolute() and not own.exists() and known == len(self.dataset.held_out)
-        return known is None or moved or self.data.dataset == str(own)
+        folder = Path(own.dataset)
+        moved = folder.is_absolute() and not folder.exists() and known == len(self.dataset.held_out)
+        same = moved or self.data.dataset == own.dataset
+        return same and self.data.eval_split == own.eval_split
 
     def answers(self, opened: Any) -> np.ndarray:
         """Return the probabilities [n, classes] that an opened file gives for held-out images."""

@@ -1,12 +1,16 @@
 """The automatic choice, and the inspection of a quantised file that it relies on."""
 
+import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests.test_cli import json_of, refused, tfresnet
+from tests.test_damage import with_metadata
 from tfresnet.deploy.compress.auto import Budget, Ladder, Rung
+from tfresnet.deploy.device.runtime import read_metadata
 from tfresnet.deploy.formats import graph, tflite
 from tfresnet.deploy.proof import inspect, verify
 from tfresnet.errors import UserError
@@ -105,13 +109,31 @@ def test_inspect_measures_every_layer(exported, tiny_run, tmp_path):
     assert all(10 < level < 60 for level in levels), levels
     text = tfresnet("inspect", folder / "model_dynamic.tflite")
     assert "Float: CONV_2D at" in text.stdout
-    float32 = folder / "model_float32.tflite"
-    assert inspect.partner(folder / "model_int8_selective_2.tflite") == float32
-    assert inspect.partner(folder / "model_int8_pruned_qat.tflite") is None  # has other weights
-    assert inspect.partner(float32) is None
     cut = tmp_path / "cut.tflite"
     cut.write_bytes((folder / "model_int8.tflite").read_bytes()[:5000])
     assert "cut short" in refused("inspect", cut)
+
+
+def test_a_file_is_compared_with_the_float32_one_of_its_own_weights(exported, tiny_run, tmp_path):
+    def copy(kind: str, name: str) -> Path:
+        source = tiny_run.directory / "export" / f"model_{kind}.tflite"
+        return Path(shutil.copy(source, tmp_path / f"model_{name}.tflite"))
+
+    int8, selective = copy("int8", "int8"), copy("int8", "int8_selective_2")
+    pruned, trained = copy("int8", "int8_pruned"), copy("int8", "int8_pruned_qat")
+    assert inspect.partner(int8) is None
+    float32 = copy("float32", "float32")
+    assert inspect.partner(int8) == inspect.partner(selective) == float32
+    assert inspect.partner(float32) is inspect.partner(pruned) is inspect.partner(trained) is None
+
+    other = read_metadata(float32) | {"network_sha256": "other"}
+    with_metadata(float32, float32, json.dumps(other).encode())
+    assert inspect.partner(int8) is None
+    assert json_of("inspect", int8)["layers"] == []
+    message = refused("inspect", int8, "--against", float32)
+    assert "--against: expected a file of the same weights as" in message
+    float32.write_bytes(float32.read_bytes()[:5000])
+    assert inspect.partner(int8) is None
 
 
 def test_the_layer_that_is_spoilt_is_blamed(tiny_run):

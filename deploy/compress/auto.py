@@ -82,12 +82,12 @@ class Ladder:
         target = Target("tflite", SELECTIVE, f"_{count}")
         path = shop.directory / target.name
         made = artifact.tflite_file(path, content, shop.model, shop.run.spec, interface)
-        return shop.finish(made, target)
+        return shop.finish(made, target, shop.model)
 
     def _trained(self) -> dict:
         shop = self.workshop
         folder = shop.directory / "qat"
-        aware = qat.train(shop.run, shop.dataset, self.qat_epochs, folder)
+        aware = qat.train(shop.tuned, shop.dataset, self.qat_epochs, folder)
         return shop.make(aware, Target("tflite", "int8", "_qat"))
 
     @cached_property

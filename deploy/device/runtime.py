@@ -479,7 +479,7 @@ def _quiet_stderr() -> Any:
 
 def printable(path: str | Path) -> str:
     """Return a path as text, also one whose name is not in the system's encoding."""
-    return os.fsencode(path).decode(errors="replace")
+    return os.fsencode(path).decode(sys.getfilesystemencoding(), "replace")
 
 
 def _positive(text: str) -> int:

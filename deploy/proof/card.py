@@ -61,7 +61,9 @@ def text(workshop: Workshop, report: dict[str, Any]) -> str:
     shown = ", ".join(spec.labels[:10]) + (", ..." if len(spec.labels) > 10 else "")
     use = "    python bundle/classify.py bundle/model_*.* photo.jpg"
     if not report["bundle"]:
-        served = all(a["format"] == "saved_model" for a in report["artifacts"])
+        served = any(
+            a["format"] == "saved_model" and not a["failures"] for a in report["artifacts"]
+        )
         use = SERVED if served else "No file passed its checks; see report.html."
     body = TEXT.format(
         arch=result["arch"], dataset=dataset, parameters=result["parameters"],

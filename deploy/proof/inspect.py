@@ -16,7 +16,7 @@ from ai_edge_litert.interpreter import Interpreter
 
 from tfresnet.config import with_data
 from tfresnet.data import pipeline, sources
-from tfresnet.deploy.device.runtime import centre, open_model, read_metadata
+from tfresnet.deploy.device.runtime import InputError, centre, open_model, read_metadata
 from tfresnet.deploy.formats import graph
 from tfresnet.errors import UserError
 from tfresnet.native_stderr import captured
@@ -149,17 +149,16 @@ def of_file(path: Path, against: Path | None, count: int, data: dict[str, Any]) 
     ``data`` replaces keys of the data section in the file.
 
     Raises:
-        UserError: the float32 file is of other weights.
+        UserError: ``against`` is of another network.
     """
     metadata, content = read_metadata(path), _content(path)
     source = against or partner(path)
     layers = []
     if source:
-        other = read_metadata(source)
-        if other.get("weights_sha256") != metadata.get("weights_sha256"):
+        if _network(source) != _network(path):
             raise UserError(
-                f"expected a float32 file of the same weights as {path}, got {source}; export both "
-                "again, or name another with --against"
+                f"--against: expected a file of the same weights as {path}, got {source}; export "
+                "both with one command"
             )
         spec = InputSpec.from_dict(metadata["spec"])
         training = sources.load_for(spec, with_data(metadata.get("data", {}), data)).train
@@ -179,10 +178,23 @@ def partner(path: Path) -> Path | None:
     """Return the float32 file of the same network beside a file; None if there is none.
 
     What was fine-tuned has weights of its own; after quantisation-aware training none are float32.
+    Nor is there one if the file beside it is damaged, or was made of other weights by another
+    export.
     """
     tuned = "".join(f"_{how}" for how in ("pruned", "clustered", "qat") if f"_{how}" in path.stem)
     beside = path.with_name(f"model_float32{tuned}.tflite")
-    return beside if beside != path and beside.exists() else None
+    if beside == path or not beside.exists():
+        return None
+    try:
+        return beside if _network(beside) == _network(path) else None
+    except InputError:
+        return None
+
+
+def _network(path: Path) -> str | None:
+    """Return the digest of the weights that a file was converted from."""
+    metadata = read_metadata(path)
+    return metadata.get("network_sha256") or metadata.get("weights_sha256")
 
 
 def _content(path: Path) -> bytes:

@@ -30,7 +30,7 @@ def html(workshop: Workshop, report: dict[str, Any]) -> str:
     spec, sections = workshop.run.spec, []
     artifacts = report["artifacts"]
     compared = quantized(artifacts)
-    examined = next((a for a in compared if _float_file(a, report["stale"])), None)
+    examined = next((a for a in compared if inspect.partner(Path(a["path"]))), None)
     sections.append(("Files", _table(artifacts)))
     sections.append(("Accuracy, size and latency", figures.svg(figures.trade_off(artifacts))))
     if compared:
@@ -80,12 +80,6 @@ def _comparison(workshop: Workshop, artifact: dict) -> Iterator[tuple[str, str]]
         f"Where {name} disagrees with the checkpoint: {len(different):,} of {len(exact):,} images",
         "".join(_pictures(workshop, different[:SHOWN], exact, found)) or "<p>Nowhere.</p>",
     )
-
-
-def _float_file(artifact: dict, stale: list[str]) -> Path | None:
-    """Return the float32 file of the same weights; None if there is none."""
-    found = inspect.partner(Path(artifact["path"]))
-    return None if str(found) in stale else found
 
 
 def _layers(workshop: Workshop, artifact: dict) -> Iterator[tuple[str, str]]:
