@@ -10,11 +10,12 @@ import pytest
 import tensorflow_datasets as tfds
 
 from tests.conftest import write_images
+from tfresnet import train_run as training
 from tfresnet.data import images as pictures
 from tfresnet.data import pipeline, sources, splits
 from tfresnet.data.splits import RecordSplit, Split
 from tfresnet.errors import UserError
-from tfresnet.sections import DataConfig
+from tfresnet.sections import DataConfig, RunConfig
 
 
 def load(**config) -> sources.Dataset:
@@ -273,8 +274,10 @@ def test_splits_that_share_images_are_refused(tmp_path, train, held_out):
         )
 
     sources.check_apart(config("train[:50%]", "train[50%:]+test"))
+    both = RunConfig(data=config(train, held_out))
     with pytest.raises(UserError, match=r"expected no image of data.train_split=.*train\[90%:\]"):
-        sources.check_apart(config(train, held_out))
+        training.train(both, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_dataset_that_cannot_be_downloaded_is_explained(tmp_path, monkeypatch):

@@ -8,8 +8,11 @@ import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+import psutil
+
 PACKAGES = ("tensorflow", "tf-keras", "numpy", "ai-edge-litert", "onnx", "onnxruntime", "tf2onnx")
 CPUINFO = Path("/proc/cpuinfo")
+CONTAINERS_MEMORY = Path("/sys/fs/cgroup/memory.max")  # of Linux's cgroups, version 2
 
 
 def record() -> dict:
@@ -73,6 +76,15 @@ def processor() -> str:
     if family and model:
         return f"{name} (family {family}, model {model})"
     return name or platform.processor()
+
+
+def memory() -> int:
+    """Return the bytes of memory that this process may use: its machine's, or its container's."""
+    whole = psutil.virtual_memory().total
+    try:
+        return min(whole, int(CONTAINERS_MEMORY.read_text()))
+    except (OSError, ValueError):  # there is none, or no limit
+        return whole
 
 
 def _cpuinfo(key: str) -> str:

@@ -8,14 +8,14 @@ from functools import cached_property
 from typing import Protocol
 
 import numpy as np
-import psutil
 import tensorflow as tf
 
+from tfresnet import environment
 from tfresnet.data import images as pictures
 from tfresnet.spec import InputSpec
 
 # Bytes of decoded images in one split: the training and the held-out images are two.
-MEMORY_LIMIT = min(8 * 2**30, psutil.virtual_memory().total // 4)
+MEMORY_LIMIT = min(8 * 2**30, environment.memory() // 4)
 
 
 class Split(Protocol):

@@ -88,6 +88,7 @@ class Trainer:
         self.step = tf.Variable(0, dtype=tf.int64, trainable=False)
         self.seconds = tf.Variable(0.0, dtype=tf.float64, trainable=False)  # of this epoch so far
         self.source_end = 0  # the step up to which there are batches
+        self.masks_end = 0  # the same of what was traced with one seed
         step = TrainStep(config.train, self.model, self.optimizer, teacher, self._observe)
         self.train_step = tf.function(step, jit_compile=True) if config.train.xla else step
         # What is deployed is what is evaluated.
@@ -209,7 +210,9 @@ class Trainer:
         step = int(self.step)
         end, _ = self.segment(step)
         if end != self.source_end:
-            self._vary_masks(step)
+            if end != self.masks_end:  # else, after a roll-back, the first masks would come again
+                self._vary_masks(step)
+                self.masks_end = end
             self.source, self.source_end = self.distributed(self.batches(step)), end
         return self.source
 

@@ -24,11 +24,11 @@ def rates(trainer: "Trainer") -> dict[str, Any]:
     size, done, estimate, whole = trainer.config.batch_size, 0, 0.0, 0.0
     for end, _ in trainer.segments:
         everything = trainer.distributed(trainer.batches(done).repeat())
-        whole = size / _seconds(lambda: trainer.train_steps(everything, tf.constant(1)))  # noqa: B023
+        whole = size / _seconds_of_training(trainer, everything)
         estimate += (end - done) * size / whole
         last, done = trainer.batches(done), end
     one = trainer.distributed(tf.data.Dataset.from_tensors(next(iter(last))).repeat())
-    compute = size / _seconds(lambda: trainer.train_steps(one, tf.constant(1)))
+    compute = size / _seconds_of_training(trainer, one)
     _, alone = input_rate(last, size, SECONDS)
     return {
         "images_per_second": round(whole, 1),
@@ -55,6 +55,15 @@ def input_rate(
     return images, batch_size / _seconds(lambda: next(source), seconds)
 
 
+def _seconds_of_training(trainer: "Trainer", batches: tf.distribute.DistributedIterator) -> float:
+    """Return the mean time of a step; to read the loss is to wait until a GPU is done."""
+    return _seconds(
+        lambda: trainer.train_steps(batches, tf.constant(1)),
+        SECONDS,
+        wait=lambda: float(trainer.loss.result()),
+    )
+
+
 def _peak_memory_mb() -> int | None:
     """Return the most memory that this process has had; None on Windows, which does not say."""
     if sys.platform == "win32":
@@ -72,11 +81,15 @@ def _peak_gpu_memory_mb() -> int | None:
     return round(tf.config.experimental.get_memory_info("GPU:0")["peak"] / 2**20)
 
 
-def _seconds(step: Callable[[], Any], limit: float = SECONDS) -> float:
-    """Return the mean time of a step."""
+def _seconds(
+    step: Callable[[], Any], limit: float, wait: Callable[[], Any] = lambda: None
+) -> float:
+    """Return the mean time of a step, of which the last has ended when ``wait`` has."""
     step()
+    wait()
     started, count = time.perf_counter(), 0
-    while (now := time.perf_counter()) - started < limit or not count:
+    while time.perf_counter() - started < limit or not count:
         step()
         count += 1
-    return (now - started) / count if now > started else limit
+    wait()
+    return (time.perf_counter() - started) / count
