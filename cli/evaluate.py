@@ -24,11 +24,13 @@ from tfresnet.native_stderr import quiet_tensorflow
     metavar="NAMES",
     help="Also on corrupted images: all, or some, comma-separated.",
 )
-@click.option("--severities", metavar="N,N", help="Of the corruptions (default: 1,2,3,4,5).")
+@click.option(
+    "--severities", metavar="N,N", help="Of the corruptions, 5 is worst (default: 1,2,3,4,5)."
+)
 @click.option(
     "--plots",
     type=click.Path(path_type=Path),
-    help="Folder for confusion.png and reliability.png.",
+    help="Folder for reliability.png and, of up to 30 classes, confusion.png.",
 )
 @json_option
 @reports_mistakes
@@ -43,6 +45,10 @@ def command(
     as_json: bool,
 ) -> None:
     """Measure a run, a .tflite, an .onnx or a SavedModel on every held-out image.
+
+    The corruptions are gaussian_noise, shot_noise, impulse_noise, speckle_noise, gaussian_blur,
+    brightness, saturate, contrast, pixelate and jpeg_compression. ECE is the expected calibration
+    error.
 
     \b
     Examples:
@@ -67,7 +73,7 @@ def command(
         return
     click.echo(
         f"top-1 {result['top1']:.2%}   top-5 {result['top5']:.2%}   loss {result['loss']:.4f}   "
-        f"calibration error {result['ece']:.2%}   on {result['n']:,} images"
+        f"ECE {result['ece']:.2%}   on {result['n']:,} images"
     )
     click.echo("of each class:")
     for label, accuracy in result["per_class"].items():

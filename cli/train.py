@@ -91,7 +91,7 @@ def command(
     """Train a network.
 
     Without an argument: the quickstart preset, on handwritten digits that ship with
-    the install, under a minute.
+    the install, about a minute.
 
     \b
     Examples:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.test_cli import json_of, refused
+from tests.test_cli import json_of, refused, tfresnet
 from tfresnet.data import corruptions, pipeline
 from tfresnet.data.splits import ArraySplit
 
@@ -97,6 +97,12 @@ def test_evaluate_measures_under_corruptions_and_draws(exported, tiny_run, tmp_p
         assert max(every) <= out["top1"] + 0.1  # 180 images, two standard errors at one half
         assert [Path(p).name for p in out["plots"]] == ["reliability.png", "confusion.png"]
         assert all(Path(path).read_bytes()[:4] == b"\x89PNG" for path in out["plots"])
+
+
+def test_the_help_names_them_all():
+    """It starts without TensorFlow, so it can't ask them."""
+    text = tfresnet("evaluate", "--help").stdout
+    assert set(corruptions.CORRUPTIONS) <= set(text.replace(",", " ").replace(".", " ").split())
 
 
 def test_a_folder_that_can_not_be_made_is_found_first(tmp_path):
