@@ -27,13 +27,14 @@ class _Loader(yaml.SafeLoader):
     def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
         """Return a mapping as it is written, or raise a ``YAMLError`` for a key's second value."""
         node = super().compose_mapping_node(anchor)
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if str(key.value) in seen:
+        keys = [key for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        seen = set()
+        for key in keys:
+            if (key.tag, key.value) in seen:
                 raise yaml.MarkedYAMLError(
                     problem=f"the key {key.value} twice", problem_mark=key.start_mark
                 )
-            seen.add(str(key.value))
+            seen.add((key.tag, key.value))
         return node
 
 
