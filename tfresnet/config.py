@@ -24,7 +24,7 @@ S = TypeVar("S", bound=Section)
 class _Loader(yaml.SafeLoader):
     """Safe YAML 1.2, which PyYAML's is not: ``1e-4`` is a number, and no key is there twice."""
 
-    def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         """Return a mapping as it is written, or raise a ``YAMLError`` for a key's second value."""
         node = super().compose_mapping_node(anchor)
         keys = [key for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
