@@ -22,7 +22,7 @@ def command(name: str | None, as_json: bool) -> None:
       tfresnet presets
       tfresnet presets cifar10-resnet20 > mine.yaml
     """
-    from tfresnet import config
+    from tfresnet import config, records
     from tfresnet.errors import unknown
 
     texts = config.presets()
@@ -31,7 +31,11 @@ def command(name: str | None, as_json: bool) -> None:
     if name and not as_json:
         click.echo(texts[name], nl=False)
         return
-    rows = [_facts(n) for n in ([name] if name else texts)]
+    measured = records.measured()
+    rows: list[dict[str, Any]] = [
+        config.load(n).model_dump() | {"results": [m for m in measured if m["preset"] == n]}
+        for n in ([name] if name else texts)
+    ]
     if as_json:
         print_json({"presets": rows})
         return
@@ -44,11 +48,3 @@ def command(name: str | None, as_json: bool) -> None:
         click.echo(
             f"{row['name']:<{width}}  {epochs:>6}  {top1:>6}  {minutes:>7}  {row['description']}"
         )
-
-
-def _facts(name: str) -> dict[str, Any]:
-    """Return a preset's configuration and ``results``, what was measured of it."""
-    from tfresnet import config, records
-
-    measured = [m for m in records.measured() if m["preset"] == name]
-    return config.load(name).model_dump() | {"results": measured}

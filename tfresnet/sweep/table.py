@@ -85,7 +85,7 @@ def write(
     write_text(directory / "sweep.csv", _csv(table))
     write_text(directory / "sweep.json", json.dumps(whole, indent=1) + "\n")
     if any(row["top1"] for row in table):
-        write_bytes(directory / "sweep.png", plot(name, table))
+        write_bytes(directory / "sweep.png", _plot(name, table))
     return whole
 
 
@@ -124,7 +124,7 @@ def _csv(table: Sequence[dict[str, Any]]) -> str:
     return buffer.getvalue()
 
 
-def plot(name: str, table: Sequence[dict[str, Any]]) -> bytes:
+def _plot(name: str, table: Sequence[dict[str, Any]]) -> bytes:
     """Return a PNG with the mean and the deviation of each variant, and every run as a dot."""
     from matplotlib.figure import Figure
 
