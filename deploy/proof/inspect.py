@@ -152,14 +152,14 @@ def of_file(path: Path, against: Path | None, count: int, data: dict[str, Any]) 
         UserError: ``against`` is of another network.
     """
     metadata, content = read_metadata(path), _content(path)
+    if against and _network(against) != _network(path):
+        raise UserError(
+            f"--against: expected a file of the same weights as {path}, got {against}; export both "
+            "with one command"
+        )
     source = against or partner(path)
     layers = []
     if source:
-        if _network(source) != _network(path):
-            raise UserError(
-                f"--against: expected a file of the same weights as {path}, got {source}; export "
-                "both with one command"
-            )
         spec = InputSpec.from_dict(metadata["spec"])
         training = sources.load_for(spec, with_data(metadata.get("data", {}), data)).train
         batches = pipeline.raw_batches(training, min(count, len(training)), count)

@@ -30,13 +30,14 @@ def html(workshop: Workshop, report: dict[str, Any]) -> str:
     spec, sections = workshop.run.spec, []
     artifacts = report["artifacts"]
     compared = quantized(artifacts)
-    examined = next((a for a in compared if inspect.partner(Path(a["path"]))), None)
+    pairs = ((a, inspect.partner(Path(a["path"]))) for a in compared)
+    examined, floating = next((pair for pair in pairs if pair[1]), (None, None))
     sections.append(("Files", _table(artifacts)))
     sections.append(("Accuracy, size and latency", figures.svg(figures.trade_off(artifacts))))
     if compared:
         sections += list(_comparison(workshop, compared[0]))
-    if examined and not workshop.options.features:
-        sections += list(_layers(workshop, examined))
+    if examined and floating and not workshop.options.features:
+        sections += list(_layers(workshop, examined, floating))
     sections.append(("How to run them", _how_to_run(artifacts)))
     result = workshop.run.result
     title = f"{result['arch']}, {len(spec.labels)} classes"
@@ -82,13 +83,12 @@ def _comparison(workshop: Workshop, artifact: dict) -> Iterator[tuple[str, str]]
     )
 
 
-def _layers(workshop: Workshop, artifact: dict) -> Iterator[tuple[str, str]]:
-    """Yield where a quantised file errs, layer by layer."""
-    path = Path(artifact["path"])
-    floating = inspect.partner(path)
-    assert floating
+def _layers(workshop: Workshop, artifact: dict, floating: Path) -> Iterator[tuple[str, str]]:
+    """Yield where a quantised file errs, layer by layer, against the ``floating`` one."""
     layers = inspect.layer_errors(
-        path.read_bytes(), floating.read_bytes(), workshop.calibration.images[:EXAMINED]
+        Path(artifact["path"]).read_bytes(),
+        floating.read_bytes(),
+        workshop.calibration.images[:EXAMINED],
     )
     if layers:
         yield (
