@@ -28,12 +28,14 @@ def command(folder: Path, check: bool, into: Path | None, as_json: bool) -> None
       tfresnet results --check
       tfresnet results --into README.md
     """
-    from tfresnet import records
+    from tfresnet import results_page
     from tfresnet.files import read_text, write_text
 
-    pages = {folder / "RESULTS.md": records.page(folder)}
+    pages = {folder / "RESULTS.md": results_page.page(folder)}
     if into:
-        pages[into] = records.put_into(read_text(into), records.summary(folder), str(into))
+        pages[into] = results_page.put_into(
+            read_text(into), results_page.summary(folder), str(into)
+        )
     if not check:
         for path, page in pages.items():
             write_text(path, page)

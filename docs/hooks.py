@@ -75,11 +75,11 @@ def table(name: str) -> str:
     """Return a table in Markdown: presets, results, ablation, or the keys of a schema section."""
     if name == "presets":
         return _presets()
-    from tfresnet import records, sections
+    from tfresnet import records, results_page, sections
     from tfresnet.sweep.plan import Sweep
 
     if name == "results":
-        return records.summary(ROOT / "results")
+        return results_page.summary(ROOT / "results")
     if name == "ablation":
         return records.read_all(ROOT / "results")[1]["ablation-resnet8.json"]["markdown"]
     kinds = {

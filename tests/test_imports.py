@@ -15,7 +15,7 @@ FLOORS = [
     ["tfresnet.errors", "tfresnet.files", "tfresnet.native_stderr", "tfresnet.spec",
      "tfresnet.environment"],
     ["tfresnet.sections"],
-    ["tfresnet.config", "tfresnet.records"],
+    ["tfresnet.config", "tfresnet.records", "tfresnet.results_page"],
     ["tfresnet.data", "tfresnet.models"],
     ["tfresnet.metrics"],
     ["tfresnet.training"],

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.test_cli import json_of, refused, tfresnet
-from tfresnet import environment, records
+from tfresnet import environment, records, results_page
 from tfresnet import run as runs
 from tfresnet.sweep import plan
 
@@ -22,15 +22,15 @@ def test_the_table_is_put_between_two_marks_of_another_file(tiny_run, tmp_path):
     json_of("record", tiny_run.directory, "--out", tmp_path, "--name", "mine")
     assert (tmp_path / "mine.json").exists()
     page = tmp_path / "page.md"
-    page.write_text(f"before\n{records.BEGIN}\nold\n{records.END}\nafter\n")
+    page.write_text(f"before\n{results_page.BEGIN}\nold\n{results_page.END}\nafter\n")
     assert tfresnet("results", tmp_path, "--into", page, "--check").exit_code == 1
     assert "old" in page.read_text()
     assert tfresnet("results", tmp_path, "--into", page).exit_code == 0
     text = page.read_text()
     assert text.startswith("before\n") and text.endswith("\nafter\n")
-    assert "old" not in text and records.summary(tmp_path) in text
+    assert "old" not in text and results_page.summary(tmp_path) in text
     assert tfresnet("results", tmp_path, "--into", page, "--check").exit_code == 0
-    page.write_text(records.BEGIN)
+    page.write_text(results_page.BEGIN)
     assert "expected a line" in refused("results", tmp_path, "--into", page)
     assert "none.md" in refused("results", tmp_path, "--into", tmp_path / "none.md")
 
@@ -41,7 +41,7 @@ def test_a_run_with_a_teacher_is_another_row(tiny_run, tmp_path):
     for number, teacher in enumerate(("runs/a", "runs/b"), start=1):
         record["config"]["train"] |= {"teacher": teacher, "seed": number}
         (tmp_path / f"quickstart-seed{number}.json").write_text(json.dumps(record))
-    rows = [line for line in records.summary(tmp_path).splitlines() if "`quickstart`" in line]
+    rows = [line for line in results_page.summary(tmp_path).splitlines() if "`quickstart`" in line]
     assert ["±" in row for row in rows] == [False, True]
 
 
@@ -108,7 +108,7 @@ def test_a_run_that_goes_on_with_other_code_says_so(tiny_run, tmp_path, monkeypa
     json_of("record", tiny_run.directory, "--out", tmp_path / "records")
     file = tmp_path / "records" / "quickstart-seed0.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {"environment": later}))
-    text = records.page(tmp_path / "records")
+    text = results_page.page(tmp_path / "records")
     assert "commit aaaa, " in text
     assert "; from epoch 2 on commit bbbb, " in text
 
@@ -128,7 +128,7 @@ def test_other_settings_are_another_row(tiny_run, tmp_path):
     record = json.loads((tmp_path / "quickstart-seed0.json").read_text())
     record["config"]["train"] |= {"lr": 0.5, "seed": 1, "keep": "best"}
     (tmp_path / "quickstart-seed1.json").write_text(json.dumps(record))
-    text = records.page(tmp_path)
+    text = results_page.page(tmp_path)
     assert "\n| `quickstart`, lr=0.1, keep=last " in text
     assert "\n| `quickstart`, epoch chosen on these images, lr=0.5, keep=best " in text
 
@@ -141,16 +141,16 @@ def test_a_part_of_the_images_is_told(tiny_run, tmp_path):
     measured = {"format": "tflite", "quantization": "int8", "top1": 0.123, "bytes": 9}
     record["artifacts"] = [measured | {"n": 10}]
     file.write_text(json.dumps(record))
-    text = records.page(tmp_path)
+    text = results_page.page(tmp_path)
     assert f"\n| `quickstart`, on {record['test']['n']} images of train[45000:] " in text
     assert "12.30" not in text  # of ten images
     record["artifacts"] = [measured]
     file.write_text(json.dumps(record))
-    assert "12.30" in records.page(tmp_path)
+    assert "12.30" in results_page.page(tmp_path)
 
 
 def test_a_bar_in_a_name_stays_in_its_cell():
-    assert "| mixup \\| cutmix |" in records.table([{"variant": "mixup | cutmix"}])
+    assert "| mixup \\| cutmix |" in results_page.table([{"variant": "mixup | cutmix"}])
 
 
 @pytest.mark.parametrize("content", ["{}", "[1]", "{", '{"arch": "resnet8"}'])
@@ -176,12 +176,12 @@ def test_a_sweep_is_recorded_and_shown(tmp_path):
 
     path = tmp_path / "results" / "sweeps" / "small.json"
     assert json_of(*record(runs[:2])) == {"record": str(path)}
-    assert "![" not in records.page(tmp_path / "results")
+    assert "![" not in results_page.page(tmp_path / "results")
     (folder / "sweep.png").write_bytes(b"drawn")
     json_of(*record(runs))  # one more
     assert "the record of another sweep" in refused(*record(runs[1:]))
     assert "the record of another sweep" in refused(*record([r | {"base": "x"} for r in runs]))
-    text = records.page(tmp_path / "results")
+    text = results_page.page(tmp_path / "results")
     assert "## s\n\nOf nothing.\n\n| variant |\n\n![Mean and " in text
     assert text.endswith("dot](sweeps/small.png)\n\n3 runs, commit c0ffee, 2 cores of P.\n")
     assert path.with_suffix(".png").read_bytes() == b"drawn"

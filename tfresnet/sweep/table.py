@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tfresnet import records
 from tfresnet.files import png, read_json_lines, write_bytes, write_text
+from tfresnet.results_page import percent
+from tfresnet.results_page import table as markdown_table
 from tfresnet.sweep.runner import Outcome
 
 
@@ -97,7 +98,7 @@ def _train_accuracy(outcome: Outcome) -> float | None:
 
 def markdown(table: Sequence[dict[str, Any]]) -> str:
     """Return the rows as a Markdown table: accuracies in percent, times in minutes."""
-    return records.table([_cells(row) for row in table])
+    return markdown_table([_cells(row) for row in table])
 
 
 def _cells(row: dict[str, Any]) -> dict[str, str]:
@@ -107,7 +108,7 @@ def _cells(row: dict[str, Any]) -> dict[str, str]:
     return {
         "variant": row["variant"],
         "seeds": f"{row['seeds']} ({row['failed']} failed)" if row["failed"] else str(row["seeds"]),
-        "top-1 (%)": records.percent(row["top1"]) if row["top1"] else "-",
+        "top-1 (%)": percent(row["top1"]) if row["top1"] else "-",
         "difference": shown("difference", "+.2f"),
         "parameters": shown("parameters", ",.0f"),
         "minutes": shown("wall_seconds", ".1f", 60),
