@@ -8,39 +8,38 @@ from tfresnet.cli.common import (
     json_option,
     print_json,
     reports_mistakes,
-    set_option,
     stdout_to_stderr,
 )
+from tfresnet.cli.configuration import configuration, configuration_options
 from tfresnet.native_stderr import quiet_tensorflow
 
 
 @click.command("preview")
-@click.argument("preset", metavar="PRESET or FILE.yaml")
-@set_option
+@configuration_options
 @click.option(
     "--out", type=click.Path(path_type=Path), default=Path("preview.png"), show_default=True,
     help="Where to write the picture.",
 )  # fmt: skip
 @json_option
 @reports_mistakes
-def command(preset: str, overrides: tuple[str, ...], out: Path, as_json: bool) -> None:
+def command(preset: str | None, settings: list[str], out: Path, as_json: bool) -> None:
     """Draw what the network sees in training: augmented images, with their labels below.
 
-    These are the first batches of a run with the same settings and seed. Mixed images
-    have the share of each class.
+    These are the first batches of a `tfresnet train` with the same options, settings and seed.
+    Mixed images have the share of each class.
 
     \b
     Examples:
-      tfresnet preview quickstart
+      tfresnet preview
+      tfresnet preview --arch resnet18 --dataset path/to/folder --set data.image_size=96
       tfresnet preview cifar10-resnet18 --set data.randaugment=2 --out augmented.png
     """
-    from tfresnet import config as configs
     from tfresnet.errors import UserError
     from tfresnet.files import write_bytes
 
     if out.suffix.lower() != ".png":
         raise UserError(f"--out: expected a name that ends in .png, got {out}")
-    config = configs.load(preset, overrides)
+    config = configuration(preset, settings)
     quiet_tensorflow()
     from tfresnet.data.preview import preview
     from tfresnet.models import zoo

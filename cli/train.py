@@ -11,66 +11,14 @@ from tfresnet.cli.common import (
     json_option,
     print_json,
     reports_mistakes,
-    set_option,
     stdout_to_stderr,
 )
+from tfresnet.cli.configuration import configuration, configuration_options
 from tfresnet.native_stderr import quiet_tensorflow
-
-# The flags that have a key of their own in the configuration.
-FLAGS = {
-    "arch": "model.arch",
-    "dataset": "data.dataset",
-    "data_dir": "data.data_dir",
-    "mixup_alpha": "data.mixup_alpha",
-    "cutmix_alpha": "data.cutmix_alpha",
-    "randaugment": "data.randaugment",
-    "epochs": "train.epochs",
-    "batch_size": "train.batch_size",
-    "lr": "train.lr",
-    "scheduler": "train.scheduler",
-    "label_smoothing": "train.label_smoothing",
-    "grad_clip": "train.grad_clip",
-    "precision": "train.precision",
-    "strategy": "train.strategy",
-    "devices": "train.devices",
-    "seed": "train.seed",
-    "init_from": "train.init_from",
-    "freeze_until": "train.freeze_until",
-    "optimizer": "train.optimizer",
-    "ema_decay": "train.ema_decay",
-    "teacher": "train.teacher",
-    "on_nan": "train.on_nan",
-}
 
 
 @click.command("train")
-@click.argument("preset", required=False, metavar="[PRESET or FILE.yaml]")
-@click.option("--arch", help="Architecture; see tfresnet models.")
-@click.option(
-    "--pre-activation/--post-activation", default=None, help="Norm and ReLU before or after."
-)
-@click.option("--dataset", help="digits, a TFDS name (cifar10), or a folder of images.")
-@click.option("--data-dir", help="Where TFDS keeps its data (default: $TFDS_DATA_DIR).")
-@click.option("--epochs", metavar="N", help="Times that all images are seen.")
-@click.option("--batch-size", metavar="N", help="Over all replicas together.")
-@click.option("--lr", metavar="RATE", help="Peak learning rate.")
-@click.option("--scheduler", metavar="NAME", help="cosine, step, linear, one_cycle, ...")
-@click.option("--mixup-alpha", metavar="A", help="0 is off.")
-@click.option("--cutmix-alpha", metavar="A", help="0 is off.")
-@click.option("--randaugment", metavar="N", help="Operations on each image; 0 is off.")
-@click.option("--label-smoothing", metavar="E", help="0 is off.")
-@click.option("--grad-clip", metavar="NORM", help="0 is off.")
-@click.option("--optimizer", metavar="NAME", help="sgd, adamw or lion.")
-@click.option("--ema-decay", metavar="D", help="Moving average of the weights; 0 is off.")
-@click.option("--teacher", metavar="RUN", help="A run whose answers are to be matched.")
-@click.option("--precision", metavar="NAME", help="float32, mixed_bfloat16, mixed_float16 or auto.")
-@click.option("--strategy", metavar="NAME", help="auto, one, mirrored or multiworker.")
-@click.option("--devices", metavar="N", help="Replicas of mirrored (default: all GPUs).")
-@click.option("--on-nan", metavar="DO", help="When the loss is lost: stop (default) or rollback.")
-@click.option("--seed", metavar="N", help="The same one gives the same weights.")
-@click.option("--init-from", metavar="RUN|WEIGHTS", help="Start from its weights.")
-@click.option("--freeze-until", metavar="STAGE", help="Do not train stem, stage1, ... up to it.")
-@set_option
+@configuration_options
 @click.option("--name", help="Train in runs/NAME (default: the preset's name).")
 @click.option("--run-dir", type=click.Path(path_type=Path), help="Train in this folder instead.")
 @click.option("--dry-run", is_flag=True, help="Say what a run would take; train nothing.")
@@ -79,14 +27,12 @@ FLAGS = {
 @reports_mistakes
 def command(
     preset: str | None,
-    overrides: tuple[str, ...],
+    settings: list[str],
     name: str | None,
     run_dir: Path | None,
     dry_run: bool,
     resume: bool,
     as_json: bool,
-    pre_activation: bool | None,
-    **flags: str | None,
 ) -> None:
     """Train a network.
 
@@ -101,23 +47,14 @@ def command(
       tfresnet train --init-from runs/cifar10 --freeze-until stage2 --dataset path/to/folder
       tfresnet train --resume --run-dir runs/cifar10-resnet20
     """
-    from tfresnet import config as configs
-
     if name and run_dir:
         raise click.UsageError("expected --name or --run-dir, got both")
     if name is not None and (Path(name).name != name or name in ("", "..")):
         raise click.UsageError(f"--name: expected a folder's name in runs/, got {name!r}")
-    settings = [f"{FLAGS[flag]}={value}" for flag, value in flags.items() if value is not None]
-    if pre_activation is not None:
-        settings.append(f"model.pre_activation={pre_activation}")
     directory = run_dir or (Path("runs") / name if name else None)
     if resume and not preset and directory and (found := _config_in(directory)):
         preset = str(found)
-    if not preset and flags["dataset"]:
-        # Quickstart's recipe is for digits: other data start from the defaults.
-        config = configs.from_overrides([*settings, *overrides], name="custom")
-    else:
-        config = configs.load(preset or "quickstart", [*settings, *overrides])
+    config = configuration(preset, settings)
     directory = directory or Path("runs") / config.name
     quiet_tensorflow()
     from tfresnet import train_run as training

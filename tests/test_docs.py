@@ -21,8 +21,8 @@ from nbclient import NotebookClient
 from tests.test_cli import tfresnet
 from tfresnet import config as configs
 from tfresnet import records, sections
+from tfresnet.cli.configuration import FLAGS
 from tfresnet.cli.main import COMMANDS, main
-from tfresnet.cli.train import FLAGS
 
 ROOT = Path(__file__).parent.parent
 DOCS = sorted((ROOT / "docs").rglob("*.md"))

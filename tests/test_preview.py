@@ -9,6 +9,7 @@ from PIL import Image
 
 from tests.conftest import TINY
 from tfresnet import config as configs
+from tfresnet.cli.configuration import FLAGS
 from tfresnet.cli.main import main
 from tfresnet.data import preview
 from tfresnet.data.sources import load
@@ -72,6 +73,35 @@ def test_the_command_writes_a_picture(tmp_path, channels):
         assert picture.format == "PNG"
         assert min(picture.size) > 600  # 4 rows of 8, each image about 150 pixels wide
         assert len(picture.convert("L").getcolors()) > 100
+
+
+def test_preview_takes_the_flags_of_train(tmp_path, monkeypatch):
+    """Flags mean the same configuration to both, with a preset and without one."""
+    seen = []
+
+    def drawn(config, default_size):
+        seen.append((config, default_size))
+        return b""
+
+    monkeypatch.setattr(preview, "preview", drawn)
+    monkeypatch.chdir(tmp_path)
+    for arguments in (
+        ["--dataset", "pictures", "--data-dir", "/data", "--arch", "resnet18", "--pre-activation"],
+        ["cifar10-resnet20", "--mixup-alpha", "0.3", "--set", "data.image_size=24"],
+        [],
+    ):
+        result = CliRunner().invoke(main, ["preview", *arguments])
+        assert result.exit_code == 0, result.stderr
+    custom, preset, plain = (config for config, _ in seen)
+    assert (custom.name, custom.data.dataset, custom.data.data_dir) == (
+        "custom", "pictures", "/data",
+    )  # fmt: skip
+    assert (custom.model.arch, custom.model.pre_activation, seen[0][1]) == ("resnet18", True, 224)
+    assert (preset.data.mixup_alpha, preset.data.image_size) == (0.3, 24)
+    assert plain == configs.load("quickstart")
+    for name in ("train", "preview"):
+        options = {option.name for option in main.get_command(None, name).params}
+        assert set(FLAGS) | {"preset", "overrides", "pre_activation"} <= options
 
 
 @pytest.mark.parametrize(
