@@ -1,6 +1,7 @@
 """``tfresnet evaluate``."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -48,7 +49,7 @@ def command(
 
     The corruptions are gaussian_noise, shot_noise, impulse_noise, speckle_noise, gaussian_blur,
     brightness, saturate, contrast, pixelate and jpeg_compression. ECE is the expected calibration
-    error.
+    error, the interval Wilson's score interval.
 
     \b
     Examples:
@@ -71,10 +72,8 @@ def command(
     if as_json:
         print_json(result)
         return
-    click.echo(
-        f"top-1 {result['top1']:.2%}   top-5 {result['top5']:.2%}   loss {result['loss']:.4f}   "
-        f"ECE {result['ece']:.2%}   on {result['n']:,} images"
-    )
+    for line in _summary(result):
+        click.echo(line)
     click.echo("of each class:")
     for label, accuracy in result["per_class"].items():
         shown = "-" if accuracy is None else f"{accuracy:.2%}"
@@ -85,6 +84,19 @@ def command(
         click.echo(f"top-1 {result['corrupted_top1']:.2%} in the mean of these")
     for path in result.get("plots", []):
         click.echo(path)
+
+
+def _summary(result: dict[str, Any]) -> list[str]:
+    """Return the lines that describe a model's accuracy; top-5 only where it says something."""
+    from tfresnet.intervals import shown
+
+    top5 = f"   top-5 {result['top5']:.2%}" if len(result["per_class"]) > 5 else ""
+    return [
+        f"top-1 {result['top1']:.2%}{top5}   loss {result['loss']:.4f}   ECE {result['ece']:.2%}   "
+        f"on {result['n']:,} images",
+        f"top-1 is {shown(result['top1_interval'])} % with 95 % confidence; the mean of the "
+        f"classes is {result['balanced_accuracy']:.2%}",
+    ]
 
 
 def _list(text: str | None) -> list[str]:

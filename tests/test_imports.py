@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent
 # From the ground up; a module may import those below it and its own floor.
 FLOORS = [
     ["tfresnet.errors", "tfresnet.files", "tfresnet.native_stderr", "tfresnet.spec",
-     "tfresnet.environment"],
+     "tfresnet.environment", "tfresnet.intervals"],
     ["tfresnet.sections"],
     ["tfresnet.config", "tfresnet.records", "tfresnet.results_page"],
     ["tfresnet.data", "tfresnet.models"],

@@ -24,6 +24,16 @@ def test_top1_top5_loss_and_per_class():
     assert result["loss"] == pytest.approx(-np.log([0.4, 0.2, 0.02]).mean())
     assert result["n"] == 3
     assert result["per_class"] == {"a": 1, "b": 0, "g": 0} | dict.fromkeys("cdef")
+    low, high = result["top1_interval"]
+    assert (low, high) == pytest.approx((0.0615, 0.7923), abs=1e-4)  # Wilson, 1 of 3
+
+
+def test_a_rare_class_counts_as_much_as_a_common_one_in_the_balanced_accuracy():
+    """Nine images of one class right, the only one of another wrong."""
+    probabilities = np.tile([0.9, 0.1], [10, 1])
+    result = metrics.summary(probabilities, np.array([0] * 9 + [1]), ("a", "b"))
+    assert result["top1"] == pytest.approx(0.9)
+    assert result["balanced_accuracy"] == pytest.approx(0.5)
 
 
 def test_answers_are_collected_without_tf32():

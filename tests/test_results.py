@@ -167,7 +167,11 @@ def test_a_sweep_is_recorded_and_shown(tmp_path):
     folder.mkdir()
     runs = [{"base": "b", "settings": [f"a={a}"], "commit": "c0ffee"} for a in range(3)]
     machine = {"cores": 2, "processor": "P"}
-    sweep = {"sweep": "s", "description": "Of nothing.", "markdown": "| variant |"}
+    row = {
+        "variant": "v", "seeds": 2, "failed": 0, "top1": [0.852, 0.856], "difference": 0.0,
+        "parameters": 1, "wall_seconds": 60, "images_per_second": 1,
+    }  # fmt: skip
+    sweep = {"sweep": "s", "description": "Of nothing.", "rows": [row]}
 
     def record(runs, *arguments):
         whole = sweep | {"runs": runs, "environment": machine}
@@ -182,7 +186,10 @@ def test_a_sweep_is_recorded_and_shown(tmp_path):
     assert "the record of another sweep" in refused(*record(runs[1:]))
     assert "the record of another sweep" in refused(*record([r | {"base": "x"} for r in runs]))
     text = results_page.page(tmp_path / "results")
-    assert "## s\n\nOf nothing.\n\n| variant |\n\n![Mean and " in text
+    assert "## s\n\nOf nothing.\n\n| variant " in text
+    # Student's interval of a record from before there was a column for it.
+    assert "| 85.40 ± 0.28 | 82.86 to 87.94 |" in text
+    assert "\n\n![Mean and " in text
     assert text.endswith("dot](sweeps/small.png)\n\n3 runs, commit c0ffee, 2 cores of P.\n")
     assert path.with_suffix(".png").read_bytes() == b"drawn"
     assert json_of(*record(runs[1:], "--name", "other"))["record"].endswith("sweeps/other.json")

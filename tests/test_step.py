@@ -141,6 +141,7 @@ def test_every_way_to_train_learns(tmp_path, overrides):
     assert last["accuracy"] > 0.25  # chance is 0.1
     averaged = any("ema" in o for o in overrides)
     assert (run.result["ema_top1"] is not None) == averaged
+    assert (run.result["raw_top1"] is not None) == averaged
 
 
 def test_the_average_is_what_is_deployed_and_resumed(tmp_path):
@@ -148,7 +149,7 @@ def test_the_average_is_what_is_deployed_and_resumed(tmp_path):
     plain, average = (runs.weights_sha256(run.model(averaged=a)) for a in (False, True))
     assert plain != average
     assert runs.weights_sha256(run.model()) == average
-    assert run.result["test"]["top1"] == run.result["ema_top1"]
+    assert run.result["test"]["top1"] == run.result["ema_top1"] == run.result["test_top1"]
     again = train(run.config, run.directory, resume=True)  # finished: nothing changes
     assert runs.weights_sha256(again.model()) == average
 

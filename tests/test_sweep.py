@@ -11,6 +11,7 @@ import pytest
 
 from tests.conftest import TINY
 from tests.test_cli import json_of, refused, tfresnet
+from tfresnet import results_page
 from tfresnet.sweep import plan, runner, table
 from tfresnet.sweep.plan import Trial
 
@@ -215,9 +216,10 @@ def test_a_damaged_result_is_named(write, tmp_path):
 def test_the_table_of_one_seed_has_no_deviation():
     trial = Trial("a", 0, "quickstart", (), None, None)
     result = {
-        "test": {"top1": 0.9}, "parameters": 1234, "wall_seconds": 90.0, "images_per_second": 10.0,
+        "test": {"top1": 0.9, "n": 10}, "parameters": 1234,
+        "wall_seconds": 90.0, "images_per_second": 10.0,
     }  # fmt: skip
     rows = table.rows([runner.Outcome(trial, result)])
     assert rows[0]["top1_std"] is None
-    assert "|       90.00 |" in table.markdown(rows)
-    assert "|        1,234 |" in table.markdown(rows)
+    assert "|       90.00 | 59.58 to 98.21 |" in results_page.sweep_table(rows)  # Wilson, 9 of 10
+    assert "|        1,234 |" in results_page.sweep_table(rows)

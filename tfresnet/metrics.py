@@ -1,6 +1,7 @@
 """From probabilities and labels to the numbers that describe a classifier."""
 
 import contextlib
+import statistics
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -8,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
+from tfresnet import intervals
 from tfresnet.data import pipeline
 from tfresnet.data.splits import Split
 from tfresnet.errors import UserError
@@ -18,6 +20,10 @@ EVAL_BATCH = 250
 
 def summary(probabilities: np.ndarray, classes: np.ndarray, labels: tuple[str, ...]) -> dict:
     """Return top-1, top-5, cross-entropy (nats), calibration error and per-class accuracy.
+
+    The keys are ``top1 top1_interval balanced_accuracy top5 loss ece n per_class``: the interval
+    is that of :func:`.intervals.share`, the balanced accuracy the mean of the classes' own
+    accuracies, whatever their shares of the images.
 
     Args:
         probabilities: float [n, classes], rows that sum to 1.
@@ -37,16 +43,20 @@ def summary(probabilities: np.ndarray, classes: np.ndarray, labels: tuple[str, .
     # For top-5, ties count against the model: an answer among equals is not knowledge.
     rank = (probabilities > true).sum(axis=1) + (probabilities == true).sum(axis=1) - 1
     correct = probabilities.argmax(axis=1) == classes
+    top1 = float(correct.mean())
+    per_class = {
+        label: float(correct[classes == i].mean()) if (classes == i).any() else None
+        for i, label in enumerate(labels)
+    }
     return {
-        "top1": float(correct.mean()),
+        "top1": top1,
+        "top1_interval": list(intervals.share(top1, len(classes))),
+        "balanced_accuracy": statistics.fmean(a for a in per_class.values() if a is not None),
         "top5": float((rank < 5).mean()),
         "loss": float(-np.log(np.maximum(true, 1e-12)).mean()),
         "ece": expected_calibration_error(probabilities.max(axis=1), correct),
         "n": len(classes),
-        "per_class": {
-            label: float(correct[classes == i].mean()) if (classes == i).any() else None
-            for i, label in enumerate(labels)
-        },
+        "per_class": per_class,
     }
 
 

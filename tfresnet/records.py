@@ -10,6 +10,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from tfresnet import intervals
 from tfresnet.errors import UserError
 from tfresnet.files import read_json
 from tfresnet.sections import RunConfig
@@ -36,15 +37,16 @@ def results() -> list[dict[str, Any]]:
 
 
 def measured() -> list[dict[str, Any]]:
-    """Return ``preset arch epochs seeds test_top1 minutes`` of every recorded experiment.
+    """Return ``preset arch epochs seeds test_top1 top1_interval minutes`` of every experiment.
 
-    The last two are means over its seeds, the accuracy a fraction of 1.
+    Accuracy (a fraction of 1, see :func:`top1_interval`) and minutes are means over its seeds.
     """
     return [
         {
             **{key: group[0][key] for key in ("preset", "arch", "epochs")},
             "seeds": len(group),
             "test_top1": statistics.fmean(result["test"]["top1"] for result in group),
+            "top1_interval": list(top1_interval(group)),
             "minutes": minutes(group),
         }
         for group in experiments(results())
@@ -62,7 +64,7 @@ def check(result: dict[str, Any], where: str) -> dict[str, Any]:
 
 def check_sweep(sweep: dict[str, Any], where: str) -> dict[str, Any]:
     """Return a sweep's table, or raise a one-line ``UserError``."""
-    if lost := sorted({"sweep", "description", "markdown", "runs"} - set(sweep)):
+    if lost := sorted({"sweep", "description", "rows", "runs"} - set(sweep)):
         raise UserError(f"{where}: expected the table of a sweep, got none of {', '.join(lost)}")
     return sweep
 
@@ -136,6 +138,15 @@ def settings(result: dict[str, Any]) -> dict[str, Any]:
         for key, value in found.items()
         if key not in aside
     }
+
+
+def top1_interval(group: Sequence[dict[str, Any]]) -> tuple[float, float]:
+    """Return the 95 % interval of an experiment's top-1, fractions of 1.
+
+    Of several seeds it is that of their mean, of one seed that of the images it was measured on.
+    """
+    top1 = [result["test"]["top1"] for result in group]
+    return intervals.mean(top1) or intervals.share(top1[0], group[0]["test"]["n"])
 
 
 def epoch_was_chosen(result: dict[str, Any]) -> bool:

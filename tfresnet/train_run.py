@@ -204,8 +204,10 @@ def _write_result(run: Run, dataset: Dataset) -> None:
     images = dataset.held_out, run.spec
     model = run.model(averaged=False)
     infer = metrics.probability_function(model)
-    plain = measured = metrics.measure(infer, *images)
+    measured = metrics.measure(infer, *images)
+    raw = None
     if run.config.train.ema_decay:
+        raw = measured["top1"]
         infer = metrics.probability_function(run.model())
         measured = metrics.measure(infer, *images)
     # What mirroring adds, where it makes sense: nothing on a device is measured this way.
@@ -223,8 +225,9 @@ def _write_result(run: Run, dataset: Dataset) -> None:
             "parameters": functional.parameters(model),
             "macs": functional.macs(model, run.spec.shape),
             "epochs": records[-1]["epoch"],
-            "test_top1": plain["top1"],
+            "test_top1": measured["top1"],
             "ema_top1": measured["top1"] if run.config.train.ema_decay else None,
+            "raw_top1": raw,
             "flip_top1": flipped,
             "test": measured,  # of what is deployed
             "wall_seconds": round(wall, 1),

@@ -9,19 +9,20 @@ from pathlib import Path
 from typing import Any
 
 from tfresnet.files import png, read_json_lines, write_bytes, write_text
-from tfresnet.results_page import percent
-from tfresnet.results_page import table as markdown_table
+from tfresnet.records import top1_interval
+from tfresnet.results_page import sweep_table
 from tfresnet.sweep.runner import Outcome
 
 
 def rows(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
     """Return a row a variant, in the order of the sweep.
 
-    Its keys are ``variant seeds failed top1 top1_mean top1_std difference parameters
+    Its keys are ``variant seeds failed top1 top1_mean top1_std top1_interval difference parameters
     wall_seconds images_per_second``: accuracies as fractions of 1 on the held-out images (of the
-    weights that are deployed), of every seed, their mean and their standard deviation (of a sample,
-    None for one seed); the difference of the mean from the first variant's in percentage points;
-    the mean time and rate of a run. A variant of which all runs failed has None for all of these.
+    weights that are deployed), of every seed, their mean, their standard deviation (of a sample,
+    None for one seed) and the 95 % interval (of the mean; for one seed, of the images); the
+    difference of the mean from the first variant's in percentage points; the mean time and rate of
+    a run. A variant of which all runs failed has None for all of these.
     """
     variants: dict[str, list[Outcome]] = {}
     for outcome in outcomes:
@@ -48,6 +49,7 @@ def _row(variant: str, group: list[Outcome]) -> dict[str, Any]:
         "top1": top1,
         "top1_mean": statistics.fmean(top1) if top1 else None,
         "top1_std": statistics.stdev(top1) if len(top1) > 1 else None,
+        "top1_interval": list(top1_interval(results)) if results else None,
         "parameters": results[0]["parameters"] if results else None,
         "wall_seconds": mean("wall_seconds"),
         "images_per_second": mean("images_per_second"),
@@ -77,7 +79,7 @@ def write(
     whole = {
         "sweep": name,
         "description": description,
-        "markdown": markdown(table),
+        "markdown": sweep_table(table),
         "rows": table,
         "runs": runs,
         "environment": environment,
@@ -94,26 +96,6 @@ def _train_accuracy(outcome: Outcome) -> float | None:
     """Return the accuracy on the last epoch's training images, varied as they were."""
     epochs = read_json_lines(outcome.trial.directory / "metrics.jsonl")
     return epochs[-1]["accuracy"] if epochs else None
-
-
-def markdown(table: Sequence[dict[str, Any]]) -> str:
-    """Return the rows as a Markdown table: accuracies in percent, times in minutes."""
-    return markdown_table([_cells(row) for row in table])
-
-
-def _cells(row: dict[str, Any]) -> dict[str, str]:
-    def shown(key: str, form: str, unit: int = 1) -> str:
-        return "-" if row[key] is None else format(row[key] / unit, form)
-
-    return {
-        "variant": row["variant"],
-        "seeds": f"{row['seeds']} ({row['failed']} failed)" if row["failed"] else str(row["seeds"]),
-        "top-1 (%)": percent(row["top1"]) if row["top1"] else "-",
-        "difference": shown("difference", "+.2f"),
-        "parameters": shown("parameters", ",.0f"),
-        "minutes": shown("wall_seconds", ".1f", 60),
-        "images/s": shown("images_per_second", ",.0f"),
-    }
 
 
 def _csv(table: Sequence[dict[str, Any]]) -> str:
