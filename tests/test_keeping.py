@@ -1,5 +1,6 @@
 """Which epoch is kept, when training stops early, and what happens when the loss is lost."""
 
+import math
 import os
 import signal
 
@@ -15,7 +16,7 @@ from tfresnet.train_run import train
 from tfresnet.training.interrupt import Interrupted
 from tfresnet.training.loop import Trainer
 
-STEPS = 1437 // 64
+STEPS = math.ceil(1437 / 64)
 
 
 def tiny(directory, *overrides: str, resume: bool = False) -> runs.Run:

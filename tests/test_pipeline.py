@@ -39,6 +39,26 @@ def test_an_epoch_shows_every_image_once_in_an_order_of_its_own():
     assert first != numbers(shown(PLAIN, 0, 4, seed=1))
 
 
+def test_no_image_is_left_out_of_an_epoch_that_its_batches_do_not_divide():
+    """Of 3 batches of 8 for 20 images, the last ends with the 4 that the epoch began with."""
+    epochs = [
+        numbers(
+            [
+                images.numpy()
+                for images, _ in pipeline.train_batches(
+                    numbered_split(), SPEC, PLAIN, 8, 0, 3 * epoch, 3 * epoch + 3
+                )
+            ]
+        )
+        for epoch in range(2)
+    ]
+    assert pipeline.steps_per_epoch(numbered_split(), 8) == 3
+    for epoch in epochs:
+        assert sorted(epoch[:20]) == list(range(20))
+        assert epoch[20:] == epoch[:4]
+    assert epochs[0][20:] != epochs[1][20:]
+
+
 EVERYTHING = DataConfig(
     random_resized_crop=0.3, flip="alternating", randaugment=2, randaugment_magnitude=14,
     cutout=4, erasing=0.5, mixup_alpha=0.2, cutmix_alpha=1.0,
@@ -135,7 +155,7 @@ def test_repeated_images_are_varied_differently_and_never_neighbours():
     spec = InputSpec(8, 8, tuple(str(n) for n in range(20)))
     config = DataConfig(repeats=3, crop_padding=2, flip=False)
     steps = pipeline.steps_per_epoch(split, 6)
-    assert steps == 3  # as many as without; an epoch shows a third of the images
+    assert steps == 4  # as many as without; an epoch shows a third of the images
     for images, labels in pipeline.train_batches(split, spec, config, 6, 0, 0, 2 * steps):
         classes = labels.numpy().argmax(axis=1)
         assert list(classes[:2]) * 3 == list(classes)

@@ -8,6 +8,8 @@ import math
 
 import tensorflow as tf
 
+from tfresnet.data import shuffle
+
 
 def random_crop(
     images: tf.Tensor, padding: int, seed: tf.Tensor, mode: str = "reflect"
@@ -104,11 +106,11 @@ def alternating_flip(
 ) -> tf.Tensor:
     """Mirror each image left to right every other epoch (Jordan 2024, arXiv:2404.00498).
 
-    A hash of its index among ``count`` images (int64 [batch]) says whether an image is mirrored
-    in even or in odd epochs, half of all images each. ``seed`` is the run's: the same at all steps.
+    A permutation of the ``count`` images' ``indices`` (int64 [batch]) says whether an image is
+    mirrored in even or in odd epochs, half of all images each. ``seed`` is the run's: the same at
+    all steps.
     """
-    last = tf.constant(count - 1, tf.int64)
-    hashed = tf.random.experimental.index_shuffle(indices, seed, last)
+    hashed = shuffle.permuted(indices, count, shuffle.key(seed[0], seed[1]))
     return _mirrored_where((hashed + epoch) % 2 == 0, images)
 
 

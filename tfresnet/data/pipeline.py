@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
-from tfresnet.data import augment, erasing, policies
+from tfresnet.data import augment, erasing, policies, shuffle
 from tfresnet.data.splits import Split
 from tfresnet.errors import UserError
 from tfresnet.sections import DataConfig
@@ -17,14 +17,17 @@ from tfresnet.spec import InputSpec
 
 
 def steps_per_epoch(split: Split, batch_size: int) -> int:
-    """Return the whole batches in an epoch; the rest is dropped, other images each time."""
+    """Return the batches of an epoch: as many as it takes to see every image.
+
+    The last one is filled up with images that the epoch began with, other ones each time.
+    """
     count = len(split)
     if batch_size > count:
         raise UserError(
             f"train.batch_size: expected at most {count} (the training images), got {batch_size}; "
             f"try --batch-size {min(32, count)}"
         )
-    return count // batch_size
+    return -(-count // batch_size)
 
 
 def train_batches(
@@ -45,17 +48,14 @@ def train_batches(
     per_epoch = steps_per_epoch(split, batch_size)
     check(config, spec, batch_size)
     count, distinct = len(split), batch_size // config.repeats
-    last_index = tf.constant(count - 1, tf.int64)
-    # Epochs start at 0: the seed of no epoch's order.
+    # Epochs start at 0: the key of no epoch's order.
     flip_seed = tf.constant([seed, -1], tf.int64)
 
     def indices(step: tf.Tensor) -> tf.Tensor:
         """Return the images of a step, each once."""
         position = (step % per_epoch) * distinct + tf.range(distinct, dtype=tf.int64)
-        shuffled = tf.random.experimental.index_shuffle(
-            position, tf.stack([tf.constant(seed, tf.int64), step // per_epoch]), last_index
-        )
-        return tf.ensure_shape(shuffled, [distinct])
+        key = shuffle.key(seed, step // per_epoch)
+        return tf.ensure_shape(shuffle.permuted(position % count, count, key), [distinct])
 
     def repeated(tensor: tf.Tensor) -> tf.Tensor:
         if config.repeats == 1:

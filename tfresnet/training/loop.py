@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
@@ -30,7 +31,6 @@ from tfresnet.training.step import TrainStep, update_average
 
 SECONDS_PER_CALL = 1.0  # of training between two updates of the display
 STEPS_PER_CALL = 20  # the same with several workers
-WORKER_SEEDS = 1_000_003  # between one worker's seed of masks and the next one's
 LOWEST_FACTOR = 1 / 32  # of the learning rate, when it is lowered again and again
 CHOSEN = (
     "train.patience and train.keep=best choose an epoch on the held-out images: measure what comes "
@@ -220,7 +220,9 @@ class Trainer:
         """Let what is traced next drop other units than what was, and than other workers do."""
         number = worker() if self.workers else 0
         if step or number:
-            tf.random.set_seed(self.config.seed + step + WORKER_SEEDS * number)
+            # Hashed: in a sum, one run's seed and step would be the next run's, a step later.
+            hashed = np.random.SeedSequence((self.config.seed, step, number))
+            tf.random.set_seed(int(hashed.generate_state(1)[0]))
 
     def _train_epoch(self, epoch: int, log: MetricsLog, display: TrainingDisplay) -> dict:
         step, last, chunk = int(self.step), epoch * self.steps_per_epoch, 1
