@@ -7,6 +7,7 @@ import click
 
 from tfresnet.cli.common import (
     json_option,
+    model_file,
     print_json,
     reports_mistakes,
     stdout_to_stderr,
@@ -41,19 +42,23 @@ def command(
 ) -> None:
     """Compare .tflite, .onnx and SavedModel: latency, load time, memory and size.
 
-    The files take turns, so that a noisy machine is noisy for all of them. Latency is of one image.
+    MODEL may be a run, of which the best exported file is taken. The files take turns, so that a
+    noisy machine is noisy for all of them. Latency is of one image.
     The last column is the speed relative to the float32 file, or to the first one; MB is what a
     fresh process grows by.
 
     \b
     Example:
       tfresnet benchmark runs/quickstart/export/model_*.tflite --threads 1,2
+      tfresnet benchmark runs/quickstart
     """
-    if any(model.is_dir() for model in models):
-        quiet_tensorflow()
-    from tfresnet.deploy.device.benchmark import compare
+    from tfresnet.deploy.device.benchmark import check, compare
     from tfresnet.deploy.device.profile import profile
 
+    models = tuple(map(model_file, models))
+    check(models)
+    if any(model.is_dir() for model in models):
+        quiet_tensorflow()
     with stdout_to_stderr(as_json):
         records = compare(models, threads, rounds)
         files = [m for m in models if by_operation and not m.is_dir()]
@@ -72,8 +77,10 @@ def _table(records: list[dict[str, Any]]) -> str:
     """Return the measurements, a row each; narrow: of files in one folder just their names."""
     from tabulate import tabulate
 
-    folders = {str(Path(r["path"]).parent) for r in records}
-    names = [Path(r["path"]).name if len(folders) == 1 else r["path"] for r in records]
+    from tfresnet.deploy.device.runtime import printable
+
+    folders = {printable(Path(r["path"]).parent) for r in records}
+    names = [printable(Path(r["path"]).name if len(folders) == 1 else r["path"]) for r in records]
     base = next((i for i, r in enumerate(records) if "float32" in Path(r["path"]).name), 0)
     rows = [
         [

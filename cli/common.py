@@ -3,8 +3,10 @@
 import contextlib
 import functools
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import click
@@ -41,10 +43,16 @@ def reports_mistakes(function: Callable) -> Callable:
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         try:
             return function(*args, **kwargs)
+        except UnicodeEncodeError as error:
+            if not (name := _undecodable(error.object)):
+                raise
+            click.echo(f"Error: expected a name in UTF-8, got {name}; rename it", err=True)
         except ValueError as error:
             if not isinstance(error, _mistakes()):
                 raise
             click.echo(f"Error: {error}", err=True)
+        except BrokenPipeError:
+            raise  # see output.quiet_broken_pipe
         except OSError as error:
             click.echo(f"Error: {error}", err=True)
         sys.exit(2)
@@ -57,6 +65,32 @@ def _mistakes() -> tuple[type[ValueError], ...]:
     from tfresnet.deploy.device.runtime import InputError
 
     return UserError, InputError
+
+
+def model_file(path: Path) -> Path:
+    """Return a model as it is, and of a run the best exported file, which is named on stderr.
+
+    Raises:
+        UserError: a folder that is neither a SavedModel nor a run with a file that passed.
+    """
+    if not path.is_dir() or (path / "saved_model.pb").is_file():
+        return path
+    from tfresnet.deploy import choice
+    from tfresnet.deploy.device.runtime import printable
+
+    file = choice.of_run(path)
+    click.echo(f"Taking {printable(file)}, the best exported file of {printable(path)}", err=True)
+    return file
+
+
+def _undecodable(text: str) -> str | None:
+    """Return, to be printed, a name of a file whose bytes are no text; None for other texts.
+
+    Python reads such bytes as surrogates, which libraries in other languages refuse.
+    """
+    if not any("\ud800" <= c <= "\udfff" for c in text):
+        return None
+    return os.fsencode(text).decode(errors="replace")
 
 
 def print_json(value: Any) -> None:

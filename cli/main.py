@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from tfresnet import __version__
+from tfresnet.cli.output import print_anything, quiet_broken_pipe
 from tfresnet.errors import unknown
 
 COMMANDS = {
@@ -35,6 +36,7 @@ class LazyGroup(click.Group):
     def main(self, *args: Any, **extra: Any) -> Any:
         """Run the command; bad usage gets one line too, instead of click's four."""
         extra["standalone_mode"] = False
+        print_anything()
         try:
             sys.exit(super().main(*args, **extra) or 0)
         except click.exceptions.NoArgsIsHelpError as error:
@@ -46,6 +48,16 @@ class LazyGroup(click.Group):
             sys.exit(2)
         except click.Abort:
             sys.exit(130)
+
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:
+        """Read the arguments; ``--help`` is printed here."""
+        with quiet_broken_pipe():
+            return super().make_context(*args, **extra)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; click itself would end with status 1 where nobody reads its output."""
+        with quiet_broken_pipe():
+            return super().invoke(ctx)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names in the order of the road: train first."""

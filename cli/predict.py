@@ -1,14 +1,15 @@
 """``tfresnet predict``: no TensorFlow in this one."""
 
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from tfresnet.cli.common import json_option, print_json, reports_mistakes
+from tfresnet.cli.common import json_option, model_file, print_json, reports_mistakes
 
 if TYPE_CHECKING:
-    import numpy as np
+    from tfresnet.deploy.device.runtime import InputError
 
 LEAST = 5e-5  # that is printed: what is less would be 0.00%
 
@@ -23,48 +24,52 @@ LEAST = 5e-5  # that is printed: what is less would be 0.00%
 def command(model: Path, images: tuple[str, ...], top: int, threads: int, as_json: bool) -> None:
     """Classify pictures with a .tflite or .onnx file, as a device would.
 
-    A file of export --features gives embeddings instead.
+    MODEL may be a run, of which the best exported file is taken: int8 TFLite, if it passed. IMAGE
+    may be a folder. A picture that can't be read is named, the others are classified, and the exit
+    status is 1. A file of export --features gives embeddings instead.
 
     \b
-    Example:
+    Examples:
       tfresnet predict runs/quickstart/export/model_int8.tflite runs/quickstart/samples/*.png
+      tfresnet predict runs/quickstart photo.jpg folder
     """
-    from tfresnet.deploy.device.runtime import Embedder, open_file, pictures_of, printable
+    from tfresnet.deploy.device.runtime import Embedder, open_file, pictures_in
 
-    if model.is_dir():
-        from tfresnet.errors import UserError
+    skipped: list[dict[str, str]] = []
 
-        raise UserError(f"expected a .tflite or .onnx file, {model} is a folder; export the run")
-    classifier = open_file(model, threads)
-    images = tuple(image for path in images for image in pictures_of(path))
-    if isinstance(classifier, Embedder):
-        _print_embeddings({image: classifier.embed(image) for image in images}, as_json)
-        return
-    predictions = [(answer.picture, answer.top) for answer in classifier.stream(images, top)]
+    def skip(image: Any, error: "InputError") -> None:
+        click.echo(f"Error: {error}", err=True)
+        skipped.append({"image": str(image), "reason": str(error).removeprefix(f"{image}: ")})
+
+    opened = open_file(model_file(model), threads)
+    pictures = pictures_in(images, skip)
+    predictions: list[dict[str, Any]] = []
+    if isinstance(opened, Embedder):
+        for image, embedding in opened.stream(pictures, skip):
+            predictions.append({"image": image, "embedding": embedding.tolist()})
+    else:
+        for answer in opened.stream(pictures, top, skip):
+            named = [{"label": label, "probability": p} for label, p in answer.top]
+            predictions.append({"image": answer.picture, "top": named})
+    if skipped and not predictions:
+        sys.exit(2)
     if as_json:
-        print_json(
-            {
-                "predictions": [
-                    {"image": image, "top": [{"label": la, "probability": p} for la, p in answers]}
-                    for image, answers in predictions
-                ]
-            }
-        )
-        return
-    for image, answers in predictions:
-        click.echo(printable(image))
-        shown = [answer for answer in answers if answer[1] >= LEAST] or answers[:1]
-        for label, probability in shown:
-            click.echo(f"  {probability:7.2%}  {label}")
+        print_json({"predictions": predictions, "skipped": skipped})
+    else:
+        _show(predictions)
+    sys.exit(1 if skipped else 0)
 
 
-def _print_embeddings(embeddings: dict[str, "np.ndarray"], as_json: bool) -> None:
+def _show(predictions: list[dict[str, Any]]) -> None:
     from tfresnet.deploy.device.runtime import printable
 
-    if as_json:
-        found = [{"image": i, "embedding": e.tolist()} for i, e in embeddings.items()]
-        print_json({"predictions": found})
-        return
-    for image, embedding in embeddings.items():
-        shown = " ".join(f"{x:.4g}" for x in embedding[:6])
-        click.echo(f"{printable(image)}\n  {len(embedding)} numbers: {shown} ... (all: --json)")
+    for prediction in predictions:
+        click.echo(printable(prediction["image"]))
+        if "embedding" in prediction:
+            numbers = prediction["embedding"]
+            shown = " ".join(f"{x:.4g}" for x in numbers[:6])
+            click.echo(f"  {len(numbers)} numbers: {shown} ... (all: --json)")
+            continue
+        top = prediction["top"]
+        for answer in [a for a in top if a["probability"] >= LEAST] or top[:1]:
+            click.echo(f"  {answer['probability']:7.2%}  {answer['label']}")

@@ -11,6 +11,7 @@ from typing import Any
 import tf_keras as keras
 
 from tfresnet import environment
+from tfresnet.deploy import choice
 from tfresnet.deploy.compress import auto, cluster, prune, qat
 from tfresnet.deploy.device import bundle
 from tfresnet.deploy.formats import wrap
@@ -158,19 +159,12 @@ def _compressed(workshop: Workshop, say: Say) -> Iterator[Job]:
 def _bundle(workshop: Workshop, artifacts: list[dict]) -> str | None:
     """Write the bundle of the int8 model, else of the smallest sound one; return its folder."""
     run, folder = workshop.run, workshop.directory / "bundle"
-    portable = [a for a in artifacts if a["format"] != "saved_model"]
-    sound = [a for a in portable if not a["failures"]]
-    if artifacts and not portable:
+    best = choice.best(artifacts)
+    if artifacts and not choice.portable(artifacts):
         return None  # for a server; what a device got before stays
-    if not sound:
+    if best is None:
         shutil.rmtree(folder, ignore_errors=True)  # one of an earlier export would look current
         return None
-    best = min(sound, key=_preference)
     sample = next(iter(sorted((run.directory / "samples").glob("*.png"))), None)
     bundle.write(folder, Path(best["path"]), workshop.with_results(best), sample)
     return str(folder)
-
-
-def _preference(record: dict) -> tuple:
-    """Return what is least for the file that a device gets."""
-    return record["quantization"] != "int8", record["format"] != "tflite", record["bytes"]

@@ -30,16 +30,21 @@ def compare(paths: Sequence[Path], threads: Sequence[int], rounds: int = 10) -> 
         run's divided by its images if the file has a larger batch; memory is what a fresh process
         grows by when it loads and runs the model.
     """
-    for path in paths:
-        if not path.exists():
-            raise InputError(f"expected a .tflite, an .onnx or a SavedModel, {path} does not exist")
-        if path.suffix.lower() not in (".tflite", ".onnx") and not _is_saved_model(path):
-            raise InputError(f"expected a .tflite, an .onnx or a SavedModel, got {path}")
+    check(paths)
     entries = [_Entry(path, count) for count in threads for path in paths]
     for _ in range(rounds):
         for entry in entries:
             entry.times += _timed(entry.model, entry.image, ROUND_SECONDS)
     return [entry.record() for entry in entries]
+
+
+def check(paths: Sequence[Path]) -> None:
+    """Raise an ``InputError`` unless all are model files or SavedModels."""
+    for path in paths:
+        if not path.exists():
+            raise InputError(f"expected a .tflite, an .onnx or a SavedModel, {path} does not exist")
+        if path.suffix.lower() not in (".tflite", ".onnx") and not _is_saved_model(path):
+            raise InputError(f"expected a .tflite, an .onnx or a SavedModel, got {path}")
 
 
 def _is_saved_model(path: Path) -> bool:

@@ -33,7 +33,7 @@ def _onnx(path: Path) -> dict[str, float]:
     options.intra_op_num_threads, options.enable_profiling = 1, True
     with tempfile.TemporaryDirectory() as folder:
         options.profile_file_prefix = str(Path(folder) / "profile")
-        session = onnxruntime.InferenceSession(str(path), options, ["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(path.read_bytes(), options, ["CPUExecutionProvider"])
         model = OnnxModel(path, threads=1)
         pixels = model.prepared(example(model))
         for _ in range(RUNS):

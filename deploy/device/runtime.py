@@ -17,15 +17,17 @@ import argparse
 import collections
 import contextlib
 import hashlib
+import io
 import json
 import math
 import os
 import struct
 import sys
+import threading
 import time
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -39,6 +41,8 @@ CHUNK = 2**20  # bytes that are read at a time
 LARGEST_SIDE = 2**14  # pixels
 # What Pillow raises for a file that is damaged, or none of its formats.
 UNREADABLE = (OSError, ValueError, SyntaxError, struct.error, Image.DecompressionBombError)
+BROKEN_PIPE = 128 + 13  # the exit status of a tool that SIGPIPE ended
+GREYS = (np.dtype(np.uint8), np.dtype(np.uint16), np.dtype(bool))  # of arrays [H, W]
 METADATA_NAME = "tfresnet.json"  # in the zip behind a .tflite; "tfresnet" in an .onnx
 
 
@@ -66,8 +70,14 @@ class Answer(NamedTuple):
     run_ms: float
 
 
+Skip = Callable[[Any, InputError], None]  # told of a picture that can't be used, and why
+
+
 class ModelFile:
     """A model file with what it says about itself, ready to run.
+
+    Threads may share one: each call has the interpreter for itself while the model runs, and reads
+    and resizes its picture beside the others.
 
     Args:
         path: a .tflite or .onnx file that tfresnet exported.
@@ -81,6 +91,7 @@ class ModelFile:
     output = "probabilities"  # what the file must give
 
     def __init__(self, path: str | Path, threads: int = 1, metadata: dict[str, Any] | None = None):
+        check_count("threads", threads)
         self.metadata = metadata or read_metadata(path)
         self.spec = self.metadata["spec"]
         self.labels: list[str] = self.spec["labels"]
@@ -95,12 +106,31 @@ class ModelFile:
             )
 
     def prepare(self, image: Any) -> np.ndarray:
-        """Return a picture as the model sees it: upright RGB, cropped and resized, uint8."""
-        if isinstance(image, np.ndarray):
-            return fit(Image.fromarray(image), self.spec)
-        if isinstance(image, Image.Image):
-            return fit(ImageOps.exif_transpose(image), self.spec)
+        """Return a picture as the model sees it: upright RGB, cropped and resized, uint8 [H, W, C].
+
+        Args:
+            image: a path, the content of a picture file (bytes, or a file opened for reading), a
+                Pillow image, or pixels of any size: uint8 [H, W, 3], [H, W, 1] or [H, W].
+
+        Raises:
+            InputError: the picture is missing, damaged, empty, or of another kind.
+        """
         return read_picture(image, self.spec)
+
+    def run(self, images: np.ndarray) -> np.ndarray:
+        """Return the model's float32 outputs [n, D] for prepared images, uint8 [n, H, W, C].
+
+        Raises:
+            InputError: the images are of another type or shape.
+        """
+        shape = (self.spec["height"], self.spec["width"], len(self.spec["mean"]))
+        got, kind = np.shape(images), getattr(images, "dtype", type(images).__name__)
+        if kind != np.uint8 or len(got) != 4 or got[1:] != shape or not got[0]:
+            raise InputError(
+                f"expected images as prepare() returns them, uint8 {['n', *shape]}, got {kind} "
+                f"{list(got)}"
+            )
+        return self.model.run(images)
 
 
 class Classifier(ModelFile):
@@ -109,34 +139,56 @@ class Classifier(ModelFile):
     def classify(self, image: Any, top: int = 5) -> list[tuple[str, float]]:
         """Return the ``top`` most probable (label, probability) of a picture, best first.
 
-        ``image`` is a path, a Pillow image, or uint8 pixels [H, W, 3] of any size.
+        ``image`` is a path, bytes, a Pillow image or uint8 pixels; see :meth:`prepare`.
         """
+        check_count("top", top)
         return self._best(self.probabilities(self.prepare(image)[None])[0], top)
 
-    def stream(self, pictures: Iterable[Any], top: int = 5) -> Iterator[Answer]:
+    def stream(
+        self,
+        pictures: Iterable[Any],
+        top: int = 5,
+        skip: Skip | None = None,
+    ) -> Iterator[Answer]:
         """Classify one picture after the other: of a folder, of a camera, of a video.
 
-        The next picture is read and resized while the model looks at this one.
+        The next picture is read and resized while the model looks at this one. One that can't be
+        read raises an ``InputError``; where ``skip`` is given, it is called with the picture and
+        the error instead, and the others are classified.
         """
+        check_count("top", top)
         with ThreadPoolExecutor(1) as reader:
             waiting: collections.deque[tuple[Any, Future]] = collections.deque()
             for picture in pictures:
                 waiting.append((picture, reader.submit(self._timed_prepare, picture)))
                 if len(waiting) > 1:
-                    yield self._answer(*waiting.popleft(), top)
+                    yield from self._answers(*waiting.popleft(), top, skip)
             while waiting:
-                yield self._answer(*waiting.popleft(), top)
+                yield from self._answers(*waiting.popleft(), top, skip)
 
     def _timed_prepare(self, picture: Any) -> tuple[np.ndarray, float]:
         started = time.perf_counter()
         return self.prepare(picture), 1000 * (time.perf_counter() - started)
 
-    def _answer(self, picture: Any, prepared: Future, top: int) -> Answer:
-        pixels, prepare_ms = prepared.result()
+    def _answers(
+        self,
+        picture: Any,
+        prepared: Future,
+        top: int,
+        skip: Skip | None,
+    ) -> Iterator[Answer]:
+        """Yield the answer for a picture, or none if it can't be read and is to be skipped."""
+        try:
+            pixels, prepare_ms = prepared.result()
+        except InputError as error:
+            if skip is None:
+                raise
+            skip(picture, error)
+            return
         started = time.perf_counter()
         probabilities = self.probabilities(pixels[None])[0]
         run_ms = 1000 * (time.perf_counter() - started)
-        return Answer(picture, self._best(probabilities, top), prepare_ms, run_ms)
+        yield Answer(picture, self._best(probabilities, top), prepare_ms, run_ms)
 
     def _best(self, probabilities: np.ndarray, top: int) -> list[tuple[str, float]]:
         best = np.argsort(-probabilities, kind="stable")[:top]
@@ -144,7 +196,7 @@ class Classifier(ModelFile):
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
         """Return float32 [n, classes] for prepared images, uint8 [n, H, W, C]."""
-        return self.model.run(images)
+        return self.run(images)
 
 
 class Embedder(ModelFile):
@@ -153,8 +205,31 @@ class Embedder(ModelFile):
     output = "embedding"
 
     def embed(self, image: Any) -> np.ndarray:
-        """Return the embedding of a picture, float32 [D]; ``image`` as in ``classify``."""
-        return self.model.run(self.prepare(image)[None])[0]
+        """Return the embedding of a picture, float32 [D]; ``image`` as in :meth:`prepare`."""
+        return self.run(self.prepare(image)[None])[0]
+
+    def stream(
+        self, pictures: Iterable[Any], skip: Skip | None = None
+    ) -> Iterator[tuple[Any, np.ndarray]]:
+        """Yield each picture with its embedding; ``skip`` as in :meth:`Classifier.stream`."""
+        for picture in pictures:
+            try:
+                pixels = self.prepare(picture)
+            except InputError as error:
+                if skip is None:
+                    raise
+                skip(picture, error)
+            else:
+                yield picture, self.run(pixels[None])[0]
+
+
+def pictures_in(paths: Iterable[str | Path], skip: Skip) -> Iterator[str]:
+    """Yield the pictures and those in the folders of ``paths``; ``skip`` is told of empty ones."""
+    for path in paths:
+        try:
+            yield from pictures_of(path)
+        except InputError as error:
+            skip(path, error)
 
 
 def pictures_of(path: str | Path) -> list[str]:
@@ -167,21 +242,71 @@ def pictures_of(path: str | Path) -> list[str]:
     return [str(p) for p in found]
 
 
-def read_picture(path: str | Path, spec: dict[str, Any]) -> np.ndarray:
-    """Return the picture in a file as :func:`fit` does, or raise an ``InputError``."""
-    if not Path(path).exists():
-        raise InputError(f"expected an image, {path} does not exist")
+def read_picture(source: Any, spec: dict[str, Any]) -> np.ndarray:
+    """Return a picture as :func:`fit` does, or raise an ``InputError``.
+
+    ``source`` is what :meth:`ModelFile.prepare` takes.
+    """
+    is_path = isinstance(source, (str, os.PathLike))
+    name = printable(source) if is_path else "the picture"
     try:
-        with Image.open(path) as opened:
+        if is_path and not Path(source).exists():
+            raise InputError(f"expected an image, {name} does not exist")
+        if isinstance(source, Image.Image):
+            if not source.width or not source.height:
+                raise InputError(f"expected a picture, got an empty one of {source.size} pixels")
+            return fit(ImageOps.exif_transpose(source), spec)
+        with _opened(source) as picture:
             # A large JPEG is decoded at 1/2, 1/4 or 1/8, never below twice what is needed.
             longer = max(spec["height"], spec["width"])
             side = math.ceil(2 * longer / spec["crop_fraction"])
-            opened.draft("RGB", (side, side))
-            return fit(ImageOps.exif_transpose(opened), spec)
+            picture.draft("RGB", (side, side))
+            return fit(ImageOps.exif_transpose(picture), spec)
+    except InputError:
+        raise
     except UNREADABLE as error:
         text = " ".join(str(error).split())
         reason = "not an image" if text.startswith("cannot identify") else text
-        raise InputError(f"{path}: expected a readable image: {reason}") from None
+        raise InputError(f"{name}: expected a readable image: {reason}") from None
+
+
+def _opened(source: Any) -> Image.Image:
+    """Return a path, the content of a file or an array of pixels as a Pillow image."""
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        return Image.open(io.BytesIO(source))
+    if isinstance(source, (str, os.PathLike)):
+        return Image.open(source)
+    if isinstance(source, io.IOBase) or hasattr(source, "read"):
+        if isinstance(source, io.TextIOBase):
+            raise InputError("expected a file opened for bytes, mode 'rb', got one opened for text")
+        return Image.open(source)
+    if hasattr(source, "__array__"):
+        return _of_pixels(np.asarray(source))
+    raise InputError(
+        "expected a path, bytes, a Pillow image or an array of uint8 pixels, got "
+        f"{type(source).__name__}"
+    )
+
+
+def _of_pixels(pixels: np.ndarray) -> Image.Image:
+    """Return an array of pixels as a Pillow image; one channel may have an axis of its own."""
+    got = f"{pixels.dtype} {list(pixels.shape)}"
+    if pixels.dtype.kind == "f":
+        raise InputError(
+            f"expected uint8 pixels, 0 to 255, got {got}; if yours are from 0 to 1, give "
+            "(pixels * 255).round().astype('uint8')"
+        )
+    if not pixels.size:
+        raise InputError(f"expected a picture, got an empty array, {got}")
+    if pixels.ndim == 4:
+        raise InputError(f"expected one picture, [H, W, 3], got {got}; give them one by one")
+    if pixels.ndim == 3 and pixels.shape[2] == 1:
+        pixels = pixels[..., 0]
+    grey = pixels.ndim == 2 and pixels.dtype in GREYS
+    colored = pixels.ndim == 3 and pixels.shape[2] in (2, 3, 4) and pixels.dtype == np.uint8
+    if not (grey or colored):
+        raise InputError(f"expected uint8 pixels [H, W, 3], [H, W, 1] or [H, W], got {got}")
+    return Image.fromarray(np.ascontiguousarray(pixels))
 
 
 def fit(image: Image.Image, spec: dict[str, Any]) -> np.ndarray:
@@ -209,7 +334,7 @@ def read_metadata(path: str | Path) -> dict[str, Any]:
 
     The folder of a SavedModel is read too, though only TensorFlow can run it.
     """
-    path = Path(path)
+    path = as_path(path)
     if not path.exists():
         raise InputError(f"expected a .tflite or .onnx file, {path} does not exist")
     suffix = path.suffix.lower()
@@ -222,6 +347,8 @@ def read_metadata(path: str | Path) -> dict[str, Any]:
         text = _read_zipped(path)
     else:
         raise InputError(f"expected a .tflite or .onnx file, got {path}")
+    if text is None and path.is_dir():
+        raise InputError(f"expected a .tflite or .onnx file, {path} is a folder")
     if text is None:
         raise InputError(
             f"{path} is cut short or was not exported by tfresnet: it holds no labels and no "
@@ -239,6 +366,19 @@ def read_metadata(path: str | Path) -> dict[str, Any]:
             "changed after its accuracy was measured; copy or export it again"
         )
     return metadata
+
+
+def as_path(path: Any) -> Path:
+    """Return the path of a model file, or raise an ``InputError`` for what is none."""
+    if not isinstance(path, (str, os.PathLike)):
+        raise InputError(f"expected the path of a .tflite or .onnx file, got {path!r:.60}")
+    return Path(path)
+
+
+def check_count(name: str, value: Any) -> None:
+    """Raise an ``InputError`` unless ``value`` is a positive whole number."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+        raise InputError(f"{name}: expected a positive whole number, got {value!r:.60}")
 
 
 def digest(model: BinaryIO, count: int) -> dict[str, Any]:
@@ -299,12 +439,19 @@ def open_file(path: str | Path, threads: int = 1) -> Classifier | Embedder:
 
 
 def open_model(path: str | Path, threads: int = 1) -> TfliteModel | OnnxModel:
-    """Return any .tflite or .onnx model, with or without metadata."""
-    return (
-        OnnxModel(path, threads)
-        if Path(path).suffix.lower() == ".onnx"
-        else TfliteModel(path, threads)
-    )
+    """Return any .tflite or .onnx model, with or without metadata; threads may share it."""
+    if as_path(path).is_dir():
+        raise InputError(f"expected a .tflite or .onnx file, {path} is a folder")
+    kind = OnnxModel if as_path(path).suffix.lower() == ".onnx" else TfliteModel
+    return kind(path, threads)
+
+
+def _name_or_content(path: str | Path) -> str | bytes:
+    """Return a file's name; its content where the name is in no encoding that interpreters take."""
+    try:
+        return str(path).encode() and str(path)
+    except UnicodeEncodeError:
+        return Path(path).read_bytes()
 
 
 def _interpreter_class(path: str | Path) -> Any:
@@ -321,13 +468,20 @@ def _interpreter_class(path: str | Path) -> Any:
 
 
 class TfliteModel:
-    """A TFLite model with one image input and one output, in LiteRT's interpreter."""
+    """A TFLite model with one image input and one output, in LiteRT's interpreter.
+
+    ``run`` may be called by several threads; the interpreter, which has one input, runs for one of
+    them at a time. ``set_input``, ``invoke`` and ``answer`` are steps of it for one thread alone.
+    """
 
     def __init__(self, path: str | Path, threads: int):
         interpreter = _interpreter_class(path)
+        self._lock = threading.Lock()
+        file = _name_or_content(path)
+        source = {"model_content" if isinstance(file, bytes) else "model_path": file}
         try:
             with _quiet_stderr():
-                self.interpreter = interpreter(str(path), num_threads=threads)
+                self.interpreter = interpreter(**source, num_threads=threads)
                 self.interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             reason = " ".join(str(error).split())[:100]
@@ -344,17 +498,17 @@ class TfliteModel:
 
         A file with a fixed batch sees them in parts of it, another one all together.
         """
-        if self.any_batch:
-            self._resize(len(images))
-            self.set_input(images)
-            self.invoke()
-            return self.answer()
-        answers = []
-        for part, count in _parts(images, self.input_shape[0]):
-            self.set_input(part)
-            self.invoke()
-            answers.append(self.answer()[:count])
-        return np.concatenate(answers)
+        with self._lock:
+            if self.any_batch:
+                self._resize(len(images))
+                return self._answers(images)
+            parts = _parts(images, self.input_shape[0])
+            return np.concatenate([self._answers(part)[:count] for part, count in parts])
+
+    def _answers(self, images: np.ndarray) -> np.ndarray:
+        self.set_input(images)
+        self.invoke()
+        return self.answer()
 
     def set_input(self, image: np.ndarray) -> None:
         """Copy images into the input; bytes become what it takes, ``(pixel - 128) / 128``."""
@@ -393,7 +547,11 @@ class TfliteModel:
 
 
 class OnnxModel:
-    """An ONNX model with one image input and one output, in onnxruntime."""
+    """An ONNX model with one image input and one output, in onnxruntime.
+
+    ``run`` may be called by several threads at the same time; ``set_input`` and ``invoke`` are
+    steps of it for one thread alone.
+    """
 
     def __init__(self, path: str | Path, threads: int):
         self.session = _open_onnx(Path(path), threads)
@@ -413,8 +571,7 @@ class OnnxModel:
         """Return float32 outputs [n, classes] for uint8 images [n, H, W, C]."""
         answers = []
         for part, count in _parts(images, len(images) if self.any_batch else self.input_shape[0]):
-            self.set_input(part)
-            answers.append(self.session.run(None, {self.name: self.image})[0][:count])
+            answers.append(self.session.run(None, {self.name: self.prepared(part)})[0][:count])
         return np.concatenate(answers)
 
     def set_input(self, image: np.ndarray) -> None:
@@ -454,7 +611,9 @@ def _open_onnx(path: Path, threads: int) -> Any:
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
     try:
-        return onnxruntime.InferenceSession(str(path), options, ["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(
+            _name_or_content(path), options, ["CPUExecutionProvider"]
+        )
     except Exception as error:  # onnxruntime's exceptions share no base class but this
         reason = " ".join(str(error).split())[:100]
         raise InputError(f"{path}: expected a whole ONNX model: {reason}") from None
@@ -477,9 +636,31 @@ def _quiet_stderr() -> Any:
         os.close(saved)
 
 
-def printable(path: str | Path) -> str:
+def printable(path: str | os.PathLike) -> str:
     """Return a path as text, also one whose name is not in the system's encoding."""
     return os.fsencode(path).decode(sys.getfilesystemencoding(), "replace")
+
+
+def print_anything() -> None:
+    """Escape what the terminal's encoding lacks, as in ``\\u82b1``; print it without an error."""
+    for stream in (sys.stdout, sys.stderr):
+        if getattr(stream, "errors", None) in ("strict", "surrogateescape"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+@contextlib.contextmanager
+def quiet_broken_pipe() -> Iterator[None]:
+    """End as other tools do, with status 141, when nobody reads what is printed: ``| head -1``."""
+    try:
+        try:
+            yield
+        finally:
+            if sys.stdout:
+                sys.stdout.flush()
+    except BrokenPipeError:
+        # What is left in the buffer would be written once more when Python ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        sys.exit(BROKEN_PIPE)
 
 
 def _positive(text: str) -> int:
@@ -490,7 +671,7 @@ def _positive(text: str) -> int:
 
 
 def main() -> int:
-    """Classify the pictures named on the command line."""
+    """Classify the pictures named on the command line; return the exit status."""
     parser = argparse.ArgumentParser(description="Classify pictures.")
     parser.add_argument("model", help=".tflite or .onnx file")
     parser.add_argument("images", nargs="+", metavar="image", help="or a folder of them")
@@ -498,21 +679,45 @@ def main() -> int:
     parser.add_argument("--threads", type=_positive, default=1)
     parser.add_argument("--times", action="store_true", help="print what each picture took")
     arguments = parser.parse_args()
+    print_anything()
+    with quiet_broken_pipe():
+        return _classify(arguments)
+
+
+def _classify(arguments: argparse.Namespace) -> int:
+    """Print the answers; 1 if some pictures could not be read, 2 if none could."""
+    bad: list[Any] = []
+
+    def skip(picture: Any, error: InputError) -> None:
+        bad.append(picture)
+        print(f"Error: {error}", file=sys.stderr, flush=True)
+
+    answered = 0
     try:
         model = open_file(arguments.model, arguments.threads)
-        images = [image for path in arguments.images for image in pictures_of(path)]
-        if isinstance(model, Embedder):
-            for image in images:
-                print(f"{printable(image)}: {' '.join(f'{x:.6g}' for x in model.embed(image))}")
-            return 0
-        for answer in model.stream(images, arguments.top):
-            line = ", ".join(f"{label} {p:.1%}" for label, p in answer.top)
-            times = f"  ({answer.prepare_ms:.2f} ms + {answer.run_ms:.3f} ms)"
-            print(f"{printable(answer.picture)}: {line}" + (times if arguments.times else ""))
+        for line in _lines(model, pictures_in(arguments.images, skip), arguments, skip):
+            answered += 1
+            print(line)
     except InputError as error:
         print(f"Error: {error}", file=sys.stderr)
         return 2
-    return 0
+    return (1 if answered else 2) if bad else 0
+
+
+def _lines(
+    model: Classifier | Embedder,
+    pictures: Iterable[str],
+    arguments: argparse.Namespace,
+    skip: Skip,
+) -> Iterator[str]:
+    if isinstance(model, Embedder):
+        for picture, embedding in model.stream(pictures, skip):
+            yield f"{printable(picture)}: {' '.join(f'{x:.6g}' for x in embedding)}"
+        return
+    for answer in model.stream(pictures, arguments.top, skip):
+        line = ", ".join(f"{label} {p:.1%}" for label, p in answer.top)
+        times = f"  ({answer.prepare_ms:.2f} ms + {answer.run_ms:.3f} ms)"
+        yield f"{printable(answer.picture)}: {line}" + (times if arguments.times else "")
 
 
 if __name__ == "__main__":

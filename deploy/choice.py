@@ -1,0 +1,57 @@
+"""Choose the exported file that a device gets; loads no TensorFlow."""
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tfresnet.errors import UserError
+from tfresnet.files import read_json
+
+Record = dict[str, Any]  # what report.json says about a file
+
+
+def portable(artifacts: Sequence[Record]) -> list[Record]:
+    """Return the files that run without TensorFlow."""
+    return [a for a in artifacts if a["format"] != "saved_model"]
+
+
+def best(artifacts: Sequence[Record]) -> Record | None:
+    """Return the file to take: one that passed its gate, int8 first, TFLite first, smallest."""
+    passed = [a for a in portable(artifacts) if not a["failures"]]
+    return min(passed, key=_preference, default=None)
+
+
+def _preference(record: Record) -> tuple:
+    """Return what is least for the file that a device gets."""
+    return record["quantization"] != "int8", record["format"] != "tflite", record["bytes"]
+
+
+def of_run(directory: Path) -> Path:
+    """Return the best file of a run's last export.
+
+    Raises:
+        UserError: the folder is no run, or it has no file that passed its gate.
+    """
+    if not (directory / "config.yaml").is_file():
+        raise UserError(
+            f"expected a .tflite or .onnx file or a run, {directory} is a folder that is neither"
+        )
+    folder = directory / "export"
+    export = f"export it: tfresnet export {shlex.quote(str(directory))}"
+    if not (folder / "report.json").is_file():
+        raise UserError(f"expected a run with exported files, {directory} has none; {export}")
+    report = read_json(folder / "report.json")
+    artifacts = report.get("artifacts", [])
+    if "ladder" in report:  # of --auto, which says what is within the budget
+        artifacts = [a for a in artifacts if a["path"] == report["chosen"]]
+    record = best(artifacts)
+    if record is None:
+        raise UserError(
+            f"expected a file of {directory} that passed, all failed (see {folder}/report.html); "
+            "name one, or export again"
+        )
+    file = folder / record["path"].rpartition("/export/")[2]
+    if not file.is_file():
+        raise UserError(f"expected {file}, as in {folder}/report.json, found none; {export}")
+    return file
