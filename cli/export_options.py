@@ -66,7 +66,7 @@ TRAINED: list[Decorator] = [
     click.option("--sparsity", type=click.Choice(["unstructured", "2:4"]), default="unstructured",
                  show_default=True, help="Pattern of --prune; 2:4: 2 of every 4 weights."),
     click.option("--cluster", default=0, metavar="N", callback=_clusters,
-                 help="Also files with N different weights in each layer, fine-tuned (TFLite)."),
+                 help="Also files with N different values in each kernel, fine-tuned (TFLite)."),
     click.option("--compress-epochs", default=5, show_default=True, type=COUNT,
                  help="Of fine-tuning for --prune and for --cluster."),
 ]  # fmt: skip

@@ -142,7 +142,7 @@ def _compressed(workshop: Workshop, say: Say) -> Iterator[Job]:
     if network:
         for target in options.targets():
             if target.format in FINE_TUNED:
-                yield network, replace(target, suffix=suffix)
+                yield network, replace(target, suffix=suffix, clusters=options.cluster)
     if options.qat_epochs:
         say("training with fake quantisation")
         suffix += "_qat"
@@ -150,10 +150,10 @@ def _compressed(workshop: Workshop, say: Say) -> Iterator[Job]:
             run, data, options.qat_epochs, directory / suffix[1:], network,
             pruned=bool(options.prune), clustered=bool(options.cluster),
         )  # fmt: skip
-        yield aware, Target("tflite", "int8", suffix)
+        yield aware, Target("tflite", "int8", suffix, options.cluster)
         for target in (Target("onnx", "int8"), Target("tflm", "int8")):
             if target in options.targets():
-                yield aware, replace(target, suffix=suffix)
+                yield aware, replace(target, suffix=suffix, clusters=options.cluster)
 
 
 def _bundle(workshop: Workshop, artifacts: list[dict]) -> str | None:

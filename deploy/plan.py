@@ -28,11 +28,13 @@ class Target:
         format: a key of ``FORMATS``.
         quantization: one of its values.
         suffix: of the file's name, for what was done to the network: ``_qat``.
+        clusters: different weights that each clustered kernel may have in the file; 0 for any.
     """
 
     format: str
     quantization: str
     suffix: str = ""
+    clusters: int = 0
 
     @property
     def name(self) -> str:
@@ -63,7 +65,8 @@ class Options:
         qat_epochs: of quantisation-aware training; its int8 files come beside the others.
         prune: share of the weights to set to 0 in fine-tuning, from 0 to 1.
         sparsity: ``unstructured``, or ``2:4``: of every 4 weights in a row 2 stay.
-        cluster: different values that each kernel may have after fine-tuning; 0 for any.
+        cluster: different values that the kernel of a convolution may have in the file, after
+            fine-tuning; 0 for any.
         compress_epochs: of fine-tuning with pruning or clusters.
         features: export the embedding (the head's input), into ``export/features/``. It is measured
             with the checkpoint's head behind it.
@@ -103,6 +106,8 @@ class Options:
             raise UserError(
                 f"--prune, --cluster: expected --tflite or --tflm, got {', '.join(self.formats)}"
             )
+        if self.prune and self.cluster == 2:
+            raise UserError("--cluster: expected at least 3 with --prune (one is 0), got 2")
         if self.prune and self.sparsity == "2:4" and self.prune != 0.5:
             raise UserError(f"--prune: expected 0.5 with --sparsity 2:4, got {self.prune:g}")
 

@@ -144,6 +144,7 @@ class Workshop:
             "bytes": made.size(),
             "gzip_bytes": made.gzip_size(),
             "sparsity": made.sparsity(),
+            "unique_weights": made.unique_weights(),
             **verify.compare(answers, self.reference),
             "n": len(answers),
             "latency_ms": latency_ms(made.open(threads=1)),
@@ -151,7 +152,7 @@ class Workshop:
         }
         computing = [o for o in floats or [] if not o.startswith(graph.CONVERSIONS)]
         record["failures"] = verify.failures(
-            record, self.options.max_drop, computing, fine_tuned=bool(target.suffix)
+            record, self.options.max_drop, computing, bool(target.suffix), target.clusters
         )
         return record
 

@@ -12,11 +12,16 @@ from tests.conftest import TINY
 from tests.test_cli import json_of, refused, tfresnet
 from tfresnet import config as configs
 from tfresnet import run as runs
-from tfresnet.deploy.compress import cluster, finetune, prune, qat
+from tfresnet.deploy.compress import cluster, finetune, fold, prune, qat
 from tfresnet.deploy.device.runtime import open_model
 from tfresnet.deploy.export import export
-from tfresnet.deploy.formats import graph
+from tfresnet.deploy.formats import graph, tflite
 from tfresnet.deploy.plan import Options
+from tfresnet.deploy.proof import verify
+from tfresnet.models import zoo
+from tfresnet.models.functional import functional
+from tfresnet.sections import ModelConfig
+from tfresnet.spec import InputSpec
 from tfresnet.train_run import train
 
 BRIEF = ["--tflite", "--quantize", "int8", "--max-drop", 100, "--verify-images", 100,
@@ -58,17 +63,86 @@ def test_zeros_and_clusters_survive_to_the_integer_file(compressed):
         assert artifact["top1"] > 0.2  # chance is 0.1; the net of two epochs goes on learning
 
 
-def test_every_channel_has_no_more_values_than_clusters(compressed):
-    _, artifacts = compressed
-    model = graph.read(Path(artifacts[-1]["path"]).read_bytes())
-    kernels = [
-        np.asarray(model.buffers[t.buffer].data, np.uint8).view(np.int8).reshape(t.shape)
+def kernels(path: str) -> list[np.ndarray]:
+    """The stored kernels of a file's convolutions, but for the first's."""
+    model = graph.read(Path(path).read_bytes())
+    found = [
+        np.asarray(model.buffers[t.buffer].data, np.uint8).view(dtype).reshape(t.shape)
         for t in model.subgraphs[0].tensors
-        if len(t.shape) == 4 and model.buffers[t.buffer].data is not None
+        for dtype in [{graph.schema.TensorType.FLOAT32: np.float32,
+                       graph.schema.TensorType.INT8: np.int8}.get(t.type)]
+        if dtype and len(t.shape) == 4 and model.buffers[t.buffer].data is not None
+    ]  # fmt: skip
+    return [k for k in found if k.shape[-1] > 3]
+
+
+def test_a_kernel_has_no_more_values_than_clusters(compressed):
+    """In the files, and the record says how many it has."""
+    _, artifacts = compressed
+    assert artifacts[0]["unique_weights"] > 100
+    for artifact in artifacts[2:]:
+        found = [len(np.unique(kernel)) for kernel in kernels(artifact["path"])]
+        assert len(found) == 8
+        assert max(found) == artifact["unique_weights"] <= 8
+
+
+def clustered_of(architecture: dict, sparse: bool = False) -> tuple[keras.Model, np.ndarray]:
+    """A small untrained network with 8 clusters a kernel, and images, uint8 [4, 16, 16, 3]."""
+    config = ModelConfig(num_classes=10, **architecture)
+    network = zoo.build(config, (16, 16, 3))
+    rng = np.random.default_rng(0)
+    for layer in network.submodules:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            # As training leaves them: a factor and a shift of its own for each channel.
+            layer.set_weights([rng.uniform(0.5, 1.5, w.shape) for w in layer.get_weights()])
+    model = cluster.clusterable(functional(network, (16, 16, 3)), 8, sparse)
+    return cluster.stripped(model), rng.integers(0, 256, (4, 16, 16, 3), np.uint8)
+
+
+SPEC = InputSpec(16, 16, tuple("0123456789"), (128.0,) * 3, (128.0,) * 3)
+
+
+@pytest.mark.parametrize(
+    "architecture",
+    [
+        {"arch": "resnet8", "width": 0.5},
+        {"arch": "resnet8", "width": 0.5, "pre_activation": True},
+    ],
+    ids=lambda architecture: "-".join(map(str, architecture.values())),
+)
+def test_a_clustered_kernel_keeps_its_few_values_in_every_file(architecture):
+    """Whether norms come after the convolutions or before, and whatever the weights become."""
+    model, images = clustered_of(architecture)
+    for kind in ("float32", "float16", "dynamic", "int8"):
+        content = tflite.convert(model, SPEC, kind, images, clusters=8)
+        assert 1 < graph.unique_weights(content) <= 8, kind
+    per_channel = tflite.convert(model, SPEC, "int8", images)
+    assert graph.unique_weights(per_channel) > 8  # what one scale a kernel is good for
+
+
+def test_folding_changes_no_answer():
+    """Norms after a convolution go into it; one that follows a sum or a pooling stays."""
+    rng = np.random.default_rng(0)
+    images = rng.normal(size=(2, 16, 16, 3)).astype(np.float32)
+    for architecture, left in ({}, 0), ({"pre_activation": True}, 4), ({"attention": "eca"}, 0):
+        network = zoo.build(ModelConfig(arch="resnet8", num_classes=10, **architecture), SPEC.shape)
+        for layer in network.submodules:
+            if isinstance(layer, keras.layers.BatchNormalization):
+                layer.set_weights([rng.uniform(0.5, 1.5, w.shape) for w in layer.get_weights()])
+        model = fold.folded(functional(network, SPEC.shape))
+        norms = [x for x in model.layers if isinstance(x, keras.layers.BatchNormalization)]
+        assert len(norms) == left
+        # The same sums in another order: 5 of float32's 7 digits.
+        expected = network(images).numpy()
+        np.testing.assert_allclose(model(images), expected, atol=1e-5 * np.abs(expected).max())
+
+
+def test_a_file_with_more_values_than_clusters_fails():
+    record = {"quantization": "int8", "drop": 0.0, "unique_weights": 73}
+    assert verify.failures(record, 1.0, [], fine_tuned=True, clusters=16) == [
+        "a kernel has 73 different weights, more than 16"
     ]
-    inner = [k for k in kernels if k.shape[-1] > 3]  # not the first convolution
-    assert len(inner) == 8
-    assert all(len(np.unique(channel)) <= 8 for kernel in inner for channel in kernel)
+    assert verify.failures(record, 1.0, [], fine_tuned=True) == []
 
 
 def test_a_finished_fine_tuning_is_loaded_and_another_one_is_not(compressed, tiny_run):
@@ -103,7 +177,8 @@ def test_an_interrupted_fine_tuning_goes_on(tiny_run, tmp_path, monkeypatch):
     monkeypatch.undo()
     assert len((tmp_path / "cut" / "metrics.jsonl").read_text().splitlines()) == 1
     resumed = cluster.cluster(tiny_run, data, 8, 2, tmp_path / "cut")
-    assert cluster.distinct(resumed) == 8
+    found = [x.get_weights()[0] for x in resumed.layers if isinstance(x, keras.layers.Conv2D)]
+    assert all(len(np.unique(kernel)) <= 8 for kernel in found[1:])
     assert runs.weights_sha256(resumed) == runs.weights_sha256(whole)
 
 
@@ -192,6 +267,10 @@ def test_a_network_that_tfmot_refuses_is_refused_with_the_reason(tmp_path):
         (["--prune", "1"], "--prune"),
         (["--prune", "0.7", "--sparsity", "2:4"], "expected 0.5 with --sparsity 2:4, got 0.7"),
         (["--cluster", "1"], "--cluster"),
+        (
+            ["--prune", "0.5", "--cluster", "2"],
+            "expected at least 3 with --prune (one is 0), got 2",
+        ),
         (["--prune", "0.5", "--features"], "expected --features or one of --qat-epochs, --prune"),
     ],
 )
@@ -207,9 +286,8 @@ def test_what_would_not_be_written_is_not_fine_tuned(tiny_run, form):
     assert "--prune, --cluster: expected --tflite or --tflm, got" in message
 
 
-def test_clusters_count_what_is_there():
+def test_zeros_count_what_is_there():
     layer = keras.layers.Conv2D(2, 1, use_bias=False)
     model = keras.Sequential([keras.Input((2, 2, 2)), layer])
     layer.set_weights([np.array([[[[1.0, 1.0], [0.0, 2.0]]]])])
-    assert cluster.distinct(model) == 3
     assert prune.realised(model) == 0.25

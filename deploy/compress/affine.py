@@ -6,10 +6,9 @@ convolution of 1 x 1 with a bias, which tfmot and TFLite both quantise, per chan
 behind it.
 """
 
-import numpy as np
 import tf_keras as keras
 
-FUSED_INTO = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers.Dense)
+from tfresnet.deploy.compress.fold import follows_convolution, scale_and_shift
 
 
 def without_lone_norms(model: keras.Model) -> keras.Model:
@@ -17,7 +16,7 @@ def without_lone_norms(model: keras.Model) -> keras.Model:
     lone = {
         layer.name
         for layer in model.layers
-        if isinstance(layer, keras.layers.BatchNormalization) and not _follows_convolution(layer)
+        if isinstance(layer, keras.layers.BatchNormalization) and not follows_convolution(layer)
     }
     if not lone:
         return model
@@ -30,18 +29,6 @@ def without_lone_norms(model: keras.Model) -> keras.Model:
     result = keras.models.clone_model(model, clone_function=convolved)
     for name in lone:
         norm = model.get_layer(name)
-        gamma, beta, mean, variance = (
-            np.asarray(v) for v in (norm.gamma, norm.beta, norm.moving_mean, norm.moving_variance)
-        )
-        scale = gamma / np.sqrt(variance + norm.epsilon)
-        result.get_layer(f"{name}_affine").set_weights(
-            [scale.reshape(1, 1, -1, 1), beta - mean * scale]
-        )
+        scale, shift = scale_and_shift(norm)
+        result.get_layer(f"{name}_affine").set_weights([scale.reshape(1, 1, -1, 1), shift])
     return result
-
-
-def _follows_convolution(norm: keras.layers.Layer) -> bool:
-    """Tell whether a norm is the only reader of a convolution."""
-    producer = norm.input._keras_history.layer
-    readers = {node.outbound_layer for node in producer.outbound_nodes}
-    return isinstance(producer, FUSED_INTO) and len(readers) == 1

@@ -13,7 +13,7 @@ import tf_keras as keras
 
 from tfresnet.data.sources import Dataset
 from tfresnet.deploy import calibration
-from tfresnet.deploy.compress import affine
+from tfresnet.deploy.compress import affine, cluster
 from tfresnet.deploy.compress.finetune import copied, fine_tune
 from tfresnet.errors import UserError
 from tfresnet.models.functional import functional
@@ -45,11 +45,15 @@ def quantization_aware(
     """
     from tensorflow_model_optimization.quantization import keras as quantization
 
+    from tfresnet.deploy.compress import preserve
+
     twin = functional(model, image_shape) if hasattr(model, "trunk") else model
     check(twin)
-    annotated = quantization.quantize_annotate_model(_annotated(affine.without_lone_norms(twin)))
-    with quantization.quantize_scope():
-        return quantization.quantize_apply(annotated, _scheme(pruned, clustered))
+    shared = cluster.clustered_layers(twin) if clustered else set()
+    with preserve.scope():
+        annotated = _annotated(affine.without_lone_norms(twin), shared, pruned)
+        annotated = quantization.quantize_annotate_model(annotated)
+        return quantization.quantize_apply(annotated, preserve.scheme(pruned and not clustered))
 
 
 def check(model: keras.Model) -> None:
@@ -68,38 +72,26 @@ def is_aware(model: keras.Model) -> bool:
     return any(layer.name.startswith("quantize_layer") for layer in model.layers)
 
 
-def _annotated(model: keras.Model) -> keras.Model:
-    """Return a model whose average poolings take over the scale of what they pool, as TFLite's."""
+def _annotated(model: keras.Model, shared: set[str], sparse: bool) -> keras.Model:
+    """Return a model whose average poolings take over the scale of what they pool, as TFLite's.
+
+    The layers called ``shared`` keep their few different weights, with zeros if ``sparse``.
+    """
     from tensorflow_model_optimization.python.core.quantization.keras.default_8bit import (
         default_8bit_quantize_configs as configs,
     )
     from tensorflow_model_optimization.quantization import keras as quantization
 
+    from tfresnet.deploy.compress.preserve import SharedWeights
+
     def annotate(layer: keras.layers.Layer) -> keras.layers.Layer:
         if isinstance(layer, keras.layers.AveragePooling2D):
             return quantization.quantize_annotate_layer(layer, configs.NoOpQuantizeConfig())
+        if layer.name in shared:
+            return quantization.quantize_annotate_layer(layer, SharedWeights(sparse))
         return layer
 
     return keras.models.clone_model(model, clone_function=annotate)
-
-
-def _scheme(pruned: bool, clustered: bool) -> object:
-    """Return tfmot's scheme that keeps what pruning and clustering made: PQAT, CQAT, PCQAT."""
-    from tensorflow_model_optimization.python.core.quantization.keras.collab_opts.cluster_preserve import (  # noqa: E501
-        default_8bit_cluster_preserve_quantize_scheme as keeps_clusters,
-    )
-    from tensorflow_model_optimization.python.core.quantization.keras.collab_opts.prune_preserve import (  # noqa: E501
-        default_8bit_prune_preserve_quantize_scheme as keeps_zeros,
-    )
-    from tensorflow_model_optimization.python.core.quantization.keras.default_8bit import (
-        default_8bit_quantize_scheme as plain,
-    )
-
-    if clustered:
-        return keeps_clusters.Default8BitClusterPreserveQuantizeScheme(preserve_sparsity=pruned)
-    if pruned:
-        return keeps_zeros.Default8BitPrunePreserveQuantizeScheme()
-    return plain.Default8BitQuantizeScheme()
 
 
 def train(
@@ -121,8 +113,6 @@ def train(
 
     def build() -> keras.Model:
         model = copied(source) if source else run.model()
-        if pruned and clustered:
-            _with_a_zero_each(model)
         aware = quantization_aware(model, run.spec.shape, pruned, clustered)
         images = calibration.draw(dataset.train, OBSERVED, run.config.train.seed, ()).images
         _observe_ranges(aware, ((images - run.spec.mean) / run.spec.std).astype(np.float32))
@@ -163,18 +153,6 @@ def _observe_ranges(model: keras.Model, images: np.ndarray) -> None:
     for low, high, ends in seen.values():
         for variable, value in zip((low, high), np.mean(ends, axis=0), strict=True):
             variable.assign(value)
-
-
-def _with_a_zero_each(model: keras.Model) -> None:
-    """Set the smallest weight of every dense kernel to 0.
-
-    tfmot gives up all zeros when it meets one kernel without any: its layers share a quantizer.
-    """
-    for layer in model.layers:
-        if isinstance(layer, (keras.layers.Conv2D, keras.layers.Dense)):
-            kernel, *others = layer.get_weights()
-            kernel.flat[np.abs(kernel).argmin()] = 0
-            layer.set_weights([kernel, *others])
 
 
 def _span_a_byte(model: keras.Model, spec: InputSpec) -> None:

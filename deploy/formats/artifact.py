@@ -56,6 +56,10 @@ class Artifact(Protocol):
         """Return the share of zeros among the weights; None for what is not read."""
         ...
 
+    def unique_weights(self) -> int | None:
+        """Return the most different weights of a kernel, see ``graph``; None likewise."""
+        ...
+
 
 def make(
     model: keras.Model,
@@ -67,17 +71,20 @@ def make(
 ) -> Artifact:
     """Convert to ``target``; nothing is written yet."""
     path, batch = directory / target.name, options.batch_of(target.format)
+    clusters = 0 if qat.is_aware(model) else target.clusters
     if target.format == "tflite":
         content = tflite.convert(
-            model, spec, target.quantization, calibration, options.interface, batch
-        )
+            model, spec, target.quantization, calibration, options.interface, batch,
+            clusters=clusters,
+        )  # fmt: skip
         return tflite_file(path, content, model, spec, options.interface)
     if target.format == "tflm":
         from tfresnet.deploy.formats import microcontroller  # it builds on this module
 
         content = tflite.convert(
-            model, spec, "int8", calibration, options.interface, dense_per_tensor=True
-        )
+            model, spec, "int8", calibration, options.interface, dense_per_tensor=True,
+            clusters=clusters,
+        )  # fmt: skip
         return microcontroller.make(path, content)
     if target.format == "onnx" and qat.is_aware(model):
         scales = tflite.convert(model, spec, "int8", calibration, "float", batch)
@@ -139,6 +146,10 @@ class FileArtifact:
     def sparsity(self) -> float | None:
         """See :class:`Artifact`."""
         return None if self.path.suffix == ".onnx" else graph.sparsity(self.content)
+
+    def unique_weights(self) -> int | None:
+        """See :class:`Artifact`."""
+        return None if self.path.suffix == ".onnx" else graph.unique_weights(self.content)
 
 
 def with_tflite_metadata(content: bytes, metadata: dict[str, Any]) -> bytes:

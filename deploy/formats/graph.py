@@ -113,20 +113,46 @@ def input_quantization(content: bytes) -> tuple[float, int]:
 
 def sparsity(content: bytes) -> float:
     """Return the share of zeros among the weights of all convolutions and dense layers."""
-    model, zeros, total = read(content), 0, 0
+    found = [values for _, _, values in kernels(content)]
+    total = sum(values.size for values in found)
+    return sum(int((values == 0).sum()) for values in found) / total if total else 0.0
+
+
+def unique_weights(content: bytes) -> int:
+    """Return the most different values that the kernel of a convolution has, but for the first's.
+
+    Depthwise convolutions and dense layers are not looked at, as by ``--cluster``. Of quantized
+    kernels the stored integers are counted.
+    """
+    _, *others = [values for name, _, values in kernels(content) if name == "CONV_2D"]
+    return max(map(different, others), default=0)
+
+
+def different(values: np.ndarray) -> int:
+    """Return how many different values there are.
+
+    float16 goes through float32: NumPy 2.4 does not sort long arrays of it right with AVX-512.
+    """
+    wide = values.astype(np.float32) if values.dtype == np.float16 else values
+    return len(np.unique(wide))
+
+
+def kernels(content: bytes) -> Iterator[tuple[str, str, np.ndarray]]:
+    """Yield operation, name of the output, and stored weights [n] of all with kernels, in order."""
+    model = read(content)
     for graph in model.subgraphs:
         stored = {o.outputs[0]: o.inputs[0] for o in graph.operators}  # before a DEQUANTIZE
         for operation in graph.operators:
             code = model.operatorCodes[operation.opcodeIndex]
             name = _name(schema.BuiltinOperator, max(code.builtinCode, code.deprecatedBuiltinCode))
-            if name in WITH_KERNELS:
-                index = operation.inputs[1]
-                kernel = _values(model, graph.tensors[index])
-                if kernel is None:
-                    kernel = _values(model, graph.tensors[stored[index]])
-                if kernel is not None:
-                    zeros, total = zeros + int((kernel == 0).sum()), total + kernel.size
-    return zeros / total if total else 0.0
+            if name not in WITH_KERNELS:
+                continue
+            index = operation.inputs[1]
+            values = _values(model, graph.tensors[index])
+            if values is None and index in stored:
+                values = _values(model, graph.tensors[stored[index]])
+            if values is not None:
+                yield name, graph.tensors[operation.outputs[0]].name.decode(), values.reshape(-1)
 
 
 def _is_stored(model: Any, tensor: Any) -> bool:

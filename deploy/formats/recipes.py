@@ -1,6 +1,7 @@
 """Quantisations that TensorFlow's converter lacks, by litert-quantizer: a float file in, one out.
 
-int16 activations, int4 weights, weights only, and int8 with some layers left in float.
+int16 activations, int4 weights, weights only, int8 with some layers left in float, and kernels that
+keep weights which they share.
 """
 
 import re
@@ -25,19 +26,28 @@ class Recipe:
     Attributes:
         weights: bits of the weights; one scale per output channel.
         activations: bits of the activations, which calibration images set; None for float.
+        dynamic: whether float activations become integers, and back, while it runs.
         edges: bits of the weights of the first convolution and of the classifier, which lose most.
         keep_float: layers that are not quantised, by the names of their output tensors.
+        clusters: convolutions with at most so many different weights get one scale, so that one
+            weight is one integer in all output channels.
+        dense_per_tensor: dense layers have one scale, not one per output.
     """
 
     weights: int = 8
     activations: int | None = 8
+    dynamic: bool = False
     edges: int | None = None
     keep_float: tuple[str, ...] = ()
+    clusters: int = 0
+    dense_per_tensor: bool = False
 
 
 EVERYTHING = ".*"
 WITH_WEIGHTS = ("CONV_2D", "FULLY_CONNECTED")  # depthwise convolutions stay at 8 bits
 RECIPES = {
+    "int8": Recipe(),
+    "dynamic": Recipe(activations=None, dynamic=True),
     "int16x8": Recipe(activations=16),
     "int4": Recipe(weights=4),
     "int4_mixed": Recipe(weights=4, edges=8),
@@ -78,24 +88,38 @@ def quantize(
 def _manager(recipe: Recipe, content: bytes) -> "recipe_manager.RecipeManager":
     """Return what tells litert-quantizer a recipe; what is said later wins."""
     from litert_quantizer import recipe_manager
+    from litert_quantizer.qtyping import QuantGranularity
 
     manager = recipe_manager.RecipeManager()
 
-    def add(regex: str, operation: str, weights: int) -> None:
+    def add(regex: str, operation: str, weights: int, *granularity: QuantGranularity) -> None:
         if recipe.activations:
-            manager.add_static_config(regex, operation, recipe.activations, weights)
+            manager.add_static_config(regex, operation, recipe.activations, weights, *granularity)
+        elif recipe.dynamic:
+            manager.add_dynamic_config(regex, operation, weights, *granularity)
         else:
-            manager.add_weight_only_config(regex, operation, weights)
+            manager.add_weight_only_config(regex, operation, weights, *granularity)
 
     def leave(regex: str, operation: str) -> None:
         manager.add_quantization_config(regex, operation, algorithm_key="no_quantize")
 
-    add(EVERYTHING, "*", 8)
+    if recipe.activations or not recipe.dynamic:
+        add(EVERYTHING, "*", 8)
     for operation in WITH_WEIGHTS:
         add(EVERYTHING, operation, recipe.weights)
+    first = _exactly([_first_convolution(content)])
     if recipe.edges:
         add(EVERYTHING, "FULLY_CONNECTED", recipe.edges)
-        add(_exactly([_first_convolution(content)]), "CONV_2D", recipe.edges)
+        add(first, "CONV_2D", recipe.edges)
+    if recipe.dense_per_tensor:
+        add(
+            EVERYTHING,
+            "FULLY_CONNECTED",
+            recipe.edges or recipe.weights,
+            QuantGranularity.TENSORWISE,
+        )
+    if shared := _with_shared_weights(content, recipe.clusters):
+        add(_exactly(shared), "CONV_2D", recipe.weights, QuantGranularity.TENSORWISE)
     if recipe.activations:
         for border in ("INPUT", "OUTPUT"):  # their types are set afterwards, in tflite.py
             leave(EVERYTHING, border)
@@ -139,3 +163,9 @@ def _signature(content: bytes) -> tuple[str, str]:
 
 def _first_convolution(content: bytes) -> str:
     return next(o.outputs[0] for o in graph.operations(content) if o.name == "CONV_2D")
+
+
+def _with_shared_weights(content: bytes, clusters: int) -> list[str]:
+    """Return the outputs of the convolutions, but for the first, with so few different weights."""
+    _, *others = [(tensor, k) for name, tensor, k in graph.kernels(content) if name == "CONV_2D"]
+    return [tensor for tensor, kernel in others if graph.different(kernel) <= clusters]

@@ -68,6 +68,10 @@ class SavedModel:
         """See ``artifact.Artifact``."""
         return None
 
+    def unique_weights(self) -> int | None:
+        """See ``artifact.Artifact``."""
+        return None
+
 
 class LoadedSavedModel:
     """A SavedModel with the methods of the runtime's models."""

@@ -1,5 +1,7 @@
 """Keras model -> TFLite bytes, in every quantisation and with every kind of input."""
 
+from dataclasses import replace
+
 import numpy as np
 import tensorflow as tf
 import tf_keras as keras
@@ -13,6 +15,7 @@ from tfresnet.native_stderr import captured
 from tfresnet.spec import InputSpec
 
 CONVERTED = ("float32", "float16", "dynamic", "int8")  # by TensorFlow's converter alone
+PER_CHANNEL = ("dynamic", "int8")  # of these, with a scale for each output channel, come what may
 
 
 def convert(
@@ -23,6 +26,7 @@ def convert(
     interface: str = "uint8",
     batch: int | None = 1,
     dense_per_tensor: bool = False,
+    clusters: int = 0,
 ) -> bytes:
     """Return a TFLite file of ``model``.
 
@@ -36,13 +40,17 @@ def convert(
         batch: images at a time; None for any number.
         dense_per_tensor: int8 dense layers have one scale, as TFLite Micro's kernels need, not one
             per output.
+        clusters: different weights that kernels may have and that they keep, see ``Recipe``; 0 for
+            any. Fake quantization sees to it by itself.
     """
     images = np.empty((0, *spec.shape), np.uint8) if calibration is None else calibration
     if quantization in INTEGER and not len(images):
         raise UserError(f"{quantization} needs calibration images, got none")
-    if quantization in CONVERTED:
+    if quantization in CONVERTED and not (clusters and quantization in PER_CHANNEL):
         return _convert(model, spec, quantization, images, interface, batch, dense_per_tensor)
-    recipe = recipes.RECIPES[quantization]
+    recipe = replace(
+        recipes.RECIPES[quantization], clusters=clusters, dense_per_tensor=dense_per_tensor
+    )
     if recipe.activations is None:
         content = _convert(model, spec, "float32", images, interface, batch)
         return recipes.quantize(content, recipe)

@@ -39,10 +39,12 @@ def failures(
     max_drop: float,
     float_operations: list[str] | None,
     fine_tuned: bool = False,
+    clusters: int = 0,
 ) -> list[str]:
     """Return why an artifact must not be trusted; empty if it may be.
 
-    One that was fine-tuned is another network: in float, too, its answers may differ.
+    One that was fine-tuned is another network: in float, too, its answers may differ. A clustered
+    one has at most ``clusters`` different weights in a kernel.
     """
     kind, found = artifact["quantization"], []
     if not artifact["drop"] <= max_drop:
@@ -55,4 +57,7 @@ def failures(
     if kind in INTEGER and float_operations:
         shown = ", ".join(float_operations[:3])
         found.append(f"{len(float_operations)} operations are not integer: {shown}")
+    unique = artifact.get("unique_weights")
+    if clusters and unique is not None and unique > clusters:
+        found.append(f"a kernel has {unique} different weights, more than {clusters}")
     return found
