@@ -1,6 +1,8 @@
 """Weights from elsewhere give the answers that they give elsewhere."""
 
+import dataclasses
 import functools
+import importlib
 
 import numpy as np
 import pytest
@@ -12,12 +14,14 @@ from tfresnet import convert_weights
 from tfresnet import run as runs
 from tfresnet.errors import UserError
 from tfresnet.models import functional, names, zoo
+from tfresnet.models.efficientnet import STAGES
 from tfresnet.sections import ModelConfig
 
 CLASSES = 10
 TORCH = names.CONVENTIONS["torch", "resnet"]
 # What the error is measured by: the size of the logits. Both sides compute in float32.
 TOLERANCE = 1e-4
+NARROW = "model.width=0.125"  # an eighth of the channels: files of 0.2 MB instead of 45
 
 
 def randomised(model: keras.Model) -> None:
@@ -51,15 +55,68 @@ def float64():
     keras.mixed_precision.set_global_policy("float32")
 
 
-# What makes Keras's answer with probability as it is without chance.
-STILL = {"EfficientNetB0": {"drop_connect_rate": 0.0}}
+def short_resnet(library, block: int, widths: dict[int, int]):
+    """Return a function that builds Keras's ResNet with stages of ``{width: depth}``."""
+    resnet = importlib.import_module(f"{library}.src.applications.resnet")
+    stack = vars(resnet)[
+        {"keras": "stack_residual_blocks_v", "tf_keras": "stack"}[library] + f"{block}"
+    ]
+
+    def stages(x):
+        for number, (width, depth) in enumerate(widths.items(), start=2):
+            inner = number < len(widths) + 1 if block == 2 else number > 2  # where it is strided
+            x = stack(x, width, depth, stride1=2 if inner else 1, name=f"conv{number}")
+        return x
+
+    return functools.partial(resnet.ResNet, stages, block == 2, True)
 
 
-def theirs_of(name: str) -> keras.Model:
-    model = getattr(keras.applications, name)(
-        weights=None, input_shape=(64, 64, 3), classes=CLASSES, classifier_activation=None,
-        **STILL.get(name, {}),
+def short_densenet(**options) -> keras.Model:
+    return importlib.import_module("tf_keras.src.applications.densenet").DenseNet(
+        [2, 1, 1, 1], **options
+    )
+
+
+def short_efficientnet(**options) -> keras.Model:
+    """The first three lines of EfficientNet-B0, without what makes its answers random."""
+    efficientnet = importlib.import_module("tf_keras.src.applications.efficientnet")
+    return efficientnet.EfficientNet(
+        1.0, 1.0, 224, drop_connect_rate=0.0, blocks_args=efficientnet.DEFAULT_BLOCKS_ARGS[:3],
+        **options,
     )  # fmt: skip
+
+
+# For each of Keras's networks a short one of the same blocks, and what is changed of our row.
+V2_STAGES = {24: 3, 32: 2, 40: 2}  # a plain block, strided ones, and a stage without a stride
+SHORT = {
+    "resnet50": (
+        short_resnet("tf_keras", 1, {24: 2, 32: 1, 40: 1}),
+        {"depths": (2, 1, 1), "widths": (24, 32, 40)},
+    ),
+    "resnet50v2": (
+        short_resnet("tf_keras", 2, V2_STAGES),
+        {"depths": tuple(V2_STAGES.values()), "widths": tuple(V2_STAGES)},
+    ),
+    "densenet121": (short_densenet, {"depths": (2, 1, 1, 1)}),
+    "efficientnet_b0": (short_efficientnet, {"stages": STAGES[:3]}),
+}
+
+
+@pytest.fixture
+def shortened(monkeypatch):
+    """A function that shortens our row of an architecture, as ``SHORT`` says."""
+
+    def shorten(arch: str) -> None:
+        row = dataclasses.replace(zoo.architecture(arch), **SHORT[arch][1])
+        monkeypatch.setitem(zoo.ARCHITECTURES, arch, row)
+
+    return shorten
+
+
+def theirs_of(build) -> keras.Model:
+    model = build(
+        weights=None, input_shape=(64, 64, 3), classes=CLASSES, classifier_activation=None
+    )
     for layer in model.layers:
         if isinstance(layer, keras.layers.Dropout):
             layer.rate = 0.0
@@ -67,30 +124,22 @@ def theirs_of(name: str) -> keras.Model:
     return model
 
 
-def as_theirs(name: str, images: np.ndarray) -> np.ndarray:
+def as_theirs(arch: str, images: np.ndarray) -> np.ndarray:
     """What Keras's network is fed with: BGR for the first ResNets, raw pixels for EfficientNet."""
-    if name == "EfficientNetB0":
+    if arch.startswith("efficientnet"):
         return 255 * images  # it divides by 255 itself
-    return images if name.endswith("V2") or name.startswith("Dense") else images[..., ::-1]
+    return images if arch.endswith("v2") or arch.startswith("dense") else images[..., ::-1]
 
 
-@pytest.mark.parametrize(
-    ("name", "arch"),
-    [
-        ("ResNet50", "resnet50"),
-        pytest.param("ResNet101", "resnet101", marks=pytest.mark.slow),
-        pytest.param("ResNet152", "resnet152", marks=pytest.mark.slow),
-        ("ResNet50V2", "resnet50v2"),
-        pytest.param("ResNet101V2", "resnet101v2", marks=pytest.mark.slow),
-        pytest.param("ResNet152V2", "resnet152v2", marks=pytest.mark.slow),
-        ("DenseNet121", "densenet121"),
-        ("EfficientNetB0", "efficientnet_b0"),
-    ],
-)
-def test_parity_with_keras_applications(name, arch, images, tmp_path, float64):
-    """Inference and training mode; the latter amplifies rounding to 1e-3 if done in float32."""
-    theirs = theirs_of(name)
+@pytest.mark.parametrize("arch", SHORT)
+def test_parity_with_keras_applications(arch, images, tmp_path, float64, shortened):
+    """Every kind of block, in inference and training mode; the latter amplifies rounding to 1e-3
+    if done in float32. What else a whole network has is more blocks of the same kinds, under the
+    names that the next two tests are about.
+    """
+    theirs = theirs_of(SHORT[arch][0])
     theirs.save_weights(str(tmp_path / "theirs.h5"))
+    shortened(arch)
     run, _ = convert_weights.convert(
         tmp_path / "theirs.h5", arch, tmp_path / "run", ("data.image_size=64",)
     )
@@ -98,21 +147,53 @@ def test_parity_with_keras_applications(name, arch, images, tmp_path, float64):
     ours.set_weights(run.model().get_weights())
     assert theirs.layers[2].compute_dtype == "float64"
     for training in (False, True):
-        expected = theirs(as_theirs(name, images), training=training).numpy()
+        expected = theirs(as_theirs(arch, images), training=training).numpy()
         error = relative_error(ours(images, training=training).numpy(), expected)
         assert error < TOLERANCE, (training, error)
 
 
-@pytest.mark.parametrize("library", ["tf_keras", "keras"])
-def test_both_of_keras_formats_are_read(library, images, tmp_path):
-    """``.weights.h5`` counts layers instead of naming them; Keras 3 writes it as Keras 2 does."""
-    import importlib
+@pytest.mark.parametrize(
+    ("library", "family", "layer", "name"),
+    [
+        ("keras", "resnet", "stage3_block36_conv2", "conv4_block36_2_conv/kernel"),
+        ("keras", "resnet_v2", "stage3_block36_conv2", "conv4_block36_2_conv/kernel"),
+        ("keras", "densenet", "stage3_block24_conv2", "conv4_block24_2_conv/kernel"),
+        ("torch", "resnet", "stage3_block36_conv2", "layer3.35.conv2.weight"),
+        ("torch", "pyramidnet", "stage3_block18_conv2", "layer3.17.conv2.weight"),
+        ("torch", "densenet", "stage3_block24_conv2",
+         "features.denseblock3.denselayer24.conv2.weight"),
+    ],
+)  # fmt: skip
+def test_blocks_are_counted_beyond_nine(library, family, layer, name):
+    assert names.CONVENTIONS[library, family].candidates(layer, "kernel")[0] == name
 
-    applications = importlib.import_module(library).applications
-    theirs = applications.ResNet50V2(
+
+@pytest.mark.slow
+@pytest.mark.parametrize("arch", ["resnet152", "resnet152v2", "densenet169", "efficientnet_b3"])
+def test_whole_networks_of_keras_fit(arch, images, tmp_path):
+    """The deepest of each family: every weight finds its place, and the answers are the same."""
+    theirs = getattr(keras.applications, names.KERAS_APPLICATIONS[arch])(
+        weights=None, input_shape=(64, 64, 3), classes=CLASSES, classifier_activation=None
+    )
+    theirs.save_weights(str(tmp_path / "theirs.h5"))
+    run, _ = convert_weights.convert(
+        tmp_path / "theirs.h5", arch, tmp_path / "run", ("data.image_size=64",)
+    )
+    expected = theirs(as_theirs(arch, images), training=False).numpy()
+    # Fresh weights: 152 layers of float32 leave some 1e-5 of the logits.
+    assert relative_error(run.model()(images).numpy(), expected) < 10 * TOLERANCE
+
+
+@pytest.mark.parametrize("library", ["tf_keras", "keras"])
+def test_both_of_keras_formats_are_read(library, images, tmp_path, shortened, monkeypatch):
+    """``.weights.h5`` counts layers instead of naming them; Keras 3 writes it as Keras 2 does."""
+    theirs = short_resnet(library, 2, V2_STAGES)(
         weights=None, input_shape=(64, 64, 3), classes=CLASSES, classifier_activation=None
     )
     theirs.save_weights(str(tmp_path / "theirs.weights.h5"))
+    shortened("resnet50v2")
+    # The network that the file is read with, to find the names of its layers.
+    monkeypatch.setattr(keras.applications, "ResNet50V2", SHORT["resnet50v2"][0])
     run, _ = convert_weights.convert(
         tmp_path / "theirs.weights.h5", "resnet50v2", tmp_path / "run", ("data.image_size=64",)
     )
@@ -121,7 +202,7 @@ def test_both_of_keras_formats_are_read(library, images, tmp_path):
         int(np.prod(v.shape)) for v in theirs.trainable_weights
     )
     expected = np.asarray(theirs(images))
-    # Fresh weights: the logits are small, and 50 layers of float32 leave 1e-5 of them.
+    # Fresh weights: the logits are small, and float32 leaves 1e-5 of them.
     np.testing.assert_allclose(run.model()(images), expected, atol=1e-4 * np.abs(expected).max())
 
 
@@ -139,17 +220,20 @@ def test_weights_of_other_networks_are_refused_by_name(tmp_path):
 def test_the_head_is_kept_or_replaced_as_asked(tmp_path):
     """ImageNet-21k's has 21,841 classes."""
     state = state_dict("resnet18")
-    state["fc.weight"] = np.ones((21_841, 512), np.float32)
+    state["fc.weight"] = np.ones((21_841, 64), np.float32)
     state["fc.bias"] = np.ones(21_841, np.float32)
     save_file(state, tmp_path / "in21k.safetensors")
-    kept, _ = convert_weights.convert(tmp_path / "in21k.safetensors", "resnet18", tmp_path / "kept")
+    kept, _ = convert_weights.convert(
+        tmp_path / "in21k.safetensors", "resnet18", tmp_path / "kept", (NARROW,)
+    )
     assert len(kept.spec.labels) == 21_841
     out = tmp_path / "new"
     result = tfresnet("convert-weights", tmp_path / "in21k.safetensors", "--arch", "resnet18",
-                      "--out", out, "--new-head", 5, "--mean", 1, 2, 3)  # fmt: skip
+                      "--set", NARROW, "--out", out, "--new-head", 5,
+                      "--mean", 1, 2, 3)  # fmt: skip
     assert "resnet18 with an untrained head" in result.stdout, result.stderr
     new = runs.open_run(out)
-    assert new.model().get_layer("head").kernel.shape == (512, 5)
+    assert new.model().get_layer("head").kernel.shape == (64, 5)
     assert new.spec.mean == (1, 2, 3)
     np.testing.assert_array_equal(
         new.model().trunk[0].kernel if hasattr(new.model().trunk[0], "kernel")
@@ -158,14 +242,14 @@ def test_the_head_is_kept_or_replaced_as_asked(tmp_path):
     )  # fmt: skip
 
 
-def state_dict(arch: str) -> dict[str, np.ndarray]:
-    """A state dict in PyTorch's layout, as our own names give it; the same each time."""
-    return {name: array.copy() for name, array in _state_dict(arch).items()}
+def state_dict(arch: str, width: float = 0.125) -> dict[str, np.ndarray]:
+    """A narrow state dict in PyTorch's layout, as our own names give it; the same each time."""
+    return {name: array.copy() for name, array in _state_dict(arch, width).items()}
 
 
 @functools.cache
-def _state_dict(arch: str) -> dict[str, np.ndarray]:
-    config = ModelConfig(arch=arch, stem="imagenet", padding="symmetric")
+def _state_dict(arch: str, width: float) -> dict[str, np.ndarray]:
+    config = ModelConfig(arch=arch, stem="imagenet", padding="symmetric", width=width)
     model = zoo.build(config, (64, 64, 3), CLASSES)
     randomised(model)
     state = {"bn1.num_batches_tracked": np.array(3)}
@@ -199,7 +283,7 @@ def test_the_names_are_torchvisions(weights):
 
 def convert(weights, tmp_path, *more):
     return ["convert-weights", weights, "--arch", "resnet18", "--out", tmp_path / "run",
-            "--set", "data.image_size=64", *more]  # fmt: skip
+            "--set", "data.image_size=64", "--set", NARROW, *more]  # fmt: skip
 
 
 def test_the_command_line_makes_a_run_that_can_be_used(weights, tmp_path):
@@ -230,15 +314,15 @@ def test_the_command_line_makes_a_run_that_can_be_used(weights, tmp_path):
         (lambda s: s.update({"extra.weight": np.ones(3)}), "1 unexpected: extra.weight"),
         (
             lambda s: s.update({"bn1.weight": np.ones(3, np.float32)}),
-            r"1 of another shape: bn1.weight (expected (64,), got (3,))",
+            r"1 of another shape: bn1.weight (expected (8,), got (3,))",
         ),
         (
             lambda s: s.update({"conv1.weight": np.ones((3, 4), np.float32)}),
-            "1 of another shape: conv1.weight (expected (7, 7, 3, 64), got (3, 4))",
+            "1 of another shape: conv1.weight (expected (7, 7, 3, 8), got (3, 4))",
         ),
         (
-            lambda s: s.update({"fc.weight": np.ones((1, 512), np.float32)}),
-            "expected a head of 2 classes or more, got a kernel of (1, 512)",
+            lambda s: s.update({"fc.weight": np.ones((1, 64), np.float32)}),
+            "expected a head of 2 classes or more, got a kernel of (1, 64)",
         ),
     ],
 )
@@ -282,11 +366,13 @@ def test_a_folder_that_is_not_empty_is_left_alone(weights, tmp_path):
 def test_labels_must_be_as_many_as_classes(weights, tmp_path):
     (tmp_path / "labels.txt").write_text("a\nb\n")
     with pytest.raises(UserError, match=r"expected 10 labels, one a line, got 2"):
-        convert_weights.convert(weights, "resnet18", tmp_path / "run", (), tmp_path / "labels.txt")
+        convert_weights.convert(
+            weights, "resnet18", tmp_path / "run", (NARROW,), tmp_path / "labels.txt"
+        )
 
 
 def test_converted_weights_are_the_runs_weights(weights, tmp_path):
-    run, _ = convert_weights.convert(weights, "resnet18", tmp_path / "run")
+    run, _ = convert_weights.convert(weights, "resnet18", tmp_path / "run", (NARROW,))
     again = runs.open_run(tmp_path / "run")
     assert runs.weights_sha256(again.model()) == runs.weights_sha256(run.model())
     np.testing.assert_array_equal(
