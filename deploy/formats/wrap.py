@@ -11,6 +11,7 @@ import tf_keras as keras
 
 from tfresnet.data.pipeline import normalise
 from tfresnet.deploy.device.runtime import centre
+from tfresnet.deploy.formats import decoding
 from tfresnet.models.network import Network
 from tfresnet.spec import InputSpec
 
@@ -87,28 +88,16 @@ def from_files(
 ) -> tf.types.experimental.GenericFunction:
     """Return a function from the bytes of n image files, string [n], to what ``classify`` gives.
 
-    TensorFlow decodes and resizes, so that a server can; its antialiased resize differs from
-    Pillow's in the last bit of some pixels, and a photograph's EXIF orientation is not looked at.
+    TensorFlow decodes, turns and resizes, so that a server can: see :mod:`decoding`.
     """
     signature = [tf.TensorSpec([None], tf.string, name="encoded")]
-    height, width, channels = spec.shape
-    resample = {"lanczos": "lanczos3"}.get(spec.interpolation, spec.interpolation)
-
-    def prepared(encoded: tf.Tensor) -> tf.Tensor:
-        image = tf.io.decode_image(encoded, channels, expand_animations=False)
-        whole = tf.cast(tf.shape(image)[:2], tf.float32)
-        scale = tf.reduce_min(whole / [height, width]) * spec.crop_fraction
-        crop = tf.cast(tf.round(scale * [height, width]), tf.int32)
-        crop = tf.clip_by_value(crop, 1, tf.shape(image)[:2])
-        top_left = (tf.shape(image)[:2] - crop) // 2
-        image = tf.slice(image, [*tf.unstack(top_left), 0], [*tf.unstack(crop), channels])
-        resized = tf.image.resize(image, [height, width], resample, antialias=True)
-        return tf.cast(tf.clip_by_value(tf.round(resized), 0, 255), tf.uint8)
 
     @tf.function(input_signature=signature)
     def classify_files(encoded: tf.Tensor) -> tf.Tensor:
-        pixels = tf.map_fn(prepared, encoded, fn_output_signature=tf.uint8)
-        return classify(tf.ensure_shape(pixels, [None, height, width, channels]))
+        pixels = tf.map_fn(
+            lambda content: decoding.picture(content, spec), encoded, fn_output_signature=tf.uint8
+        )
+        return classify(tf.ensure_shape(pixels, [None, *spec.shape]))
 
     return classify_files
 
