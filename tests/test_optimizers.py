@@ -1,5 +1,7 @@
 """Schedules, weight decay and clipping against hand-computed values."""
 
+import math
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -29,6 +31,33 @@ def rates(shape: str, *steps: int) -> list[float]:
 )
 def test_schedules(shape, expected):
     assert rates(shape, 0, 9, 10, 35, 60, 85, 110) == pytest.approx(expected, abs=1e-6)
+
+
+def one_cycle_lr(step: int, total: int, warmup: int) -> float:
+    """PyTorch's OneCycleLR with its defaults and max_lr=1, cosines between its milestones."""
+    first, last = 1 / 25, 1 / 25 / 1e4
+    peak, end = warmup - 1, total - 1
+    if step <= peak:
+        start, stop, share = first, 1.0, step / peak
+    else:
+        start, stop, share = 1.0, last, (step - peak) / (end - peak)
+    return stop + (start - stop) / 2 * (1 + math.cos(math.pi * share))
+
+
+@pytest.mark.parametrize(("total", "warmup"), [(100, 30), (12, 4), (7, 3), (10, 0)])
+def test_one_cycle_has_the_rates_of_pytorchs(total, warmup):
+    schedule = WarmupSchedule(1.0, "one_cycle", warmup, total)
+    found = [float(schedule(step)) for step in range(total)]
+    expected = [one_cycle_lr(step, total, warmup) for step in range(total)]
+    # The last ones are small differences of numbers near 1, in float32.
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-7)
+    assert found.count(1.0) == (1 if warmup else 0)
+    assert found[-1] < 1e-5
+
+
+def test_a_warmup_of_one_step_begins_at_the_peak():
+    """PyTorch would divide by zero."""
+    assert float(WarmupSchedule(1.0, "one_cycle", 1, 10)(0)) == 1.0
 
 
 def test_without_warmup_the_first_step_has_the_peak():

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import tensorflow as tf
+import tf_keras as keras
 
 from tests.conftest import TINY
 from tests.test_cli import refused
@@ -64,7 +65,6 @@ def test_distillation_by_hand():
         # warmup of 4 steps, 12 in all; after it, progress is 0, 1/8, ...
         ("linear", {0: 0.25, 3: 1.0, 4: 1.0, 8: 0.5, 12: 0.0}),
         ("constant_linear", {4: 1.0, 8: 1.0, 10: 0.5, 12: 0.0}),
-        ("one_cycle", {1: (1 + 24 * 0.5) / 25, 3: 1.0, 4: 1.0, 8: 0.5, 12: 0.0}),
     ],
 )
 def test_schedules_by_hand(shape, rates):
@@ -93,6 +93,47 @@ def test_accumulated_gradients_are_the_whole_batchs():
     for whole, parts in zip(gradients(1), gradients(2), strict=True):
         # float32 in another order of summation
         np.testing.assert_allclose(parts, whole, atol=1e-5 * np.abs(whole).max() + 1e-7)
+
+
+def test_moving_statistics_move_once_a_step_by_the_mean_of_the_parts():
+    """By a tenth of the way to the mean of the parts' means, and of their unbiased variances."""
+    rng = np.random.default_rng(0)
+    images = rng.normal(rng.normal(size=(4, 1, 1, 1, 1)), size=(4, 2, 16, 16, 3))
+    images = images.reshape(8, 16, 16, 3).astype(np.float32)
+    model = network()
+    convolution, norm = model.trunk[:2]
+    seen = convolution(images).numpy().astype(np.float64).reshape(4, -1, norm.gamma.shape[0])
+    model.trunk[-1].trainable = False  # a frozen kernel is no statistic
+    head = model.trunk[-1].kernel.numpy()
+    step = TrainStep(TrainConfig(batch_size=8, accumulate=4), model, None, None, lambda *_: None)
+    tf.function(step._accumulated)(tf.constant(images), tf.one_hot(range(8), 10))
+    assert norm.momentum == pytest.approx(0.9)
+    mean, variance = seen.mean(axis=1).mean(axis=0), seen.var(axis=1, ddof=1).mean(axis=0)
+    # float32 has 7 digits; four times a step, 0.344 of the way would have been gone.
+    np.testing.assert_allclose(norm.moving_mean, 0.1 * mean, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(norm.moving_variance, 0.9 + 0.1 * variance, rtol=1e-4)
+    np.testing.assert_array_equal(model.trunk[-1].kernel, head)
+
+
+def test_counters_count_steps_not_parts():
+    """As those of pruning's schedule do."""
+
+    class Counting(keras.layers.Layer):
+        def build(self, shape):
+            self.count = self.add_weight("count", [], tf.int64, "zeros", trainable=False)
+
+        def call(self, x):
+            self.count.assign_add(1)
+            return x
+
+    counting = Counting()
+    model = keras.Sequential([keras.layers.Dense(10, input_shape=(4,)), counting])
+    config = TrainConfig(batch_size=6, accumulate=3)
+    step = tf.function(TrainStep(config, model, None, None, lambda *_: None)._accumulated)
+    counting.count.assign(0)
+    for _ in range(2):
+        step(tf.ones([6, 4]), tf.one_hot(range(6), 10))
+    assert int(counting.count) == 2
 
 
 def test_the_moving_average_by_hand():

@@ -144,7 +144,7 @@ class TrainConfig(Section):
         Field(
             "cosine",
             description="After the warmup. step: a tenth at 1/2 and again at 3/4; constant_linear: "
-            "linear to 0 in the second half; one_cycle: cosine up in the warmup and down after it.",
+            "linear to 0 in the second half; one_cycle: as PyTorch's OneCycleLR.",
         )
     )
     warmup_epochs: float = Field(5.0, ge=0, description="From 0 to lr; half of the run at most.")

@@ -9,6 +9,7 @@ from pathlib import Path
 import tensorflow as tf
 import tf_keras as keras
 
+from tfresnet.data import pipeline
 from tfresnet.data.sources import Dataset
 from tfresnet.files import read_json, write_text
 from tfresnet.run import Run, weights_sha256
@@ -33,7 +34,7 @@ def fine_tune(
     The rate is ``lr_factor`` of the run's peak, falling as a cosine, in float32, without a moving
     average. ``directory`` gets the log, the curve and the checkpoints. One that was begun before
     from the same weights, for the same ``method``, is gone on with; a finished one is loaded. It
-    takes ``one_device``, or all that the run's machine has.
+    takes ``one_device``, or all that the run's machine has unless ``train.accumulate`` is above 1.
     """
     recipe = {
         "epochs": epochs,
@@ -58,7 +59,9 @@ def fine_tune(
         _keep_only_if(directory, provenance)
         return model
 
-    # tfmot's wrappers assign to variables in their calls, which mirrored ones do not allow.
+    # tfmot's wrappers assign to variables in their calls, which mirrored ones do not allow, those
+    # of quantization not in a loop over the parts of a batch.
+    one_device = one_device or training.accumulate > 1
     strategy = tf.distribute.get_strategy() if one_device else None
     trainer = Trainer(config, dataset, directory, build_in_scope, strategy=strategy)
     trainer.run()
@@ -74,7 +77,7 @@ def copied(model: keras.Model) -> keras.Model:
 
 def steps(run: Run, dataset: Dataset, epochs: int) -> int:
     """Return the steps of a fine-tuning."""
-    return epochs * (len(dataset.train) // run.config.train.batch_size)
+    return epochs * pipeline.steps_per_epoch(dataset.train, run.config.train.batch_size)
 
 
 def _start(model: keras.Model) -> dict[str, str]:

@@ -33,8 +33,9 @@ def randaugment(images: tf.Tensor, count: int, magnitude: float, seed: tf.Tensor
     """Apply ``count`` of 14 operations, drawn anew each time (Cubuk et al., arXiv:1909.13719).
 
     ``magnitude`` is 0 to 30 for all of them; 30 is 30 degrees, a slope of 0.3, 150/331 of the
-    side, factors of 1 +- 0.9, 4 bits, a threshold of 0. Signs are random. In torchvision's
-    implementation, too, factors move away from 1 with the magnitude.
+    side, factors of 1 +- 0.9, 4 bits, a threshold of 0. Signs are random. As in torchvision's
+    implementation, factors move away from 1 with the magnitude, and solarize's threshold falls
+    from 255.
     """
     table = randaugment_table(*images.shape[1:3])
     for round_seed in split_seed(seed, count):
@@ -60,7 +61,8 @@ def autoaugment(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     """Apply one of 25 pairs of operations found for CIFAR-10 (Cubuk et al., arXiv:1805.09501).
 
     Levels are tenths of the authors' ranges for CIFAR: 30 degrees, a slope of 0.3, 10 of 32
-    pixels, factors from 0.1 to 1.9 (not signed), 8 to 4 bits, a threshold of 256 to 0.
+    pixels, factors from 0.1 to 1.9 (not signed), 8 to 4 bits, a threshold of 255 to 0 (that of
+    torchvision; the paper says 256).
     """
     table = autoaugment_table(*images.shape[1:3])
     names = list(table)
@@ -139,7 +141,7 @@ def _table(
         "autocontrast": Operation(ops.autocontrast),
         "equalize": Operation(ops.equalize),
         "rotate": Operation(ops.rotate, 0, degrees, True),
-        "solarize": Operation(ops.solarize, 256, -256),
+        "solarize": Operation(ops.solarize, 255, -255),
         "color": factor,
         "posterize": Operation(ops.posterize, 8, -bits),
         "contrast": factor._replace(apply=ops.contrast),

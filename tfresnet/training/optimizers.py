@@ -35,21 +35,31 @@ def constant_linear(progress: tf.Tensor) -> tf.Tensor:
     return tf.minimum(1.0, 2 * (1 - progress))
 
 
+def one_cycle(progress: tf.Tensor) -> tf.Tensor:
+    """Fall from 1 to 4e-6 along half a cosine."""
+    return LAST + (1 - LAST) * cosine(progress)
+
+
+# Of the peak: what one_cycle begins and ends with, PyTorch's 1 / div_factor, and that divided by
+# its final_div_factor.
+FIRST, LAST = 1 / 25, 1 / 25 / 1e4
 SHAPES = {
     "cosine": cosine,
     "step": step,
     "constant": constant,
     "linear": linear,
     "constant_linear": constant_linear,
-    "one_cycle": cosine,
+    "one_cycle": one_cycle,
 }
 
 
 class WarmupSchedule(keras.optimizers.schedules.LearningRateSchedule):
     """Warmup to ``lr``, then a shape of SHAPES.
 
-    The warmup is linear (Goyal et al. 2017, arXiv:1706.02677); for ``one_cycle`` it rises from
-    lr / 25 along half a cosine (Smith and Topin 2017, arXiv:1708.07120, as PyTorch has it).
+    The warmup is linear (Goyal et al. 2017, arXiv:1706.02677). ``one_cycle`` (Smith and Topin 2017,
+    arXiv:1708.07120) has the learning rates of PyTorch's ``OneCycleLR`` with its defaults: from
+    lr / 25 along half a cosine to lr, which the last step of the warmup alone has, and on to
+    lr / 250,000 in the last step of all. Its momentum stays.
     ``factor``, which may change while a run goes on, is for all of it.
     """
 
@@ -67,12 +77,14 @@ class WarmupSchedule(keras.optimizers.schedules.LearningRateSchedule):
     def __call__(self, step_number: Any) -> tf.Tensor:
         """Return the learning rate of a step, counted from 0."""
         now = tf.cast(step_number, tf.float32)
-        warm = (now + 1) / max(1, self.warmup_steps)
+        start, end = self.warmup_steps, self.total_steps
+        warm = (now + 1) / max(1, start)
         if self.shape == "one_cycle":
-            warm = (1 + 24 * cosine(1 - warm)) / 25
-        progress = (now - self.warmup_steps) / max(1, self.total_steps - self.warmup_steps)
-        after = SHAPES[self.shape](tf.clip_by_value(progress, 0.0, 1.0))
-        return self.factor * self.lr * tf.where(now < self.warmup_steps, warm, after)
+            start, end = start - 1, end - 1
+            warm = FIRST + (1 - FIRST) * cosine(1 - now / max(1, start))
+        progress = tf.clip_by_value((now - start) / max(1, end - start), 0.0, 1.0)
+        rate = tf.where(now < start, warm, SHAPES[self.shape](progress))
+        return self.factor * self.lr * rate
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""

@@ -49,7 +49,13 @@ class TrainStep:
         )
 
     def _accumulated(self, images: tf.Tensor, labels: tf.Tensor) -> list[tf.Tensor]:
-        """Return the gradients of the whole share, of ``train.accumulate`` parts in turn."""
+        """Return the gradients of the whole share, of ``train.accumulate`` parts in turn.
+
+        Batch norm normalizes each part with that part's own mean and variance. Its moving
+        statistics move once a step, by the mean of what the parts would have moved them: the new
+        mean and variance are the mean of the parts' means and of their unbiased variances, which
+        are what the network was normalized with.
+        """
         parts = self.config.accumulate
         if parts == 1:
             return self._gradients(images, labels)
@@ -57,11 +63,19 @@ class TrainStep:
             tf.reshape(t, [parts, t.shape[0] // parts, *t.shape[1:]]) for t in (images, labels)
         ]
         sums = [tf.zeros_like(v) for v in self.model.trainable_variables]
+        state = updated_in_calls(self.model)
+        before = [tf.identity(v) for v in state]
+        moves = [tf.zeros_like(v) for v in before]
         for i in tf.range(parts):
             # One after the other: the point is to need the memory of one.
             tf.autograph.experimental.set_loop_options(parallel_iterations=1)
             gradients = self._gradients(split[0][i], split[1][i])
             sums = [a + b for a, b in zip(sums, gradients, strict=True)]
+            moves = [m + (v - b) for m, v, b in zip(moves, state, before, strict=True)]
+            for variable, value in zip(state, before, strict=True):
+                variable.assign(value)
+        for variable, value, move in zip(state, before, moves, strict=True):
+            variable.assign(value + _divided(move, parts))
         return sums
 
     def _gradients(self, images: tf.Tensor, labels: tf.Tensor) -> list[tf.Tensor]:
@@ -78,6 +92,18 @@ class TrainStep:
         gradients = tape.gradient(loss, self.model.trainable_variables, unconnected_gradients=none)
         self.observe(labels, logits, each)
         return gradients
+
+
+def updated_in_calls(model: keras.Model) -> list[tf.Variable]:
+    """Return the variables that a model's calls in training update: statistics, ranges, counters.
+
+    Those that were made to be trained, and are frozen, are not among them.
+    """
+    return [v for v in model.non_trainable_variables if not v.trainable]
+
+
+def _divided(total: tf.Tensor, parts: int) -> tf.Tensor:
+    return total // parts if total.dtype.is_integer else total / tf.cast(parts, total.dtype)
 
 
 def update_average(
