@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
@@ -70,18 +71,29 @@ def configuration_options(function: Callable) -> Callable:
     for name, flag in reversed(OPTIONS.items()):
         option = f"--{name.replace('_', '-')}"
         decorated = click.option(option, name, metavar=flag.metavar, help=flag.help)(decorated)
-    return click.argument("preset", required=False, metavar="[PRESET or FILE.yaml]")(decorated)
+    return click.argument("preset", required=False, metavar="[PRESET, FILE.yaml or FOLDER]")(
+        decorated
+    )
 
 
 def configuration(preset: str | None, settings: list[str]) -> "RunConfig":
     """Return the configuration that the options name; without any, the quickstart preset.
 
-    Raises:
-        UserError: no such preset or file, an unknown key, or a bad value.
-    """
-    from tfresnet import config
+    For a folder of pictures, named as the argument or by ``data.dataset``, it is chosen by what is
+    in it; the description says how.
 
-    if not preset and any(setting.startswith("data.dataset=") for setting in settings):
+    Raises:
+        UserError: no such preset, file or folder, an unknown key, or a bad value.
+    """
+    from tfresnet import config, recipe
+
+    datasets = [s.partition("=")[2] for s in settings if s.startswith("data.dataset=")]
+    dataset = datasets[-1] if datasets else None
+    if preset and recipe.is_folder(preset):
+        preset, dataset = None, dataset or preset
+    if not preset and dataset and dataset != "digits" and recipe.is_folder(dataset):
+        return recipe.for_folder(Path(dataset).expanduser(), settings)
+    if not preset and dataset:
         # Quickstart's recipe is for digits: other data start from the defaults.
         return config.from_overrides(settings, name="custom")
     return config.load(preset or "quickstart", settings)

@@ -19,7 +19,7 @@ from tfresnet.native_stderr import quiet_tensorflow
 
 @click.command("train")
 @configuration_options
-@click.option("--name", help="Train in runs/NAME (default: the preset's name).")
+@click.option("--name", help="Train in runs/NAME (default: the preset's or folder's).")
 @click.option("--run-dir", type=click.Path(path_type=Path), help="Train in this folder instead.")
 @click.option("--dry-run", is_flag=True, help="Say what a run would take; train nothing.")
 @click.option("--resume", is_flag=True, help="Go on from the newest checkpoint.")
@@ -37,25 +37,36 @@ def command(
     """Train a network.
 
     Without an argument: the quickstart preset, on handwritten digits that ship with
-    the install, about a minute.
+    the install, about a minute. A folder of pictures, one sub-folder a class, is enough:
+    network, size, batches and epochs are chosen by what is in it, and printed.
 
     \b
     Examples:
       tfresnet train
+      tfresnet train path/to/folder
       tfresnet train cifar10-resnet20 --epochs 100 --seed 1
-      tfresnet train cifar10-resnet18 --dataset path/to/folder --set data.image_size=64
+      tfresnet train path/to/folder --arch resnet34 --set data.image_size=224 --name large
       tfresnet train --init-from runs/cifar10 --freeze-until stage2 --dataset path/to/folder
       tfresnet train --resume --run-dir runs/cifar10-resnet20
     """
+    from tfresnet import recipe
+
     if name and run_dir:
         raise click.UsageError("expected --name or --run-dir, got both")
     if name is not None and (Path(name).name != name or name in ("", "..")):
         raise click.UsageError(f"--name: expected a folder's name in runs/, got {name!r}")
     directory = run_dir or (Path("runs") / name if name else None)
-    if resume and not preset and directory and (found := _config_in(directory)):
+    folder = Path(preset) if preset and recipe.is_folder(preset) else None
+    if folder:
+        directory = directory or recipe.run_directory(folder)
+    if resume and (folder or not preset) and directory and (found := _config_in(directory)):
+        # What was chosen for a folder at first is not chosen anew.
+        settings = [f"data.dataset={folder}", *settings] if folder else settings
         preset = str(found)
     config = configuration(preset, settings)
     directory = directory or Path("runs") / config.name
+    if config.name == recipe.PRESET and not (directory / "config.yaml").exists():
+        click.echo(config.description, err=True)
     quiet_tensorflow()
     from tfresnet import train_run as training
 

@@ -55,14 +55,15 @@ def architecture(name: str, overrides: Iterable[str] = ()) -> dict[str, Any]:
 
     zoo.architecture(name)
     config = configs.from_overrides([f"model.arch={name}", *overrides])
-    size = config.data.image_size or zoo.native_size(config.model)
+    native = zoo.native_size(config.model)
+    height, width = config.data.height_and_width or (native, native)
     channels = config.data.channels
-    parameters, macs = zoo.cost(config.model, (size, size, channels))
+    parameters, macs = zoo.cost(config.model, (height, width, channels))
     return {
         "arch": name,
         "parameters": parameters,
         "macs": macs,
-        "input": {"height": size, "width": size, "channels": channels, "dtype": "float32"},
+        "input": {"height": height, "width": width, "channels": channels, "dtype": "float32"},
         "labels": [],
         "quantization": "float32",
     }

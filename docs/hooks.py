@@ -116,6 +116,8 @@ def _type(annotation: Any) -> str:
         return ", ".join(f"`{_yaml(value)}`" for value in typing.get_args(annotation))
     if typing.get_origin(annotation) in (typing.Union, types.UnionType):
         return " or ".join(_type(part) for part in typing.get_args(annotation))
+    if typing.get_origin(annotation) is typing.Annotated:
+        return _type(typing.get_args(annotation)[0])
     if annotation is types.NoneType:
         return "`null`"
     if typing.get_origin(annotation):

@@ -16,7 +16,7 @@ FLOORS = [
      "tfresnet.environment", "tfresnet.intervals"],
     ["tfresnet.sections"],
     ["tfresnet.config", "tfresnet.records", "tfresnet.results_page"],
-    ["tfresnet.data", "tfresnet.models"],
+    ["tfresnet.data", "tfresnet.models", "tfresnet.recipe"],
     ["tfresnet.metrics"],
     ["tfresnet.training"],
     ["tfresnet.run"],

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tfresnet import config as configs
-from tfresnet import train_run
+from tfresnet import recipe, train_run
 from tfresnet.data.corruptions import SEVERITIES
 from tfresnet.deploy import evaluate_model
 from tfresnet.deploy import export as stages
@@ -26,9 +26,10 @@ def train(
     """Train a network and return its finished run.
 
     Args:
-        config: the name of a preset, a YAML file, or a configuration.
+        config: the name of a preset, a YAML file, a folder of pictures (for which a recipe is
+            chosen, see ``tfresnet.recipe``), or a configuration.
         settings: changes to a preset or file: ``{"train.epochs": 10}`` or ``["train.epochs=10"]``.
-        run_dir: where to; by default ``runs/`` and the configuration's name.
+        run_dir: where to; by default ``runs/`` and the configuration's or the folder's name.
         resume: go on with the run that is there.
 
     Raises:
@@ -39,6 +40,14 @@ def train(
     if isinstance(config, RunConfig):
         values = config.model_dump(exclude_unset=True)
         chosen = configs.validate(configs.overridden(values, settings))
+    elif recipe.is_folder(str(config)):
+        directory = Path(run_dir or recipe.run_directory(Path(config)))
+        begun = directory / "config.yaml" if resume else Path()
+        if begun.is_file():
+            chosen = configs.load(str(begun), [f"data.dataset={config}", *settings])
+        else:
+            chosen = recipe.for_folder(Path(config), settings)
+        return train_run.train(chosen, directory, resume)
     else:
         chosen = configs.load(str(config), settings)
     return train_run.train(chosen, Path(run_dir or Path("runs") / chosen.name), resume)

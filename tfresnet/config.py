@@ -50,6 +50,18 @@ def presets() -> dict[str, str]:
     return {name: files[name].read_text(encoding="utf-8") for name in sorted(files)}
 
 
+def preset(name: str) -> dict[str, Any]:
+    """Return what a preset's YAML says, with its name, as nested dictionaries.
+
+    Raises:
+        UserError: there is no such preset.
+    """
+    known = presets()
+    if name not in known:
+        raise unknown("preset", name, known)
+    return {"name": name, **_parse(known[name], where=name)}
+
+
 def load(preset_or_file: str, overrides: Iterable[str] = ()) -> RunConfig:
     """Return the configuration of a preset or YAML file with ``section.key=value`` overrides.
 

@@ -54,14 +54,14 @@ def convert(
         configs.safe_name(file),
     )
     classes = new_head or _classes(file, arch, arrays, convention)
-    size = config.data.image_size or row.image_size
+    height, width = config.data.height_and_width or (row.image_size, row.image_size)
     spec = InputSpec(
-        size,
-        size,
+        height,
+        width,
         _labels(labels_file, classes),
         mean=mean or convention.pixels.mean,
         std=std or convention.pixels.std,
-        crop_fraction=config.data.crop_fraction or default_crop(size),
+        crop_fraction=config.data.crop_fraction or default_crop(max(height, width)),
     )
     model = zoo.build(config.model, spec.shape, classes)
     pretrained.load(model, spec.shape, arrays, convention, with_head=not new_head)

@@ -1,6 +1,6 @@
 """The sections of a run's configuration: every key, its default, its range and what it means."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -60,6 +60,9 @@ def _is_number(text: Any) -> bool:
     return True
 
 
+Pixels = Annotated[int, Field(ge=8)]
+
+
 class DataConfig(Section):
     """Which images, and how they are varied in training."""
 
@@ -80,8 +83,10 @@ class DataConfig(Section):
         0.2, gt=0, lt=1, description="Held-out share of a dataset that comes without a split."
     )
     split_seed: int = Field(0, ge=0, lt=2**31, description="Chooses that share.")
-    image_size: int | None = Field(
-        None, ge=8, description="Height and width. Default: the dataset's, else the architecture's."
+    image_size: Pixels | Annotated[list[Pixels], Field(min_length=2, max_length=2)] | None = Field(
+        None,
+        description="Side in pixels (8 or more), or [height, width]. Default: the dataset's, else "
+        "the architecture's.",
     )
     channels: Literal[1, 3] = Field(3, description="3: RGB, 1: grey; all images are converted.")
     crop_fraction: float | None = Field(
@@ -122,6 +127,14 @@ class DataConfig(Section):
     )
     mixup_alpha: float = Field(0.0, ge=0, description="Beta(alpha, alpha) of mixup; 0 is off.")
     cutmix_alpha: float = Field(0.0, ge=0, description="Beta(alpha, alpha) of cutmix; 0 is off.")
+
+    @property
+    def height_and_width(self) -> tuple[int, int] | None:
+        """``image_size`` in pixels; None if it is left open."""
+        size = self.image_size
+        if isinstance(size, list):
+            return size[0], size[1]
+        return None if size is None else (size, size)
 
     @field_validator("progressive", mode="before")
     @classmethod

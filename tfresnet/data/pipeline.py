@@ -43,7 +43,7 @@ def train_batches(
     """Return batches for steps ``first_step`` up to ``last_step``.
 
     Each is float32 images [batch, H, W, C], normalised, and float32 labels [batch, classes].
-    With ``size``, H and W are that many pixels instead of the spec's.
+    With ``size``, the shorter of H and W is that many pixels, and the other in proportion.
     """
     per_epoch = steps_per_epoch(split, batch_size)
     check(config, spec, batch_size)
@@ -75,7 +75,7 @@ def train_batches(
         step_seed = tf.stack([seed, step])
         images = _vary(images, config, step_seed, flip_alternately)
         if size:
-            images = tf.image.resize(images, [size, size], antialias=True)
+            images = tf.image.resize(images, scaled(spec, size), antialias=True)
         return _mix(normalise(images, spec), labels, config, step_seed)
 
     steps = tf.data.Dataset.range(first_step, last_step)
@@ -96,6 +96,11 @@ def segments(config: DataConfig, epochs: int, steps: int) -> list[tuple[int, int
         if (found[-1][0] if found else 0) < end < total:
             found.append((end, size))
     return [*found, (total, None)]
+
+
+def scaled(spec: InputSpec, size: int) -> list[int]:
+    """Return height and width of the spec's images when their shorter side is ``size`` pixels."""
+    return [round(side * size / min(spec.height, spec.width)) for side in (spec.height, spec.width)]
 
 
 def eval_batches(split: Split, spec: InputSpec, batch_size: int) -> tf.data.Dataset:

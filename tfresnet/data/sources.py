@@ -26,10 +26,11 @@ class Dataset:
     spec: InputSpec
 
 
-def load(config: DataConfig, default_size: int) -> Dataset:
+def load(config: DataConfig, default_size: int | tuple[int, int]) -> Dataset:
     """Return the dataset that the configuration names.
 
-    ``default_size`` is used when neither the configuration nor the dataset has a size.
+    ``default_size``, a side or height and width in pixels, is used when neither the configuration
+    nor the dataset has a size.
 
     Raises:
         UserError: no such dataset or folder, unreadable images, or splits that do not fit.
@@ -66,7 +67,7 @@ def load_for(spec: InputSpec, config: DataConfig) -> Dataset:
         UserError: the dataset's labels or image size are not the model's.
     """
     same = {"channels": spec.shape[2], "crop_fraction": spec.crop_fraction}
-    dataset = load(config.model_copy(update=same), spec.height)
+    dataset = load(config.model_copy(update=same), (spec.height, spec.width))
     for key in ("labels", "shape"):
         expected, got = getattr(spec, key), getattr(dataset.spec, key)
         if expected != got:
@@ -79,7 +80,7 @@ def load_for(spec: InputSpec, config: DataConfig) -> Dataset:
 
 def _digits(config: DataConfig) -> Dataset:
     images, labels = digits.load()
-    spec = _spec(config, config.image_size or digits.IMAGE_SIZE, digits.LABELS)
+    spec = _spec(config, digits.IMAGE_SIZE, digits.LABELS)
     images = np.stack([fit(Image.fromarray(image), spec) for image in images])
     train, held_out = _hold_out(labels, config)
     return Dataset(
@@ -89,10 +90,10 @@ def _digits(config: DataConfig) -> Dataset:
     )
 
 
-def _folder(path: Path, config: DataConfig, default_size: int) -> Dataset:
+def _folder(path: Path, config: DataConfig, default_size: int | tuple[int, int]) -> Dataset:
     names, (paths, classes), held_out = folder.scan(path)
     folder.check(paths + (held_out[0] if held_out else []))
-    spec = _spec(config, config.image_size or default_size, names)
+    spec = _spec(config, default_size, names)
     if held_out:
         parts = [(paths, classes), held_out]
     else:
@@ -112,9 +113,9 @@ def _folder(path: Path, config: DataConfig, default_size: int) -> Dataset:
     return Dataset(train, test, spec)
 
 
-def _tfds(config: DataConfig, default_size: int) -> Dataset:
+def _tfds(config: DataConfig, default_size: int | tuple[int, int]) -> Dataset:
     builder = tfds_source.open_builder(config.dataset, config.data_dir)
-    size = config.image_size or tfds_source.native_size(builder) or default_size
+    size = tfds_source.native_size(builder) or default_size
     spec = _spec(config, size, tuple(builder.info.features["label"].names))
     train, held_out = (
         tfds_source.load(builder, split, spec, config.cache)
@@ -128,10 +129,14 @@ def default_crop(size: int) -> float:
     return 0.875 if size > 64 else 1.0
 
 
-def _spec(config: DataConfig, size: int, labels: tuple[str, ...]) -> InputSpec:
-    crop = config.crop_fraction or default_crop(size)
+def _spec(
+    config: DataConfig, default_size: int | tuple[int, int], labels: tuple[str, ...]
+) -> InputSpec:
+    default = (default_size,) * 2 if isinstance(default_size, int) else default_size
+    height, width = config.height_and_width or default
+    crop = config.crop_fraction or default_crop(max(height, width))
     centre = (128.0,) * config.channels  # the normalisation that InputSpec explains
-    return InputSpec(size, size, labels, centre, centre, crop_fraction=crop)
+    return InputSpec(height, width, labels, centre, centre, crop_fraction=crop)
 
 
 def _hold_out_files(

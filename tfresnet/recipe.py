@@ -1,0 +1,146 @@
+"""Settings for a folder of pictures, chosen by how many they are and how large; no TensorFlow.
+
+They start from the preset ``photos``. Whatever a user sets stays as it is.
+"""
+
+import statistics
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from tfresnet import config as configs
+from tfresnet.data import folder
+from tfresnet.data.images import UNREADABLE
+from tfresnet.errors import UserError
+from tfresnet.sections import RunConfig
+
+PRESET = "photos"
+LOOKED_AT = 100  # pictures whose size is read
+STEP = 32  # pixels: networks halve their images five times
+SMALL = 64  # pixels up to which the networks for CIFAR-10 are used
+FEW, MANY = 1_000, 2_000  # pictures from which on larger images, and the whole width, pay
+IMAGES_SEEN = 10_000  # in a whole training, of few pictures
+EPOCHS = (30, 100)
+RATE = 0.1 / 128  # peak learning rate for each image of a batch
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """What a recipe is chosen by.
+
+    Attributes:
+        count: pictures to train on.
+        classes: their kinds.
+        side: the shorter side of the usual picture, in pixels (the median).
+    """
+
+    count: int
+    classes: int
+    side: int
+
+
+def is_folder(argument: str) -> bool:
+    """Tell whether the argument of ``train`` means a folder of pictures, and no preset."""
+    return argument not in configs.presets() and Path(argument).expanduser().is_dir()
+
+
+def run_directory(path: Path) -> Path:
+    """Return where a folder's run goes unless it is told: ``runs/`` and the folder's name."""
+    return Path("runs") / configs.safe_name(path.expanduser().resolve())
+
+
+def for_folder(path: Path, overrides: Iterable[str] = ()) -> RunConfig:
+    """Return a configuration for the pictures in a folder; its description says what was chosen.
+
+    Args:
+        path: the folder, as ``data.dataset`` takes it.
+        overrides: ``section.key=value``, which win over what is chosen. A network that is named
+            has its whole width; with ``train.init_from`` network and size are left to the weights.
+
+    Raises:
+        UserError: it holds a run and no pictures; or anything that is wrong with the folder or
+            with an override.
+    """
+    if (path / "config.yaml").exists():
+        raise UserError(
+            f"{path}: expected a folder of pictures, got a run; to go on with it: "
+            f"tfresnet train --resume --run-dir {path}"
+        )
+    overrides = [f"data.dataset={path}", *overrides]
+    pictures = look(path, configs.load(PRESET, overrides).data.eval_fraction)
+    chosen = choose(pictures)
+    values = configs.preset(PRESET)
+    given = {override.partition("=")[0] for override in overrides}
+    if given & {"model.arch", "train.init_from"}:
+        del values["model"]
+        chosen = {key: value for key, value in chosen.items() if not key.startswith("model.")}
+    if "train.init_from" in given:
+        del values["data"]["image_size"], chosen["data.image_size"]
+    settings = [configs.setting(key, value) for key, value in chosen.items()]
+    config = configs.validate(configs.overridden(values, [*settings, *overrides]))
+    return config.model_copy(update={"description": summary(pictures, config)})
+
+
+def look(path: Path, eval_fraction: float) -> Pictures:
+    """Return what is in a folder; of the pictures a hundred are opened, and none is decoded."""
+    labels, (paths, _), held_out = folder.scan(path)
+    count = len(paths) if held_out else round(len(paths) * (1 - eval_fraction))
+    sides = [side for p in paths[:: -(-len(paths) // LOOKED_AT)] if (side := _shorter_side(p))]
+    return Pictures(count, len(labels), round(statistics.median(sides)) if sides else STEP)
+
+
+def choose(pictures: Pictures) -> dict[str, Any]:
+    """Return the settings that depend on the pictures, by ``section.key``.
+
+    The images are as large as the pictures, a multiple of 32, at most 224 pixels and 128 for few
+    pictures. A batch is about a tenth of the pictures, and the rate is proportional to it (Goyal et
+    al. 2017, arXiv:1706.02677). Few pictures are seen more often.
+    """
+    few = pictures.count < FEW
+    size = min(128 if few else 224, max(STEP, pictures.side // STEP * STEP))
+    small = size <= SMALL
+    batch = 8
+    while batch < (64 if small else 32) and batch * 1.5 < pictures.count / 10:
+        batch *= 2
+    batch = min(batch, pictures.count)
+    lowest, highest = EPOCHS
+    chosen: dict[str, Any] = {
+        "data.image_size": size,
+        "train.batch_size": batch,
+        "train.lr": round(RATE * batch, 6),
+        "train.epochs": min(highest, max(lowest, round(IMAGES_SEEN / pictures.count))),
+        "model.width": 1.0 if small or pictures.count >= MANY else 0.5,
+    }
+    if small:
+        chosen |= {
+            "model.arch": "resnet20",
+            "data.random_resized_crop": 0,
+            "data.crop_padding": size // 8,
+        }
+    return chosen
+
+
+def summary(pictures: Pictures, config: RunConfig) -> str:
+    """Return one line about the pictures and what was chosen for them."""
+    model, training = config.model, config.train
+    network = "" if training.init_from else f"{model.arch}, "
+    if model.width != 1:
+        network += f"{model.width:g} of its width, "
+    size = f"images of {config.data.image_size} pixels, " if config.data.image_size else ""
+    return (
+        f"Recipe {PRESET} for {pictures.count:,} pictures of {pictures.classes} classes, "
+        f"{pictures.side} pixels wide or high: {network}{size}batches of {training.batch_size}, "
+        f"rate {training.lr:g}, {training.epochs} epochs"
+    )
+
+
+def _shorter_side(path: Path) -> int | None:
+    """Return the shorter side of a picture in pixels; None if it can't be opened."""
+    try:
+        with Image.open(path) as image:
+            return min(image.size)
+    except UNREADABLE:
+        return None
