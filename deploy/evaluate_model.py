@@ -96,8 +96,8 @@ def _draw(
     given = answers.argmax(axis=1)
     bins = metrics.reliability(answers.max(axis=1), given == classes)
     drawn = {
-        "reliability.png": figures.reliability(bins),
-        "confusion.png": figures.confusion(classes, {name: given}, labels),
+        "reliability.png": figures.reliability(bins, name),
+        "confusion.png": figures.confusion(classes, given, labels, name),
     }
     return [str(write_bytes(folder / n, png(f))) for n, f in drawn.items() if f]
 

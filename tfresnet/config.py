@@ -141,6 +141,12 @@ def absolute(config: RunConfig) -> RunConfig:
     return config.model_copy(update={"data": data, "train": training})
 
 
+def dataset_name(dataset: str) -> str:
+    """Return the name of ``data.dataset``: of a folder its last part, which others may read."""
+    path = Path(dataset).expanduser()
+    return path.resolve().name if path.is_absolute() or path.is_dir() else dataset
+
+
 def differences(old: RunConfig, new: RunConfig) -> dict[str, tuple[Any, Any]]:
     """Return ``{section.key: (old, new)}`` for the keys on which the two disagree."""
     result = {}

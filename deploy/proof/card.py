@@ -3,11 +3,11 @@
 https://huggingface.co/docs/hub/model-cards
 """
 
-from pathlib import Path
 from typing import Any
 
 import yaml
 
+from tfresnet.config import dataset_name
 from tfresnet.deploy.proof import figures
 from tfresnet.deploy.workshop import Workshop
 
@@ -51,8 +51,7 @@ def text(workshop: Workshop, report: dict[str, Any]) -> str:
     """Return the model card of a finished export."""
     run, spec = workshop.run, workshop.run.spec
     result = run.result
-    named = workshop.data.dataset
-    dataset = Path(named).name if Path(named).is_dir() else named
+    dataset = dataset_name(workshop.data.dataset)
     rows = "\n".join(
         f"| {figures.label(a)} | {a['bytes'] / 1000:,.1f} | {a['top1']:.2%} | {a['drop']:+.2f} | "
         f"{a['agreement']:.2%} | {a['latency_ms']:.3f} |"

@@ -3,37 +3,55 @@
 import base64
 import io
 from collections.abc import Sequence
-from typing import Any
 
 import matplotlib
 import numpy as np
+from matplotlib.colors import LinearSegmentedColormap, to_hex
 from matplotlib.figure import Figure
 from PIL import Image
 
 matplotlib.rcParams["svg.hashsalt"] = "tfresnet"  # the same figure gives the same text
 MARKERS = {"tflite": "o", "onnx": "s", "saved_model": "^", "tflm": "D"}
+SIGNS = {"tflite": "●", "onnx": "■", "saved_model": "▲", "tflm": "◆"}  # the same, for a legend
+COSTS = {"bytes": (1000, "size (kB)"), "latency_ms": (1, "one image on one thread (ms)")}
 MOST_CLASSES = 30  # that a confusion matrix can show
+SHARE = LinearSegmentedColormap.from_list("share", ["#08519c00", "#08519cff"])
+INK = "#000000"  # what matplotlib draws text, axes and ticks with
 
 
-def trade_off(artifacts: Sequence[dict]) -> Figure:
-    """Return accuracy over size and over latency, with the Pareto front of each."""
-    figure = Figure(figsize=(11, 4), layout="constrained")
-    axes = figure.subplots(1, 2, sharey=True)
-    for axis, (key, unit) in zip(axes, [("bytes", "kB"), ("latency_ms", "ms")], strict=True):
-        scale = 1000 if key == "bytes" else 1
-        points = [(a[key] / scale, 100 * a["top1"], a) for a in artifacts]
-        front = pareto([(x, y) for x, y, _ in points])
-        axis.plot(*zip(*front, strict=True), color="0.6", zorder=1, label="Pareto front")
-        for x, y, a in points:
-            axis.scatter(x, y, 60, marker=MARKERS[a["format"]], alpha=0.8, zorder=2, label=label(a))
-        axis.set_xlim(0, 1.05 * max(x for x, _, _ in points))
-        axis.set_xlabel(f"{'size' if key == 'bytes' else 'one image on one thread'} ({unit})")
-        axis.grid(alpha=0.3)
-    top1 = [100 * a["top1"] for a in artifacts]
-    axes[0].set_ylim(min(top1) - 0.5, min(100.2, max(top1) + 0.5))  # half a point: less is noise
-    axes[0].set_ylabel("top-1 (%)")
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right upper", fontsize=8)
+def trade_off(artifacts: Sequence[dict]) -> list[Figure]:
+    """Return accuracy over size and over latency, each with its Pareto front."""
+    return [_trade_off(artifacts, key) for key in COSTS]
+
+
+def _trade_off(artifacts: Sequence[dict], key: str) -> Figure:
+    figure = Figure(figsize=(4.8, 3.4), layout="constrained")
+    axis = figure.subplots()
+    scale, name = COSTS[key]
+    points = [(a[key] / scale, 100 * a["top1"], a) for a in artifacts]
+    front = pareto([(x, y) for x, y, _ in points])
+    axis.plot(*zip(*front, strict=True), color="0.55", zorder=1)
+    for (x, y, a), color in zip(points, colors(len(points)), strict=True):
+        axis.scatter(x, y, 60, color=color, marker=MARKERS[a["format"]], alpha=0.8, zorder=2)
+    top1 = [y for _, y, _ in points]
+    # Half a point of room: what is less than that is noise.
+    bottom, top = min(top1) - 0.5, min(100.2, max(top1) + 0.5)
+    axis.set(xlim=(0, 1.05 * max(x for x, _, _ in points)), ylim=(bottom, top))
+    axis.set(xlabel=name, ylabel="top-1 (%)")
+    axis.grid(alpha=0.3)
     return figure
+
+
+def has_front(artifacts: Sequence[dict]) -> bool:
+    """Tell whether a Pareto front of :func:`trade_off` is a line: of more than one file."""
+    fronts = (pareto([(a[key], a["top1"]) for a in artifacts]) for key in COSTS)
+    return any(len(front) > 1 for front in fronts)
+
+
+def colors(count: int) -> list[str]:
+    """Return ``count`` colors, ``#rrggbb``, that can be told apart; above 20 they repeat."""
+    palette = matplotlib.colormaps["tab10" if count <= 10 else "tab20"].colors
+    return [to_hex(palette[i % len(palette)]) for i in range(count)]
 
 
 def label(artifact: dict) -> str:
@@ -53,59 +71,51 @@ def pareto(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
 
 
 def confusion(
-    classes: np.ndarray, answers: dict[str, np.ndarray], labels: Sequence[str]
+    classes: np.ndarray, predicted: np.ndarray, labels: Sequence[str], title: str
 ) -> Figure | None:
-    """Return the confusion matrices of several models side by side; None for too many classes."""
+    """Return the confusion matrix of a model's predictions; None for too many classes.
+
+    Args:
+        classes: the true ones, int [n].
+        predicted: int [n].
+    """
     if len(labels) > MOST_CLASSES:
         return None
-    figure = Figure(figsize=(5 * len(answers) + 1, 5), layout="constrained")
-    axes = figure.subplots(1, len(answers), squeeze=False)[0]
-    for axis, (title, predicted) in zip(axes, answers.items(), strict=True):
-        counts = np.zeros((len(labels), len(labels)), int)
-        np.add.at(counts, (classes, predicted), 1)
-        shares = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
-        axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-        axis.set_title(title, parse_math=False)
-        axis.set_xlabel("answer")
-        axis.set_ylabel("class")
-        ticks = range(len(labels))
-        axis.set_xticks(ticks, labels, rotation=90, fontsize=8, parse_math=False)
-        axis.set_yticks(ticks, labels, fontsize=8, parse_math=False)
-        for i, j in zip(*counts.nonzero(), strict=True):
-            colour = "white" if shares[i, j] > 0.5 else "black"
-            axis.text(j, i, str(counts[i, j]), ha="center", va="center", fontsize=7, color=colour)
+    side = max(4.8, 1.5 + 0.28 * len(labels))
+    figure = Figure(figsize=(side, side), layout="constrained")
+    axis = figure.subplots()
+    counts = np.zeros((len(labels), len(labels)), int)
+    np.add.at(counts, (classes, predicted), 1)
+    shares = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
+    axis.imshow(shares, cmap=SHARE, vmin=0, vmax=1)
+    axis.set_title(title, parse_math=False, fontsize=10)
+    axis.set(xlabel="answer", ylabel="class")
+    ticks = range(len(labels))
+    axis.set_xticks(ticks, labels, rotation=90, fontsize=8, parse_math=False)
+    axis.set_yticks(ticks, labels, fontsize=8, parse_math=False)
+    for i, j in zip(*counts.nonzero(), strict=True):
+        color = "white" if shares[i, j] > 0.6 else "black"
+        axis.text(j, i, str(counts[i, j]), ha="center", va="center", fontsize=7, color=color)
     return figure
 
 
-def reliability(bins: Sequence[tuple[float, float, float]]) -> Figure:
+def reliability(bins: Sequence[tuple[float, float, float]], name: str) -> Figure:
     """Return accuracy over confidence, for the bins that ``metrics.reliability`` gives.
 
     A calibrated model is on the diagonal; below it, it is surer than it should be.
     """
     sure, right, share = np.array(bins).T
-    figure = Figure(figsize=(5, 5), layout="constrained")
+    figure = Figure(figsize=(5, 5.4), layout="constrained")
     axis = figure.subplots()
     axis.plot([0, 1], [0, 1], color="0.6", linestyle="--", label="calibrated")
     axis.scatter(sure, right, 20 + 400 * share, alpha=0.8, label="share of the images (area)")
     axis.plot(sure, right, alpha=0.5)
     error = float((abs(sure - right) * share).sum())
-    axis.set(
-        xlabel="confidence", ylabel="accuracy", xlim=(0, 1.03), ylim=(0, 1.03),
-        title=f"expected calibration error {error:.2%}",
-    )  # fmt: skip
+    axis.set(xlabel="confidence", ylabel="accuracy", xlim=(0, 1.03), ylim=(0, 1.03))
+    axis.set_title(f"{name}\nexpected calibration error {error:.2%}", parse_math=False)
     axis.grid(alpha=0.3)
-    axis.legend(loc="upper left")
-    return figure
-
-
-def layer_errors(layers: Sequence[Any]) -> Figure:
-    """Return the SQNR of each layer as bars, in the order of the network."""
-    figure = Figure(figsize=(11, 3.5), layout="constrained")
-    axis = figure.subplots()
-    names = [layer.tensor.rpartition(";")[2].split("/")[-2] for layer in layers]
-    axis.bar(range(len(layers)), [min(layer.sqnr_db, 100) for layer in layers])
-    axis.set_xticks(range(len(layers)), names, rotation=90, fontsize=7)
-    axis.set_ylabel("SQNR (dB)")
+    # Of one size, however many images the first bin has.
+    figure.legend(loc="outside lower center", ncols=2).legend_handles[1].set_sizes([60])
     return figure
 
 
@@ -119,8 +129,14 @@ def picture(pixels: np.ndarray, size: int = 96) -> str:
 
 
 def svg(figure: Figure) -> str:
-    """Return a figure as SVG text; the same figure gives the same text."""
+    """Return a figure as SVG text for a page; the same figure gives the same text.
+
+    It has no background, and what is black in it has the page's color of text, so that it can be
+    read in the dark too. Text stays text, for the page's fonts.
+    """
     buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None})
+    with matplotlib.rc_context({"svg.fonttype": "none"}):
+        figure.savefig(buffer, format="svg", metadata={"Date": None}, transparent=True)
     text = buffer.getvalue()
-    return text[text.index("<svg") :]
+    text = text[text.index("<svg") :].replace("<svg ", '<svg fill="currentColor" ', 1)
+    return text.replace(f"stroke: {INK}", "stroke: currentColor")

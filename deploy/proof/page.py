@@ -1,101 +1,177 @@
 """One self-contained page about an export: what each file costs, what it lost, and where."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from datetime import datetime
 from html import escape
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 
+from tfresnet.config import dataset_name
 from tfresnet.deploy.plan import INTEGER
 from tfresnet.deploy.proof import figures, inspect
 from tfresnet.deploy.workshop import Workshop
 
-SHOWN = 24  # pictures on which the files disagree
+SHOWN = 24  # pictures on which a file disagrees
 EXAMINED = 20  # calibration images for the error of each layer
-STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem;
-       color: #222; }
-table { border-collapse: collapse; } td, th { padding: .25rem .75rem; text-align: right; }
-td:first-child, th:first-child { text-align: left; } tr:nth-child(even) { background: #f4f4f4; }
-.failed { color: #b00; } figure { display: inline-block; margin: .5rem; font-size: 12px; }
-figure img { display: block; } code, pre { background: #f4f4f4; padding: .1rem .3rem; }
-svg { max-width: 100%; height: auto; }
-"""
+MOST_FAILED = 3  # failed files that are looked into
 HEADINGS = ("file", "kB", "gzip kB", "top-1", "drop", "agree", "max error", "ms", "integer")
+Section = tuple[str, str]  # a heading, as text, and the HTML below it
 
 
 def html(workshop: Workshop, report: dict[str, Any]) -> str:
     """Return the page of a finished export."""
-    spec, sections = workshop.run.spec, []
-    artifacts = report["artifacts"]
-    compared = quantized(artifacts)
-    pairs = ((a, inspect.partner(Path(a["path"]))) for a in compared)
-    examined, floating = next((pair for pair in pairs if pair[1]), (None, None))
-    sections.append(("Files", _table(artifacts)))
-    sections.append(("Accuracy, size and latency", figures.svg(figures.trade_off(artifacts))))
-    if compared:
-        sections += list(_comparison(workshop, compared[0]))
-    if examined and floating and not workshop.options.features:
-        sections += list(_layers(workshop, examined, floating))
+    artifacts, name = report["artifacts"], workshop.run.directory.resolve().name
+    sections = [("Files", _table(artifacts)), ("Accuracy, size and latency", _costs(artifacts))]
+    looked_into = examined(artifacts, report.get("chosen"))
+    if looked_into:
+        sections.append(("Confusion", _confusion(workshop, looked_into)))
+    sections += [_disagreement(workshop, artifact) for artifact in looked_into]
+    if not workshop.options.features:
+        sections += _layers(workshop, looked_into + quantized(artifacts))
     sections.append(("How to run them", _how_to_run(artifacts)))
-    result = workshop.run.result
-    title = f"{result['arch']}, {len(spec.labels)} classes"
-    preset = "settings of its own" if result["preset"] == "custom" else result["preset"]
-    facts = (
-        f"Trained with {preset}, seed {result['seed']}, {result['epochs']} epochs, "
-        f"commit {result['commit'] or 'unknown'}. Measured on {report['n']:,} held-out images; the "
-        f"checkpoint has {report['checkpoint_top1']:.2%}."
-    )
-    if drawn := report["calibration"]["count"]:
-        seed = report["calibration"]["seed"]
-        facts += f" Integer ranges are of {drawn} training images (seed {seed})."
-    body = "".join(f"<h2>{heading}</h2>\n{content}\n" for heading, content in sections)
+    body = "".join(f"<h2>{escape(heading)}</h2>\n{content}\n" for heading, content in sections)
+    style = (resources.files("tfresnet.deploy.proof") / "report.css").read_text(encoding="utf-8")
+    dataset = dataset_name(workshop.data.dataset)
+    what = f"{workshop.run.result['arch']} on {dataset}, {len(workshop.run.spec.labels)} classes"
     return (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape(title)}</title>'
-        f"<style>{STYLE}</style><h1>{escape(title)}</h1><p>{escape(facts)}</p>{body}</html>"
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{escape(name)}: {escape(what)}</title><style>\n{style}</style></head><body>\n"
+        f'<h1>{escape(name)}</h1><p class="quiet">{escape(what)}</p>\n'
+        f"{_verdict(artifacts)}{_facts(workshop, report, dataset)}{body}</body></html>\n"
     )
 
 
-def quantized(artifacts: list[dict]) -> list[dict]:
-    """Return the integer files that the page may look into, the one that lost least first."""
+def _facts(workshop: Workshop, report: dict[str, Any], dataset: str) -> str:
+    result, calibration = workshop.run.result, report["calibration"]
+    preset = "settings of its own" if result["preset"] == "custom" else result["preset"]
+    facts = {
+        "Run": workshop.run.directory.resolve().name,
+        "Data": f"{dataset}; measured on {report['n']:,} held-out images",
+        "Exported": f"{datetime.now().astimezone():%Y-%m-%d %H:%M %Z}",
+        "Trained": f"with {preset}, seed {result['seed']}, {result['epochs']} epochs, "
+        f"commit {result['commit'] or 'unknown'}",
+        "Checkpoint": f"{report['checkpoint_top1']:.2%} top-1",
+    }
+    if drawn := calibration["count"]:
+        facts["Integer ranges"] = f"of {drawn} training images (seed {calibration['seed']})"
+    if report["processor"]:
+        facts["Latency"] = f"on {report['processor']}"
+    items = (f"<dt>{key}</dt><dd>{escape(value)}</dd>" for key, value in facts.items())
+    return f'<dl class="facts">{"".join(items)}</dl>\n'
+
+
+def _verdict(artifacts: Sequence[dict]) -> str:
+    """Say which files failed, and why, before anything else."""
+    failed = [a for a in artifacts if a["failures"]]
+    if not failed:
+        return f"<p>All {len(artifacts)} files passed their checks.</p>\n"
+    reasons = "".join(
+        f"<li>{escape(figures.label(a))}: {escape('; '.join(a['failures']))}</li>" for a in failed
+    )
+    count = f"{len(failed)} of {len(artifacts)} files failed:"
+    return f'<div class="failed"><p>{count}</p><ul>{reasons}</ul></div>\n'
+
+
+def examined(artifacts: Sequence[dict], chosen: str | None = None) -> list[dict]:
+    """Return the files that the page looks into: those that failed, the largest drop first.
+
+    The one that ``--auto`` chose comes before them; if none failed, it is the integer TFLite file
+    that lost least.
+    """
+    failed = sorted((a for a in artifacts if a["failures"]), key=lambda a: -a["drop"])
+    found = [a for a in artifacts if a["path"] == chosen] + failed[:MOST_FAILED]
+    return found or quantized(artifacts)[:1]
+
+
+def quantized(artifacts: Sequence[dict]) -> list[dict]:
+    """Return the integer TFLite files, the one that lost least first."""
     integer = [a for a in artifacts if a["quantization"] in INTEGER and a["format"] == "tflite"]
     return sorted(integer, key=lambda a: (a["drop"], a["bytes"]))
 
 
-def _comparison(workshop: Workshop, artifact: dict) -> Iterator[tuple[str, str]]:
-    """Yield how a quantised file differs from the checkpoint: by class, and by picture."""
+def _costs(artifacts: Sequence[dict]) -> str:
+    """Return accuracy over size and latency, and a legend for both."""
+    colors = figures.colors(len(artifacts))
+    signs = [
+        f'<li><span style="color: {color}">{figures.SIGNS[a["format"]]}</span> '
+        f"{escape(figures.label(a))}</li>"
+        for a, color in zip(artifacts, colors, strict=True)
+    ]
+    if figures.has_front(artifacts):
+        signs.append('<li><span class="quiet">―</span> Pareto front</li>')
+    return f'{_figures(figures.trade_off(artifacts))}<ul class="legend">{"".join(signs)}</ul>'
+
+
+def _figures(drawn: Sequence[Figure]) -> str:
+    inside = "".join(f"<figure>{figures.svg(figure)}</figure>" for figure in drawn)
+    return f'<div class="figures">{inside}</div>'
+
+
+def _confusion(workshop: Workshop, artifacts: Sequence[dict]) -> str:
+    """Return the confusion matrices of the checkpoint and of files, next to each other."""
     reference, labels = workshop.reference, workshop.run.spec.labels
+    answers = {"checkpoint": reference.probabilities.argmax(axis=1)}
+    answers |= {figures.label(a): workshop.predicted[a["path"]] for a in artifacts}
+    drawn = [figures.confusion(reference.classes, x, labels, name) for name, x in answers.items()]
+    if None in drawn:
+        return f"<p>{len(labels)} classes are too many for a picture.</p>"
+    return _figures([figure for figure in drawn if figure])
+
+
+def _disagreement(workshop: Workshop, artifact: dict) -> Section:
+    """Return the held-out images to which a file and the checkpoint give different classes."""
     name = figures.label(artifact)
-    exact, found = reference.probabilities.argmax(axis=1), workshop.predicted[artifact["path"]]
-    answers = {"checkpoint": exact, name: found}
-    matrices = figures.confusion(reference.classes, answers, labels)
-    yield (
-        "Confusion: the checkpoint's and the quantised file's",
-        figures.svg(matrices)
-        if matrices
-        else f"<p>{len(labels)} classes are too many for a picture.</p>",
-    )
+    exact = workshop.reference.probabilities.argmax(axis=1)
+    found = workshop.predicted[artifact["path"]]
     different = np.flatnonzero(exact != found)
-    yield (
+    shown = "".join(_pictures(workshop, different[:SHOWN], exact, found))
+    return (
         f"Where {name} disagrees with the checkpoint: {len(different):,} of {len(exact):,} images",
-        "".join(_pictures(workshop, different[:SHOWN], exact, found)) or "<p>Nowhere.</p>",
+        f'<div class="pictures">{shown}</div>' if shown else "<p>Nowhere.</p>",
     )
 
 
-def _layers(workshop: Workshop, artifact: dict, floating: Path) -> Iterator[tuple[str, str]]:
-    """Yield where a quantised file errs, layer by layer, against the ``floating`` one."""
-    layers = inspect.layer_errors(
-        Path(artifact["path"]).read_bytes(),
-        floating.read_bytes(),
-        workshop.calibration.images[:EXAMINED],
-    )
-    if layers:
-        yield (
-            f"Signal to quantisation noise of each layer of {figures.label(artifact)}, against "
-            "float32",
-            figures.svg(figures.layer_errors(layers)),
+def _layers(workshop: Workshop, candidates: Sequence[dict]) -> list[Section]:
+    """Return where files err, layer by layer, against the float32 files of the same networks.
+
+    Of the candidates that failed; if none can be compared, of the first one that can be.
+    """
+    found: dict[str, Section] = {}
+    for artifact in candidates:
+        path = Path(artifact["path"])
+        if artifact["format"] != "tflite" or artifact["path"] in found:
+            continue
+        if found and not artifact["failures"]:
+            continue
+        floating = inspect.partner(path)
+        images = workshop.calibration.images[:EXAMINED]
+        if floating is None or not len(images):
+            continue
+        layers = inspect.layer_errors(path.read_bytes(), floating.read_bytes(), images)
+        if layers:
+            title = f"of each layer of {figures.label(artifact)}, against float32"
+            found[artifact["path"]] = (f"Signal to quantisation noise {title}", _bars(layers))
+    return list(found.values())
+
+
+def _bars(layers: Sequence[inspect.LayerError]) -> str:
+    """Return the SQNR of each layer as a list with bars, in the order of the network."""
+    most = max(layer.sqnr_db for layer in layers)
+    rows = []
+    for layer in layers:
+        name = layer.tensor.rpartition(";")[2].split("/")[-2:][0]  # without the operation
+        share = 100 * max(0.0, layer.sqnr_db) / max(most, 1e-9)
+        rows.append(
+            f"<li><span>{escape(name)}</span>"
+            f'<span class="track"><span style="width: {share:.1f}%"></span></span>'
+            f'<span class="value">{layer.sqnr_db:.1f} dB</span></li>'
         )
+    return f'<ul class="bars">{"".join(rows)}</ul>'
 
 
 def _pictures(
@@ -131,9 +207,14 @@ def _table(artifacts: list[dict]) -> str:
         )
         mark = ' class="failed"' if a["failures"] else ""
         rows.append(f"<tr{mark}>" + "".join(f"<td>{escape(c)}</td>" for c in cells) + "</tr>")
-        rows += [f'<tr class="failed"><td colspan="9">{escape(f)}</td></tr>' for f in a["failures"]]
+        rows += [
+            f'<tr class="failed"><td class="reason" colspan="{len(HEADINGS)}">'
+            f"<span>{escape(failure)}</span></td></tr>"
+            for failure in a["failures"]
+        ]
     head = "".join(f"<th>{h}</th>" for h in HEADINGS)
-    return f"<table><tr>{head}</tr>{''.join(rows)}</table><p>Drop in percentage points.</p>"
+    table = f"<table><tr>{head}</tr>{''.join(rows)}</table>"
+    return f'<div class="scroll">{table}</div><p class="quiet">Drop in percentage points.</p>'
 
 
 def _how_to_run(artifacts: list[dict]) -> str:
