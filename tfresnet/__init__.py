@@ -21,6 +21,14 @@ if platform.machine() in ("x86_64", "AMD64"):
 __version__ = "0.1.0"
 __all__ = ["evaluate", "export", "load", "train"]
 
+# In a clone, tfresnet.deploy, .cli and .results stand beside this folder (setup.cfg). Python takes
+# the clone's tfresnet/ there also where another one is installed, so it must find them itself.
+_clone = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+if not os.path.isdir(os.path.join(__path__[0], "deploy")) and os.path.isfile(
+    os.path.join(_clone, "deploy", "__init__.py")
+):
+    __path__.append(_clone)
+
 if TYPE_CHECKING:
     from tfresnet.api import evaluate, export, load, train
 
