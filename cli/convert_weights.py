@@ -57,6 +57,9 @@ def command(
       tfresnet convert-weights resnet50.safetensors --arch resnet50 --out runs/r50
       tfresnet convert-weights resnet18.pth --arch resnet18 --labels names.txt --out runs/r18
     """
+    from tfresnet import preflight
+
+    preflight.conversion(file, arch, out, labels, overrides)
     quiet_tensorflow()
     from tfresnet.convert_weights import convert
 

@@ -60,13 +60,15 @@ def command(
     if severities and not corruptions:
         raise click.UsageError("--severities: expected --corruptions too, got none")
     chosen = _severities(severities)
-    quiet_tensorflow()
-    from tfresnet.data.corruptions import CORRUPTIONS
-    from tfresnet.deploy import evaluate_model
-
+    names = _corruptions(corruptions, chosen)
     if split is not None:
         data["eval_split"] = split
-    names = list(CORRUPTIONS) if corruptions == "all" else _list(corruptions)
+    from tfresnet.deploy import subject
+
+    subject.find(model, data)
+    quiet_tensorflow()
+    from tfresnet.deploy import evaluate_model
+
     with stdout_to_stderr(as_json):
         result = evaluate_model.evaluate(model, data, flip, names, chosen, plots)
     if as_json:
@@ -97,6 +99,17 @@ def _summary(result: dict[str, Any]) -> list[str]:
         f"top-1 is {shown(result['top1_interval'])} % with 95 % confidence; the mean of the "
         f"classes is {result['balanced_accuracy']:.2%}",
     ]
+
+
+def _corruptions(text: str | None, severities: list[int]) -> list[str]:
+    if not text:
+        return []
+    from tfresnet.data.corruptions import CORRUPTIONS, check
+
+    names = list(CORRUPTIONS) if text == "all" else _list(text)
+    for name in names:
+        check(name, severities)
+    return names
 
 
 def _list(text: str | None) -> list[str]:

@@ -43,9 +43,17 @@ def command(
       tfresnet explain runs/quickstart
       tfresnet explain runs/quickstart runs/quickstart/samples/*.png
     """
+    from tfresnet import preflight
     from tfresnet import run as runs
+    from tfresnet.deploy.subject import data_section
+    from tfresnet.errors import UserError
 
     opened = runs.open_run(run)
+    preflight.network(opened.config.model)
+    if lost := [image for image in images if not image.exists()]:
+        raise UserError(f"expected an image, {lost[0]} does not exist")
+    if not images:
+        data_section(opened.config.data, data)
     folder = out or run / "explain"
     quiet_tensorflow()
     from tfresnet import explain

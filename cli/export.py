@@ -53,8 +53,10 @@ def command(
       tfresnet export runs/quickstart --auto --max-drop 0.3 --max-bytes 100000
       tfresnet export runs/quickstart --onnx --quantize int8 --layout nchw --batch 1
     """
+    from tfresnet import preflight
     from tfresnet import run as runs
     from tfresnet.deploy import plan
+    from tfresnet.deploy.subject import data_section
 
     chosen = {"tflite": tflite, "onnx": onnx, "saved_model": saved_model, "tflm": tflm}
     formats = tuple(f for f, wanted in chosen.items() if wanted) or ("tflite", "onnx")
@@ -70,6 +72,9 @@ def command(
         **choices,
     )
     opened = runs.open_run(run)
+    opened.check_finished()
+    preflight.network(opened.config.model)
+    data_section(opened.config.data, data)
     limits = {"max_bytes": max_bytes, "max_latency": max_latency} if auto else None
     report = _export(opened, options, data, limits, as_json)
     if as_json:

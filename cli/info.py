@@ -13,6 +13,11 @@ from tfresnet.cli.common import (
 )
 from tfresnet.native_stderr import quiet_tensorflow
 
+# Accuracies and such, fractions of 1 that are printed in percent.
+SHARES = {
+    "top1", "top1_interval", "top5", "balanced_accuracy", "ece", "checkpoint_top1", "agreement",
+}  # fmt: skip
+
 
 @click.command("info")
 @click.argument("model", metavar="MODEL or ARCH")
@@ -33,10 +38,14 @@ def command(model: str, overrides: tuple[str, ...], as_json: bool) -> None:
         print_json(facts)
         return
     for key, value in facts.items():
-        click.echo(f"{key:<14} {_shown(value)}")
+        if value not in (None, [], {}):
+            click.echo(f"{key:<14} {_shown(value, key)}")
 
 
 def _facts(model: str, overrides: tuple[str, ...]) -> dict[str, Any]:
+    from tfresnet import config as configs
+    from tfresnet import preflight
+    from tfresnet import run as runs
     from tfresnet.deploy import describe
 
     path = Path(model)
@@ -46,21 +55,24 @@ def _facts(model: str, overrides: tuple[str, ...]) -> dict[str, Any]:
         raise click.UsageError(f"--set: expected an architecture, {model} is what it is")
     if not is_run and not is_architecture:
         return describe.model_file(path)
-    quiet_tensorflow()
     if is_run:
+        runs.open_run(path)
+        quiet_tensorflow()
         return describe.run(path)
+    if overrides:
+        preflight.network(configs.from_overrides([f"model.arch={model}", *overrides]).model)
+        quiet_tensorflow()
     return describe.architecture(model, overrides)
 
 
-def _shown(value: Any) -> str:
+def _shown(value: Any, key: str = "") -> str:
     if isinstance(value, dict):
         # Of the data's settings their name; --json has all.
         flat = {k: v.get("dataset") if isinstance(v, dict) else v for k, v in value.items()}
-        return "  ".join(f"{k} {_shown(v)}" for k, v in flat.items() if v is not None)
-    if isinstance(value, list) and len(value) > 12:
-        return ", ".join(map(str, value[:12])) + f", ... ({len(value)})"
+        return "  ".join(f"{k} {_shown(v, k)}" for k, v in flat.items() if v is not None)
     if isinstance(value, list):
-        return ", ".join(map(str, value))
+        shown = ", ".join(_shown(each, key) for each in value[:12])
+        return shown + (f", ... ({len(value)})" if len(value) > 12 else "")
     if isinstance(value, float):
-        return f"{value:.4g}"
+        return f"{value:.2%}" if key in SHARES else f"{value:.4g}"
     return f"{value:,}" if isinstance(value, int) else f"{value}"

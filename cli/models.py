@@ -5,6 +5,7 @@ from typing import Any
 import click
 
 from tfresnet.cli.common import json_option, print_json, reports_mistakes
+from tfresnet.cli.output import columns
 
 
 @click.command("models")
@@ -30,10 +31,14 @@ def command(as_json: bool) -> None:
     if as_json:
         print_json({"models": rows})
         return
-    click.echo(f"{'name':<20}{'parameters':>12}{'multiply-adds':>18}{'image':>7}  measured")
+    click.echo(f"{'name':<18}{'parameters':>12}{'multiply-adds':>16}{'image':>7}  measured")
     for r in rows:
-        found = ", ".join(
-            f"{x['test_top1']:.2%} {x['preset']} ({x['epochs']} epochs)" for x in r["results"]
-        )
-        line = f"{r['name']:<20}{r['parameters']:>12,}{r['macs']:>18,}{r['image_size']:>7}"
-        click.echo(f"{line}  {found}".rstrip())
+        found = [f"{x['test_top1']:.2%} {x['preset']} ({x['epochs']} epochs)" for x in r["results"]]
+        row = f"{r['name']:<18}{r['parameters']:>12,}{r['macs']:>16,}{r['image_size']:>7}"
+        click.echo(_with_results(row, found))
+
+
+def _with_results(row: str, results: list[str]) -> str:
+    """Return a row with its results behind it, or each in a line below where that is too long."""
+    line = f"{row}  {', '.join(results)}".rstrip()
+    return line if len(line) <= columns() else "\n    ".join([row, *results])

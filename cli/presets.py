@@ -5,6 +5,7 @@ from typing import Any
 import click
 
 from tfresnet.cli.common import json_option, print_json, reports_mistakes
+from tfresnet.cli.output import hanging
 
 
 @click.command("presets")
@@ -45,6 +46,5 @@ def command(name: str | None, as_json: bool) -> None:
         epochs = row["train"]["epochs"]
         own = next((m for m in row["results"] if m["epochs"] == epochs), None)
         top1, minutes = (f"{own['test_top1']:.2%}", f"{own['minutes']:.0f}") if own else ("-", "-")
-        click.echo(
-            f"{row['name']:<{width}}  {epochs:>6}  {top1:>6}  {minutes:>7}  {row['description']}"
-        )
+        line = f"{row['name']:<{width}}  {epochs:>6}  {top1:>6}  {minutes:>7}  "
+        click.echo(hanging(line, row["description"]))

@@ -34,12 +34,14 @@ def command(preset: str | None, settings: list[str], out: Path, as_json: bool) -
       tfresnet preview --arch resnet18 --dataset path/to/folder --set data.image_size=96
       tfresnet preview cifar10-resnet18 --set data.randaugment=2 --out augmented.png
     """
+    from tfresnet import preflight
     from tfresnet.errors import UserError
     from tfresnet.files import write_bytes
 
     if out.suffix.lower() != ".png":
         raise UserError(f"--out: expected a name that ends in .png, got {out}")
     config = configuration(preset, settings)
+    preflight.training(config)
     quiet_tensorflow()
     from tfresnet.data.preview import preview
     from tfresnet.models import zoo

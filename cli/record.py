@@ -67,8 +67,7 @@ def _of_run(run: Path, out: Path, name: str | None) -> tuple[Path, dict[str, Any
     from tfresnet.files import read_json
 
     opened = runs.open_run(run)
-    if not opened.result:
-        raise UserError(f"{run} is not trained to its end; go on with --resume")
+    opened.check_finished()
     seed = opened.config.train.seed
     path = out / f"{name or f'{opened.config.name}-seed{seed}'}.json"
     result = records.check(opened.result, str(run))

@@ -49,7 +49,7 @@ def command(
       tfresnet train --init-from runs/cifar10 --freeze-until stage2 --dataset path/to/folder
       tfresnet train --resume --run-dir runs/cifar10-resnet20
     """
-    from tfresnet import recipe
+    from tfresnet import preflight, recipe
 
     if name and run_dir:
         raise click.UsageError("expected --name or --run-dir, got both")
@@ -65,6 +65,10 @@ def command(
         preset = str(found)
     config = configuration(preset, settings)
     directory = directory or Path("runs") / config.name
+    preflight.training(config, resume)
+    if not dry_run and config.train.strategy != "multiworker":  # each worker has its own
+        begun = _config_in(directory) if resume else None
+        preflight.directory(config, begun.parent if begun else directory, resume)
     if config.name == recipe.PRESET and not (directory / "config.yaml").exists():
         click.echo(config.description, err=True)
     quiet_tensorflow()

@@ -3,7 +3,7 @@
 All have ``arch parameters macs input labels quantization``.
 """
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +29,17 @@ def model_file(path: Path) -> dict[str, Any]:
 
 
 def run(directory: Path) -> dict[str, Any]:
-    """Describe a run directory, with the step, the epoch and a digest of its newest weights."""
+    """Describe a run directory, with the step, the epoch and a digest of its newest weights.
+
+    ``measured`` is of the deployed weights, as ``tfresnet evaluate`` prints it, without the single
+    classes; None before the training is done.
+    """
     from tfresnet import run as runs
     from tfresnet.models import functional
 
     opened = runs.open_run(directory)
+    result, config = opened.result, opened.config
+    measured = {k: v for k, v in result.get("test", {}).items() if k != "per_class"}
     model, step = opened.model_and_step()
     return {
         "arch": model.name,
@@ -45,20 +51,47 @@ def run(directory: Path) -> dict[str, Any]:
         "step": step,
         "epoch": max((r["epoch"] for r in opened.records() if r["step"] <= step), default=0),
         "weights_sha256": runs.weights_sha256(model),
+        "measured": measured or None,
+        "provenance": {
+            "preset": config.name,
+            "seed": config.train.seed,
+            "epochs": config.train.epochs,
+            "commit": result.get("commit"),
+            "data": config.data.model_dump(exclude={"data_dir"}),
+        },
     }
 
 
-def architecture(name: str, overrides: Iterable[str] = ()) -> dict[str, Any]:
-    """Describe a row of the table of variants, at its native size or at data.image_size."""
+def architecture(name: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """Describe an architecture at its native size, or at ``data.image_size``.
+
+    Without overrides the costs are those that were recorded, and no TensorFlow is loaded.
+
+    Raises:
+        UserError: no such architecture, an unknown key, or a bad value.
+    """
     from tfresnet import config as configs
+    from tfresnet import preflight, records
+
+    config = configs.from_overrides([f"model.arch={name}", *overrides])
+    preflight.network(config.model)
+    if not overrides:
+        row = records.costs()[name]
+        shape = (row["image_size"], row["image_size"], 3)
+        return _architecture(name, shape, row["parameters"], row["macs"])
     from tfresnet.models import zoo
 
-    zoo.architecture(name)
-    config = configs.from_overrides([f"model.arch={name}", *overrides])
     native = zoo.native_size(config.model)
     height, width = config.data.height_and_width or (native, native)
     channels = config.data.channels
-    parameters, macs = zoo.cost(config.model, (height, width, channels))
+    cost = zoo.cost(config.model, (height, width, channels))
+    return _architecture(name, (height, width, channels), *cost)
+
+
+def _architecture(
+    name: str, shape: tuple[int, int, int], parameters: int, macs: int
+) -> dict[str, Any]:
+    height, width, channels = shape
     return {
         "arch": name,
         "parameters": parameters,

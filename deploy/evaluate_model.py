@@ -9,21 +9,19 @@ from typing import Any
 import numpy as np
 
 from tfresnet import metrics
-from tfresnet import run as runs
-from tfresnet.config import with_data
 from tfresnet.data import corruptions, pipeline, sources
+from tfresnet.data.corrupted_split import CorruptedSplit
 from tfresnet.data.splits import Split
+from tfresnet.deploy import subject
 from tfresnet.deploy.device import runtime
 from tfresnet.deploy.formats import saved_model
 from tfresnet.deploy.proof import figures
-from tfresnet.errors import UserError
 from tfresnet.files import png, write_bytes
-from tfresnet.sections import DataConfig
 from tfresnet.spec import InputSpec
 
 
 @dataclass(frozen=True)
-class Subject:
+class Measured:
     """What is measured: ``infer`` gives float [n, classes] for uint8 images [n, H, W, C]."""
 
     infer: Callable[[Any], Any]
@@ -63,28 +61,28 @@ def evaluate(
         corruptions.check(name, severities)
     if plots:
         plots.mkdir(parents=True, exist_ok=True)  # before hours of work
-    subject = _open(path, overrides)
+    measured = _load(subject.find(path, overrides))
     if flip:
-        mirrored = metrics.with_mirrored(subject.infer)
-        subject = Subject(mirrored, subject.spec, subject.held_out)
-    answers, classes = subject.answers()
-    result = metrics.summary(answers, classes, subject.spec.labels)
+        mirrored = metrics.with_mirrored(measured.infer)
+        measured = Measured(mirrored, measured.spec, measured.held_out)
+    answers, classes = measured.answers()
+    result = metrics.summary(answers, classes, measured.spec.labels)
     if corrupted:
-        result |= _robustness(subject, corrupted, severities)
+        result |= _robustness(measured, corrupted, severities)
     if plots:
-        result["plots"] = _draw(answers, classes, subject.spec.labels, path.name, plots)
+        result["plots"] = _draw(answers, classes, measured.spec.labels, path.name, plots)
     return result
 
 
 def _robustness(
-    subject: Subject, corrupted: Sequence[str], severities: Sequence[int]
+    measured: Measured, corrupted: Sequence[str], severities: Sequence[int]
 ) -> dict[str, Any]:
     table: dict[str, dict[str, float]] = {}
     for name in corrupted:
         table[name] = {}
         for severity in severities:
-            split = corruptions.CorruptedSplit(subject.held_out, name, severity)
-            answers, classes = subject.answers(split)
+            split = CorruptedSplit(measured.held_out, name, severity)
+            answers, classes = measured.answers(split)
             table[name][str(severity)] = float((answers.argmax(axis=1) == classes).mean())
     every = [top1 for row in table.values() for top1 in row.values()]
     return {"corruptions": table, "corrupted_top1": float(np.mean(every))}
@@ -102,39 +100,18 @@ def _draw(
     return [str(write_bytes(folder / n, png(f))) for n, f in drawn.items() if f]
 
 
-def _open(path: Path, overrides: dict[str, Any]) -> Subject:
-    if not path.exists():
-        raise UserError(f"expected a run directory or a model file, {path} does not exist")
-    if path.is_dir() and not (path / "saved_model.pb").exists():
-        return _run(runs.open_run(path), overrides)
+def _load(found: subject.Subject) -> Measured:
+    infer = _infer(found)
+    return Measured(infer, found.spec, sources.load_for(found.spec, found.data).held_out)
+
+
+def _infer(found: subject.Subject) -> Callable[[Any], Any]:
+    if found.run:
+        network = metrics.probability_function(found.run.model())
+        return lambda images: network(pipeline.normalise(images, found.spec))
     model: Any
-    if path.is_dir():
-        metadata, model = runtime.read_metadata(path), saved_model.LoadedSavedModel(path)
-        runtime.check_output(path, metadata, "probabilities")
+    if found.path.is_dir():
+        model = saved_model.LoadedSavedModel(found.path)
     else:
-        classifier = runtime.Classifier(path, threads=os.cpu_count() or 1)
-        metadata, model = classifier.metadata, classifier.model
-    try:
-        spec = InputSpec.from_dict(metadata["spec"])
-    except (ValueError, TypeError) as error:
-        raise UserError(f"{path}: expected an input spec inside: {error}") from None
-    dataset = sources.load_for(spec, _data(metadata.get("data", {}), overrides))
-    return Subject(lambda images: model.run(np.ascontiguousarray(images)), spec, dataset.held_out)
-
-
-def _run(run: runs.Run, overrides: dict[str, Any]) -> Subject:
-    dataset = sources.load_for(run.spec, _data(run.config.data, overrides))
-    infer = metrics.probability_function(run.model())
-    return Subject(
-        lambda images: infer(pipeline.normalise(images, run.spec)), run.spec, dataset.held_out
-    )
-
-
-def _data(config: DataConfig | dict[str, Any], overrides: dict[str, Any]) -> DataConfig:
-    """Return the data section to measure on; only TFDS has splits that can be named."""
-    changed = with_data(config, overrides)
-    if "eval_split" in overrides and not sources.is_tfds(changed):
-        raise UserError(
-            f"--split: expected a TFDS dataset, {changed.dataset} has just one held-out part"
-        )
-    return changed
+        model = runtime.Classifier(found.path, threads=os.cpu_count() or 1).model
+    return lambda images: model.run(np.ascontiguousarray(images))

@@ -18,7 +18,6 @@ from tfresnet.deploy.device.runtime import InputError, read_metadata
 from tfresnet.deploy.formats import artifact, graph
 from tfresnet.deploy.plan import Options, Target
 from tfresnet.deploy.proof import verify
-from tfresnet.errors import UserError
 from tfresnet.run import Run, weights_sha256
 from tfresnet.sections import DataConfig
 
@@ -50,8 +49,7 @@ class Workshop:
     """
 
     def __init__(self, run: Run, options: Options, data: dict[str, Any] | None = None):
-        if not run.result:
-            raise UserError(f"{run.directory} is not trained to its end; go on with --resume")
+        run.check_finished()
         self.run, self.options = run, options
         self.predicted: dict[str, np.ndarray] = {}
         self.directory = run.directory / "export" / ("features" if options.features else "")

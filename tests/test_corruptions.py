@@ -9,6 +9,7 @@ from PIL import Image
 
 from tests.test_cli import json_of, refused, tfresnet
 from tfresnet.data import corruptions, pipeline
+from tfresnet.data.corrupted_split import CorruptedSplit
 from tfresnet.data.splits import ArraySplit
 
 RNG = np.random.default_rng(0)
@@ -74,9 +75,7 @@ def test_those_without_chance_are_what_libraries_make():
 
 
 def test_a_split_hands_out_corrupted_images_whatever_the_batches():
-    split = corruptions.CorruptedSplit(
-        ArraySplit(IMAGES, np.arange(4, dtype=np.int64)), "speckle_noise", 4
-    )
+    split = CorruptedSplit(ArraySplit(IMAGES, np.arange(4, dtype=np.int64)), "speckle_noise", 4)
     assert len(split) == 4
     for size in (2, 4):
         got = [x.numpy() for x, _, _ in pipeline.raw_batches(split, size)]

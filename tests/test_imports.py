@@ -20,6 +20,7 @@ FLOORS = [
     ["tfresnet.metrics"],
     ["tfresnet.training"],
     ["tfresnet.run"],
+    ["tfresnet.preflight"],
     ["tfresnet.convert_weights"],
     ["tfresnet.transfer"],
     ["tfresnet.train_run", "tfresnet.sweep", "tfresnet.explain"],

@@ -94,9 +94,12 @@ QUICK = ("resnet8", "resnet110", "resnet164", "resnet50", "resnet50v2", "densene
 )
 def test_the_table_has_what_is_built(arch):
     """One of each kind, and of the others where slow tests run."""
-    size = zoo.architecture(arch).image_size
+    row = zoo.architecture(arch)
+    size = row.image_size
     parameters, macs = cost(size, arch=arch)
-    expected = {"parameters": parameters, "macs": macs, "image_size": size}
+    expected = {
+        "parameters": parameters, "macs": macs, "image_size": size, "family": row.family
+    }  # fmt: skip
     assert records.costs()[arch] == expected
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import tf_keras as keras
 
 from tfresnet import config as configs
+from tfresnet import preflight
 from tfresnet.data.sources import default_crop
 from tfresnet.errors import UserError
 from tfresnet.files import read_text
@@ -37,11 +38,9 @@ def convert(
     Raises:
         UserError: the file can't be read or does not fit, or the directory is taken.
     """
+    preflight.conversion(file, arch, directory, labels_file, overrides)
     row = zoo.architecture(arch)
-    if directory.exists() and any(directory.iterdir()):
-        raise UserError(f"expected a new folder for the run, {directory} is not empty")
-    source = pretrained.library(file)
-    convention = names.convention(source, arch, row.family)
+    convention = names.convention(names.library(file), arch, row.family)
     arrays = pretrained.read(file, arch)
     config = configs.from_overrides(
         [

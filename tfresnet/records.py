@@ -22,8 +22,8 @@ NEEDED = {
 PLACES = {"train.teacher", "train.init_from"}  # that there is one counts, and not where
 
 
-def costs() -> dict[str, dict[str, int]]:
-    """Return ``parameters macs image_size`` of every architecture, at its native size.
+def costs() -> dict[str, dict[str, Any]]:
+    """Return ``parameters macs image_size family`` of every architecture, at its native size.
 
     ``python -m tfresnet.models.zoo`` writes the file; a test holds it to what is built.
     """

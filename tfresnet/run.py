@@ -6,6 +6,7 @@ checkpoints/  metrics.jsonl  tensorboard/  curves.png  samples/  export/
 
 import hashlib
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -83,6 +84,11 @@ class Run:
             raise UserError(f"{path}: expected also {lost}; write it anew with --resume")
         return result
 
+    def check_finished(self) -> None:
+        """Raise a ``UserError`` unless the run was trained to its end."""
+        if not self.result:
+            raise UserError(f"{self.directory} is not trained to its end; go on with --resume")
+
     def write_result(self, result: dict) -> None:
         """Record what was measured."""
         write_text(self.directory / "result.json", json.dumps(result, indent=1))
@@ -90,8 +96,12 @@ class Run:
 
 def open_run(directory: Path) -> Run:
     """Return the run in ``directory``, or raise a ``UserError`` that says what is missing."""
-    if not directory.is_dir():
+    if not directory.exists():
         raise UserError(f"expected a run directory, {directory} does not exist; see tfresnet train")
+    if not directory.is_dir() or (directory / "saved_model.pb").is_file():
+        kind = "a SavedModel" if directory.is_dir() else "a file"
+        kind = "a model file" if directory.suffix in (".tflite", ".onnx") else kind
+        raise UserError(f"expected a run directory, {directory} is {kind}; {_its_run(directory)}")
     for name in ("config.yaml", "spec.json"):
         if not (directory / name).is_file():
             raise UserError(
@@ -102,6 +112,12 @@ def open_run(directory: Path) -> Run:
     except (ValueError, TypeError) as error:
         raise UserError(f"{directory}/spec.json: expected an input spec: {error}") from None
     return Run(directory, configs.read(directory / "config.yaml"), spec)
+
+
+def _its_run(model: Path) -> str:
+    """Return what to do with an exported model where a run is expected."""
+    runs = [parent for parent in model.absolute().parents if (parent / "config.yaml").is_file()]
+    return f"give its run: {os.path.relpath(runs[0])}" if runs else "give its run"
 
 
 def create(directory: Path, config: RunConfig, spec: InputSpec) -> Run:

@@ -12,7 +12,7 @@ import tf_keras as keras
 from PIL import Image
 
 from tfresnet import config as configs
-from tfresnet import metrics, transfer
+from tfresnet import metrics, preflight, transfer
 from tfresnet.data import pipeline, sources
 from tfresnet.data.sources import Dataset
 from tfresnet.errors import UserError
@@ -84,7 +84,8 @@ def _prepare(
     config: RunConfig, directory: Path, resume: bool
 ) -> tuple[RunConfig, Dataset, Trainer]:
     """Return the whole configuration, the data, and what trains; nothing is written yet."""
-    strategy = distribute.make_strategy(config.train)  # first: see there
+    preflight.training(config, resume)
+    strategy = distribute.make_strategy(config.train)  # before TensorFlow is used: see there
     config = _with_precision(configs.absolute(config), directory, resume)
     # A run that has a checkpoint goes on without the weights that it once started from.
     begun = resume and any((directory / "checkpoints").glob("*.index"))
@@ -92,7 +93,7 @@ def _prepare(
     start = None if gone else transfer.start(config)
     if start:
         config = transfer.adopt(config, start)
-    _check_directory(config, directory, resume)
+    preflight.directory(config, directory, resume, settled=True)
     dataset = _dataset(config, directory, start, resume)
     spec = dataset.spec
 
@@ -148,29 +149,6 @@ def _with_precision(config: RunConfig, directory: Path, resume: bool) -> RunConf
         chosen = configs.read(directory / "config.yaml").train.precision
     training = config.train.model_copy(update={"precision": chosen})
     return config.model_copy(update={"train": training})
-
-
-def _check_directory(config: RunConfig, directory: Path, resume: bool) -> None:
-    if directory.exists() and not directory.is_dir():
-        raise UserError(f"expected a folder for the run, {directory} is a file")
-    if not (directory / "config.yaml").exists():
-        if resume:
-            raise UserError(f"expected a run to resume in {directory}, found none; drop --resume")
-        return
-    if not resume:
-        raise UserError(
-            f"{directory} already holds a run; add --resume (in Python: resume=True) to go on with "
-            "it, or --name NAME (run_dir) for another"
-        )
-    changed = configs.differences(open_run(directory).config, config)
-    for key, (old, new) in changed.items():
-        # A folder may have moved; its classes and sizes are compared with the run's spec.
-        moved = key == "data.data_dir" or (key == "data.dataset" and Path(str(new)).is_dir())
-        if not moved:
-            raise UserError(
-                f"--resume keeps a run's configuration: expected {key}={old!r} as in {directory}, "
-                f"got {new!r}; start another run with --name NAME"
-            )
 
 
 def _write_samples(dataset: Dataset, folder: Path) -> None:

@@ -8,15 +8,12 @@ with one another, and not with published means.
 
 import io
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 
 import matplotlib.colors
 import numpy as np
-import tensorflow as tf
 from PIL import Image
 from scipy import ndimage
 
-from tfresnet.data.splits import Split
 from tfresnet.errors import UserError, unknown
 
 SEVERITIES = (1, 2, 3, 4, 5)
@@ -124,34 +121,6 @@ def corrupt(images: np.ndarray, name: str, severity: int, seeds: Iterable[int]) 
         # Cut off, as the benchmark does; but what was a whole number stays one.
         result[i] = np.clip(changed * 255 + 1e-6, 0, 255)
     return result
-
-
-@dataclass(frozen=True)
-class CorruptedSplit:
-    """A split whose images are corrupted; an image is so in the same way each time."""
-
-    split: Split
-    name: str
-    severity: int
-
-    def __len__(self) -> int:
-        return len(self.split)
-
-    def batches(self, indices: tf.data.Dataset) -> tf.data.Dataset:
-        """See :class:`Split`."""
-
-        def change(index: np.ndarray, images: np.ndarray) -> np.ndarray:
-            return corrupt(images, self.name, self.severity, index.tolist())
-
-        def corrupted(
-            index: tf.Tensor, batch: tuple[tf.Tensor, tf.Tensor]
-        ) -> tuple[tf.Tensor, tf.Tensor]:
-            images, labels = batch
-            changed = tf.numpy_function(change, [index, images], tf.uint8, stateful=False)
-            return tf.ensure_shape(changed, images.shape), labels
-
-        both = tf.data.Dataset.zip((indices, self.split.batches(indices)))
-        return both.map(corrupted, tf.data.AUTOTUNE)
 
 
 def _in_hsv(

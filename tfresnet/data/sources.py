@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 from sklearn.model_selection import train_test_split
 
-from tfresnet.data import digits, folder, tfds_source
+from tfresnet.data import digits, folder, lookup, tfds_source
 from tfresnet.data.images import fit
 from tfresnet.data.splits import ArraySplit, FileSplit, Split, in_memory
 from tfresnet.errors import UserError
@@ -35,22 +35,17 @@ def load(config: DataConfig, default_size: int | tuple[int, int]) -> Dataset:
     Raises:
         UserError: no such dataset or folder, unreadable images, or splits that do not fit.
     """
-    if config.dataset == "digits":
+    kind = lookup.kind(config)
+    if kind == "digits":
         return _digits(config)
-    path = Path(config.dataset).expanduser()
-    if path.is_dir():
-        return _folder(path, config, default_size)
-    if config.dataset.startswith((".", "/", "~")):
-        raise UserError(
-            f"data.dataset: expected digits, a TFDS name or an existing folder, "
-            f"got {config.dataset}, which does not exist"
-        )
+    if kind == "folder":
+        return _folder(lookup.folder(config), config, default_size)
     return _tfds(config, default_size)
 
 
 def is_tfds(config: DataConfig) -> bool:
     """Tell whether the dataset comes from TFDS, whose splits can be sliced."""
-    return config.dataset != "digits" and not Path(config.dataset).expanduser().is_dir()
+    return lookup.kind(config) == "tfds"
 
 
 def check_apart(config: DataConfig) -> None:

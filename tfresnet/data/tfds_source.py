@@ -33,8 +33,6 @@ def open_builder(name: str, data_dir: str | None) -> Any:
     """
     import tensorflow_datasets as tfds
 
-    if data_dir and not Path(data_dir).is_dir():
-        raise UserError(f"data.data_dir: expected a folder, {data_dir} does not exist")
     try:
         with captured(replay=False):  # a search for cloud credentials that are not needed
             builder = tfds.builder(name, data_dir=data_dir)

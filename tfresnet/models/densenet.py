@@ -93,7 +93,6 @@ class DenseNetRow:
     num_classes: int
 
     family: ClassVar[str] = "densenet"
-    options: ClassVar[frozenset[str]] = frozenset({"padding"})
 
     def network(self, config: ModelConfig, stem: str, num_classes: int) -> DenseNet:
         """Return the network, not yet built."""

@@ -183,7 +183,6 @@ class EfficientNetRow:
     num_classes: int = 1000
 
     family: ClassVar[str] = "efficientnet"
-    options: ClassVar[frozenset[str]] = frozenset({"padding", "stochastic_depth", "zero_gamma"})
 
     def network(self, config: ModelConfig, stem: str, num_classes: int) -> EfficientNet:
         """Return the network, not yet built."""

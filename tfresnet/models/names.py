@@ -7,11 +7,13 @@ layers into the names that it may have there; the one that is in the file is tak
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
-
-import tensorflow as tf
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 from tfresnet.errors import UserError
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 Rule = tuple[str, Callable[[re.Match], list[str]]]
 
@@ -176,6 +178,11 @@ CONVENTIONS = {
 }
 
 
+# Whose files of weights have such a name. PyTorch's but .safetensors need torch, which reads them
+# with weights_only=True; .h5 may be .weights.h5.
+LIBRARIES = {
+    ".safetensors": "torch", ".pth": "torch", ".pt": "torch", ".bin": "torch", ".h5": "keras",
+}  # fmt: skip
 OURS = Convention("keras", (), "head", CENTRED_PIXELS)  # our own names, unchanged
 
 # Our architectures in keras.applications, each with the name of the function that builds it.
@@ -186,7 +193,20 @@ KERAS_APPLICATIONS = {
 }
 
 
-def variable_kind(variable: tf.Variable) -> str:
+def library(path: Path) -> str:
+    """Return whose format a weights file has, by its name: ``torch`` or ``keras``.
+
+    Raises:
+        UserError: no such file, or another ending.
+    """
+    if not path.is_file():
+        raise UserError(f"expected a file of weights, {path} does not exist")
+    if path.suffix not in LIBRARIES:
+        raise UserError(f"expected weights in {', '.join(LIBRARIES)}, got {path}")
+    return LIBRARIES[path.suffix]
+
+
+def variable_kind(variable: "tf.Variable") -> str:
     """Return what a variable is to its layer: ``kernel``, ``gamma``, ``moving_mean`` ..."""
     return variable.name.rpartition("/")[2].partition(":")[0]
 

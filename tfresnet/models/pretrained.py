@@ -20,22 +20,6 @@ from tfresnet.models.names import KERAS_APPLICATIONS, Convention, variable_kind
 Arrays = dict[str, np.ndarray]
 
 
-def library(path: Path) -> str:
-    """Return whose format a weights file has, by its name: ``torch`` or ``keras``.
-
-    ``.safetensors`` and ``.pth``, ``.pt``, ``.bin`` are PyTorch's (the latter need torch, which
-    reads them with ``weights_only=True``), ``.h5`` and ``.weights.h5`` are Keras's.
-
-    Raises:
-        UserError: no such file, or another ending.
-    """
-    if not path.is_file():
-        raise UserError(f"expected a file of weights, {path} does not exist")
-    if path.suffix not in READERS:
-        raise UserError(f"expected weights in {', '.join(READERS)}, got {path}")
-    return "keras" if path.suffix == ".h5" else "torch"
-
-
 def read(path: Path, arch: str) -> Arrays:
     """Return the arrays of a weights file, under the names that they have there.
 

@@ -105,9 +105,6 @@ class PyramidNetRow:
     num_classes: int = 10
 
     family: ClassVar[str] = "pyramidnet"
-    options: ClassVar[frozenset[str]] = frozenset(
-        {"padding", "attention", "stochastic_depth", "zero_gamma"}
-    )
 
     def network(self, config: ModelConfig, stem: str, num_classes: int) -> PyramidNet:
         """Return the network, not yet built."""

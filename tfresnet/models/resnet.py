@@ -2,7 +2,7 @@
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import tf_keras as keras
 
@@ -112,8 +112,6 @@ class ResNetRow:
     stem_width: int
     image_size: int  # that the architecture was published for
     num_classes: int
-
-    options: ClassVar[frozenset[str]] = frozenset(ModelConfig.model_fields)
 
     @property
     def family(self) -> str:

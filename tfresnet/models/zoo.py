@@ -11,6 +11,7 @@ import tf_keras as keras
 
 from tfresnet.errors import UserError, unknown
 from tfresnet.files import write_text
+from tfresnet.models import options
 from tfresnet.models.blocks import Style
 from tfresnet.models.densenet import DenseNetRow
 from tfresnet.models.efficientnet import EfficientNetRow
@@ -41,11 +42,6 @@ class Row(Protocol):
     @property
     def family(self) -> str:
         """Those that share their layers' names."""
-        ...
-
-    @property
-    def options(self) -> frozenset[str]:
-        """The keys of the model section that it takes, beside those in ``COMMON``."""
         ...
 
     def network(self, config: ModelConfig, stem: str, num_classes: int) -> Network:
@@ -121,7 +117,6 @@ ARCHITECTURES: dict[str, Row] = {
     "efficientnet_b2": EfficientNetRow(1.1, 1.2, 260),
     "efficientnet_b3": EfficientNetRow(1.2, 1.4, 300),
 }
-COMMON = frozenset({"arch", "stem", "num_classes", "width", "dropout"})
 
 
 def architecture(name: str) -> Row:
@@ -166,12 +161,15 @@ def cost(config: ModelConfig, image_shape: tuple[int, int, int]) -> tuple[int, i
     return totals[0], totals[1]
 
 
-def costs() -> dict[str, dict[str, int]]:
-    """Return ``parameters macs image_size`` of every row, as ``costs.json`` has them."""
-    table = {}
+def costs() -> dict[str, dict[str, int | str]]:
+    """Return ``parameters macs image_size family`` of every row, as ``costs.json`` has them."""
+    table: dict[str, dict[str, int | str]] = {}
     for name, row in ARCHITECTURES.items():
         count, macs = cost(ModelConfig(arch=name), (row.image_size, row.image_size, 3))
-        table[name] = {"parameters": count, "macs": macs, "image_size": row.image_size}
+        size, family = row.image_size, row.family
+        table[name] = {
+            "parameters": count, "macs": macs, "image_size": size, "family": family
+        }  # fmt: skip
     return table
 
 
@@ -195,7 +193,7 @@ def _build(
             f"model.num_classes: expected {num_classes} (the dataset's classes), "
             f"got {config.num_classes}; leave it out"
         )
-    _check_options(row, config)
+    options.check(config, row.family)
     with _policy(precision):
         classes = num_classes or config.num_classes or row.num_classes
         model = row.network(config, stem(config, image_shape), classes)
@@ -207,18 +205,6 @@ def stem(config: ModelConfig, image_shape: tuple[int, int, int]) -> str:
     """Return ``cifar`` or ``imagenet``: the configuration's stem, by size if that is auto."""
     small = max(image_shape[:2]) <= CIFAR_STEM_UP_TO
     return ("cifar" if small else "imagenet") if config.stem == "auto" else config.stem
-
-
-def _check_options(row: Row, config: ModelConfig) -> None:
-    """Raise a ``UserError`` for an option that the architecture does not have."""
-    for key, value in config.model_dump(exclude_defaults=True).items():
-        if key not in row.options | COMMON:
-            takes = ", ".join(sorted(row.options | COMMON - {"arch"}))
-            default = ModelConfig.model_fields[key].default
-            raise UserError(
-                f"model.{key}: expected {default}, as {config.arch} has no such option (it takes "
-                f"{takes}), got {value}"
-            )
 
 
 @contextlib.contextmanager

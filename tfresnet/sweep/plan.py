@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field
 
 from tfresnet import config as configs
+from tfresnet import preflight
 from tfresnet.errors import UserError
 from tfresnet.sections import RunConfig, Section
 
@@ -111,7 +112,9 @@ def _variants(sweep: Sweep) -> dict[str, dict[str, Any]]:
 
 def _checked(base: str, settings: tuple[str, ...], where: str) -> RunConfig:
     try:
-        return configs.load(base, settings)
+        config = configs.load(base, settings)
+        preflight.network(config.model)
+        return config
     except UserError as error:
         raise UserError(f"{where}: {error}") from None
 

@@ -1,0 +1,64 @@
+"""Know a model that is to be measured, and its data, before it is loaded: without TensorFlow."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tfresnet import preflight
+from tfresnet import run as runs
+from tfresnet.config import with_data
+from tfresnet.data import lookup
+from tfresnet.deploy.device import runtime
+from tfresnet.errors import UserError
+from tfresnet.sections import DataConfig
+from tfresnet.spec import InputSpec
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A run, or a model file or SavedModel where ``run`` is None, and what to measure it on."""
+
+    path: Path
+    spec: InputSpec
+    data: DataConfig
+    run: runs.Run | None = None
+
+
+def find(path: Path, overrides: Mapping[str, Any]) -> Subject:
+    """Return the model at ``path``, to be measured on its data with some keys replaced.
+
+    Raises:
+        UserError, InputError: there is no such model, it gives no probabilities, its data are not
+            there, or ``overrides`` name a split of data that have just one.
+    """
+    if not path.exists():
+        raise UserError(f"expected a run directory or a model file, {path} does not exist")
+    if path.is_dir() and not (path / "saved_model.pb").exists():
+        run = runs.open_run(path)
+        preflight.network(run.config.model)
+        return Subject(path, run.spec, data_section(run.config.data, overrides), run)
+    metadata = runtime.read_metadata(path)
+    runtime.check_output(path, metadata, "probabilities")
+    data = data_section(metadata.get("data", {}), overrides)
+    return Subject(path, spec_of(path, metadata), data)
+
+
+def spec_of(path: Path, metadata: Mapping[str, Any]) -> InputSpec:
+    """Return the input spec inside a model file, or raise a ``UserError``."""
+    try:
+        return InputSpec.from_dict(metadata["spec"])
+    except (ValueError, TypeError) as error:
+        raise UserError(f"{path}: expected an input spec inside: {error}") from None
+
+
+def data_section(
+    config: DataConfig | Mapping[str, Any], overrides: Mapping[str, Any]
+) -> DataConfig:
+    """Return the data section to measure on; only TFDS has splits that can be named."""
+    changed = with_data(config, overrides)
+    if lookup.kind(changed) != "tfds" and "eval_split" in overrides:
+        raise UserError(
+            f"--split: expected a TFDS dataset, {changed.dataset} has just one held-out part"
+        )
+    return changed

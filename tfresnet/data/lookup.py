@@ -1,0 +1,39 @@
+"""Tell what ``data.dataset`` names before it is opened; loads no TensorFlow."""
+
+import os
+import re
+from pathlib import Path
+from typing import Literal
+
+from tfresnet.errors import UserError
+from tfresnet.sections import DataConfig
+
+# name, name:version, name/config, name/config:version
+TFDS_NAME = re.compile(r"[\w:.]+(/[\w.,=+*-]+(:[\w.*]+)?)?")
+
+
+def folder(config: DataConfig) -> Path:
+    """Return ``data.dataset`` as the path of a folder, which need not be there."""
+    return Path(os.path.expanduser(config.dataset))
+
+
+def kind(config: DataConfig) -> Literal["digits", "folder", "tfds"]:
+    """Return what the dataset is: the embedded digits, a folder of images, or one of TFDS's.
+
+    Whether TFDS has it is not known here.
+
+    Raises:
+        UserError: a name that TFDS can't have and no folder, or no folder ``data.data_dir``.
+    """
+    if config.dataset == "digits":
+        return "digits"
+    if folder(config).is_dir():
+        return "folder"
+    if not TFDS_NAME.fullmatch(config.dataset) or config.dataset.startswith("."):
+        raise UserError(
+            f"data.dataset: expected digits, a TFDS name or an existing folder, "
+            f"got {config.dataset}, which does not exist"
+        )
+    if config.data_dir and not Path(config.data_dir).is_dir():
+        raise UserError(f"data.data_dir: expected a folder, {config.data_dir} does not exist")
+    return "tfds"

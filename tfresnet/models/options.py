@@ -1,0 +1,28 @@
+"""Which keys of the model section an architecture takes; loads no TensorFlow."""
+
+from tfresnet.errors import UserError
+from tfresnet.sections import ModelConfig
+
+COMMON = frozenset({"arch", "stem", "num_classes", "width", "dropout"})
+# Besides those, by family: the architectures that share their layers' names.
+RESNET = frozenset(ModelConfig.model_fields) - COMMON
+FAMILIES = {
+    "resnet": RESNET,
+    "resnet_v2": RESNET,
+    "pyramidnet": frozenset({"padding", "attention", "stochastic_depth", "zero_gamma"}),
+    "densenet": frozenset({"padding"}),
+    "efficientnet": frozenset({"padding", "stochastic_depth", "zero_gamma"}),
+}
+
+
+def check(config: ModelConfig, family: str) -> None:
+    """Raise a ``UserError`` for an option that the architecture, of ``family``, does not have."""
+    known = FAMILIES[family] | COMMON
+    for key, value in config.model_dump(exclude_defaults=True).items():
+        if key not in known:
+            takes = ", ".join(sorted(known - {"arch"}))
+            default = ModelConfig.model_fields[key].default
+            raise UserError(
+                f"model.{key}: expected {default}, as {config.arch} has no such option (it takes "
+                f"{takes}), got {value}"
+            )

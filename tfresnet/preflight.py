@@ -1,0 +1,95 @@
+"""Check what can be known before TensorFlow is imported, which takes longer than all of this."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from tfresnet import config as configs
+from tfresnet import records
+from tfresnet.data import lookup
+from tfresnet.errors import UserError, unknown
+from tfresnet.files import read_text
+from tfresnet.models import names, options
+from tfresnet.run import open_run
+from tfresnet.sections import ModelConfig, RunConfig
+
+
+def network(config: ModelConfig) -> None:
+    """Check that there is such an architecture, and that it has the options that are set.
+
+    Raises:
+        UserError: with the closest name, or with the options that it takes.
+    """
+    costs = records.costs()
+    if config.arch not in costs:
+        raise unknown("architecture", config.arch, costs)
+    options.check(config, costs[config.arch]["family"])
+
+
+def training(config: RunConfig, resume: bool = False) -> None:
+    """Check that what a configuration names is there: network, data, teacher, first weights.
+
+    Raises:
+        UserError: it is not.
+    """
+    network(config.model)
+    lookup.kind(config.data)
+    start, teacher = config.train.init_from, config.train.teacher
+    # A run that goes on does so without the weights that it once started from.
+    if start and not resume and not Path(start).expanduser().is_file():
+        open_run(Path(start).expanduser())
+    if teacher:
+        open_run(Path(teacher).expanduser())
+
+
+def conversion(
+    file: Path, arch: str, out: Path, labels: Path | None, overrides: Iterable[str]
+) -> None:
+    """Check that a file of weights can be that of an architecture, and that a run has a place.
+
+    Raises:
+        UserError: no such file or architecture, a library that has no such network, a folder that
+            is taken, or a bad setting.
+    """
+    network(configs.from_overrides([f"model.arch={arch}", *overrides]).model)
+    family = records.costs()[arch]["family"]
+    names.convention(names.library(file), arch, family)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"expected a new folder for the run, {out} is not empty")
+    if labels:
+        read_text(labels)
+
+
+def directory(config: RunConfig, path: Path, resume: bool, settled: bool = False) -> None:
+    """Check that a run can begin in a directory, or go on there with the same configuration.
+
+    Until a configuration is ``settled``, what the machine and other weights have yet to decide is
+    not compared: ``train.precision=auto``, and the model section with ``train.init_from``.
+
+    Raises:
+        UserError: a file, a run where none was expected or the other way round, other settings.
+    """
+    try:
+        str(path.absolute()).encode()
+    except UnicodeEncodeError:
+        raise UserError(f"expected a run's folder with a name in UTF-8, got {path}") from None
+    if path.exists() and not path.is_dir():
+        raise UserError(f"expected a folder for the run, {path} is a file")
+    if not (path / "config.yaml").exists():
+        if resume:
+            raise UserError(f"expected a run to resume in {path}, found none; drop --resume")
+        return
+    if not resume:
+        raise UserError(
+            f"{path} already holds a run; add --resume (in Python: resume=True) to go on with "
+            "it, or --name NAME (run_dir) for another"
+        )
+    changed = configs.differences(open_run(path).config, configs.absolute(config))
+    for key, (old, new) in changed.items():
+        # A folder may have moved; its classes and sizes are compared with the run's spec.
+        moved = key == "data.data_dir" or (key == "data.dataset" and Path(str(new)).is_dir())
+        decided_later = new == "auto" or (key.startswith("model.") and config.train.init_from)
+        if not (moved or (decided_later and not settled)):
+            raise UserError(
+                f"--resume keeps a run's configuration: expected {key}={old!r} as in {path}, "
+                f"got {new!r}; start another run with --name NAME"
+            )
