@@ -99,6 +99,22 @@ def test_nothing_heavy_is_loaded(code):
     assert not loaded_by(code) & HEAVY
 
 
+def test_a_clone_finds_its_parts_where_another_tfresnet_is_installed():
+    """Python takes the folder it is started in first; a plain install has no finder of its own."""
+    code = (
+        "import sys\n"
+        "sys.meta_path[:] = [f for f in sys.meta_path if 'editable' not in repr(f).lower()]\n"
+        "import tfresnet.deploy, tfresnet.cli.main\n"
+        "from tfresnet import records\n"
+        "assert tfresnet.deploy.Classifier and records.results()\n"
+        "print(tfresnet.deploy.__file__)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert Path(done.stdout.strip()) == ROOT / "deploy" / "__init__.py"
+
+
 def test_help_loads_neither_numpy_nor_pydantic():
     code = (
         "from click.testing import CliRunner\nfrom tfresnet.cli.main import main\n"

@@ -86,7 +86,15 @@ def test_preview_takes_the_flags_of_train(tmp_path, monkeypatch):
     monkeypatch.setattr(preview, "preview", drawn)
     monkeypatch.chdir(tmp_path)
     for arguments in (
-        ["--dataset", "pictures", "--data-dir", "/data", "--arch", "resnet18", "--pre-activation"],
+        [
+            "--dataset",
+            "pictures",
+            "--data-dir",
+            str(tmp_path),
+            "--arch",
+            "resnet18",
+            "--pre-activation",
+        ],
         ["cifar10-resnet20", "--mixup-alpha", "0.3", "--set", "data.image_size=24"],
         [],
     ):
@@ -94,7 +102,7 @@ def test_preview_takes_the_flags_of_train(tmp_path, monkeypatch):
         assert result.exit_code == 0, result.stderr
     custom, preset, plain = (config for config, _ in seen)
     assert (custom.name, custom.data.dataset, custom.data.data_dir) == (
-        "custom", "pictures", "/data",
+        "custom", "pictures", str(tmp_path),
     )  # fmt: skip
     assert (custom.model.arch, custom.model.pre_activation, seen[0][1]) == ("resnet18", True, 224)
     assert (preset.data.mixup_alpha, preset.data.image_size) == (0.3, 24)

@@ -14,7 +14,8 @@ class UserError(ValueError):
     """
 
     def __init__(self, message: str):
-        line = "".join(c if c.isprintable() else " " for c in message)
+        text = message.encode(errors="replace").decode()  # of names that are no text
+        line = "".join(c if c.isprintable() else " " for c in text)
         super().__init__(line if len(line) <= LONGEST else f"{line[:LONGEST]} ...")
 
 

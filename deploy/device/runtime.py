@@ -50,7 +50,8 @@ class InputError(ValueError):
     """A file that can't be used: one line that says what was expected and what was got."""
 
     def __init__(self, message: str):
-        line = "".join(c if c.isprintable() else " " for c in message)
+        text = message.encode(errors="replace").decode()  # of names that are no text
+        line = "".join(c if c.isprintable() else " " for c in text)
         super().__init__(line if len(line) <= 900 else f"{line[:900]} ...")
 
 
@@ -340,7 +341,7 @@ def read_metadata(path: str | Path) -> dict[str, Any]:
     suffix = path.suffix.lower()
     if path.is_dir():
         file = path / METADATA_NAME
-        text = file.read_text() if file.is_file() else None
+        text = file.read_text(encoding="utf-8") if file.is_file() else None
     elif suffix == ".onnx":
         text = _open_onnx(path, 1).get_modelmeta().custom_metadata_map.get("tfresnet")
     elif suffix == ".tflite":
@@ -645,7 +646,7 @@ def print_anything() -> None:
     """Escape what the terminal's encoding lacks, as in ``\\u82b1``; print it without an error."""
     for stream in (sys.stdout, sys.stderr):
         if getattr(stream, "errors", None) in ("strict", "surrogateescape"):
-            stream.reconfigure(errors="backslashreplace")
+            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
 
 
 @contextlib.contextmanager
