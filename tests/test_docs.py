@@ -167,7 +167,15 @@ def run_console(text: str) -> None:
         assert result.exit_code == 0, f"tfresnet {shlex.join(words)}: {result.output}"
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if runnable(page)], ids=name_of)
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(page, marks=pytest.mark.slow) if page.name == "README.md" else page
+        for page in PAGES
+        if runnable(page)
+    ],
+    ids=name_of,
+)
 def test_what_is_marked_to_run_runs(page, tmp_path, monkeypatch):
     """In order and in one folder; a block with a title is a file that the next ones need."""
     monkeypatch.chdir(tmp_path)
@@ -182,6 +190,7 @@ def test_what_is_marked_to_run_runs(page, tmp_path, monkeypatch):
             exec(compile(block.text, name_of(page), "exec"), names)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", sorted((ROOT / "docs").rglob("*.ipynb")), ids=name_of)
 def test_notebooks_run(path, tmp_path):
     """In a kernel of their own, from the top; a cell that fails raises."""

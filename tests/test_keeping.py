@@ -30,7 +30,11 @@ def scores_of(monkeypatch, scores: list[float]) -> None:
     monkeypatch.setattr(Trainer, "_evaluate", answer)
 
 
-@pytest.mark.parametrize("average", [(), ("train.ema_decay=0.9",)], ids=["plain", "average"])
+@pytest.mark.parametrize(
+    "average",
+    [(), pytest.param(("train.ema_decay=0.9",), marks=pytest.mark.slow)],
+    ids=["plain", "average"],
+)
 def test_the_best_epoch_is_kept_and_patience_ends_the_run(tmp_path, monkeypatch, capsys, average):
     scores_of(monkeypatch, [0.2, 0.5, 0.4, 0.5])
     settings = ("train.keep=best", "train.patience=2", "train.epochs=6", *average)
@@ -66,7 +70,9 @@ def lose_the_loss(monkeypatch, variable: int, at: int, signal_at: int) -> None:
     monkeypatch.setattr(Trainer, "train_steps", spoiling)
 
 
-@pytest.mark.parametrize("variable", [0, -1], ids=["behind a ReLU", "in the head"])
+@pytest.mark.parametrize(
+    "variable", [0, pytest.param(-1, marks=pytest.mark.slow)], ids=["behind a ReLU", "in the head"]
+)
 def test_a_lost_loss_goes_back_and_halves_the_rate_also_after_a_resume(
     tmp_path, monkeypatch, capsys, variable
 ):

@@ -143,6 +143,7 @@ def test_a_sweep_goes_on_past_a_failure_and_keeps_what_is_done(write, tmp_path):
     assert "holds a run with train.lr=" in result.stderr
 
 
+@pytest.mark.slow
 def test_a_sweep_that_is_stopped_saves_and_goes_on(write, tmp_path):
     """SIGTERM in the middle of a run: it has saved, and the same command ends the sweep."""
     file = write(seeds=[0], set=QUICK | {"train.epochs": 30}, runs={"plain": {}})

@@ -40,32 +40,10 @@ def test_the_loss_falls(tiny_run):
     assert last["accuracy"] > 0.3  # chance is 0.1
 
 
-def test_the_same_seed_gives_the_same_weights_and_another_does_not(tiny_run, tmp_path):
-    again = train(configs.load("quickstart", TINY), tmp_path / "again")
+def test_another_seed_gives_other_weights(tiny_run, tmp_path):
+    """And the same seed the same ones: whatever is stopped below, and goes on, ends with them."""
     other = train(configs.load("quickstart", [*TINY, "train.seed=1"]), tmp_path / "other")
-    assert digest(again) == digest(tiny_run)
     assert digest(other) != digest(tiny_run)
-
-
-def test_a_resumed_run_equals_the_uninterrupted_one_to_the_bit(tiny_run, tmp_path, monkeypatch):
-    from tfresnet.training.loop import Trainer
-
-    whole_epoch = Trainer._train_epoch
-
-    def stop_before_the_second(self, epoch, *args):
-        if epoch == 2:
-            raise KeyboardInterrupt
-        return whole_epoch(self, epoch, *args)
-
-    config = configs.load("quickstart", TINY)
-    monkeypatch.setattr(Trainer, "_train_epoch", stop_before_the_second)
-    with pytest.raises(KeyboardInterrupt):
-        train(config, tmp_path / "cut")
-    assert len(runs.open_run(tmp_path / "cut").records()) == 1
-    monkeypatch.setattr(Trainer, "_train_epoch", whole_epoch)
-    resumed = train(config, tmp_path / "cut", resume=True)
-    assert digest(resumed) == digest(tiny_run)
-    assert [r["epoch"] for r in resumed.records()] == [1, 2]
 
 
 def test_a_finished_run_resumes_to_itself(run_copy):
@@ -78,14 +56,21 @@ def test_a_finished_run_resumes_to_itself(run_copy):
 @pytest.mark.parametrize(
     "overrides",
     [
-        ["train.precision=mixed_bfloat16"],
-        ["data.mixup_alpha=0.2", "data.cutmix_alpha=1.0", "train.label_smoothing=0.1"],
-        ["train.grad_clip=1.0", "train.scheduler=step", "train.nesterov=false"],
-        ["train.strategy=mirrored", "train.devices=2", "train.sync_batch_norm=true"],
-        ["data.progressive={0.5: 8}", "data.repeats=2", "model.zero_gamma=true"],
+        [
+            "train.precision=mixed_bfloat16", "data.mixup_alpha=0.2", "data.cutmix_alpha=1.0",
+            "train.label_smoothing=0.1",
+        ],
+        [
+            "train.grad_clip=1.0", "train.scheduler=step", "train.nesterov=false",
+            "data.progressive={0.5: 8}", "data.repeats=2", "model.zero_gamma=true",
+        ],
+        [
+            "train.strategy=mirrored", "train.devices=2", "train.sync_batch_norm=true",
+            "train.ema_decay=0.9",
+        ],
     ],
     ids=lambda o: o[0],
-)
+)  # fmt: skip
 def test_options_train_and_load_again(tmp_path, overrides):
     run = train(configs.load("quickstart", [*TINY, *overrides]), tmp_path / "run")
     assert run.records()[-1]["loss"] < run.records()[0]["loss"]
@@ -108,16 +93,11 @@ def test_sizes_change_between_epochs_and_are_resumed_to_the_bit(tmp_path, monkey
     assert resumed.spec.shape == (16, 16, 3)
 
 
-def test_label_smoothing_clipping_and_rare_evaluation_take_effect(tiny_run, tmp_path):
-    plain = tiny_run.records()[-1]
-    for key, value in (("label_smoothing", 0.3), ("grad_clip", 0.01), ("eval_every", 2)):
-        run = train(configs.load("quickstart", [*TINY, f"train.{key}={value}"]), tmp_path / key)
-        first, last = run.records()
-        if key == "eval_every":
-            assert "held_out_top1" not in first
-            assert last["held_out_top1"] == plain["held_out_top1"]
-        else:  # smoothing puts a floor under the loss, small gradients slow its fall
-            assert last["loss"] > plain["loss"] + 0.05
+def test_epochs_that_are_not_evaluated_do_not_change_the_others(tiny_run, tmp_path):
+    run = train(configs.load("quickstart", [*TINY, "train.eval_every=2"]), tmp_path / "run")
+    first, last = run.records()
+    assert "held_out_top1" not in first
+    assert last["held_out_top1"] == tiny_run.records()[-1]["held_out_top1"]
 
 
 def test_a_directory_that_holds_a_run_is_not_overwritten(run_copy):
@@ -175,12 +155,11 @@ def stopped_after(epochs: float, config, directory, number: int) -> None:
         train(config, directory)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_saves_in_the_middle_of_an_epoch(tiny_run, tmp_path, number):
+def test_a_signal_saves_in_the_middle_of_an_epoch(tiny_run, tmp_path):
     config = configs.load("quickstart", TINY)
     with pytest.raises(Interrupted) as stopped:
-        stopped_after(1.01, config, tmp_path / "cut", number)
-    assert stopped.value.number == number
+        stopped_after(1.01, config, tmp_path / "cut", signal.SIGTERM)
+    assert stopped.value.number == signal.SIGTERM
     cut = runs.open_run(tmp_path / "cut")
     step = cut.model_and_step()[1]
     assert tiny_run.records()[0]["step"] < step < tiny_run.records()[1]["step"]
@@ -191,11 +170,14 @@ def test_a_signal_saves_in_the_middle_of_an_epoch(tiny_run, tmp_path, number):
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
-@pytest.mark.parametrize("epochs", [1, 2])
-def test_a_signal_at_the_end_of_an_epoch_does_not_lose_its_record(tiny_run, tmp_path, epochs):
+@pytest.mark.parametrize(("epochs", "number"), [(1, signal.SIGINT), (2, signal.SIGTERM)])
+def test_a_signal_at_the_end_of_an_epoch_does_not_lose_its_record(
+    tiny_run, tmp_path, epochs, number
+):
     config = configs.load("quickstart", TINY)
-    with pytest.raises(Interrupted):
-        stopped_after(epochs, config, tmp_path / "cut", signal.SIGTERM)
+    with pytest.raises(Interrupted) as stopped:
+        stopped_after(epochs, config, tmp_path / "cut", number)
+    assert stopped.value.number == number
     assert [r["epoch"] for r in runs.open_run(tmp_path / "cut").records()] == [1, 2][:epochs]
     resumed = train(config, tmp_path / "cut", resume=True)
     assert [r["loss"] for r in resumed.records()] == [r["loss"] for r in tiny_run.records()]
@@ -228,6 +210,7 @@ def test_a_full_disk_leaves_the_last_good_checkpoint(tiny_run, tmp_path, monkeyp
         train(config, tmp_path / "run")
     resumed = train(config, tmp_path / "run", resume=True)
     assert digest(resumed) == digest(tiny_run)
+    assert [r["epoch"] for r in resumed.records()] == [1, 2]
 
 
 def test_two_processes_in_one_directory_are_refused(run_copy):

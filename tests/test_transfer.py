@@ -61,11 +61,11 @@ def test_the_same_classes_keep_their_head(tiny_run, tmp_path):
 def test_a_file_of_weights_brings_its_normalisation(folder, tmp_path):
     from safetensors.numpy import save_file
 
-    save_file(state_dict("resnet18", width=1), tmp_path / "r18.safetensors")
-    arguments = ["train", "--init-from", tmp_path / "r18.safetensors", "--arch", "resnet18",
+    save_file(state_dict("resnet8", width=1), tmp_path / "r8.safetensors")
+    arguments = ["train", "--init-from", tmp_path / "r8.safetensors", "--arch", "resnet8",
                  "--dataset", folder, "--run-dir", tmp_path / "run", "--epochs", 1,
                  "--batch-size", 16, "--set", "data.image_size=32",
-                 "--freeze-until", "stage4"]  # fmt: skip
+                 "--freeze-until", "stage3"]  # fmt: skip
     result = tfresnet(*arguments)
     assert result.exit_code == 0, result.stderr
     info = json_of("info", tmp_path / "run")
@@ -73,7 +73,7 @@ def test_a_file_of_weights_brings_its_normalisation(folder, tmp_path):
     run = runs.open_run(tmp_path / "run")
     assert run.config.model.padding == "symmetric"
     assert run.config.model.stem == "imagenet"
-    kernel = state_dict("resnet18", width=1)["layer1.0.conv1.weight"].transpose(2, 3, 1, 0)
+    kernel = state_dict("resnet8", width=1)["layer1.0.conv1.weight"].transpose(2, 3, 1, 0)
     np.testing.assert_array_equal(
         weights(run)["stage1_block1/stage1_block1_conv1/kernel:0"], kernel
     )

@@ -43,6 +43,7 @@ def start_workers(directory, *more: str) -> list[subprocess.Popen]:
     return processes
 
 
+@pytest.mark.slow
 def test_two_processes_equal_two_replicas_in_one(tmp_path):
     """The same batches, the same loss curve; a second start finds the run finished."""
     for more in ((), ("--resume",)):
