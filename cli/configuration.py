@@ -58,8 +58,10 @@ def configuration_options(function: Callable) -> Callable:
     @functools.wraps(function)
     def wrapper(*args: Any, overrides: tuple[str, ...], **given: Any) -> Any:
         flags = {name: given.pop(name) for name in FLAGS}
-        before = given.pop("pre_activation")
+        before, skip_broken = given.pop("pre_activation"), given.pop("skip_broken")
         settings = [f"{FLAGS[name]}={value}" for name, value in flags.items() if value is not None]
+        if skip_broken:
+            settings.append("data.skip_broken=true")
         if before is not None:
             settings.append(f"model.pre_activation={before}")
         return function(*args, settings=[*settings, *overrides], **given)
@@ -67,6 +69,9 @@ def configuration_options(function: Callable) -> Callable:
     decorated = set_option(wrapper)
     decorated = click.option(
         "--pre-activation/--post-activation", default=None, help="Norm and ReLU before or after."
+    )(decorated)
+    decorated = click.option(
+        "--skip-broken", is_flag=True, help="Leave out a folder's pictures that can't be read."
     )(decorated)
     for name, flag in reversed(OPTIONS.items()):
         option = f"--{name.replace('_', '-')}"

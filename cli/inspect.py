@@ -49,15 +49,16 @@ def command(
     Example:
       tfresnet inspect runs/quickstart/export/model_int8.tflite
     """
+    from tfresnet.deploy import measured_data
     from tfresnet.deploy.device.runtime import read_metadata
-    from tfresnet.deploy.subject import data_section, spec_of
+    from tfresnet.deploy.subject import spec_of
 
     for file in filter(None, (model, against)):
         if file.suffix != ".tflite":
             raise UserError(f"expected a .tflite file, got {file}")
         metadata = read_metadata(file)
         spec_of(file, metadata)
-        data_section(metadata.get("data", {}), data)
+        measured_data.of_file(file, metadata, data)
     quiet_tensorflow()
     from tfresnet.deploy.proof import inspect
 

@@ -9,6 +9,7 @@ from tfresnet import preflight
 from tfresnet import run as runs
 from tfresnet.config import with_data
 from tfresnet.data import lookup
+from tfresnet.deploy import measured_data
 from tfresnet.deploy.device import runtime
 from tfresnet.errors import UserError
 from tfresnet.sections import DataConfig
@@ -40,7 +41,7 @@ def find(path: Path, overrides: Mapping[str, Any]) -> Subject:
         return Subject(path, run.spec, data_section(run.config.data, overrides), run)
     metadata = runtime.read_metadata(path)
     runtime.check_output(path, metadata, "probabilities")
-    data = data_section(metadata.get("data", {}), overrides)
+    data = _with_splits(measured_data.of_file(path, metadata, overrides), overrides)
     return Subject(path, spec_of(path, metadata), data)
 
 
@@ -56,9 +57,12 @@ def data_section(
     config: DataConfig | Mapping[str, Any], overrides: Mapping[str, Any]
 ) -> DataConfig:
     """Return the data section to measure on; only TFDS has splits that can be named."""
-    changed = with_data(config, overrides)
-    if lookup.kind(changed) != "tfds" and "eval_split" in overrides:
+    return _with_splits(with_data(config, overrides), overrides)
+
+
+def _with_splits(data: DataConfig, overrides: Mapping[str, Any]) -> DataConfig:
+    if lookup.kind(data) != "tfds" and "eval_split" in overrides:
         raise UserError(
-            f"--split: expected a TFDS dataset, {changed.dataset} has just one held-out part"
+            f"--split: expected a TFDS dataset, {data.dataset} has just one held-out part"
         )
-    return changed
+    return data

@@ -12,7 +12,7 @@ import tf_keras as keras
 from tfresnet import config as configs
 from tfresnet import metrics
 from tfresnet.data import pipeline, sources
-from tfresnet.deploy import calibration
+from tfresnet.deploy import calibration, measured_data
 from tfresnet.deploy.device.benchmark import latency_ms
 from tfresnet.deploy.device.runtime import InputError, read_metadata
 from tfresnet.deploy.formats import artifact, graph
@@ -176,7 +176,7 @@ def _metadata(workshop: Workshop) -> dict[str, Any]:
         "interface": options.interface,
         "spec": run.spec.to_dict(),
         **{key: run.result[key] for key in PROVENANCE},
-        "data": workshop.data.model_dump(exclude={"data_dir"}),
+        "data": measured_data.public(workshop.data),
         "calibration_images": workshop.calibration.manifest["count"],
         "calibration": workshop.calibration.summary,
         "measured": {"checkpoint_top1": reference.top1, "n": len(reference.classes)},

@@ -55,8 +55,11 @@ def run_copy(tiny_run: runs.Run, tmp_path: Path) -> Path:
 
 
 def write_images(folder: Path, classes: dict[str, int], size: tuple[int, int] = (20, 24)) -> Path:
-    """Write noise JPEGs, ``classes[name]`` of them in ``folder/name``; return the folder."""
-    rng = np.random.default_rng(0)
+    """Write noise JPEGs, ``classes[name]`` of them in ``folder/name``; return the folder.
+
+    Folders of other names (train, val) get other pictures.
+    """
+    rng = np.random.default_rng(list(folder.name.encode()))
     for name, count in classes.items():
         (folder / name).mkdir(parents=True, exist_ok=True)
         for i in range(count):

@@ -134,6 +134,9 @@ def absolute(config: RunConfig) -> RunConfig:
     data, training = config.data, config.train
     if data.dataset != "digits" and path.is_dir():
         data = data.model_copy(update={"dataset": str(path.resolve())})
+    for key in ("data_dir", "labels"):
+        if given := getattr(data, key):
+            data = data.model_copy(update={key: str(Path(given).expanduser().resolve())})
     for key in ("init_from", "teacher"):
         if given := getattr(training, key):
             whole = str(Path(given).expanduser().resolve())

@@ -86,10 +86,11 @@ def for_folder(path: Path, overrides: Iterable[str] = ()) -> RunConfig:
 
 def look(path: Path, eval_fraction: float) -> Pictures:
     """Return what is in a folder; of the pictures a hundred are opened, and none is decoded."""
-    labels, (paths, _), held_out = folder.scan(path)
-    count = len(paths) if held_out else round(len(paths) * (1 - eval_fraction))
+    found = folder.scan(path)
+    paths = found.train[0]
+    count = len(paths) if found.held_out else round(len(paths) * (1 - eval_fraction))
     sides = [side for p in paths[:: -(-len(paths) // LOOKED_AT)] if (side := _shorter_side(p))]
-    return Pictures(count, len(labels), round(statistics.median(sides)) if sides else STEP)
+    return Pictures(count, len(found.labels), round(statistics.median(sides)) if sides else STEP)
 
 
 def choose(pictures: Pictures) -> dict[str, Any]:

@@ -72,6 +72,14 @@ class DataConfig(Section):
     data_dir: str | None = Field(
         None, description="Where TFDS keeps its data. Default: TFDS_DATA_DIR, then TFDS's own."
     )
+    labels: str | None = Field(
+        None,
+        description="File with a folder's classes, one a line, in the order that they are to have. "
+        "Default: the order of their names.",
+    )
+    skip_broken: bool = Field(
+        False, description="Leave a folder's pictures out that can't be read, instead of stopping."
+    )
     cache: Literal["auto", "memory", "disk"] = Field(
         "auto",
         description="Where a split's decoded images are kept: in memory, or nowhere, and decoded "

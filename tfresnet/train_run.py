@@ -21,7 +21,7 @@ from tfresnet.models import functional, zoo
 from tfresnet.run import Run, create, open_run
 from tfresnet.sections import RunConfig
 from tfresnet.spec import InputSpec
-from tfresnet.training import convolution, distribute, precision, timing
+from tfresnet.training import convolution, distribute, precision, progress, timing
 from tfresnet.training.loop import Trainer
 
 SAMPLES, LOOKED_AT = 5, 100  # pictures that are written, out of these
@@ -45,6 +45,7 @@ def train(config: RunConfig, directory: Path, resume: bool = False) -> Run:
     with alone(directory, "start another run with --name NAME"):
         run = create(directory, config, dataset.spec)
         _write_samples(dataset, directory / "samples")
+        progress.tell(dataset.notes)
         trainer.run()
         _write_result(run, dataset)
     return run

@@ -16,7 +16,9 @@ from __future__ import annotations
 import argparse
 import collections
 import contextlib
+import functools
 import hashlib
+import importlib
 import io
 import json
 import math
@@ -35,7 +37,8 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 from PIL import Image, ImageOps
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".ppm", ".pgm", ".tif", ".tiff")
+# Formats that Pillow knows by name only, or hands on to programs that may not be there.
+STUBS = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"}
 LARGEST_METADATA = 2**24  # bytes
 CHUNK = 2**20  # bytes that are read at a time
 LARGEST_SIDE = 2**14  # pixels
@@ -237,10 +240,21 @@ def pictures_of(path: str | Path) -> list[str]:
     """Return a picture's path in a list, or those of all pictures in a folder, sorted."""
     if not Path(path).is_dir():
         return [str(path)]
-    found = [p for p in sorted(Path(path).rglob("*")) if p.suffix.lower() in SUFFIXES]
-    if not found:
-        raise InputError(f"expected pictures ({', '.join(SUFFIXES)}) in {path}, got none")
-    return [str(p) for p in found]
+    known = extensions()
+    found = [p for p in sorted(Path(path).rglob("*")) if p.suffix.lower() in known]
+    visible = [p for p in found if not any(n.startswith(".") for n in p.relative_to(path).parts)]
+    if not visible:
+        raise InputError(f"expected pictures ({', '.join(sorted(known))}) in {path}, got none")
+    return [str(p) for p in visible]
+
+
+@functools.cache
+def extensions() -> frozenset[str]:
+    """Return the endings of the files that Pillow can open here; HEIC with pillow-heif's help."""
+    with contextlib.suppress(ImportError):
+        importlib.import_module("pillow_heif").register_heif_opener()
+    known = Image.registered_extensions()
+    return frozenset(e for e, name in known.items() if name in Image.OPEN and name not in STUBS)
 
 
 def read_picture(source: Any, spec: dict[str, Any]) -> np.ndarray:
@@ -316,7 +330,9 @@ def fit(image: Image.Image, spec: dict[str, Any]) -> np.ndarray:
         pixels = np.asarray(image)
         if image.mode == "F" or pixels.min() < 0 or pixels.max() > 65535:
             raise ValueError("expected 8 or 16 bits for each pixel and channel, got 32")
-        image = Image.fromarray((pixels.astype(np.uint16) >> 8).astype(np.uint8))
+        # Cameras store 8, 12 or 16 bits in 16; the brightest pixel tells which.
+        used = next(bits for bits in (8, 12, 16) if pixels.max() < 2**bits)
+        image = Image.fromarray((pixels.astype(np.uint16) >> (used - 8)).astype(np.uint8))
     channels = len(spec["mean"])
     image = image.convert("L" if channels == 1 else "RGB")
     height, width = spec["height"], spec["width"]

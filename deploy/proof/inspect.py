@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
-from tfresnet.config import with_data
 from tfresnet.data import pipeline, sources
+from tfresnet.deploy import measured_data
 from tfresnet.deploy.device.runtime import InputError, centre, open_model, read_metadata
 from tfresnet.deploy.formats import graph
 from tfresnet.errors import UserError
@@ -161,7 +161,7 @@ def of_file(path: Path, against: Path | None, count: int, data: dict[str, Any]) 
     layers = []
     if source:
         spec = InputSpec.from_dict(metadata["spec"])
-        training = sources.load_for(spec, with_data(metadata.get("data", {}), data)).train
+        training = sources.load_for(spec, measured_data.of_file(path, metadata, data)).train
         batches = pipeline.raw_batches(training, min(count, len(training)), count)
         images = next(iter(batches))[0].numpy()
         layers = [vars(e) for e in layer_errors(content, _content(source), images)]

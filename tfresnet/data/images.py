@@ -4,6 +4,9 @@
 not installed; a test holds the two equal.
 """
 
+import contextlib
+import functools
+import importlib
 import struct
 from pathlib import Path
 from typing import BinaryIO
@@ -14,11 +17,37 @@ from PIL import Image, ImageOps
 from tfresnet.errors import UserError
 from tfresnet.spec import InputSpec
 
-EXTENSIONS = frozenset(
-    {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
-)
+HEIF = {".heic", ".heif", ".hif"}
+# Formats that Pillow knows by name only, or hands on to programs that may not be there.
+STUBS = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"}
 # What Pillow raises for a file that is damaged, or none of its formats.
 UNREADABLE = (OSError, ValueError, SyntaxError, struct.error, Image.DecompressionBombError)
+
+
+@functools.cache
+def extensions() -> frozenset[str]:
+    """Return the endings of the files that Pillow can open here; HEIC with pillow-heif's help."""
+    with contextlib.suppress(ImportError):
+        importlib.import_module("pillow_heif").register_heif_opener()
+    known = Image.registered_extensions()
+    return frozenset(e for e, name in known.items() if name in Image.OPEN and name not in STUBS)
+
+
+def is_image(path: Path) -> bool:
+    """Tell whether a file is an image: by its ending, and without one by its first bytes."""
+    if path.suffix:
+        return path.suffix.lower() in extensions()
+    extensions()
+    try:
+        with Image.open(path):
+            return True
+    except UNREADABLE:
+        return False
+
+
+def how_to_read(path: Path) -> str | None:
+    """Return what to install so that a file is an image, or None."""
+    return "for HEIC: pip install pillow-heif" if path.suffix.lower() in HEIF else None
 
 
 def read(path: str, spec: InputSpec) -> np.ndarray:
@@ -49,13 +78,15 @@ def fit(image: Image.Image, spec: InputSpec) -> np.ndarray:
 def with_channels(image: Image.Image, channels: int) -> Image.Image:
     """Return ``image`` in RGB (3) or grey (1).
 
-    16-bit greys keep their upper byte, transparency is dropped; a ``ValueError`` for more bits.
+    Greys of 16 bits keep the upper 8 of those that are used: cameras store 8, 12 or 16 bits in 16,
+    and the brightest pixel tells which. Transparency is dropped; a ``ValueError`` for more bits.
     """
     if image.mode[0] in "IF":
         pixels = np.asarray(image)
         if image.mode == "F" or pixels.min() < 0 or pixels.max() > 65535:
             raise ValueError("expected 8 or 16 bits for each pixel and channel, got 32")
-        image = Image.fromarray((pixels.astype(np.uint16) >> 8).astype(np.uint8))
+        used = next(bits for bits in (8, 12, 16) if pixels.max() < 2**bits)
+        image = Image.fromarray((pixels.astype(np.uint16) >> (used - 8)).astype(np.uint8))
     return image.convert("L" if channels == 1 else "RGB")
 
 

@@ -34,6 +34,24 @@ def kind(config: DataConfig) -> Literal["digits", "folder", "tfds"]:
             f"data.dataset: expected digits, a TFDS name or an existing folder, "
             f"got {config.dataset}, which does not exist"
         )
-    if config.data_dir and not Path(config.data_dir).is_dir():
-        raise UserError(f"data.data_dir: expected a folder, {config.data_dir} does not exist")
+    if config.data_dir:
+        data_dir(config.data_dir, config.dataset)
     return "tfds"
+
+
+def data_dir(given: str, name: str) -> Path:
+    """Return the folder that holds TFDS's ``name/``, of ``data.data_dir``.
+
+    ``given`` may be one or two levels too deep: the folder ``name/`` itself, or a version of it.
+
+    Raises:
+        UserError: there is no such folder.
+    """
+    path = Path(os.path.expanduser(given))
+    if not path.is_dir():
+        raise UserError(f"data.data_dir: expected a folder, {given} does not exist")
+    inside = re.split("[/:]", name)[0]
+    if (path / inside).is_dir():
+        return path
+    whole = path.absolute()
+    return next((p.parent for p in (whole, *whole.parents[:2]) if p.name == inside), path)

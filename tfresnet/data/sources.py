@@ -13,24 +13,32 @@ from tfresnet.data import digits, folder, lookup, tfds_source
 from tfresnet.data.images import fit
 from tfresnet.data.splits import ArraySplit, FileSplit, Split, in_memory
 from tfresnet.errors import UserError
+from tfresnet.files import read_text
 from tfresnet.sections import DataConfig
 from tfresnet.spec import InputSpec
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """A training split, a held-out split, and what their images and labels mean."""
+    """A training split, a held-out split, and what their images and labels mean.
+
+    ``notes`` are lines for a person: what was left out, or what may not be what was meant.
+    """
 
     train: Split
     held_out: Split
     spec: InputSpec
+    notes: tuple[str, ...] = ()
 
 
-def load(config: DataConfig, default_size: int | tuple[int, int]) -> Dataset:
+def load(
+    config: DataConfig, default_size: int | tuple[int, int], labels: tuple[str, ...] = ()
+) -> Dataset:
     """Return the dataset that the configuration names.
 
     ``default_size``, a side or height and width in pixels, is used when neither the configuration
-    nor the dataset has a size.
+    nor the dataset has a size. ``labels`` are a folder's classes in the order of an earlier run;
+    without them ``data.labels`` orders them, else their names.
 
     Raises:
         UserError: no such dataset or folder, unreadable images, or splits that do not fit.
@@ -39,7 +47,7 @@ def load(config: DataConfig, default_size: int | tuple[int, int]) -> Dataset:
     if kind == "digits":
         return _digits(config)
     if kind == "folder":
-        return _folder(lookup.folder(config), config, default_size)
+        return _folder(lookup.folder(config), config, default_size, labels)
     return _tfds(config, default_size)
 
 
@@ -62,7 +70,7 @@ def load_for(spec: InputSpec, config: DataConfig) -> Dataset:
         UserError: the dataset's labels or image size are not the model's.
     """
     same = {"channels": spec.shape[2], "crop_fraction": spec.crop_fraction}
-    dataset = load(config.model_copy(update=same), (spec.height, spec.width))
+    dataset = load(config.model_copy(update=same), (spec.height, spec.width), spec.labels)
     for key in ("labels", "shape"):
         expected, got = getattr(spec, key), getattr(dataset.spec, key)
         if expected != got:
@@ -78,19 +86,36 @@ def _digits(config: DataConfig) -> Dataset:
     spec = _spec(config, digits.IMAGE_SIZE, digits.LABELS)
     images = np.stack([fit(Image.fromarray(image), spec) for image in images])
     train, held_out = _hold_out(labels, config)
+    note = "digits are scikit-learn's; for the folder of that name: --dataset ./digits"
     return Dataset(
         ArraySplit(images[train], labels[train]),
         ArraySplit(images[held_out], labels[held_out]),
         spec,
+        (note,) if Path(config.dataset).is_dir() else (),
     )
 
 
-def _folder(path: Path, config: DataConfig, default_size: int | tuple[int, int]) -> Dataset:
-    names, (paths, classes), held_out = folder.scan(path)
-    folder.check(paths + (held_out[0] if held_out else []))
-    spec = _spec(config, default_size, names)
-    if held_out:
-        parts = [(paths, classes), held_out]
+def _folder(
+    path: Path,
+    config: DataConfig,
+    default_size: int | tuple[int, int],
+    labels: tuple[str, ...],
+) -> Dataset:
+    if config.labels and not labels:
+        labels = _labels_in(Path(config.labels).expanduser())
+    found = folder.scan(path, labels)
+    if config.labels and found.labels != labels:
+        odd = sorted(set(found.labels) ^ set(labels)) or sorted(labels)
+        raise UserError(
+            f"data.labels: expected each of the {len(found.labels)} classes once in {config.labels}"
+            f", a name a line; look at {', '.join(odd[:5])}"
+        )
+    found = folder.check(found, config.skip_broken)
+    folder.check_apart(found)
+    paths, classes = found.train
+    spec = _spec(config, default_size, found.labels)
+    if found.held_out:
+        parts = [found.train, found.held_out]
     else:
         parts = [
             ([paths[i] for i in part], [classes[i] for i in part])
@@ -105,7 +130,12 @@ def _folder(path: Path, config: DataConfig, default_size: int | tuple[int, int])
         )
         for files, labels in parts
     )
-    return Dataset(train, test, spec)
+    return Dataset(train, test, spec, found.notes)
+
+
+def _labels_in(file: Path) -> tuple[str, ...]:
+    lines = (line.strip() for line in read_text(file).splitlines())
+    return tuple(line for line in lines if line)
 
 
 def _tfds(config: DataConfig, default_size: int | tuple[int, int]) -> Dataset:

@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
+from tfresnet.data import lookup
 from tfresnet.data.images import fit
 from tfresnet.data.splits import (
     MEMORY_LIMIT,
@@ -33,6 +34,8 @@ def open_builder(name: str, data_dir: str | None) -> Any:
     """
     import tensorflow_datasets as tfds
 
+    if data_dir:
+        data_dir = str(lookup.data_dir(data_dir, name))
     try:
         with captured(replay=False):  # a search for cloud credentials that are not needed
             builder = tfds.builder(name, data_dir=data_dir)

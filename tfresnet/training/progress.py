@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Iterable
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -10,6 +11,13 @@ from tfresnet.training import timing
 
 SETTLED = 5.0  # seconds after the first steps, whose time is TensorFlow's to trace them
 CLOSE = 0.9  # a run that is this close to its input's rate waits for it
+
+
+def tell(notes: Iterable[str]) -> None:
+    """Print lines about the data on stderr."""
+    console = Console(stderr=True)
+    for note in notes:
+        console.print(f"Note: {note}", highlight=False, markup=False, soft_wrap=True)
 
 
 class TrainingDisplay:

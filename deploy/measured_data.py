@@ -1,0 +1,48 @@
+"""Which images a model file is measured on: what it says itself, and where they are now.
+
+A file names the folder that it was trained on, and not the place of that folder: it leaves the
+machine, and the place is nobody's business.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tfresnet import config as configs
+from tfresnet.errors import UserError
+from tfresnet.sections import DataConfig
+
+LEVELS = 4  # folders above a file in which its run may be: RUN/export/bundle/model.tflite
+
+
+def public(data: DataConfig) -> dict[str, Any]:
+    """Return what a file says about its data section: no path but a folder's own name."""
+    values = data.model_dump(exclude={"data_dir", "labels", "skip_broken"})
+    folder = Path(data.dataset).expanduser()
+    if data.dataset != "digits" and folder.is_dir():
+        values |= {"dataset": folder.name, "folder": True}
+    return values
+
+
+def of_file(path: Path, metadata: Mapping[str, Any], overrides: Mapping[str, Any]) -> DataConfig:
+    """Return the data section to measure a file with.
+
+    Args:
+        path: the file; the run above it knows where its folder is.
+        metadata: what the file says about itself.
+        overrides: keys of the data section that replace what the file says.
+
+    Raises:
+        UserError: it was trained on a folder, and nothing says where that is.
+    """
+    values = dict(metadata.get("data", {}))
+    if values.pop("folder", False) and "dataset" not in overrides:
+        parents = path.resolve().parents[:LEVELS]
+        run = next((p for p in parents if (p / "config.yaml").is_file()), None)
+        if run is None:
+            raise UserError(
+                f"{path}: expected --dataset FOLDER, where the images of {values['dataset']} are "
+                "now, since a file does not say that; got none"
+            )
+        values["dataset"] = configs.read(run / "config.yaml").data.dataset
+    return configs.with_data(values, overrides)
