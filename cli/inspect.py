@@ -49,6 +49,7 @@ def command(
     Example:
       tfresnet inspect runs/quickstart/export/model_int8.tflite
     """
+    from tfresnet.data import lookup
     from tfresnet.deploy import measured_data
     from tfresnet.deploy.device.runtime import read_metadata
     from tfresnet.deploy.subject import spec_of
@@ -58,7 +59,7 @@ def command(
             raise UserError(f"expected a .tflite file, got {file}")
         metadata = read_metadata(file)
         spec_of(file, metadata)
-        measured_data.of_file(file, metadata, data)
+        lookup.kind(measured_data.of_file(file, metadata, data))
     quiet_tensorflow()
     from tfresnet.deploy.proof import inspect
 
