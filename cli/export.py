@@ -129,6 +129,10 @@ def _show(report: dict[str, Any], run: Path, features: bool) -> None:
     console.print(
         reports.table(report["artifacts"], report["checkpoint_top1"], report["n"], directory)
     )
+    if selection := report.get("selection"):
+        click.echo(
+            f"Chosen on {selection['n']:,} training images that nothing was set or tuned with:"
+        )
     for rung in report.get("ladder", []):
         click.echo(f"  {rung['rung']}: {'; '.join(rung['misses']) or 'within the budget'}")
     bundle = f", for the device: {report['bundle']}/" if report["bundle"] else ""

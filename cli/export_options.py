@@ -46,11 +46,12 @@ HOW_WELL: list[Decorator] = [
     click.option("--max-drop", default=1.0, show_default=True, metavar="POINTS",
                  help="Largest loss of top-1 against the checkpoint."),
     click.option("--auto", is_flag=True,
-                 help="Try int8; int4 if that is too large; int8 with layers in float, and then "
-                 "--qat-epochs (default: 5), if it lost too much; until the budget is met."),
+                 help="Try int8, then what helps with the budget that was missed: int4 if it is "
+                 "too large; layers in float while they fit, and then --qat-epochs (default: 5), "
+                 "if it lost too much; float32 if int8 is too slow here."),
     click.option("--max-bytes", type=COUNT, metavar="N", help="Of the file, with --auto."),
     click.option("--max-latency", type=float, metavar="MS",
-                 help="Of one image on one thread here, with --auto; nothing makes int8 faster."),
+                 help="Of one image on one thread here, with --auto."),
     click.option("--calibration-images", default=500, show_default=True, type=COUNT,
                  help="Training images that set integer ranges."),
     click.option("--calibration-seed", default=0, show_default=True, help="Chooses them."),

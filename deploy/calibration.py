@@ -38,10 +38,16 @@ def digest(image: np.ndarray) -> bytes:
     return hashlib.blake2b(image.tobytes(), digest_size=16).digest()
 
 
-def draw(split: Split, count: int, seed: int, measured: Collection[bytes]) -> Calibration:
+def draw(
+    split: Split,
+    count: int,
+    seed: int,
+    measured: Collection[bytes],
+    reserved: Collection[int] = (),
+) -> Calibration:
     """Draw ``count`` training images at random; none whose digest is among the ``measured`` ones.
 
-    With a count of 0 no image is looked at.
+    Nor one whose index is ``reserved``. With a count of 0 no image is looked at.
 
     Raises:
         UserError: no image is left, or all are of one class, which no range can be set with.
@@ -50,6 +56,7 @@ def draw(split: Split, count: int, seed: int, measured: Collection[bytes]) -> Ca
         nothing: dict = {"count": 0, "seed": None, "sha256": None, "left_out": 0, "indices": []}
         return Calibration(np.empty(0, np.uint8), nothing)
     order = np.random.default_rng(seed).permutation(len(split))
+    order = order[~np.isin(order, np.array(list(reserved), np.int64))]
     images: list[np.ndarray] = []
     labels: list[int] = []
     indices: list[int] = []

@@ -69,7 +69,8 @@ def export_within(
 ) -> dict:
     """Export the cheapest TFLite file within a budget; return a report as :func:`export` does.
 
-    It also has ``ladder``, what was tried and what it missed, and ``chosen``, the file's path.
+    It also has ``ladder``, what was tried and what it missed, ``chosen``, the file's path, and
+    ``selection``, the training images that were chosen on.
     """
 
     def say(stage: str) -> None:
@@ -77,11 +78,12 @@ def export_within(
 
     with _alone(run):
         say(LOADING)
-        workshop = Workshop(run, options, data)
+        workshop = Workshop(run, options, data, chooses=True)
         epochs = options.qat_epochs or AUTO_QAT_EPOCHS
-        records, ladder, chosen = auto.climb(workshop, budget, epochs, say)
+        records, ladder, chosen = auto.search(workshop, budget, epochs, say)
         within = [record for record in records if record["path"] == chosen]
-        return finish(workshop, records, within, ladder=ladder, chosen=chosen)
+        images = workshop.selection.summary if workshop.selection else None
+        return finish(workshop, records, within, ladder=ladder, chosen=chosen, selection=images)
 
 
 def _alone(run: Run) -> AbstractContextManager[None]:

@@ -12,7 +12,7 @@ import tf_keras as keras
 from tfresnet import config as configs
 from tfresnet import metrics
 from tfresnet.data import pipeline, sources
-from tfresnet.deploy import calibration, measured_data
+from tfresnet.deploy import calibration, measured_data, selection
 from tfresnet.deploy.device.benchmark import latency_ms
 from tfresnet.deploy.device.runtime import InputError, read_metadata
 from tfresnet.deploy.formats import artifact, graph
@@ -46,9 +46,17 @@ class Workshop:
         metadata: what every file says about itself, before it is measured.
         tuned: the run as fine-tuning takes it, with these data.
         predicted: the classes, int [n], that each measured file gave, by its path.
+        selection: training images to choose a file on, which are not in the dataset's any more;
+            None if nothing is chosen.
     """
 
-    def __init__(self, run: Run, options: Options, data: dict[str, Any] | None = None):
+    def __init__(
+        self,
+        run: Run,
+        options: Options,
+        data: dict[str, Any] | None = None,
+        chooses: bool = False,
+    ):
         run.check_finished()
         self.run, self.options = run, options
         self.predicted: dict[str, np.ndarray] = {}
@@ -67,10 +75,25 @@ class Workshop:
 
         self.reference = verify.Reference(*metrics.collect(answer, self.held_out))
         count = options.calibration_images if options.calibrates() else 0
+        reserved = np.empty(0, np.int64)
+        if chooses:
+            total, seed = len(self.dataset.train), options.calibration_seed
+            reserved = selection.draw(total, seed, options.verify_images)
         self.calibration = calibration.draw(
-            self.dataset.train, count, options.calibration_seed, measured
+            self.dataset.train, count, options.calibration_seed, measured, reserved
         )
+        self.selection = self._reserve(reserved) if chooses else None
         self.metadata = _metadata(self)
+
+    def _reserve(self, indices: np.ndarray) -> selection.Selection:
+        """Take training images out of the dataset, to choose on."""
+        self.dataset, images = selection.divide(self.dataset, indices)
+        batches = _held_out(images, self.run.spec.shape, None)
+        infer = metrics.probability_function(self.model)
+        reference = metrics.collect(
+            lambda pixels: infer(pipeline.normalise(pixels, self.run.spec)), batches
+        )
+        return selection.Selection(batches, verify.Reference(*reference))
 
     def make(self, model: keras.Model, target: Target) -> dict[str, Any]:
         """Convert, write and measure; return what the report says about the file."""
@@ -124,9 +147,10 @@ class Workshop:
         same = moved or self.data.dataset == own.dataset
         return same and self.data.eval_split == own.eval_split
 
-    def answers(self, opened: Any) -> np.ndarray:
-        """Return the probabilities [n, classes] that an opened file gives for held-out images."""
-        answers, _ = metrics.collect(lambda images: opened.run(images.numpy()), self.held_out)
+    def answers(self, opened: Any, batches: tf.data.Dataset | None = None) -> np.ndarray:
+        """Return an opened file's probabilities [n, classes] for held-out images, or for others."""
+        images = self.held_out if batches is None else batches
+        answers, _ = metrics.collect(lambda pixels: opened.run(pixels.numpy()), images)
         if self.options.features:
             return tf.nn.softmax(self.model.classify(answers)).numpy()
         return answers
@@ -149,9 +173,22 @@ class Workshop:
             "fully_integer": floats == [],
         }
         computing = [o for o in floats or [] if not o.startswith(graph.CONVERSIONS)]
-        record["failures"] = verify.failures(
-            record, self.options.max_drop, computing, bool(target.suffix), target.clusters
-        )
+
+        def failures(measured: dict[str, Any]) -> list[str]:
+            return verify.failures(
+                measured, self.options.max_drop, computing, bool(target.suffix), target.clusters
+            )
+
+        record["failures"] = failures(record)
+        if self.selection:
+            opened, chosen_on = made.open(self.options.threads), self.selection
+            found = verify.compare(self.answers(opened, chosen_on.batches), chosen_on.reference)
+            record["selection"] = {
+                "n": len(chosen_on.reference.classes),
+                "top1": found["top1"],
+                "drop": found["drop"],
+                "failures": failures(record | found),
+            }
         return record
 
 

@@ -52,6 +52,9 @@ def quiet_tensorflow() -> None:
     """Import TensorFlow and start its devices without their greetings; later, warnings only."""
     with captured():
         import tensorflow as tf
+        from absl import logging
 
         tf.config.list_physical_devices()
     tf.get_logger().setLevel("WARNING")
+    # What tfmot and litert-quantizer warn of there is for who calls them, not for who exports.
+    logging.set_verbosity(logging.ERROR)

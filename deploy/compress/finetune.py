@@ -6,11 +6,13 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
 from tfresnet.data import pipeline
 from tfresnet.data.sources import Dataset
+from tfresnet.data.splits import Subset
 from tfresnet.files import read_json, write_text
 from tfresnet.run import Run, weights_sha256
 from tfresnet.training.loop import Trainer
@@ -56,6 +58,9 @@ def fine_tune(
     def build_in_scope() -> keras.Model:
         model = build()
         provenance = {"method": method, "config": config.model_dump(), **_start(model)}
+        if isinstance(dataset.train, Subset):
+            indices = np.ascontiguousarray(dataset.train.indices)
+            provenance["images"] = hashlib.sha256(indices).hexdigest()
         _keep_only_if(directory, provenance)
         return model
 

@@ -80,7 +80,8 @@ def _scaled(
 
 def _only_reader(layer: keras.layers.Layer) -> keras.layers.Layer | None:
     """Return the one layer that reads a layer's output; None if there are more, or none."""
-    readers = [node.outbound_layer for node in layer.outbound_nodes]
+    # The layers of a model may be wired up more than once, always alike.
+    readers = list({id(n.outbound_layer): n.outbound_layer for n in layer.outbound_nodes}.values())
     return readers[0] if len(readers) == 1 else None
 
 

@@ -4,7 +4,9 @@ tensorflow-model-optimization takes functional models only, so it gets the funct
 shares its variables with the model that it is of.
 """
 
+import copy
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import numpy as np
@@ -102,10 +104,12 @@ def train(
     source: keras.Model | None = None,
     pruned: bool = False,
     clustered: bool = False,
+    bits: tuple[int, int] = (8, 8),
 ) -> keras.Model:
     """Return the run's network, or ``source``, after ``epochs`` with fake quantisation.
 
-    ``directory`` gets the log and the curve, see ``finetune``.
+    ``directory`` gets the log and the curve, see ``finetune``. ``bits`` are those of the weights of
+    convolutions and dense layers, and those of the first convolution's and the classifier's.
 
     Raises:
         UserError: tfmot refuses the network.
@@ -114,15 +118,55 @@ def train(
     def build() -> keras.Model:
         model = copied(source) if source else run.model()
         aware = quantization_aware(model, run.spec.shape, pruned, clustered)
+        _set_bits(aware, *bits)
         images = calibration.draw(dataset.train, OBSERVED, run.config.train.seed, ()).images
         _observe_ranges(aware, ((images - run.spec.mean) / run.spec.std).astype(np.float32))
         _span_a_byte(aware, run.spec)
         return aware
 
     method = {"qat": True, "pruned": pruned, "clustered": clustered}
+    if bits != (8, 8):
+        method["bits"] = bits
     model = fine_tune(run, dataset, epochs, directory, build, method, one_device=source is not None)
     _span_a_byte(model, run.spec)
     return model
+
+
+def without_fake_quantization(aware: keras.Model, model: keras.Model) -> keras.Model:
+    """Return ``model``'s layers, as a functional model, with the weights that were trained."""
+    plain = copied(affine.without_lone_norms(functional(model, aware.input_shape[1:])))
+    for wrapper in aware.layers:
+        if hasattr(wrapper, "layer"):
+            found = {_last_word(v): v.numpy() for v in wrapper.variables}
+            layer = plain.get_layer(wrapper.layer.name)
+            layer.set_weights([found[_last_word(v)] for v in layer.weights])
+    return plain
+
+
+def _last_word(variable: tf.Variable) -> str:
+    """Return ``kernel:0`` of ``stem_conv/kernel:0``."""
+    return variable.name.rpartition("/")[2]
+
+
+def _set_bits(aware: keras.Model, inner: int, edges: int) -> None:
+    """Set the bits of the weights of convolutions and dense layers; depthwise ones keep 8."""
+    with_weights = (keras.layers.Conv2D, keras.layers.Dense)
+    wrappers = [w for w in aware.layers if isinstance(getattr(w, "layer", None), with_weights)]
+    for wrapper in wrappers:
+        at_the_edge = wrapper is wrappers[0] or isinstance(wrapper.layer, keras.layers.Dense)
+        count = edges if at_the_edge else inner
+        # tfmot's layers of a kind share one quantizer.
+        wrapper._weight_vars = [
+            (weight, _with_bits(quantizer, count), variables)
+            for weight, quantizer, variables in wrapper._weight_vars
+        ]
+
+
+def _with_bits(quantizer: Any, count: int) -> Any:
+    """Return a copy of tfmot's quantizer for numbers of ``count`` bits."""
+    result = copy.copy(quantizer)
+    result.num_bits = count
+    return result
 
 
 def _observe_ranges(model: keras.Model, images: np.ndarray) -> None:

@@ -71,10 +71,10 @@ def quantize(
     """
     from litert_quantizer import quantizer
 
-    manager = _manager(recipe, content)
     result = None
     with captured(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # keeping all tensors is what calibration is
+        manager = _manager(recipe, content)
         if recipe.activations and images is not None:
             result = _ranges(content, images, manager)
             if input_range:

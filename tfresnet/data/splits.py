@@ -60,6 +60,26 @@ class ArraySplit:
 
 
 @dataclass(frozen=True)
+class Subset:
+    """Some images of another split: those at ``indices``, int64 [n]."""
+
+    whole: Split
+    indices: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def batches(self, indices: tf.data.Dataset) -> tf.data.Dataset:
+        """See :class:`Split`."""
+        length = indices.element_spec.shape[0]
+
+        def translated(index: tf.Tensor) -> tf.Tensor:
+            return tf.ensure_shape(tf.gather(self.indices, index), [length])
+
+        return self.whole.batches(indices.map(translated))
+
+
+@dataclass(frozen=True)
 class LazySplit:
     """A split that is loaded when its images are first asked for; its length is known before."""
 
