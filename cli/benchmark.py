@@ -54,6 +54,7 @@ def command(
     """
     from tfresnet.deploy.device.benchmark import check, compare
     from tfresnet.deploy.device.profile import profile
+    from tfresnet.environment import processor, slow_integers
 
     models = tuple(map(model_file, models))
     check(models)
@@ -63,10 +64,14 @@ def command(
         records = compare(models, threads, rounds)
         files = [m for m in models if by_operation and not m.is_dir()]
         profiles = {str(file): profile(file) for file in files}
+    note = slow_integers() if any(record["integer"] for record in records) else None
     if as_json:
-        print_json({"models": records} | ({"profiles": profiles} if by_operation else {}))
+        found = {"models": records, "processor": processor(), "note": note}
+        print_json(found | ({"profiles": profiles} if by_operation else {}))
         return
     click.echo(_table(records))
+    if note:
+        click.echo(note)
     for path, times in profiles.items():
         click.echo(f"{path}, by operation:")
         for kind, milliseconds in times.items():

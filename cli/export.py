@@ -129,6 +129,8 @@ def _show(report: dict[str, Any], run: Path, features: bool) -> None:
     console.print(
         reports.table(report["artifacts"], report["checkpoint_top1"], report["n"], directory)
     )
+    if report["processor_note"]:
+        click.echo(f"Of the ms: {report['processor_note']}")
     if selection := report.get("selection"):
         click.echo(
             f"Chosen on {selection['n']:,} training images that nothing was set or tuned with:"

@@ -15,7 +15,7 @@ from tfresnet.deploy import choice
 from tfresnet.deploy.compress import auto, cluster, prune, qat
 from tfresnet.deploy.device import bundle
 from tfresnet.deploy.formats import wrap
-from tfresnet.deploy.plan import FINE_TUNED, Options, Target
+from tfresnet.deploy.plan import FINE_TUNED, INTEGER, Options, Target
 from tfresnet.deploy.proof import card, page
 from tfresnet.deploy.workshop import Workshop
 from tfresnet.files import alone, write_text
@@ -99,6 +99,7 @@ def finish(workshop: Workshop, artifacts: list[dict], candidates: list[dict], **
         "n": len(reference.classes),
         "calibration": workshop.calibration.summary,
         "processor": environment.processor(),
+        "processor_note": _note(artifacts),
         "artifacts": artifacts,
         "bundle": _bundle(workshop, candidates),
         "stale": workshop.stale(),
@@ -170,3 +171,9 @@ def _bundle(workshop: Workshop, artifacts: list[dict]) -> str | None:
     sample = next(iter(sorted((run.directory / "samples").glob("*.png"))), None)
     bundle.write(folder, Path(best["path"]), workshop.with_results(best), sample)
     return str(folder)
+
+
+def _note(artifacts: list[dict]) -> str | None:
+    """Return why quantized files are slow on this processor, if there are any and they are."""
+    integer = any(a["quantization"] in (*INTEGER, "dynamic") for a in artifacts)
+    return environment.slow_integers() if integer else None

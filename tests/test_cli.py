@@ -138,8 +138,42 @@ def no_memory(monkeypatch):
     monkeypatch.setattr("tfresnet.deploy.device.benchmark.peak_memory_mb", lambda *_: None)
 
 
+LACKING = "flags\t\t: fpu sse2 avx2\n"
+CPUS = {
+    "AVX2": (LACKING, "lacks VNNI (dot products of bytes)"),
+    "VNNI": ("flags\t\t: fpu sse2 avx2 avx512_vnni\n", None),
+    "Arm 8.0": ("Features\t: fp asimd crc32\n", "lacks dot products of bytes (asimddp)"),
+    "Arm 8.2": ("Features\t: fp asimd asimddp\n", None),
+    "unknown": ("", None),
+}
+
+
 @pytest.mark.usefixtures("no_memory")
-def test_the_table_of_a_benchmark_is_narrow_and_relative_to_float32(files):
+@pytest.mark.parametrize(("cpuinfo", "expected"), CPUS.values(), ids=CPUS)
+def test_a_line_says_why_integers_are_slow(files, tmp_path, monkeypatch, cpuinfo, expected):
+    monkeypatch.setattr("tfresnet.environment.CPUINFO", tmp_path / "cpuinfo")
+    (tmp_path / "cpuinfo").write_text(cpuinfo)
+    lines = tfresnet("benchmark", files / "model_int8.tflite", "--rounds", 1).stdout.splitlines()
+    assert len(lines) == 3 + bool(expected)
+    assert expected is None or expected in lines[-1]
+
+
+@pytest.mark.usefixtures("no_memory")
+def test_nothing_is_said_of_integers_where_there_are_none(files, tmp_path, monkeypatch):
+    """TFLite and ONNX files; pixels in are bytes in all of them."""
+    monkeypatch.setattr("tfresnet.environment.CPUINFO", tmp_path / "cpuinfo")
+    (tmp_path / "cpuinfo").write_text(LACKING)
+    names = ("float32.tflite", "float16.tflite", "float32.onnx", "int8.onnx", "dynamic.tflite")
+    models = [files / f"model_{name}" for name in names]
+    result = json_of("benchmark", *models, "--rounds", 1)
+    assert [record["integer"] for record in result["models"]] == [False] * 3 + [True] * 2
+    assert "lacks VNNI" in result["note"]
+    assert json_of("benchmark", *models[:3], "--rounds", 1)["note"] is None
+
+
+@pytest.mark.usefixtures("no_memory")
+def test_the_table_of_a_benchmark_is_narrow_and_relative_to_float32(files, monkeypatch):
+    monkeypatch.setattr("tfresnet.environment.slow_integers", lambda: None)
     models = [files / "model_int8.tflite", files / "model_float32.tflite"]
     head, *rows, where = tfresnet("benchmark", *models, "--rounds", 1).stdout.splitlines()
     assert head.split()[-1] == "speed"

@@ -17,6 +17,7 @@ STATUS = Path("/proc/self/status")
 WARMUP_SECONDS = 0.2
 ROUND_SECONDS = 0.2
 LATENCY_SECONDS = 0.5
+INTEGERS = (np.int8, np.int16, np.uint8)
 
 
 def compare(paths: Sequence[Path], threads: Sequence[int], rounds: int = 10) -> list[dict]:
@@ -26,9 +27,10 @@ def compare(paths: Sequence[Path], threads: Sequence[int], rounds: int = 10) -> 
 
     Returns:
         Dictionaries with ``path threads bytes load_ms p50_ms p90_ms p95_ms p99_ms mean_ms
-        images_per_second peak_memory_mb runs``; latency is of one image, input copied in, and a
-        run's divided by its images if the file has a larger batch; memory is what a fresh process
-        grows by when it loads and runs the model.
+        images_per_second peak_memory_mb runs integer``; latency is of one image, input copied in,
+        and a run's divided by its images if the file has a larger batch; memory is what a fresh
+        process grows by when it loads and runs the model; ``integer`` tells whether it is
+        quantized.
     """
     check(paths)
     entries = [_Entry(path, count) for count in threads for path in paths]
@@ -58,6 +60,19 @@ def _open(path: Path, threads: int) -> Any:
     from tfresnet.deploy.formats.saved_model import LoadedSavedModel
 
     return LoadedSavedModel(path)
+
+
+def computes_with_integers(path: Path, model: Any) -> bool:
+    """Tell whether a model has int8 or int16 in it, but for its input."""
+    if isinstance(model, OnnxModel):
+        return b"QuantizeLinear" in path.read_bytes()
+    if not isinstance(model, TfliteModel):
+        return False
+    given = model.input["index"]
+    return any(
+        detail["dtype"] in INTEGERS and len(detail["shape"]) == 4 and detail["index"] != given
+        for detail in model.interpreter.get_tensor_details()
+    )
 
 
 def latency_ms(model: Model) -> float:
@@ -100,6 +115,7 @@ class _Entry:
             "images_per_second": 1000 / float(p50),
             "peak_memory_mb": peak_memory_mb(self.path, self.threads),
             "runs": len(self.times),
+            "integer": computes_with_integers(self.path, self.model),
         }
 
 
