@@ -179,6 +179,15 @@ def test_a_data_dir_that_is_one_level_too_deep_means_the_folder_above(tmp_path):
         assert lookup.data_dir(str(given), "cifar10") == tmp_path
 
 
+def test_classes_of_very_different_sizes_are_told(tmp_path):
+    write_images(tmp_path, {"cat": 30, "cow": 12, "dog": 5})
+    (note,) = sources.load(DataConfig(dataset=str(tmp_path)), 16).notes
+    assert "by a factor of 6.0 (cat 24, cow 10, dog 4)" in note
+    for number in range(24):
+        (tmp_path / "cat" / f"{number}.jpg").unlink()
+    assert sources.load(DataConfig(dataset=str(tmp_path)), 16).notes == ()
+
+
 def test_notes_about_the_data_are_printed_before_training(tmp_path):
     write_images(tmp_path / "pictures", {"cat": 4, "dog": 4})
     (tmp_path / "pictures" / "cat" / "readme.txt").write_text("no picture")

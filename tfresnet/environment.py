@@ -39,7 +39,18 @@ def record() -> dict:
         "system": platform.platform(),
         "processor": processor(),
         "cores": os.cpu_count(),
+        "gpus": gpus(),
     }
+
+
+def gpus() -> list[str]:
+    """Return the names of the GPUs that TensorFlow has, where it is loaded."""
+    tensorflow = sys.modules.get("tensorflow")
+    if tensorflow is None:
+        return []
+    details = tensorflow.config.experimental.get_device_details
+    found = tensorflow.config.list_physical_devices("GPU")
+    return [details(gpu).get("device_name", "GPU") for gpu in found]
 
 
 def _program() -> str:

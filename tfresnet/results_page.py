@@ -1,6 +1,7 @@
 """RESULTS.md: the records of a folder as a page, with one row an experiment."""
 
 import statistics
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -184,6 +185,8 @@ def _machines(first: dict[str, Any]) -> str:
 
     def told(part: dict[str, Any]) -> str:
         machine = f"{part['cores']} cores of {part['processor'] or 'a CPU'}"
+        for name, count in Counter(part.get("gpus", ())).items():
+            machine = f"{count} {name} beside {machine}"
         return f"commit {part['commit'] or 'unknown'}, {machine}"
 
     later = [f"from epoch {p['epochs'] + 1} on {told(p)}" for p in first.get("resumed", [])]

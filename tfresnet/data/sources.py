@@ -1,6 +1,7 @@
 """From ``data.dataset`` to labelled splits and the input spec that goes with them."""
 
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
@@ -16,6 +17,8 @@ from tfresnet.errors import UserError
 from tfresnet.files import read_text
 from tfresnet.sections import DataConfig
 from tfresnet.spec import InputSpec
+
+RATIO = 5  # of the largest class to the smallest, from which on a person should know of it
 
 
 @dataclass(frozen=True)
@@ -130,7 +133,7 @@ def _folder(
         )
         for files, labels in parts
     )
-    return Dataset(train, test, spec, found.notes)
+    return Dataset(train, test, spec, (*found.notes, *imbalance(train.labels, found.labels)))
 
 
 def _labels_in(file: Path) -> tuple[str, ...]:
@@ -147,6 +150,21 @@ def _tfds(config: DataConfig, default_size: int | tuple[int, int]) -> Dataset:
         for split in (config.train_split, config.eval_split)
     )
     return Dataset(train, held_out, spec)
+
+
+def imbalance(classes: np.ndarray, labels: Sequence[str]) -> list[str]:
+    """Return a line about training images of which one class has many times what another has."""
+    counts = np.bincount(classes, minlength=len(labels))
+    order = np.argsort(-counts, kind="stable")
+    most, least = counts[order[0]], max(1, counts[order[-1]])
+    if most <= RATIO * least:
+        return []
+    shown = [*order[:2], *order[2:][-2:]]  # the largest and the smallest
+    told = ", ".join(f"{labels[i]} {counts[i]:,}" for i in shown)
+    return [
+        f"classes differ in size by a factor of {most / least:.1f} ({told}); a class of few images "
+        "is learned badly, and top-1 hardly shows it: look at the balanced accuracy"
+    ]
 
 
 def default_crop(size: int) -> float:
