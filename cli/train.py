@@ -131,10 +131,11 @@ def _say_what_next(directory: Path, result: dict[str, Any]) -> None:
 
     where = shlex.quote(str(directory))
     sample = next(iter(sorted((directory / "samples").glob("*.png"))))
+    test = result["test"]
     click.echo(
-        f"\nHeld-out accuracy {result['test']['top1']:.2%} after {result['epochs']} epochs "
-        f"({shown(result['test']['top1_interval'])} % with 95 % confidence; the mean of the classes "
-        f"is {result['test']['balanced_accuracy']:.2%}). Everything is in {directory}. Next:\n\n"
+        f"\nHeld-out accuracy {test['top1']:.2%} after {result['epochs']} epochs "
+        f"({shown(test['top1_interval'])} % with 95 % confidence; the mean of the classes "
+        f"is {test['balanced_accuracy']:.2%}). Everything is in {directory}. Next:\n\n"
         f"  tfresnet evaluate {where}\n"
         f"  tfresnet export {where} --tflite --onnx\n"
         f"  tfresnet predict {where}/export/model_int8.tflite {shlex.quote(str(sample))}\n"

@@ -137,7 +137,8 @@ def _environment(run: Run) -> dict:
         return now
     first, epochs = run.environment, len(run.records())
     parts = [first, *first.get("resumed", [])]
-    same = all(now[key] == parts[-1].get(key) for key in now if key != "command")
+    # A key that is younger than the run tells nothing.
+    same = all(now[key] == parts[-1].get(key, now[key]) for key in now if key != "command")
     if same or epochs >= run.config.train.epochs:  # all is trained
         return first
     return first | {"resumed": [*parts[1:], now | {"epochs": epochs}]}
