@@ -1,12 +1,16 @@
 """Shared fixtures: two logical CPU devices, one small trained run, and its exported files."""
 
+import contextlib
+import ctypes
 import gc
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
+import tf_keras as keras
 from PIL import Image
 
 from tfresnet import config as configs
@@ -19,14 +23,25 @@ tf.config.set_logical_device_configuration(
 )
 
 # A full collection walks the millions of objects of TensorFlow and of its graphs: at Python's own
-# thresholds (700, 10, 10) that is a twelfth of the suite's time.
+# thresholds (700, 10, 10) that is a twelfth of the suite's time. What is imported by now stays.
 gc.set_threshold(20_000, 10, 10)
+gc.freeze()
 
 # What files take is measured hundreds of times here; that it is measured is what is tested.
 for constant in ("WARMUP_SECONDS", "ROUND_SECONDS", "LATENCY_SECONDS"):
     setattr(benchmark, constant, 0.02)
 
 TINY = ["data.image_size=16", "train.epochs=2", "train.warmup_epochs=1"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def free_memory() -> Iterator[None]:
+    """Give back what a module's networks took: else a worker grows to several gigabytes."""
+    yield
+    keras.backend.clear_session()
+    gc.collect()
+    with contextlib.suppress(OSError, AttributeError):  # where the C library is not glibc
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 @pytest.fixture(scope="session")

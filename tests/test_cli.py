@@ -86,7 +86,7 @@ def test_train_on_a_folder_of_images(tmp_path):
 
 def test_evaluate(files):
     result = json_of("evaluate", files / "model_int8.tflite")
-    assert set(result) == {"top1", "top5", "loss", "ece", "n", "per_class"}
+    assert {"top1", "top5", "loss", "ece", "n", "per_class"} <= set(result)
     assert "top-1" in tfresnet("evaluate", files / "model_int8.tflite").stdout
 
 

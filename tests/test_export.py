@@ -45,7 +45,7 @@ def test_every_artifact_is_measured(exported, tiny_run):
         ("onnx", "float32"), ("onnx", "float16"), ("onnx", "int8"), ("saved_model", "float32"),
     ]  # fmt: skip
     for a in exported["artifacts"]:
-        assert set(a) == KEYS
+        assert set(a) >= KEYS
         assert a["latency_ms"] > 0
         assert a["bytes"] > 0
         assert a["drop"] == pytest.approx(100 * (exported["checkpoint_top1"] - a["top1"]))
@@ -94,7 +94,7 @@ def test_labels_can_be_unzipped(exported, tiny_run):
 def test_evaluate_takes_everything_that_export_writes(exported, tiny_run, name):
     path = tiny_run.directory if name == "." else tiny_run.directory / "export" / name
     result = evaluate_model.evaluate(path, {})
-    assert set(result) == {"top1", "top5", "loss", "ece", "n", "per_class"}
+    assert {"top1", "top5", "loss", "ece", "n", "per_class"} <= set(result)
     if name == ".":
         assert result["top1"] == pytest.approx(exported["checkpoint_top1"])
     else:
@@ -144,7 +144,7 @@ def test_what_is_measured_on_other_data_says_so(tiny_run, run_copy, tmp_path):
     run = runs.open_run(run_copy)
     before = run.result
     (made,) = export(run, INT8, data={"dataset": str(folder)})["artifacts"]
-    assert read_metadata(made["path"])["data"]["dataset"] == str(folder)
+    assert read_metadata(made["path"])["data"]["dataset"] == folder.name
     card = (run_copy / "export" / "MODEL_CARD.md").read_text()
     assert card.count("others") >= 3
     assert "digits" not in card
