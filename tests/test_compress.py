@@ -1,5 +1,6 @@
 """Pruning, clustering, quantisation-aware training, and all of them in a row."""
 
+import dataclasses
 import shutil
 from pathlib import Path
 
@@ -23,6 +24,8 @@ from tfresnet.models.functional import functional
 from tfresnet.sections import ModelConfig
 from tfresnet.spec import InputSpec
 from tfresnet.train_run import train
+from tfresnet.training import loop
+from tfresnet.training.optimizers import decays
 
 BRIEF = ["--tflite", "--quantize", "int8", "--max-drop", 100, "--verify-images", 100,
          "--calibration-images", 50]  # fmt: skip
@@ -180,6 +183,53 @@ def test_an_interrupted_fine_tuning_goes_on(tiny_run, tmp_path, monkeypatch):
     found = [x.get_weights()[0] for x in resumed.layers if isinstance(x, keras.layers.Conv2D)]
     assert all(len(np.unique(kernel)) <= 8 for kernel in found[1:])
     assert runs.weights_sha256(resumed) == runs.weights_sha256(whole)
+
+
+def test_quantization_aware_training_decays_what_training_does():
+    """Not the scales of batch norms that became depthwise convolutions."""
+    config = ModelConfig(arch="resnet8", width=0.5, pre_activation=True, num_classes=10)
+    model = zoo.build(config, SPEC.shape)
+    aware = qat.quantization_aware(model, SPEC.shape)
+    assert any("depthwise_kernel" in v.name for v in aware.trainable_variables)
+    # Keras puts the blocks' names before those of the layers.
+    found, expected = (
+        {v.name.split("/", v.name.count("/") - 1)[-1] for v in net.trainable_variables if decays(v)}
+        for net in (aware, model)
+    )
+    assert found == expected
+
+
+def test_a_teacher_goes_on_teaching_while_it_is_there(tiny_run, tmp_path, monkeypatch, capsys):
+    trainers = []
+
+    class Idle(finetune.Trainer):
+        """Goes to the end without training."""
+
+        def _epoch(self, *_: object) -> None:
+            self.step.assign(self.total_steps)
+            trainers.append(self)
+
+    monkeypatch.setattr(finetune, "Trainer", Idle)
+    monkeypatch.setattr(loop, "plot", lambda *_: None)
+
+    def teacher_of(run: runs.Run, directory: Path) -> keras.Model | None:
+        finetune.fine_tune(run, run.dataset(), 1, directory, run.model, {})
+        return trainers[-1].train_step.teacher
+
+    def taught_by(path: Path) -> runs.Run:
+        training = tiny_run.config.train.model_copy(update={"teacher": str(path)})
+        return dataclasses.replace(
+            tiny_run, config=tiny_run.config.model_copy(update={"train": training})
+        )
+
+    assert teacher_of(tiny_run, tmp_path / "alone") is None
+    teacher = teacher_of(taught_by(tiny_run.directory), tmp_path / "taught")
+    assert runs.weights_sha256(teacher) == runs.weights_sha256(tiny_run.model())
+    assert "teacher" not in capsys.readouterr().err
+    assert teacher_of(taught_by(tmp_path / "gone"), tmp_path / "orphan") is None
+    error = capsys.readouterr().err
+    assert "Warning: fine-tuning without the teacher that this run had, from the labels" in error
+    assert f"{tmp_path / 'gone'} does not exist" in error
 
 
 def _interrupt_in(epoch: int, evaluate):

@@ -22,7 +22,7 @@ FLOORS = [
     ["tfresnet.run"],
     ["tfresnet.preflight"],
     ["tfresnet.convert_weights"],
-    ["tfresnet.transfer"],
+    ["tfresnet.transfer", "tfresnet.teacher"],
     ["tfresnet.train_run", "tfresnet.sweep", "tfresnet.explain"],
     ["tfresnet.deploy"],
     ["tfresnet.api"],

@@ -2,7 +2,6 @@
 
 import re
 import tempfile
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import tf_keras as keras
 from PIL import Image
 
 from tfresnet import config as configs
-from tfresnet import metrics, preflight, transfer
+from tfresnet import metrics, preflight, teacher, transfer
 from tfresnet.data import pipeline, sources
 from tfresnet.data.sources import Dataset
 from tfresnet.errors import UserError
@@ -20,7 +19,6 @@ from tfresnet.files import alone
 from tfresnet.models import functional, zoo
 from tfresnet.run import Run, create, open_run
 from tfresnet.sections import RunConfig
-from tfresnet.spec import InputSpec
 from tfresnet.training import convolution, distribute, precision, progress, timing
 from tfresnet.training.loop import Trainer
 
@@ -98,16 +96,18 @@ def _prepare(
     dataset = _dataset(config, directory, start, resume)
     spec = dataset.spec
 
-    def build() -> keras.Model:
-        model = zoo.build(config.model, spec.shape, len(spec.labels), config.train.precision)
+    def build(precision: str = config.train.precision) -> keras.Model:
+        model = zoo.build(config.model, spec.shape, len(spec.labels), precision)
         if start:
             transfer.initialise(model, spec, start)
         if config.train.freeze_until:
             model.freeze_until(config.train.freeze_until)
         return model if config.train.xla else convolution.speed_up(model)
 
-    teacher = _teacher(config, spec)
-    trainer = Trainer(config, dataset, directory, build, teacher, strategy)
+    in_float32 = None if config.train.precision == "float32" else lambda: build("float32")
+    trainer = Trainer(
+        config, dataset, directory, build, teacher.loader(config, spec), strategy, in_float32
+    )
     return config, dataset, trainer
 
 
@@ -122,25 +122,6 @@ def _dataset(
     if start is None:
         return dataset
     return replace(dataset, spec=transfer.normalised_as(start, dataset.spec))
-
-
-def _teacher(config: RunConfig, spec: InputSpec) -> Callable[[], keras.Model] | None:
-    """Return what loads the teacher, once it is known that it sees what the student sees."""
-    if not config.train.teacher:
-        return None
-    teacher = open_run(Path(config.train.teacher))
-    for key in ("labels", "shape", "mean", "std"):
-        expected, got = getattr(spec, key), getattr(teacher.spec, key)
-        if expected != got:
-            raise UserError(
-                f"train.teacher: expected the {key} of this run, {list(expected)}, got {list(got)}"
-            )
-    if config.data.progressive:
-        raise UserError(
-            "train.teacher: expected images of the size that the teacher knows, got "
-            "data.progressive; leave one of them out"
-        )
-    return lambda: teacher.model(precision=config.train.precision)
 
 
 def _with_precision(config: RunConfig, directory: Path, resume: bool) -> RunConfig:

@@ -9,6 +9,7 @@ behind it.
 import tf_keras as keras
 
 from tfresnet.deploy.compress.fold import follows_convolution, scale_and_shift
+from tfresnet.training.optimizers import AFFINE
 
 
 def without_lone_norms(model: keras.Model) -> keras.Model:
@@ -24,11 +25,11 @@ def without_lone_norms(model: keras.Model) -> keras.Model:
     def convolved(layer: keras.layers.Layer) -> keras.layers.Layer:
         if layer.name not in lone:
             return layer
-        return keras.layers.DepthwiseConv2D(1, name=f"{layer.name}_affine")
+        return keras.layers.DepthwiseConv2D(1, name=layer.name + AFFINE)
 
     result = keras.models.clone_model(model, clone_function=convolved)
     for name in lone:
         norm = model.get_layer(name)
         scale, shift = scale_and_shift(norm)
-        result.get_layer(f"{name}_affine").set_weights([scale.reshape(1, 1, -1, 1), shift])
+        result.get_layer(name + AFFINE).set_weights([scale.reshape(1, 1, -1, 1), shift])
     return result

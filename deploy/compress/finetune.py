@@ -10,11 +10,14 @@ import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
+from tfresnet import teacher
 from tfresnet.data import pipeline
 from tfresnet.data.sources import Dataset
 from tfresnet.data.splits import Subset
+from tfresnet.errors import UserError
 from tfresnet.files import read_json, write_text
 from tfresnet.run import Run, weights_sha256
+from tfresnet.sections import RunConfig
 from tfresnet.training.loop import Trainer
 
 LR_FACTOR = 0.01  # of the run's peak rate: the weights need to move by fractions of a step only
@@ -32,6 +35,9 @@ def fine_tune(
     one_device: bool = True,
 ) -> keras.Model:
     """Return what ``build`` makes after ``epochs`` of training with the run's recipe.
+
+    A distilled run's teacher goes on teaching; if it is no longer there, a warning says so and the
+    labels alone do.
 
     The rate is ``lr_factor`` of the run's peak, falling as a cosine, in float32, without a moving
     average. ``directory`` gets the log, the curve and the checkpoints. One that was begun before
@@ -54,6 +60,7 @@ def fine_tune(
     training = run.config.train.model_copy(update=recipe)
     full_size = run.config.data.model_copy(update={"progressive": {}})
     config = run.config.model_copy(update={"train": training, "data": full_size})
+    config, load_teacher, warnings = _with_teacher(config, run)
 
     def build_in_scope() -> keras.Model:
         model = build()
@@ -68,9 +75,22 @@ def fine_tune(
     # of quantization not in a loop over the parts of a batch.
     one_device = one_device or training.accumulate > 1
     strategy = tf.distribute.get_strategy() if one_device else None
-    trainer = Trainer(config, dataset, directory, build_in_scope, strategy=strategy)
+    trainer = Trainer(config, dataset, directory, build_in_scope, load_teacher, strategy)
+    trainer.warnings += warnings
     trainer.run()
     return trainer.model
+
+
+def _with_teacher(
+    config: RunConfig, run: Run
+) -> tuple[RunConfig, Callable[[], keras.Model] | None, list[str]]:
+    """Return the configuration that is possible, what loads the teacher, and warnings."""
+    try:
+        return config, teacher.loader(config, run.spec), []
+    except UserError as error:
+        alone = config.train.model_copy(update={"teacher": None})
+        warning = f"fine-tuning without the teacher that this run had, from the labels: {error}"
+        return config.model_copy(update={"train": alone}), None, [warning]
 
 
 def copied(model: keras.Model) -> keras.Model:

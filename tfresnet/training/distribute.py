@@ -5,7 +5,6 @@ import json
 import os
 
 import tensorflow as tf
-import tf_keras as keras
 
 from tfresnet.errors import UserError
 from tfresnet.sections import TrainConfig
@@ -104,14 +103,6 @@ def distributed(
         return batches.map(parts, tf.data.AUTOTUNE).unbatch().prefetch(2)
 
     return iter(strategy.distribute_datasets_from_function(mine))
-
-
-def synchronise_batch_norms(model: keras.Model) -> None:
-    """Let the batch norms of a model take their statistics over all replicas."""
-    for layer in model.submodules:
-        if isinstance(layer, keras.layers.BatchNormalization):
-            # Keras's fused kernel knows of one replica only.
-            layer.synchronized, layer.fused = True, False
 
 
 def check_batch(config: TrainConfig, devices: int) -> None:

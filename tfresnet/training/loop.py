@@ -13,13 +13,12 @@ from tfresnet import metrics
 from tfresnet.data import pipeline, preview
 from tfresnet.data.sources import Dataset
 from tfresnet.errors import UserError
-from tfresnet.sections import RunConfig
+from tfresnet.sections import RunConfig, TrainConfig
 from tfresnet.training import checkpoint, precision, timing
 from tfresnet.training.distribute import (
     distributed,
     is_multiworker,
     make_strategy,
-    synchronise_batch_norms,
     worker,
 )
 from tfresnet.training.divergence import Diverged, check_loss, check_weights
@@ -28,6 +27,7 @@ from tfresnet.training.metrics_log import MetricsLog, plot
 from tfresnet.training.optimizers import build_for, make_optimizer
 from tfresnet.training.progress import TrainingDisplay
 from tfresnet.training.step import TrainStep, update_average
+from tfresnet.training.sync_batch_norm import synchronize
 
 SECONDS_PER_CALL = 1.0  # of training between two updates of the display
 STEPS_PER_CALL = 20  # the same with several workers
@@ -44,8 +44,11 @@ class Trainer:
 
     The directory gets ``checkpoints/``, ``metrics.jsonl``, ``tensorboard/`` and ``curves.png``.
     ``build_model`` takes nothing and returns a built model, ``build_teacher`` one to be matched;
-    they are called in the strategy's scope. ``strategy`` is by default made of the configuration.
-    With several workers, each does all of this in a directory of its own.
+    they are called in the strategy's scope. ``build_evaluated`` returns the same network in
+    float32, as it is deployed, which is then evaluated after every epoch; by default that is the
+    network which is trained, in its precision. ``strategy`` is by default made of the
+    configuration. With several workers, each does all of this in a directory of its own.
+    ``warnings`` are printed before training.
     """
 
     def __init__(
@@ -56,6 +59,7 @@ class Trainer:
         build_model: Callable[[], keras.Model],
         build_teacher: Callable[[], keras.Model] | None = None,
         strategy: tf.distribute.Strategy | None = None,
+        build_evaluated: Callable[[], keras.Model] | None = None,
     ):
         self.config, self.dataset, self.directory = config.train, dataset, directory
         self.data_config = config.data
@@ -73,7 +77,7 @@ class Trainer:
         with self.strategy.scope():
             self.model = build_model()
             if config.train.sync_batch_norm:
-                synchronise_batch_norms(self.model)
+                synchronize(self.model)
             self.average = self._copy(build_model) if config.train.ema_decay else None
             teacher = build_teacher() if build_teacher else None
             self.rate_factor = tf.Variable(1.0, trainable=False)
@@ -84,6 +88,7 @@ class Trainer:
             self.loss = keras.metrics.Mean()
             self.accuracy = keras.metrics.Mean()
         self.workers = is_multiworker(self.strategy)
+        self.warnings = _warnings(config.train)
         self.stop = StopRequest()
         self.step = tf.Variable(0, dtype=tf.int64, trainable=False)
         self.seconds = tf.Variable(0.0, dtype=tf.float64, trainable=False)  # of this epoch so far
@@ -91,8 +96,9 @@ class Trainer:
         self.masks_end = 0  # the same of what was traced with one seed
         step = TrainStep(config.train, self.model, self.optimizer, teacher, self._observe)
         self.train_step = tf.function(step, jit_compile=True) if config.train.xla else step
-        # What is deployed is what is evaluated.
-        self.probabilities = metrics.probability_function(self.average or self.model)
+        self.deployed = self.average or self.model
+        self.evaluated = build_evaluated() if build_evaluated else self.deployed
+        self.probabilities = metrics.probability_function(self.evaluated)
         self.checkpoints = checkpoint.manager(
             directory / "checkpoints", self.model, self.optimizer, self.step, self.average,
             loss=self.loss, accuracy=self.accuracy, seconds=self.seconds,
@@ -102,8 +108,7 @@ class Trainer:
     def _copy(self, build_model: Callable[[], keras.Model]) -> keras.Model:
         """Return another model with the same weights."""
         copy = build_model()
-        for mean, value in zip(copy.variables, self.model.variables, strict=True):
-            mean.assign(value)
+        _assign(copy, self.model)
         return copy
 
     def run(self) -> None:
@@ -128,10 +133,8 @@ class Trainer:
         display = TrainingDisplay(self.config.epochs, self.total_steps, first_step)
         for problem in passed_over:
             display.warn(f"{problem}; going on from step {first_step} instead")
-        if self.config.patience or self.config.keep == "best":
-            display.warn(CHOSEN)
-        if slow := precision.advice(self.config.precision):
-            display.warn(slow)
+        for warning in self.warnings:
+            display.warn(warning)
         with display, catching as self.stop:
             while int(self.step) < self.total_steps and not log.stale(self.config.patience):
                 try:
@@ -275,6 +278,9 @@ class Trainer:
             raise Interrupted(self.stop.signal)
 
     def _evaluate(self) -> dict:
+        """Measure the weights that would be deployed, in float32."""
+        if self.evaluated is not self.deployed:
+            _assign(self.evaluated, self.deployed)
         result = metrics.measure(self.probabilities, self.dataset.held_out, self.dataset.spec)
         return {"held_out_top1": result["top1"], "held_out_loss": result["loss"]}
 
@@ -292,3 +298,15 @@ class Trainer:
     def _observe(self, labels: tf.Tensor, logits: tf.Tensor, losses: tf.Tensor) -> None:
         self.loss.update_state(losses)
         self.accuracy.update_state(keras.metrics.categorical_accuracy(labels, logits))
+
+
+def _warnings(config: TrainConfig) -> list[str]:
+    """Return what somebody should know before they train so."""
+    chosen = CHOSEN if config.patience or config.keep == "best" else None
+    return [text for text in (chosen, precision.advice(config.precision)) if text]
+
+
+def _assign(model: keras.Model, source: keras.Model) -> None:
+    """Give ``model`` the weights of another one of the same architecture."""
+    for variable, value in zip(model.variables, source.variables, strict=True):
+        variable.assign(value)

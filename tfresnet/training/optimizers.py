@@ -8,6 +8,9 @@ import tf_keras as keras
 
 from tfresnet.sections import TrainConfig
 
+# Ends the name of a depthwise convolution that stands for a batch norm: its kernel is a scale.
+AFFINE = "_affine"
+
 
 def cosine(progress: tf.Tensor) -> tf.Tensor:
     """Fall from 1 to 0 along half a cosine (Loshchilov and Hutter 2016, arXiv:1608.03983)."""
@@ -158,7 +161,7 @@ def build_for(optimizer: keras.optimizers.Optimizer, variables: list[tf.Variable
 
 def decays(variable: tf.Variable) -> bool:
     """Tell whether weight decay applies: to kernels, not to biases, scales and shifts."""
-    return len(variable.shape) > 1
+    return len(variable.shape) > 1 and f"{AFFINE}/" not in variable.name
 
 
 def finish_gradients(

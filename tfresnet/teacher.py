@@ -1,0 +1,34 @@
+"""The teacher of a distilled run: another run, whose predictions are to be matched."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import tf_keras as keras
+
+from tfresnet.errors import UserError
+from tfresnet.run import open_run
+from tfresnet.sections import RunConfig
+from tfresnet.spec import InputSpec
+
+
+def loader(config: RunConfig, spec: InputSpec) -> Callable[[], keras.Model] | None:
+    """Return a function that loads the teacher, None if ``train.teacher`` names none.
+
+    Raises:
+        UserError: there is no such run, or its input or its labels are not the student's.
+    """
+    if not config.train.teacher:
+        return None
+    teacher = open_run(Path(config.train.teacher))
+    for key in ("labels", "shape", "mean", "std"):
+        expected, got = getattr(spec, key), getattr(teacher.spec, key)
+        if expected != got:
+            raise UserError(
+                f"train.teacher: expected the {key} of this run, {list(expected)}, got {list(got)}"
+            )
+    if config.data.progressive:
+        raise UserError(
+            "train.teacher: expected images of the size that the teacher knows, got "
+            "data.progressive; leave one of them out"
+        )
+    return lambda: teacher.model(precision=config.train.precision)
