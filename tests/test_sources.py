@@ -237,6 +237,10 @@ def test_images_on_disk_are_those_in_memory_and_only_read_when_needed(tmp_path, 
     assert len(on_disk.train) == 5
     assert isinstance(on_disk.train.loaded, RecordSplit)
     assert all((a == b).all() for a, b in zip(expected, got, strict=True))
+    for data in (in_memory, on_disk):
+        np.testing.assert_array_equal(data.train.labels, expected[1])
+        part = splits.Subset(data.train, np.array([4, 0]))
+        np.testing.assert_array_equal(part.labels, expected[1][[4, 0]])
     assert "loaded" not in vars(on_disk.held_out)  # nobody has asked for it
 
 

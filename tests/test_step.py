@@ -60,6 +60,40 @@ def test_distillation_by_hand():
     np.testing.assert_allclose(agreed, 0, atol=1e-7)
 
 
+def test_balanced_weights_by_hand():
+    """n / (k n_c), 1 on average over the images; a class without images counts for nothing."""
+    labels = np.array([0, 0, 0, 0, 0, 1, 3, 3])
+    weights = losses.balanced_weights(labels, 4)
+    np.testing.assert_allclose(weights, [8 / (3 * 5), 8 / 3, 0, 8 / (3 * 2)], rtol=1e-6)
+    assert weights[labels].mean() == pytest.approx(1, rel=1e-6)
+
+
+@pytest.mark.parametrize("loss", ["cross_entropy", "bce"])
+def test_class_weights_multiply_an_images_loss(loss):
+    """A mixed image has the mean of its classes' weights, whatever its loss is made of."""
+    weights = np.array([0.5, 2.0, 3.0], np.float32)
+    teacher = tf.constant([[0.0, 4.0, 0.0], [1.0, 0.0, 0.0]])
+    config = TrainConfig(loss=loss, label_smoothing=0.1)
+    for taught in (None, teacher):
+        plain = losses.per_image(config, LABELS, LOGITS, taught).numpy()
+        found = losses.per_image(config, LABELS, LOGITS, taught, weights).numpy()
+        np.testing.assert_allclose(found, plain * [2.0, 0.7 * 0.5 + 0.3 * 3.0], rtol=1e-6)
+
+
+def test_a_run_weights_classes_by_its_training_images(tmp_path):
+    """Five images of one class and three of another; the held-out split has its own shares."""
+    images = np.zeros((8, 16, 16, 3), np.uint8)
+    split, spec = ArraySplit(images, np.array([0] * 5 + [1] * 3)), InputSpec(16, 16, ("a", "b"))
+    held_out = ArraySplit(images, np.array([0] * 2 + [1] * 6))
+    settings = ["train.batch_size=8", "train.class_weights=balanced", "model.width=0.25"]
+    config = configs.load("quickstart", settings)
+    trainer = Trainer(
+        config, Dataset(split, held_out, spec), tmp_path,
+        lambda: zoo.build(config.model, spec.shape, 2),
+    )  # fmt: skip
+    np.testing.assert_allclose(trainer.train_step.class_weights, [8 / 10, 8 / 6], rtol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("shape", "rates"),
     [

@@ -180,6 +180,11 @@ class TrainConfig(Section):
     loss: Literal["cross_entropy", "bce"] = Field(
         "cross_entropy", description="bce: binary cross-entropy, each class for itself."
     )
+    class_weights: Literal["none", "balanced"] = Field(
+        "none",
+        description="balanced: an image's loss is weighted by the inverse of its class's share of "
+        "the training images; 1 on average.",
+    )
     label_smoothing: float = Field(
         0.0, ge=0, lt=1, description="Share of a label that is spread over all classes."
     )

@@ -20,6 +20,11 @@ class CorruptedSplit:
     def __len__(self) -> int:
         return len(self.split)
 
+    @property
+    def labels(self) -> np.ndarray:
+        """See :class:`Split`."""
+        return self.split.labels
+
     def batches(self, indices: tf.data.Dataset) -> tf.data.Dataset:
         """See :class:`Split`."""
 

@@ -163,7 +163,8 @@ def imbalance(classes: np.ndarray, labels: Sequence[str]) -> list[str]:
     told = ", ".join(f"{labels[i]} {counts[i]:,}" for i in shown)
     return [
         f"classes differ in size by a factor of {most / least:.1f} ({told}); a class of few images "
-        "is learned badly, and top-1 hardly shows it: look at the balanced accuracy"
+        "is learned badly, and top-1 hardly shows it: look at the balanced accuracy, or weight "
+        "them with train.class_weights=balanced"
     ]
 
 

@@ -23,6 +23,11 @@ class Split(Protocol):
 
     def __len__(self) -> int: ...
 
+    @property
+    def labels(self) -> np.ndarray:
+        """The class of every image, int64 [n]."""
+        ...
+
     def batches(self, indices: tf.data.Dataset) -> tf.data.Dataset:
         """Turn index vectors, int64 [b] and all of one length, into images and labels.
 
@@ -69,6 +74,11 @@ class Subset:
     def __len__(self) -> int:
         return len(self.indices)
 
+    @property
+    def labels(self) -> np.ndarray:
+        """See :class:`Split`."""
+        return self.whole.labels[self.indices]
+
     def batches(self, indices: tf.data.Dataset) -> tf.data.Dataset:
         """See :class:`Split`."""
         length = indices.element_spec.shape[0]
@@ -92,6 +102,11 @@ class LazySplit:
     def batches(self, indices: tf.data.Dataset) -> tf.data.Dataset:
         """See :class:`Split`."""
         return self.loaded.batches(indices)
+
+    @property
+    def labels(self) -> np.ndarray:
+        """See :class:`Split`; the split is loaded."""
+        return self.loaded.labels
 
     @cached_property
     def loaded(self) -> Split:
@@ -163,22 +178,35 @@ class RecordSplit:
     def batches(self, indices: tf.data.Dataset) -> tf.data.Dataset:
         """See :class:`Split`."""
 
+        def decode(encoded: bytes) -> np.ndarray:
+            return pictures.decode(io.BytesIO(encoded), self.spec, "a record")
+
+        def load(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            encoded, label = self._parsed(index)
+            image = tf.numpy_function(decode, [encoded], tf.uint8, stateful=False)
+            return tf.ensure_shape(image, self.spec.shape), label
+
+        return one_by_one(indices, load)
+
+    @cached_property
+    def labels(self) -> np.ndarray:
+        """See :class:`Split`; all records are read for it, but no image is decoded."""
+        classes = tf.data.Dataset.range(len(self)).map(
+            lambda index: self._parsed(index)[1], tf.data.AUTOTUNE
+        )
+        return np.fromiter(classes.as_numpy_iterator(), np.int64, len(self))
+
+    def _parsed(self, index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Return an encoded image and its class."""
+
         def read(index: np.ndarray) -> bytes:
             number, start, length = self.places[index]
             with open(self.files[number], "rb") as file:
                 file.seek(start)
                 return file.read(length)
 
-        def decode(encoded: bytes) -> np.ndarray:
-            return pictures.decode(io.BytesIO(encoded), self.spec, "a record")
-
-        def load(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            record = tf.numpy_function(read, [index], tf.string, stateful=False)
-            encoded, label = self.parse(tf.ensure_shape(record, []))
-            image = tf.numpy_function(decode, [encoded], tf.uint8, stateful=False)
-            return tf.ensure_shape(image, self.spec.shape), label
-
-        return one_by_one(indices, load)
+        record = tf.numpy_function(read, [index], tf.string, stateful=False)
+        return self.parse(tf.ensure_shape(record, []))
 
 
 def in_memory(cache: str, count: int, spec: InputSpec) -> bool:

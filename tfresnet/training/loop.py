@@ -14,7 +14,7 @@ from tfresnet.data import pipeline, preview
 from tfresnet.data.sources import Dataset
 from tfresnet.errors import UserError
 from tfresnet.sections import RunConfig, TrainConfig
-from tfresnet.training import checkpoint, precision, timing
+from tfresnet.training import checkpoint, losses, precision, timing
 from tfresnet.training.distribute import (
     distributed,
     is_multiworker,
@@ -94,7 +94,9 @@ class Trainer:
         self.seconds = tf.Variable(0.0, dtype=tf.float64, trainable=False)  # of this epoch so far
         self.source_end = 0  # the step up to which there are batches
         self.masks_end = 0  # the same of what was traced with one seed
-        step = TrainStep(config.train, self.model, self.optimizer, teacher, self._observe)
+        step = TrainStep(
+            config.train, self.model, self.optimizer, teacher, self._observe, self._class_weights()
+        )
         self.train_step = tf.function(step, jit_compile=True) if config.train.xla else step
         self.deployed = self.average or self.model
         self.evaluated = build_evaluated() if build_evaluated else self.deployed
@@ -104,6 +106,11 @@ class Trainer:
             loss=self.loss, accuracy=self.accuracy, seconds=self.seconds,
             rate_factor=self.rate_factor,
         )  # fmt: skip
+
+    def _class_weights(self) -> np.ndarray | None:
+        if self.config.class_weights == "none":
+            return None
+        return losses.balanced_weights(self.dataset.train.labels, len(self.dataset.spec.labels))
 
     def _copy(self, build_model: Callable[[], keras.Model]) -> keras.Model:
         """Return another model with the same weights."""

@@ -1,5 +1,6 @@
 """What training minimises: a loss for every image, from soft labels and logits."""
 
+import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
@@ -7,7 +8,11 @@ from tfresnet.sections import TrainConfig
 
 
 def per_image(
-    config: TrainConfig, labels: tf.Tensor, logits: tf.Tensor, teacher: tf.Tensor | None = None
+    config: TrainConfig,
+    labels: tf.Tensor,
+    logits: tf.Tensor,
+    teacher: tf.Tensor | None = None,
+    class_weights: np.ndarray | None = None,
 ) -> tf.Tensor:
     """Return the loss of every image, float32 [batch].
 
@@ -15,12 +20,29 @@ def per_image(
         labels: float [batch, classes], rows that sum to 1.
         logits: float [batch, classes].
         teacher: the teacher's logits; the loss is then distillation's.
+        class_weights: float32 [classes]; an image's loss is multiplied by its class's, that of a
+            mixed image by the weights of its classes, each by its share of the label.
     """
     loss = LOSSES[config.loss](labels, logits, config.label_smoothing)
-    if teacher is None:
-        return loss
-    soft = distillation(teacher, logits, config.temperature)
-    return (1 - config.distillation) * loss + config.distillation * soft
+    if teacher is not None:
+        soft = distillation(teacher, logits, config.temperature)
+        loss = (1 - config.distillation) * loss + config.distillation * soft
+    return loss if class_weights is None else loss * tf.linalg.matvec(labels, class_weights)
+
+
+def balanced_weights(labels: np.ndarray, classes: int) -> np.ndarray:
+    """Return a weight for each class, inverse to its share of the images, float32 [classes].
+
+    It is n / (k n_c) for n images of k classes, n_c of them of class c, so that the mean over the
+    images is 1. A class without images has a weight of 0.
+
+    Args:
+        labels: the class of every training image, int [n].
+        classes: how many classes there are.
+    """
+    counts = np.bincount(labels, minlength=classes)
+    present = np.count_nonzero(counts)
+    return np.where(counts, len(labels) / (present * np.maximum(counts, 1)), 0).astype(np.float32)
 
 
 def cross_entropy(labels: tf.Tensor, logits: tf.Tensor, smoothing: float) -> tf.Tensor:

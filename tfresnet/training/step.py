@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
@@ -21,6 +22,7 @@ class TrainStep:
         optimizer: built for the model's trainable variables.
         teacher: a network whose logits are to be matched, or None.
         observe: takes labels, logits and losses of what was trained on, for the metrics.
+        class_weights: float32 [classes], what a class's images count in the loss; None for 1.
     """
 
     def __init__(
@@ -30,9 +32,10 @@ class TrainStep:
         optimizer: keras.optimizers.Optimizer,
         teacher: keras.Model | None,
         observe: Observe,
+        class_weights: np.ndarray | None = None,
     ):
         self.config, self.model, self.optimizer = config, model, optimizer
-        self.teacher, self.observe = teacher, observe
+        self.teacher, self.observe, self.class_weights = teacher, observe, class_weights
         self.scales_loss = isinstance(optimizer, keras.mixed_precision.LossScaleOptimizer)
 
     def __call__(self, images: tf.Tensor, labels: tf.Tensor) -> None:
@@ -82,7 +85,7 @@ class TrainStep:
         teacher = None if self.teacher is None else self.teacher(images, training=False)
         with tf.GradientTape() as tape:
             logits = self.model(images, training=True)
-            each = losses.per_image(self.config, labels, logits, teacher)
+            each = losses.per_image(self.config, labels, logits, teacher, self.class_weights)
             # The mean over the whole batch: replicas' gradients are then added, not averaged.
             loss = tf.reduce_sum(each) / self.config.batch_size
             if self.scales_loss:
