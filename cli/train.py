@@ -2,6 +2,7 @@
 
 import shlex
 import signal
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,7 @@ def command(
       tfresnet train --resume --run-dir runs/cifar10-resnet20
     """
     from tfresnet import preflight, recipe
+    from tfresnet.training import header
 
     if name and run_dir:
         raise click.UsageError("expected --name or --run-dir, got both")
@@ -71,6 +73,8 @@ def command(
         preflight.directory(config, begun.parent if begun else directory, resume)
     if config.name == recipe.PRESET and not (directory / "config.yaml").exists():
         click.echo(config.description, err=True)
+    if sys.stderr.isatty():  # in a log nobody waits, and all of it comes soon
+        click.echo(header.opening(config), err=True)
     quiet_tensorflow()
     from tfresnet import train_run as training
 

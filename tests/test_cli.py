@@ -72,6 +72,12 @@ def test_train_ends_with_the_next_commands(tmp_path):
     assert result.exit_code == 0, result.stderr
     for command in ("evaluate", "export", "predict", "benchmark"):
         assert f"tfresnet {command} '{tmp_path}/my run" in result.stdout
+    for fact in (
+        "10 classes: 1,437 images to train on, 360 held out", "16 x 16 pixels",
+        "resnet8, 78,042 parameters", "1 epochs of 23 steps, batches of 64", "CPU",
+        f"run       {tmp_path}/my run",
+    ):  # fmt: skip
+        assert fact in result.stderr.split("epoch 1/1")[0]
 
 
 def test_train_on_a_folder_of_images(tmp_path):

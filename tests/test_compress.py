@@ -169,10 +169,11 @@ def test_two_of_four_neighbours_are_zero(tiny_run, tmp_path):
             assert ((fours == 0).sum(1) >= 2).all(), layer.name
 
 
-def test_an_interrupted_fine_tuning_goes_on(tiny_run, tmp_path, monkeypatch):
-    """From its newest checkpoint, to the same weights."""
+def test_an_interrupted_fine_tuning_goes_on(tiny_run, tmp_path, monkeypatch, capsys):
+    """From its newest checkpoint, to the same weights; its epochs are called what they are."""
     data = tiny_run.dataset()
     whole = cluster.cluster(tiny_run, data, 8, 2, tmp_path / "whole")
+    assert "clustering: epoch 2/2  loss" in capsys.readouterr().err
     begun = finetune.Trainer._evaluate
     monkeypatch.setattr(finetune.Trainer, "_evaluate", _interrupt_in(2, begun))
     with pytest.raises(KeyboardInterrupt):

@@ -19,7 +19,7 @@ from tfresnet.files import alone
 from tfresnet.models import functional, zoo
 from tfresnet.run import Run, create, open_run
 from tfresnet.sections import RunConfig
-from tfresnet.training import convolution, distribute, precision, progress, timing
+from tfresnet.training import convolution, distribute, header, precision, progress, timing
 from tfresnet.training.loop import Trainer
 
 SAMPLES, LOOKED_AT = 5, 100  # pictures that are written, out of these
@@ -43,6 +43,9 @@ def train(config: RunConfig, directory: Path, resume: bool = False) -> Run:
     with alone(directory, "start another run with --name NAME"):
         run = create(directory, config, dataset.spec)
         _write_samples(dataset, directory / "samples")
+        progress.show(
+            header.facts(config, trainer, functional.parameters(trainer.model), directory)
+        )
         progress.tell(dataset.notes)
         trainer.run()
         _write_result(run, dataset)

@@ -33,7 +33,7 @@ def cluster(
     model = fine_tune(
         run, dataset, epochs, directory,
         lambda: clusterable(start(), count, source is not None),
-        {"cluster": count, "pruned": source is not None},
+        {"cluster": count, "pruned": source is not None}, "clustering",
     )  # fmt: skip
     return stripped(model)
 

@@ -31,6 +31,7 @@ def fine_tune(
     directory: Path,
     build: Callable[[], keras.Model],
     method: dict,
+    stage: str,
     lr_factor: float = LR_FACTOR,
     one_device: bool = True,
 ) -> keras.Model:
@@ -41,8 +42,9 @@ def fine_tune(
 
     The rate is ``lr_factor`` of the run's peak, falling as a cosine, in float32, without a moving
     average. ``directory`` gets the log, the curve and the checkpoints. One that was begun before
-    from the same weights, for the same ``method``, is gone on with; a finished one is loaded. It
-    takes ``one_device``, or all that the run's machine has unless ``train.accumulate`` is above 1.
+    from the same weights, for the same ``method``, is gone on with; a finished one is loaded.
+    ``stage`` is a word for it, which stands before each epoch that is shown. It takes
+    ``one_device``, or all that the run's machine has unless ``train.accumulate`` is above 1.
     """
     recipe = {
         "epochs": epochs,
@@ -77,6 +79,7 @@ def fine_tune(
     strategy = tf.distribute.get_strategy() if one_device else None
     trainer = Trainer(config, dataset, directory, build_in_scope, load_teacher, strategy)
     trainer.warnings += warnings
+    trainer.stage = stage
     trainer.run()
     return trainer.model
 

@@ -29,7 +29,7 @@ def prune(
     model = fine_tune(
         run, dataset, epochs, directory,
         lambda: _prunable(run, share, pattern, total),
-        {"prune": share, "sparsity": pattern}, LR_FACTOR,
+        {"prune": share, "sparsity": pattern}, "pruning", LR_FACTOR,
     )  # fmt: skip
     return _stripped(model)
 

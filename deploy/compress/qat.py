@@ -127,7 +127,9 @@ def train(
     method = {"qat": True, "pruned": pruned, "clustered": clustered}
     if bits != (8, 8):
         method["bits"] = bits
-    model = fine_tune(run, dataset, epochs, directory, build, method, one_device=source is not None)
+    model = fine_tune(
+        run, dataset, epochs, directory, build, method, "QAT", one_device=source is not None
+    )
     _span_a_byte(model, run.spec)
     return model
 

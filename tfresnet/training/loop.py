@@ -48,7 +48,8 @@ class Trainer:
     float32, as it is deployed, which is then evaluated after every epoch; by default that is the
     network which is trained, in its precision. ``strategy`` is by default made of the
     configuration. With several workers, each does all of this in a directory of its own.
-    ``warnings`` are printed before training.
+    ``warnings`` are printed before training; ``stage`` is a word for what is trained, which stands
+    before each epoch that is shown.
     """
 
     def __init__(
@@ -89,6 +90,7 @@ class Trainer:
             self.accuracy = keras.metrics.Mean()
         self.workers = is_multiworker(self.strategy)
         self.warnings = _warnings(config.train)
+        self.stage = ""
         self.stop = StopRequest()
         self.step = tf.Variable(0, dtype=tf.int64, trainable=False)
         self.seconds = tf.Variable(0.0, dtype=tf.float64, trainable=False)  # of this epoch so far
@@ -137,7 +139,7 @@ class Trainer:
             checkpoint.save(self.checkpoints)
         # A signal comes to one worker, but to save takes all of them: there, epochs are saved.
         catching = contextlib.nullcontext(self.stop) if self.workers else stop_request()
-        display = TrainingDisplay(self.config.epochs, self.total_steps, first_step)
+        display = TrainingDisplay(self.config.epochs, self.total_steps, first_step, self.stage)
         for problem in passed_over:
             display.warn(f"{problem}; going on from step {first_step} instead")
         for warning in self.warnings:
@@ -157,6 +159,7 @@ class Trainer:
         started = time.perf_counter()
         check_weights(self.model, int(self.step))
         if epoch % self.config.eval_every == 0 or epoch == self.config.epochs:
+            display.evaluating()
             record |= self._evaluate()
             display.epoch_line(epoch, record)
         record["wall_seconds"] = record["seconds"] + time.perf_counter() - started

@@ -2,52 +2,69 @@
 
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Column
 
 from tfresnet.training import timing
 
 SETTLED = 5.0  # seconds after the first steps, whose time is TensorFlow's to trace them
 CLOSE = 0.9  # a run that is this close to its input's rate waits for it
+SPARE = 3  # columns right of the bar, so that a terminal's ^C does not begin a new line
+BAR = 10  # columns that the bar has at least
+
+
+def show(lines: Iterable[str]) -> None:
+    """Print lines on stderr."""
+    console = Console(stderr=True)
+    for line in lines:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def tell(notes: Iterable[str]) -> None:
     """Print lines about the data on stderr."""
-    console = Console(stderr=True)
-    for note in notes:
-        console.print(f"Note: {note}", highlight=False, markup=False, soft_wrap=True)
+    show(f"Note: {note}" for note in notes)
 
 
 class TrainingDisplay:
-    """Progress of a whole run on stderr; use as a context manager."""
+    """Progress of a whole run on stderr; use as a context manager.
 
-    def __init__(self, epochs: int, steps: int, first_step: int):
-        self.console = Console(stderr=True)
-        self.epochs = epochs
+    Args:
+        epochs: of the whole run.
+        steps: of the whole run.
+        first_step: where it goes on.
+        stage: a word for what is trained, such as ``pruning``, to stand before each epoch.
+        console: where to; by default stderr.
+    """
+
+    def __init__(
+        self,
+        epochs: int,
+        steps: int,
+        first_step: int,
+        stage: str = "",
+        console: Console | None = None,
+    ):
+        self.console = console or Console(stderr=True)
+        self.epochs, self.first_step = epochs, first_step
+        self.first_epoch = first_step * epochs // max(1, steps) + 1
+        self.prefix = f"{stage}: " if stage else ""
+        self.bound = ""
         self.knows_bottleneck = False
         self.traced: float | None = None  # when the first steps were done
-        self.bar = Progress(
-            TextColumn("[bold]epoch {task.fields[epoch]}/{task.fields[epochs]}"),
-            BarColumn(bar_width=None),
-            TextColumn("{task.percentage:>3.0f}%"),
-            TextColumn("[cyan]{task.fields[rate]:>6,.0f} img/s"),
-            TextColumn("{task.fields[bound]}"),
-            TextColumn("loss {task.fields[loss]:.3f}  acc {task.fields[accuracy]:.1%}"),
-            TimeElapsedColumn(),
-            TextColumn("ETA"),
-            TimeRemainingColumn(elapsed_when_finished=False),
-            console=self.console,
-            disable=not sys.stderr.isatty(),
+        self.bar = _bar(self.console)
+        now = self._epoch(min(self.first_epoch, epochs))
+        self.state = self._fitting(now, ["compiling the training step"])
+        self.task: TaskID = self.bar.add_task(
+            now, total=steps, completed=first_step, state=self.state
         )
-        self.task = self.bar.add_task(
-            "train", total=steps, completed=first_step,
-            epoch=1, epochs=epochs, rate=0.0, loss=0.0, accuracy=0.0, bound="(tracing)",
-        )  # fmt: skip
 
     def __enter__(self) -> "TrainingDisplay":
         self.started = time.perf_counter()
+        if self.first_step and self.first_epoch <= self.epochs:
+            self._say(f"{self._epoch(self.first_epoch)}  going on after step {self.first_step:,}")
         self.bar.start()
         return self
 
@@ -56,16 +73,18 @@ class TrainingDisplay:
 
     def warn(self, text: str) -> None:
         """Print a line that stays."""
-        self.console.print(f"Warning: {text}", highlight=False, markup=False, soft_wrap=True)
+        self._say(f"Warning: {text}")
 
     def update(self, epoch: int, step: int, rate: float, loss: float, accuracy: float) -> None:
         """Show the state after ``step`` steps; rate is images/s, accuracy a fraction of 1."""
-        if self.traced is None:
-            self.traced = time.perf_counter()
-            self.bar.update(self.task, bound="")
-        self.bar.update(
-            self.task, completed=step, epoch=epoch, rate=rate, loss=loss, accuracy=accuracy
-        )
+        self.traced = self.traced or time.perf_counter()
+        now = self._epoch(epoch)
+        parts = [f"loss {loss:.3f}  acc {accuracy:.1%}", f"{rate:,.0f} img/s", self.bound]
+        self.bar.update(self.task, completed=step, description=now, state=self._fitting(now, parts))
+
+    def evaluating(self) -> None:
+        """Show that the network is measured on the held-out images."""
+        self.bar.update(self.task, state="evaluating".ljust(len(self.state)))
 
     def wants_bottleneck(self) -> bool:
         """Tell whether it is time to find out what holds the run up: once, if it takes long."""
@@ -77,18 +96,68 @@ class TrainingDisplay:
         """Show what holds the run up, from its rate and that of its input alone, in images/s."""
         self.knows_bottleneck = True
         slow = timing.bottleneck(rate / CLOSE, input_rate)
-        self.bar.update(self.task, bound=f"{slow}-bound")
-        self.console.print(
+        self.bound = f"{slow}-bound"
+        self._say(
             f"{rate:,.0f} img/s; the input alone could give {input_rate:,.0f}: {slow} is the "
-            "bottleneck",
-            highlight=False,
+            "bottleneck"
         )
 
     def epoch_line(self, epoch: int, record: dict[str, float]) -> None:
         """Print one line that stays, for an epoch that was evaluated."""
-        line = (
-            f"epoch {epoch}/{self.epochs}  loss {record['loss']:.3f}  "
-            f"train {record['accuracy']:.2%}  held-out {record['held_out_top1']:.2%}  "
-            f"{record['images_per_second']:,.0f} img/s  {time.perf_counter() - self.started:.0f} s"
+        start = (
+            f"{self._epoch(epoch)}  loss {record['loss']:.3f}  train {record['accuracy']:.2%}  "
+            f"held-out {record['held_out_top1']:.2%}"
         )
-        self.console.print(line, highlight=False)
+        rate, seconds = record["images_per_second"], time.perf_counter() - self.started
+        whole = f"{start}  {rate:,.0f} img/s  {seconds:.0f} s"
+        narrow = self.console.is_terminal and len(whole) > self.console.width
+        self._say(f"{start}  {seconds:.0f} s" if narrow else whole)
+
+    def _epoch(self, epoch: int) -> str:
+        return f"{self.prefix}epoch {epoch}/{self.epochs}"
+
+    def _fitting(self, before: str, parts: Sequence[str]) -> str:
+        """Return the first parts, as many as there is room for right of the ETA."""
+        room = self.console.width - SPARE - len(f"{before} 100% ETA 0:00:00 ") - BAR - 1
+        text = ""
+        for part in filter(None, parts):
+            longer = f"{text}  {part}".strip()
+            text = longer if len(longer) <= room else text
+        return text
+
+    def _say(self, line: str) -> None:
+        self.console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+class _Narrower:
+    """Leaves some columns at the right free of what it shows."""
+
+    def __init__(self, inner: RenderableType):
+        self.inner = inner
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Show it."""
+        yield from console.render(
+            self.inner, options.update_width(max(1, options.max_width - SPARE))
+        )
+
+
+class _Bar(Progress):
+    def get_renderable(self) -> RenderableType:
+        """Return what is shown live."""
+        return _Narrower(super().get_renderable())
+
+
+def _bar(console: Console) -> Progress:
+    """Return the live row; what comes first is the last to be cut off in a narrow terminal."""
+    return _Bar(
+        TextColumn("[bold]{task.description}"),
+        BarColumn(bar_width=None),
+        TextColumn("{task.percentage:>3.0f}%"),
+        TextColumn("ETA"),
+        TimeRemainingColumn(table_column=Column(no_wrap=True)),
+        TextColumn("[cyan]{task.fields[state]}"),
+        console=console,
+        transient=True,
+        disable=not sys.stderr.isatty(),
+    )

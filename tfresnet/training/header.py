@@ -1,0 +1,78 @@
+"""What ``train`` prints before it trains: at once what is known, then what the data add.
+
+Loads no TensorFlow.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tfresnet import config as configs
+from tfresnet import environment
+from tfresnet.sections import RunConfig, TrainConfig
+
+if TYPE_CHECKING:
+    from tfresnet.training.loop import Trainer
+
+
+def opening(config: RunConfig) -> str:
+    """Return what to read in the seconds in which TensorFlow starts."""
+    training = config.train
+    start = f" from {Path(training.init_from).name}" if training.init_from else ""
+    return (
+        f"{config.name}: {config.model.arch}{start} on {configs.dataset_name(config.data.dataset)}"
+        f", {training.epochs} epochs in batches of {training.batch_size}\nStarting TensorFlow"
+    )
+
+
+def facts(config: RunConfig, trainer: "Trainer", parameters: int, directory: Path) -> list[str]:
+    """Return lines on what is about to be trained, and where.
+
+    Args:
+        config: the whole configuration.
+        trainer: what will train.
+        parameters: of the network.
+        directory: of the run.
+    """
+    data, training = trainer.dataset, config.train
+    height, width, channels = data.spec.shape
+    rows = {
+        "data": f"{configs.dataset_name(config.data.dataset)}, {len(data.spec.labels)} classes: "
+        f"{len(data.train):,} images to train on, {len(data.held_out):,} held out",
+        "images": f"{height} x {width} pixels, {'grey' if channels == 1 else 'color'}",
+        "network": f"{config.model.arch}, {parameters:,} parameters",
+        "training": f"{training.epochs} epochs of {trainer.steps_per_epoch:,} steps, "
+        f"batches of {training.batch_size}",
+        "device": f"{_devices(trainer)}, {training.precision}",
+        "run": str(directory),
+    }
+    return [f"{name:<9} {value}" for name, value in rows.items()]
+
+
+def more_epochs(
+    old: TrainConfig, new: TrainConfig, done: int, old_rate: float, new_rate: float
+) -> str:
+    """Return one line on what another number of epochs means for a run.
+
+    Args:
+        old: the training section until now.
+        new: the same with another number of epochs.
+        done: epochs that are trained.
+        old_rate: the learning rate that the run had come to.
+        new_rate: the learning rate that the next step has.
+    """
+    start = f"{new.epochs} epochs instead of {old.epochs}, of which {done} are done: "
+    if abs(new_rate - old_rate) <= 1e-3 * old_rate:
+        return f"{start}the learning rate stays at {new_rate:.3g}"
+    return (
+        f"{start}the learning rate, which had come to {old_rate:.3g}, goes on at {new_rate:.3g}, "
+        f"where a {new.scheduler} schedule of {new.epochs} epochs has it"
+    )
+
+
+def _devices(trainer: "Trainer") -> str:
+    """Return the devices of all workers, with the name of this machine's."""
+    count = trainer.strategy.num_replicas_in_sync
+    gpus = environment.gpus()
+    name = gpus[0] if gpus else environment.processor().partition(" (family")[0] or "CPU"
+    times = f"{count} x " if count > 1 else ""
+    return f"{times}{name}" if gpus else f"{times}CPU, {name}"
