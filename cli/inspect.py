@@ -40,10 +40,12 @@ def command(
     data: dict[str, str],
     as_json: bool,
 ) -> None:
-    """Show the operations of a .tflite file, and what quantisation changed in each layer.
+    """Show the operations of a .tflite file, where it runs, and what quantization changed.
 
-    SQNR is the signal to quantisation noise at a layer's output, in dB: 6 dB more are one
-    bit more. What keeps a file from being integer throughout is named.
+    Where it runs is read from its operations and numbers: which of them GPUs and NPUs take, and
+    what to export for those that don't. SQNR is the signal to quantization noise at a layer's
+    output, in dB: 6 dB more are one bit more. What keeps a file from being integer throughout is
+    named.
 
     \b
     Example:
@@ -72,12 +74,17 @@ def command(
 
 
 def _show(result: dict[str, Any]) -> None:
+    from tfresnet.deploy.formats import delegates
+
     counts = ", ".join(f"{n} {name}" for name, n in result["operations"].items())
     click.echo(f"Operations: {counts}")
     if result["fully_integer"]:
         click.echo("Integer throughout")
     for obstacle in result["obstacles"]:
         click.echo(f"Float: {obstacle}")
+    click.echo("Where it runs (the rest stays on the CPU):")
+    for line in delegates.lines(result["delegates"]):
+        click.echo(f"  {line}")
     if not result["layers"]:
         click.echo("No float32 file to compare with; export one, or name it with --against")
         return

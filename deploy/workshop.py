@@ -167,6 +167,7 @@ class Workshop:
             "gzip_bytes": made.gzip_size(),
             "sparsity": made.sparsity(),
             "unique_weights": made.unique_weights(),
+            "delegates": made.delegates(),
             **verify.compare(answers, self.reference),
             "n": len(answers),
             "latency_ms": latency_ms(made.open(threads=1)),

@@ -1,6 +1,7 @@
 """The automatic choice, and the inspection of a quantised file that it relies on."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from tfresnet.deploy import calibration, selection
 from tfresnet.deploy.compress import auto, qat
 from tfresnet.deploy.compress.auto import Budget, Candidate, following
 from tfresnet.deploy.device.runtime import read_metadata
-from tfresnet.deploy.formats import graph, tflite
+from tfresnet.deploy.formats import delegates, graph, tflite
 from tfresnet.deploy.proof import inspect, verify
 from tfresnet.errors import UserError
 
@@ -195,11 +196,56 @@ def test_inspect_measures_every_layer(exported, tiny_run, tmp_path):
     # One rounding of a uniform signal to 8 bits has 6.02 * 8 = 48 dB; ten layers leave half.
     levels = [layer["sqnr_db"] for layer in result["layers"]]
     assert all(10 < level < 60 for level in levels), levels
+    assert {verdict["delegate"] for verdict in result["delegates"]} >= {"gpu", "edgetpu"}
     text = tfresnet("inspect", folder / "model_dynamic.tflite")
     assert "Float: CONV_2D at" in text.stdout
+    assert re.search(r"\n  Edge TPU \(Coral\) +no\n", text.stdout)
     cut = tmp_path / "cut.tflite"
     cut.write_bytes((folder / "model_int8.tflite").read_bytes()[:5000])
     assert "cut short" in refused("inspect", cut)
+
+
+RUNS = {
+    # A file's kind and interface: what runs where, and what the CPU keeps of the rest.
+    ("float32", "uint8"): {"xnnpack": "all", "gpu": "part CAST", "edgetpu": "none"},
+    ("float16", "float"): {"xnnpack": "all", "gpu": "all", "coreml": "part MEAN"},
+    ("dynamic", "float"): {"xnnpack": "all", "gpu": "none", "qnn": "none", "edgetpu": "none"},
+    ("int8", "integer"): {"xnnpack": "all", "gpu": "all", "coreml": "none", "qnn": "all",
+                          "nnapi": "all", "edgetpu": "all", "ethos-u": "all"},
+    ("int16x8", "integer"): {"xnnpack": "none", "gpu": "none", "edgetpu": "none", "ethos-u": "all"},
+    ("int4", "integer"): {"gpu": "none", "edgetpu": "none", "ethos-u": "none"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "interface"), RUNS)
+def test_where_a_file_runs_is_read_from_it(tiny_run, kind, interface):
+    """Vela 5.2 says the same of an Ethos-U: 0 operations on the CPU for int8 and int16x8."""
+    images = tiny_run.dataset().train.images[:5]
+    content = tflite.convert(tiny_run.model(), tiny_run.spec, kind, images, interface)
+    found = {verdict["delegate"]: verdict for verdict in delegates.advice(content)}
+    for name, expected in RUNS[kind, interface].items():
+        runs, _, left = expected.partition(" ")
+        assert found[name]["runs"] == runs, (name, found[name])
+        assert not left or list(found[name]["left"]) == [left]
+    assert all((v["runs"] == "all") == (not v["left"]) for v in found.values())
+
+
+def test_what_to_export_is_said_where_it_helps(tiny_run):
+    def said(interface: str) -> dict[str, str]:
+        content = tflite.convert(tiny_run.model(), tiny_run.spec, "float32", None, interface)
+        verdicts = delegates.advice(content)
+        texts = list(delegates.lines(verdicts))
+        assert max(map(len, texts)) <= 78
+        return dict(re.split(r"  +|: ", text, maxsplit=1) for text in texts)
+
+    pixels = said("uint8")
+    assert pixels["GPU"] == "all but CAST"
+    assert "--interface float" in pixels["Better for GPU, Core ML"]
+    assert "Better for QNN, NNAPI, Edge TPU, Ethos-U" in pixels
+    floats = said("float")
+    assert floats["GPU"] == floats["QNN (Qualcomm)"] == "all"
+    assert floats["Core ML (Apple)"] == "all but MEAN"  # of any numbers, so there is no advice
+    assert "Better for Edge TPU, Ethos-U" in floats
 
 
 def test_a_file_is_compared_with_the_float32_one_of_its_own_weights(exported, tiny_run, tmp_path):

@@ -15,6 +15,7 @@ import tf_keras as keras
 from tfresnet.deploy.compress import qat
 from tfresnet.deploy.device.runtime import METADATA_NAME, digest, open_model
 from tfresnet.deploy.formats import (
+    delegates,
     graph,
     onnx_format,
     saved_model,
@@ -58,6 +59,10 @@ class Artifact(Protocol):
 
     def unique_weights(self) -> int | None:
         """Return the most different weights of a kernel, see ``graph``; None likewise."""
+        ...
+
+    def delegates(self) -> dict[str, str] | None:
+        """Return how much of it each delegate runs, see ``delegates``; None likewise."""
         ...
 
 
@@ -150,6 +155,12 @@ class FileArtifact:
     def unique_weights(self) -> int | None:
         """See :class:`Artifact`."""
         return None if self.path.suffix == ".onnx" else graph.unique_weights(self.content)
+
+    def delegates(self) -> dict[str, str] | None:
+        """See :class:`Artifact`."""
+        if self.path.suffix == ".onnx":
+            return None
+        return {v["delegate"]: v["runs"] for v in delegates.advice(self.content)}
 
 
 def with_tflite_metadata(content: bytes, metadata: dict[str, Any]) -> bytes:

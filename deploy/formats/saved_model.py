@@ -72,6 +72,10 @@ class SavedModel:
         """See ``artifact.Artifact``."""
         return None
 
+    def delegates(self) -> dict[str, str] | None:
+        """See ``artifact.Artifact``."""
+        return None
+
 
 class LoadedSavedModel:
     """A SavedModel with the methods of the runtime's models."""

@@ -17,7 +17,7 @@ from ai_edge_litert.interpreter import Interpreter
 from tfresnet.data import pipeline, sources
 from tfresnet.deploy import measured_data
 from tfresnet.deploy.device.runtime import InputError, centre, open_model, read_metadata
-from tfresnet.deploy.formats import graph
+from tfresnet.deploy.formats import delegates, graph
 from tfresnet.errors import UserError
 from tfresnet.native_stderr import captured
 from tfresnet.spec import InputSpec
@@ -142,7 +142,7 @@ class _Watched:
 
 
 def of_file(path: Path, against: Path | None, count: int, data: dict[str, Any]) -> dict[str, Any]:
-    """Return ``operations fully_integer obstacles layers`` of a file that tfresnet exported.
+    """Return ``operations fully_integer obstacles delegates layers`` of an exported file.
 
     ``layers`` has a :class:`LayerError` of each layer as a dictionary, if there is a float32 file,
     ``against`` or :func:`partner`, to compare with. It is found on ``count`` training images;
@@ -170,6 +170,7 @@ def of_file(path: Path, against: Path | None, count: int, data: dict[str, Any]) 
         "operations": operations(content),
         "fully_integer": not found,
         "obstacles": found,
+        "delegates": delegates.advice(content),
         "layers": layers,
     }
 

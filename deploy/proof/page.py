@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from tfresnet.config import dataset_name
+from tfresnet.deploy.formats.delegates import DELEGATES
 from tfresnet.deploy.plan import INTEGER
 from tfresnet.deploy.proof import figures, inspect
 from tfresnet.deploy.workshop import Workshop
@@ -19,6 +20,7 @@ SHOWN = 24  # pictures on which a file disagrees
 EXAMINED = 20  # calibration images for the error of each layer
 MOST_FAILED = 3  # failed files that are looked into
 HEADINGS = ("file", "kB", "gzip kB", "top-1", "drop", "agree", "max error", "ms", "integer")
+WHERE = {"all": "yes", "part": "in part"}
 Section = tuple[str, str]  # a heading, as text, and the HTML below it
 
 
@@ -32,6 +34,7 @@ def html(workshop: Workshop, report: dict[str, Any]) -> str:
     sections += [_disagreement(workshop, artifact) for artifact in looked_into]
     if not workshop.options.features:
         sections += _layers(workshop, looked_into + quantized(artifacts))
+    sections.append(("Where they run", _where(artifacts)))
     sections.append(("How to run them", _how_to_run(artifacts)))
     body = "".join(f"<h2>{escape(heading)}</h2>\n{content}\n" for heading, content in sections)
     style = (resources.files("tfresnet.deploy.proof") / "report.css").read_text(encoding="utf-8")
@@ -215,6 +218,22 @@ def _table(artifacts: list[dict]) -> str:
     head = "".join(f"<th>{h}</th>" for h in HEADINGS)
     table = f"<table><tr>{head}</tr>{''.join(rows)}</table>"
     return f'<div class="scroll">{table}</div><p class="quiet">Drop in percentage points.</p>'
+
+
+def _where(artifacts: list[dict]) -> str:
+    """Return which processors take the TFLite files, by their operations and numbers."""
+    files = [a for a in artifacts if a.get("delegates")]
+    if not files:
+        return '<p class="quiet">There is no TFLite file.</p>'
+    head = "".join(f"<th>{escape(h)}</th>" for h in ("file", *(d.processor for d in DELEGATES)))
+    rows = ""
+    for artifact in files:
+        found = (WHERE.get(artifact["delegates"][d.name], d.refusal) for d in DELEGATES)
+        cells = "".join(f"<td>{escape(x)}</td>" for x in (figures.label(artifact), *found))
+        rows += f"<tr>{cells}</tr>"
+    hint = "tfresnet inspect FILE names what stays on the CPU, and what to export instead."
+    table = f"<table><tr>{head}</tr>{rows}</table>"
+    return f'<div class="scroll">{table}</div><p class="quiet">{hint}</p>'
 
 
 def _how_to_run(artifacts: list[dict]) -> str:
