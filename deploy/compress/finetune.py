@@ -68,7 +68,7 @@ def fine_tune(
         model = build()
         provenance = {"method": method, "config": config.model_dump(), **_start(model)}
         if isinstance(dataset.train, Subset):
-            indices = np.ascontiguousarray(dataset.train.indices)
+            indices = np.asarray(dataset.train.indices, np.int64).tobytes()
             provenance["images"] = hashlib.sha256(indices).hexdigest()
         _keep_only_if(directory, provenance)
         return model

@@ -32,7 +32,7 @@ def folded(model: keras.Model) -> keras.Model:
             scaled[convolution.name] = scale_and_shift(reader)
             removed[reader.name] = convolution.name
             reader = _only_reader(reader)
-        if _is_plain_relu(reader) and convolution.get_config()["activation"] == "linear":
+        if reader and _is_plain_relu(reader) and convolution.get_config()["activation"] == "linear":
             activated.add(convolution.name)
             removed[reader.name] = convolution.name
     config = _rewired(model.get_config(), removed)
@@ -85,7 +85,7 @@ def _only_reader(layer: keras.layers.Layer) -> keras.layers.Layer | None:
     return readers[0] if len(readers) == 1 else None
 
 
-def _is_plain_relu(layer: keras.layers.Layer | None) -> bool:
+def _is_plain_relu(layer: keras.layers.Layer) -> bool:
     if not isinstance(layer, keras.layers.ReLU):
         return False
     config = layer.get_config()

@@ -124,7 +124,7 @@ def train(
         _span_a_byte(aware, run.spec)
         return aware
 
-    method = {"qat": True, "pruned": pruned, "clustered": clustered}
+    method: dict[str, Any] = {"qat": True, "pruned": pruned, "clustered": clustered}
     if bits != (8, 8):
         method["bits"] = bits
     model = fine_tune(
