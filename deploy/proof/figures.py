@@ -50,8 +50,8 @@ def has_front(artifacts: Sequence[dict]) -> bool:
 
 def colors(count: int) -> list[str]:
     """Return ``count`` colors, ``#rrggbb``, that can be told apart; above 20 they repeat."""
-    palette = matplotlib.colormaps["tab10" if count <= 10 else "tab20"].colors
-    return [to_hex(palette[i % len(palette)]) for i in range(count)]
+    palette = matplotlib.colormaps["tab10" if count <= 10 else "tab20"]
+    return [to_hex(palette(i % palette.N)) for i in range(count)]
 
 
 def label(artifact: dict) -> str:
@@ -108,14 +108,14 @@ def reliability(bins: Sequence[tuple[float, float, float]], name: str) -> Figure
     figure = Figure(figsize=(5, 5.4), layout="constrained")
     axis = figure.subplots()
     axis.plot([0, 1], [0, 1], color="0.6", linestyle="--", label="calibrated")
-    axis.scatter(sure, right, 20 + 400 * share, alpha=0.8, label="share of the images (area)")
-    axis.plot(sure, right, alpha=0.5)
+    axis.scatter(sure, right, 20 + 400 * share, color="tab:blue", alpha=0.8)
+    axis.scatter([], [], 60, color="tab:blue", alpha=0.8, label="share of the images (area)")
+    axis.plot(sure, right, color="tab:blue", alpha=0.5)
     error = float((abs(sure - right) * share).sum())
     axis.set(xlabel="confidence", ylabel="accuracy", xlim=(0, 1.03), ylim=(0, 1.03))
     axis.set_title(f"{name}\nexpected calibration error {error:.2%}", parse_math=False)
     axis.grid(alpha=0.3)
-    # Of one size, however many images the first bin has.
-    figure.legend(loc="outside lower center", ncols=2).legend_handles[1].set_sizes([60])
+    figure.legend(loc="outside lower center", ncols=2)
     return figure
 
 
