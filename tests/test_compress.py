@@ -9,7 +9,7 @@ import onnxruntime
 import pytest
 import tf_keras as keras
 
-from tests.conftest import TINY
+from tests.conftest import NEAR, TINY, distance
 from tests.test_cli import json_of, refused, tfresnet
 from tfresnet import config as configs
 from tfresnet import run as runs
@@ -63,7 +63,8 @@ def test_zeros_and_clusters_survive_to_the_integer_file(compressed):
         assert artifact["gzip_bytes"] < 0.6 * plain["gzip_bytes"]
         assert artifact["fully_integer"]
         assert artifact["failures"] == []
-        assert artifact["top1"] > 0.2  # chance is 0.1; the net of two epochs goes on learning
+        # 0.83 to 0.95 with four seeds and two sets of kernels; weights in disorder have 0.1.
+        assert artifact["top1"] > 0.4
 
 
 def kernels(path: str) -> list[np.ndarray]:
@@ -278,14 +279,18 @@ def test_quantisation_aware_training_gives_an_integer_file_that_agrees(run_copy,
     assert Path(aware["path"]).name == "model_int8_qat.tflite"
     assert aware["fully_integer"]
     assert aware["failures"] == []
-    # The net of two epochs goes on learning, so its answers change; chance is 0.1.
-    assert aware["agreement"] > 0.5
     assert abs(aware["bytes"] - after["bytes"]) < 2000
     assert Path(twin["path"]).name == "model_int8_qat.onnx"  # with the scales that were trained
-    pixels = runs.open_run(run_copy).dataset().held_out.images[:50]
+    run = runs.open_run(run_copy)
+    data = run.dataset()
+    pixels = data.held_out.images[:50]
     lite, other = (open_model(a["path"]).run(pixels) for a in (aware, twin))
     # The same integers; onnxruntime and XNNPACK round a few of them differently.
-    assert np.abs(lite - other).mean() < 0.01
+    assert distance(other, lite) < NEAR[8]
+    # The network that was trained, which is loaded again; the checkpoint's answers are others.
+    trained = qat.train(run, data, 1, run_copy / "export" / "qat")
+    expected = keras.activations.softmax(trained((pixels.astype(np.float32) - 128) / 128))
+    assert distance(lite, expected.numpy()) < NEAR[8]
     # Each range begins at what was observed: at 0 behind a ReLU, so that none is left to compute,
     # and onnxruntime fuses every convolution and sum with its quantiser.
     assert not {"Conv", "FusedConv", "Add", "Relu"} & _optimized(twin["path"], tmp_path)

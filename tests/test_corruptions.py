@@ -93,7 +93,14 @@ def test_evaluate_measures_under_corruptions_and_draws(exported, tiny_run, tmp_p
         assert all(list(row) == ["1", "5"] for row in table.values())
         every = [top1 for row in table.values() for top1 in row.values()]
         assert out["corrupted_top1"] == pytest.approx(np.mean(every))
-        assert max(every) <= out["top1"] + 0.1  # 180 images, two standard errors at one half
+        held_out = tiny_run.dataset().held_out
+        corrupted = corruptions.corrupt(held_out.images, "contrast", 5, range(len(held_out)))
+        answers = (
+            tiny_run.model()((corrupted.astype(np.float32) - 128) / 128).numpy().argmax(axis=1)
+        )
+        # One of 360 images may be on the border between two classes.
+        right = (answers == held_out.labels).mean()
+        assert table["contrast"]["5"] == pytest.approx(right, abs=1.5 / len(held_out))
         assert [Path(p).name for p in out["plots"]] == ["reliability.png", "confusion.png"]
         assert all(Path(path).read_bytes()[:4] == b"\x89PNG" for path in out["plots"])
 

@@ -133,6 +133,11 @@ SHOW = """async ([bytes, name]) => {
 }"""
 
 
+def first(top: list[dict]) -> list[str]:
+    """The label that is first, and those that another order of summation may put before it."""
+    return [x["label"] for x in top if x["probability"] > top[0]["probability"] - 0.02]
+
+
 @needs_browser
 def test_the_browser_gives_the_same_answers_as_predict(page, exported, tiny_run, tmp_path):
     """Samples, a JPEG larger than the input, and one that is turned by its Exif tag."""
@@ -147,14 +152,15 @@ def test_the_browser_gives_the_same_answers_as_predict(page, exported, tiny_run,
         exif[0x0112] = 1 + number  # orientation
         picture.save(tmp_path / f"{number}.jpg", quality=95, exif=exif)
         pictures.append(tmp_path / f"{number}.jpg")
-    expected = []
+    expected = []  # for each model and picture
     for model in models:
-        answers = json_of("predict", model, *pictures, "--top", 1)["predictions"]
-        expected.append([answer["top"][0]["label"] for answer in answers])
+        answers = json_of("predict", model, *pictures, "--top", 10)["predictions"]
+        expected.append([first(answer["top"]) for answer in answers])
     found = page(models)
     for number, path in enumerate(pictures):
         shown = found.evaluate(SHOW, [list(path.read_bytes()), path.name])
-        assert shown == [labels[number] for labels in expected], path.name
+        for label, of_model in zip(shown, expected, strict=True):
+            assert label in of_model[number], path.name
 
 
 @needs_browser

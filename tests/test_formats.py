@@ -15,6 +15,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
+from tests.conftest import NEAR, distance
 from tests.test_cli import json_of, refused
 from tfresnet import run as runs
 from tfresnet.data.splits import ArraySplit
@@ -38,9 +39,9 @@ def network(tiny_run):
     return model, tiny_run.spec, pixels, tf.nn.softmax(logits).numpy(), data.train.images[:100]
 
 
-def agreement(content: bytes, path: Path, pixels: np.ndarray, expected: np.ndarray) -> float:
+def distance_of(content: bytes, path: Path, pixels: np.ndarray, expected: np.ndarray) -> float:
     path.write_bytes(content)
-    return float((open_model(path).run(pixels).argmax(1) == expected.argmax(1)).mean())
+    return distance(open_model(path).run(pixels), expected)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -48,9 +49,8 @@ def test_every_kind_with_every_interface(network, tmp_path, kind):
     model, spec, pixels, expected, images = network
     for interface in plan.INTERFACES if kind in INTEGER else ("uint8", "float"):
         content = tflite.convert(model, spec, kind, images, interface)
-        # After two epochs the net is unsure: four bits turn some of its answers, eight a few.
-        floor = 0.6 if "int4" in kind else 0.9
-        assert agreement(content, tmp_path / "m.tflite", pixels, expected) >= floor, interface
+        most = NEAR[4 if "int4" in kind else 8]
+        assert distance_of(content, tmp_path / "m.tflite", pixels, expected) < most, interface
         if kind in INTEGER:
             inside = [o for o in graph.float_operations(content) if not o.startswith("CAST")]
             # LiteRT turns no uint8 into int16: that one goes through float on its way in.
@@ -120,7 +120,7 @@ def test_layers_that_are_named_stay_in_float(network, tmp_path):
     floats = [o for o in graph.float_operations(content) if o.startswith("CONV_2D")]
     assert len(floats) == 2
     assert graph.input_quantization(content) == (0.0078125, 128)
-    assert agreement(content, tmp_path / "m.tflite", pixels, expected) >= 0.9
+    assert distance_of(content, tmp_path / "m.tflite", pixels, expected) < NEAR[8]
 
 
 @pytest.mark.parametrize("kind", FORMATS["onnx"])
@@ -134,7 +134,7 @@ def test_every_form_of_onnx(network, tmp_path, kind, interface, layout):
     assert shape == ([16, 16, 3] if layout == "nhwc" else [3, 16, 16])
     assert onnx_graph.transposes(proto) == (layout == "nhwc")  # one at the entrance
     assert proto.opset_import[0].version == 18
-    assert agreement(content, tmp_path / "m.onnx", pixels, expected) >= 0.9
+    assert distance_of(content, tmp_path / "m.onnx", pixels, expected) < NEAR[8]
     types = {"uint8": np.uint8, "float": np.float32}
     assert open_model(tmp_path / "m.onnx").input_dtype == types[interface]
 
@@ -176,7 +176,7 @@ def test_an_onnx_file_of_one_image_and_an_old_opset(network, tmp_path):
     proto = onnx.load_model_from_string(content)
     assert proto.opset_import[0].version == 13
     assert proto.graph.input[0].type.tensor_type.shape.dim[0].dim_value == 1
-    assert agreement(content, tmp_path / "m.onnx", pixels, expected) == 1
+    assert distance_of(content, tmp_path / "m.onnx", pixels, expected) < 1e-5  # float32
 
 
 def test_calibration_is_drawn_with_a_seed_and_recorded(exported, tiny_run):
@@ -287,4 +287,8 @@ def test_mediapipe_runs_our_files_unmodified(run_copy, tmp_path, kind, interface
     command = [os.environ["TFRESNET_DEVICE_PYTHON"], "-c", MEDIAPIPE, path, *samples]
     answers = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
     classifier = Classifier(path)
-    assert answers == [classifier.classify(sample, top=1)[0][0] for sample in samples]
+    for answer, sample in zip(answers, samples, strict=True):
+        best = classifier.classify(sample, top=1)[0]
+        # Which of two is first by a rounding, the kernels of another interpreter may see otherwise.
+        nearly = [label for label, p in classifier.classify(sample, top=10) if p > best[1] - 0.02]
+        assert answer in nearly

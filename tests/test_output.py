@@ -185,7 +185,7 @@ ALL = [
         (["model_int8.tflite", "model_int8_qat.tflite"], "model_int8.onnx"),
         ([f"model_int8{e}" for e in (".tflite", "_qat.tflite", ".onnx")], "model_dynamic.tflite"),
     ],
-    ids=str,
+    ids=lambda value: value if isinstance(value, str) else str(len(value)),
 )
 def test_the_file_of_a_run_is_the_best_that_passed(tmp_path, failed, expected):
     from tfresnet.deploy import choice

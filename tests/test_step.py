@@ -228,7 +228,8 @@ def test_every_way_to_train_learns(tmp_path, overrides):
     run = tiny(tmp_path / "run", *overrides)
     first, last = run.records()
     assert last["loss"] < first["loss"]
-    assert last["accuracy"] > 0.25  # chance is 0.1
+    # 0.55 to 0.83 with six seeds and four sets of kernels; chance is 0.1.
+    assert last["accuracy"] > 0.25
     # What is evaluated after an epoch are the weights that are deployed, in float32.
     assert last["held_out_top1"] == run.result["test_top1"]
     assert last["held_out_loss"] == pytest.approx(run.result["test"]["loss"], rel=1e-5)
