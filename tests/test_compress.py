@@ -215,7 +215,7 @@ def test_a_teacher_goes_on_teaching_while_it_is_there(tiny_run, tmp_path, monkey
     monkeypatch.setattr(loop, "plot", lambda *_: None)
 
     def teacher_of(run: runs.Run, directory: Path) -> keras.Model | None:
-        finetune.fine_tune(run, run.dataset(), 1, directory, run.model, {})
+        finetune.fine_tune(run, run.dataset(), 1, directory, run.model, {}, "QAT")
         return trainers[-1].train_step.teacher
 
     def taught_by(path: Path) -> runs.Run:

@@ -42,14 +42,15 @@ def in_cp1252(*arguments: object, **options) -> subprocess.CompletedProcess:
     return subprocess.run(command, capture_output=True, env=environment, **options)
 
 
-def test_labels_that_the_terminal_lacks_are_escaped(flower_model, samples, exported):
+def test_labels_that_the_terminal_lacks_are_escaped(flower_model, samples, exported, tmp_path):
     sample = samples[0]
-    shutil.copy(flower_model, Path(exported["bundle"]) / "flower.tflite")
+    bundle = shutil.copytree(exported["bundle"], tmp_path / "bundle")  # the other is for all tests
+    shutil.copy(flower_model, bundle / "flower.tflite")
     classify = [sys.executable, "classify.py", "flower.tflite", sample]
     for done in (
         in_cp1252(*COMMAND, "predict", flower_model, sample),
         in_cp1252(*COMMAND, "info", flower_model),
-        in_cp1252(*classify, cwd=exported["bundle"]),
+        in_cp1252(*classify, cwd=bundle),
     ):
         assert done.returncode == 0, done.stderr
         assert b"\\u82b1" in done.stdout
