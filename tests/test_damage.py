@@ -9,9 +9,19 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from tests.test_cli import json_of, refused
+from tests.test_cli import json_of, refused, tfresnet
 from tfresnet.cli.main import main
 from tfresnet.deploy.device.runtime import METADATA_NAME
+
+
+def stopped(*arguments: object) -> str:
+    """Return the one line that ends a training which can't go on, below its header."""
+    result = tfresnet(*arguments)
+    assert result.exit_code == 2, result.output
+    assert result.stdout == ""
+    *header, error = result.stderr.strip().splitlines()
+    assert error.startswith("Error: ") and not any("Error" in line for line in header)
+    return error
 
 
 @pytest.mark.parametrize(
@@ -50,23 +60,23 @@ def test_a_cut_checkpoint_is_named_and_kept(run_copy):
     for older in data.parent.glob("*.data*"):
         older.write_bytes(older.read_bytes()[:1000])
     for arguments in (["evaluate", run_copy], ["info", run_copy], resume(run_copy)):
-        assert "expected a whole checkpoint" in refused(*arguments)
+        assert "expected a whole checkpoint" in stopped(*arguments)
     data.unlink()
     for arguments in (["evaluate", run_copy], resume(run_copy)):
-        assert "expected a whole checkpoint" in refused(*arguments)
+        assert "expected a whole checkpoint" in stopped(*arguments)
 
 
 def test_resume_does_not_start_again_beside_checkpoints_it_cannot_find(run_copy):
     records = (run_copy / "metrics.jsonl").read_text()
     (run_copy / "checkpoints" / "checkpoint").unlink()
-    assert "to name the newest of the checkpoints" in refused(*resume(run_copy))
+    assert "to name the newest of the checkpoints" in stopped(*resume(run_copy))
     assert (run_copy / "metrics.jsonl").read_text() == records
 
 
 def test_a_tensorboard_folder_that_is_a_file_is_named(run_copy):
     shutil.rmtree(run_copy / "tensorboard")
     (run_copy / "tensorboard").write_text("")
-    assert "tensorboard" in refused(*resume(run_copy))
+    assert "tensorboard" in stopped(*resume(run_copy))
 
 
 def test_resume_needs_a_run(tmp_path):
@@ -191,7 +201,7 @@ def test_folder_names_are_taken_as_they_are(tmp_path, monkeypatch):
             "train", "--dataset", name, "--name", f"run{len(name)}", "--epochs", 1,
             "--arch", "resnet8", "--batch-size", 4, "--set", "data.image_size=16",
         )  # fmt: skip
-        assert result["preset"] == "custom"
+        assert result["preset"] == "photos"
         assert result["config"]["data"]["dataset"] == str(tmp_path / name)
     assert (Path("runs") / f"run{len(name)}" / "curves.png").exists()
 
