@@ -95,7 +95,8 @@ def configuration(preset: str | None, settings: list[str]) -> "RunConfig":
     datasets = [s.partition("=")[2] for s in settings if s.startswith("data.dataset=")]
     dataset = datasets[-1] if datasets else None
     if preset and recipe.is_folder(preset):
-        preset, dataset = None, dataset or preset
+        # As a whole path, so that a folder digits is not taken for the embedded digits.
+        preset, dataset = None, dataset or str(Path(preset).expanduser().absolute())
     if not preset and dataset and dataset != "digits" and recipe.is_folder(dataset):
         return recipe.for_folder(Path(dataset).expanduser(), settings)
     if not preset and dataset:

@@ -83,11 +83,18 @@ def test_a_record_is_not_replaced_by_that_of_another_run(tiny_run, tmp_path):
 def test_a_record_names_no_private_folder(tiny_run):
     result = tiny_run.result | {"artifacts": [{"path": "/home/me/runs/a/export/tflm/model.tflite"}]}
     train = result["config"]["train"] | {"teacher": "/home/me/runs/large", "init_from": None}
-    result["config"] = result["config"] | {"train": train}
+    data = result["config"]["data"] | {
+        "dataset": "/home/me/pictures", "data_dir": "/home/me/tfds", "labels": "/home/me/names.txt"
+    }  # fmt: skip
+    result["config"] = result["config"] | {"train": train, "data": data}
+    result["command"] = "tfresnet train '/home/me/my pictures' --data-dir=/home/me/tfds --lr 1e-3"
+    result["environment"] = result["environment"] | {"resumed": [{"command": "train /home/me/x"}]}
     written = records.portable(result, "a")
     assert "/home" not in json.dumps(written)
     assert written["artifacts"] == [{"path": "runs/a/export/tflm/model.tflite"}]
     assert written["config"]["train"]["teacher"] == "runs/large"
+    assert written["config"]["data"]["dataset"] == "pictures"
+    assert written["command"] == "tfresnet train 'my pictures' --data-dir=tfds --lr 1e-3"
     assert records.identity(written) == records.identity(result)
 
 

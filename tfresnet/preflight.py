@@ -32,7 +32,14 @@ def training(config: RunConfig, resume: bool = False) -> None:
         UserError: it is not.
     """
     network(config.model)
-    lookup.kind(config.data)
+    kind, order = lookup.kind(config.data), config.data.labels
+    if order and not resume:  # a run that goes on has its classes already
+        if kind != "folder":
+            raise UserError(
+                f"data.labels: expected a folder of images in data.dataset, got "
+                f"{config.data.dataset}, whose classes have an order of their own"
+            )
+        read_text(Path(order).expanduser())
     start, teacher = config.train.init_from, config.train.teacher
     # A run that goes on does so without the weights that it once started from.
     if start and not resume and not Path(start).expanduser().is_file():

@@ -9,11 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from tfresnet import config as configs
 from tfresnet.data import folder
-from tfresnet.data.images import UNREADABLE
+from tfresnet.data.images import UNREADABLE, opened
 from tfresnet.errors import UserError
 from tfresnet.sections import RunConfig
 
@@ -69,7 +67,7 @@ def for_folder(path: Path, overrides: Iterable[str] = ()) -> RunConfig:
             f"{path}: expected a folder of pictures, got a run; to go on with it: "
             f"tfresnet train --resume --run-dir {path}"
         )
-    overrides = [f"data.dataset={path}", *overrides]
+    overrides = [f"data.dataset={path.absolute()}", *overrides]
     pictures = look(path, configs.load(PRESET, overrides).data.eval_fraction)
     chosen = choose(pictures)
     values = configs.preset(PRESET)
@@ -141,7 +139,7 @@ def summary(pictures: Pictures, config: RunConfig) -> str:
 def _shorter_side(path: Path) -> int | None:
     """Return the shorter side of a picture in pixels; None if it can't be opened."""
     try:
-        with Image.open(path) as image:
+        with opened(path) as image:
             return min(image.size)
     except UNREADABLE:
         return None

@@ -4,6 +4,7 @@ Both are files that ship with tfresnet; neither needs TensorFlow to be read.
 """
 
 import json
+import shlex
 import statistics
 from collections.abc import Iterable, Sequence
 from importlib import resources
@@ -92,7 +93,8 @@ def read_all(folder: Path) -> tuple[dict[str, dict], dict[str, dict]]:
 def portable(result: dict[str, Any], run: str) -> dict[str, Any]:
     """Return a run's result as it is read elsewhere: with the ends of its paths alone.
 
-    Files are named from the folder ``run`` on, a teacher and weights to start from with one folder.
+    Files are named from the folder ``run`` on, a teacher and weights to start from with one folder,
+    data and what stands in the command by their own names.
     """
     artifacts = [
         a | {"path": f"runs/{run}/export/{a['path'].rpartition('/export/')[2]}"}
@@ -102,7 +104,31 @@ def portable(result: dict[str, Any], run: str) -> dict[str, Any]:
     for key in (place.partition(".")[2] for place in PLACES):
         if path := train.get(key):
             train[key] = "/".join(Path(path).parts[-2:])
-    return result | {"artifacts": artifacts, "config": result["config"] | {"train": train}}
+    data = dict(result["config"]["data"])
+    for key in ("dataset", "data_dir", "labels"):
+        if path := data.get(key):
+            data[key] = _ends(path)
+    config = result["config"] | {"train": train, "data": data}
+    environment = result["environment"]
+    if parts := environment.get("resumed"):
+        environment = environment | {"resumed": [_with_short_paths(part) for part in parts]}
+    return _with_short_paths(result) | {
+        "artifacts": artifacts,
+        "config": config,
+        "environment": _with_short_paths(environment),
+    }
+
+
+def _with_short_paths(record: dict[str, Any]) -> dict[str, Any]:
+    """Return what holds a command with its whole paths shortened to their last names."""
+    words = [_ends(word) for word in shlex.split(record["command"])]
+    return record | {"command": shlex.join(words)}
+
+
+def _ends(text: str) -> str:
+    """Return a path, or ``key=path``, without the folders it begins with at ``/`` or ``~``."""
+    key, equals, path = text.rpartition("=")
+    return f"{key}{equals}{Path(path).name}" if path.startswith(("/", "~")) else text
 
 
 def experiments(results: Iterable[dict[str, Any]]) -> list[list[dict[str, Any]]]:
@@ -133,6 +159,8 @@ def settings(result: dict[str, Any]) -> dict[str, Any]:
     aside = {"train.seed", "data.data_dir", "data.cache"}
     if not epoch_was_chosen(result):
         aside.add("train.eval_every")
+    for key in ("data.dataset", "data.labels"):  # what they are called counts, and not where
+        found[key] = _ends(found[key]) if found[key] else None
     return {
         key: bool(value) if key in PLACES else value
         for key, value in found.items()

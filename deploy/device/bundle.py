@@ -18,8 +18,8 @@ README = """\
     from classify import {kind}
     print({kind}("{model}").{method}("{sample}"))
 
-Input: any picture; it is turned upright, cropped in its centre and resized to
-{height} x {width} {colours}. Output: {output}.
+Input: any picture (HEIC after `pip install pillow-heif`); it is turned upright, cropped in its
+centre and resized to {height} x {width} {colours}. Output: {output}.
 Measured on {n:,} held-out images{behind}:
 top-1 {top1:.2%} (the model it was made from: {reference:.2%}).
 """

@@ -23,6 +23,7 @@ import io
 import json
 import math
 import os
+import re
 import struct
 import sys
 import threading
@@ -35,10 +36,21 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 # Formats that Pillow knows by name only, or hands on to programs that may not be there.
 STUBS = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"}
+# Formats that not every Pillow reads: endings, first bytes ("ftyp" and then these), what to do.
+INSTALLED = (
+    ((".heic", ".heif", ".hif"), (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1"),
+     "for HEIC: pip install pillow-heif"),
+    ((".avif", ".avifs"), (b"avif", b"avis"), "for AVIF: pip install --upgrade Pillow"),
+)  # fmt: skip
+# Files and folders that systems leave behind, besides hidden ones.
+SYSTEM = frozenset({
+    "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "__macosx", "@eadir", "lost+found",
+    "$recycle.bin", "system volume information",
+})  # fmt: skip
 LARGEST_METADATA = 2**24  # bytes
 CHUNK = 2**20  # bytes that are read at a time
 LARGEST_SIDE = 2**14  # pixels
@@ -237,15 +249,35 @@ def pictures_in(paths: Iterable[str | Path], skip: Skip) -> Iterator[str]:
 
 
 def pictures_of(path: str | Path) -> list[str]:
-    """Return a picture's path in a list, or those of all pictures in a folder, sorted."""
+    """Return a picture's path in a list, or those of all pictures in a folder, sorted.
+
+    Pictures of a format that can be read once something is installed are among them.
+    """
     if not Path(path).is_dir():
         return [str(path)]
-    known = extensions()
-    found = [p for p in sorted(Path(path).rglob("*")) if p.suffix.lower() in known]
-    visible = [p for p in found if not any(n.startswith(".") for n in p.relative_to(path).parts)]
-    if not visible:
-        raise InputError(f"expected pictures ({', '.join(sorted(known))}) in {path}, got none")
-    return [str(p) for p in visible]
+    found = [p for p in sorted(_all_files(Path(path))) if is_image(p) or how_to_read(p)]
+    if not found:
+        known = ", ".join(sorted(extensions()))
+        raise InputError(f"expected pictures ({known}) in {path}, got none")
+    return [str(p) for p in found]
+
+
+def _all_files(folder: Path) -> Iterator[Path]:
+    """Yield the files below a folder, through links too; hidden ones and those of systems not."""
+    seen: set[str] = set()
+    for where, folders, files in os.walk(folder, followlinks=True):
+        real = os.path.realpath(where)
+        if real in seen:  # a link to a folder above it
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = filter(_is_meant, folders)
+        yield from (Path(where, name) for name in files if _is_meant(name))
+
+
+def _is_meant(name: str) -> bool:
+    """Tell whether a file or folder is somebody's, not a hidden one or one of the system's."""
+    return not name.startswith(".") and name.lower() not in SYSTEM
 
 
 @functools.cache
@@ -255,6 +287,32 @@ def extensions() -> frozenset[str]:
         importlib.import_module("pillow_heif").register_heif_opener()
     known = Image.registered_extensions()
     return frozenset(e for e, name in known.items() if name in Image.OPEN and name not in STUBS)
+
+
+def is_image(path: Path) -> bool:
+    """Tell whether a file is an image: by its ending, and without one by its first bytes."""
+    if path.suffix:
+        return path.suffix.lower() in extensions()
+    if not path.is_file():
+        return False
+    try:
+        with _identified(path):
+            return True
+    except UNREADABLE:
+        return False
+
+
+def how_to_read(path: str | Path) -> str | None:
+    """Return what to install so that a file is an image, or None if that is not known to help."""
+    suffix = Path(path).suffix.lower()
+    brand = b""
+    with contextlib.suppress(OSError), open(path, "rb") as file:
+        head = file.read(12)
+        brand = head[8:] if head[4:8] == b"ftyp" else b""
+    for endings, brands, hint in INSTALLED:
+        if (suffix in endings or brand in brands) and endings[0] not in extensions():
+            return hint
+    return None
 
 
 def read_picture(source: Any, spec: dict[str, Any]) -> np.ndarray:
@@ -270,37 +328,63 @@ def read_picture(source: Any, spec: dict[str, Any]) -> np.ndarray:
         if isinstance(source, Image.Image):
             if not source.width or not source.height:
                 raise InputError(f"expected a picture, got an empty one of {source.size} pixels")
-            return fit(ImageOps.exif_transpose(source), spec)
+            return fit(_upright(source), spec)
         with _opened(source) as picture:
             # A large JPEG is decoded at 1/2, 1/4 or 1/8, never below twice what is needed.
             longer = max(spec["height"], spec["width"])
             side = math.ceil(2 * longer / spec["crop_fraction"])
             picture.draft("RGB", (side, side))
-            return fit(ImageOps.exif_transpose(picture), spec)
+            return fit(_upright(picture), spec)
     except InputError:
         raise
     except UNREADABLE as error:
-        text = " ".join(str(error).split())
-        reason = "not an image" if text.startswith("cannot identify") else text
+        reason = " ".join(str(error).split())
+        if isinstance(error, UnidentifiedImageError):
+            reason = (is_path and how_to_read(source)) or "not an image"
         raise InputError(f"{name}: expected a readable image: {reason}") from None
 
 
 def _opened(source: Any) -> Image.Image:
     """Return a path, the content of a file or an array of pixels as a Pillow image."""
     if isinstance(source, (bytes, bytearray, memoryview)):
-        return Image.open(io.BytesIO(source))
+        return _identified(io.BytesIO(source))
     if isinstance(source, (str, os.PathLike)):
-        return Image.open(source)
+        return _identified(source)
     if isinstance(source, io.IOBase) or hasattr(source, "read"):
         if isinstance(source, io.TextIOBase):
             raise InputError("expected a file opened for bytes, mode 'rb', got one opened for text")
-        return Image.open(source)
+        return _identified(source)
     if hasattr(source, "__array__"):
         return _of_pixels(np.asarray(source))
     raise InputError(
         "expected a path, bytes, a Pillow image or an array of uint8 pixels, got "
         f"{type(source).__name__}"
     )
+
+
+def _identified(file: Any) -> Image.Image:
+    """Return the picture in a file, not decoded yet; HEIC too, where pillow-heif is installed."""
+    try:
+        return Image.open(file)
+    except UnidentifiedImageError:
+        extensions()
+        return Image.open(file)
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Decode a picture and turn it as its EXIF orientation says.
+
+    Raises:
+        ValueError: colors of 16 bits, of which 12 at most are used: Pillow keeps the upper 8 bits,
+            which would be black.
+    """
+    deep = image.mode[0] not in "IF" and any(
+        re.search(r";16[BLN]\b", str(tile[3])) for tile in getattr(image, "tile", ())
+    )
+    image = ImageOps.exif_transpose(image)
+    if deep and max(high for _, high in image.convert("RGB").getextrema()) < 16:
+        raise ValueError("expected colors of 8 bits, or of 16 that are used, got 12 bits in 16")
+    return image
 
 
 def _of_pixels(pixels: np.ndarray) -> Image.Image:

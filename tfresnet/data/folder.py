@@ -5,11 +5,11 @@ any case), or ``<class>/*`` alone, from which a held-out share is then drawn.
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from hashlib import blake2b
 from pathlib import Path
+from typing import TypeVar
 
 from tfresnet.data.images import how_to_read, is_image, problem
 from tfresnet.errors import UserError
@@ -20,10 +20,15 @@ HELD_OUT = (
     "val", "valid", "validation", "val_set", "valset", "validation_set", "dev", "eval",
     "evaluation", "test", "testing", "test_set", "testset", "testing_set", "holdout",
 )  # fmt: skip
-SYSTEM_FILES = frozenset({"thumbs.db", "desktop.ini", "icon\r"})
+# Files and folders that systems leave behind, besides hidden ones.
+SYSTEM = frozenset({
+    "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "__macosx", "@eadir", "lost+found",
+    "$recycle.bin", "system volume information",
+})  # fmt: skip
 CHUNK = 1000
 SHOWN = 5  # files that a message names
 
+T = TypeVar("T")
 Files = tuple[list[Path], list[int]]
 
 
@@ -44,6 +49,21 @@ class Scan:
     notes: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Parts:
+    """The folders whose sub-folders are classes.
+
+    Attributes:
+        train: the one with the images to train on.
+        held_out: the one with those to measure on; None if some of the others are held out.
+        notes: lines for a person about folders that are not used.
+    """
+
+    train: Path
+    held_out: Path | None
+    notes: tuple[str, ...] = ()
+
+
 def scan(root: Path, order: Sequence[str] = ()) -> Scan:
     """Return the images of a folder; none is opened but those without an ending.
 
@@ -56,28 +76,23 @@ def scan(root: Path, order: Sequence[str] = ()) -> Scan:
         UserError: an empty class, classes that differ between the two parts, or parts that have no
             training images.
     """
-    splits = _splits(root)
-    train = next((splits[name] for name in TRAIN if name in splits), None)
-    others = [splits[name] for name in HELD_OUT if name in splits]
-    if train is None:
-        _refuse_splits_as_classes(root, splits)
-        labels = _ordered(_classes(root), order)
-        files, skipped = _files(root, labels)
-        return Scan(labels, files, None, _notes(root, skipped))
-    if not others:
-        raise UserError(
-            f"expected {root}/val or {root}/test beside {train}, found neither; without a folder "
-            f"for training images ({root}/<class>/*) a part is held out by itself"
-        )
-    labels = _ordered(_classes(train), order)
-    if set(_classes(others[0])) != set(labels):
-        odd = sorted(set(_classes(others[0])) ^ set(labels))
-        raise UserError(f"expected the same classes in {train} and {others[0]}, got more: {odd}")
-    (files, skipped), (held_out, more) = _files(train, labels), _files(others[0], labels)
-    notes = _notes(root, skipped + more)
-    if unused := ", ".join(f"{other.name}/" for other in others[1:]):
-        notes = (f"held-out images are those in {others[0].name}/; not used: {unused}", *notes)
-    return Scan(labels, files, held_out, notes)
+    parts = _parts(root)
+    labels = _ordered(_classes(parts.train), order)
+    train, skipped = _files(parts.train, labels)
+    held_out, loose = None, [*_loose(root)]
+    if parts.held_out:
+        names = set(_classes(parts.held_out))
+        if names != set(labels):
+            odd = ", ".join(sorted(names ^ set(labels)))
+            raise UserError(
+                f"expected the same classes in {parts.train} and {parts.held_out}, got in one "
+                f"alone: {odd}"
+            )
+        held_out, more = _files(parts.held_out, labels)
+        skipped += more
+        loose += [*_loose(parts.train), *_loose(parts.held_out)]
+    notes = (*parts.notes, *_skipped(root, skipped, loose))
+    return Scan(labels, train, held_out, notes)
 
 
 def check(scan: Scan, skip_broken: bool = False) -> Scan:
@@ -87,72 +102,120 @@ def check(scan: Scan, skip_broken: bool = False) -> Scan:
         UserError: there are some, and ``skip_broken`` is off; one error names them.
     """
     paths = [*scan.train[0], *(scan.held_out[0] if scan.held_out else [])]
-    bad: dict[Path, str] = {}
-    with ThreadPoolExecutor() as pool:
-        for start in range(0, len(paths), CHUNK):  # the pool keeps a kilobyte for each that waits
-            part = paths[start : start + CHUNK]
-            found = zip(part, pool.map(problem, part), strict=True)
-            bad |= {path: reason for path, reason in found if reason}
+    bad = {path: reason for path, reason in on_all_cores(problem, paths) if reason}
     if not bad:
         return scan
-    named = _named([f"{path} ({reason})" for path, reason in bad.items()])
+    broken = named([f"{path} ({reason})" for path, reason in bad.items()])
     if not skip_broken:
         raise UserError(
-            f"expected readable images, got {len(bad)} that are not: {named}; remove or replace "
+            f"expected readable images, got {len(bad)} that are not: {broken}; remove or replace "
             "them, or leave them out with --skip-broken (data.skip_broken)"
         )
-    train, held_out = _without(scan.train, bad), scan.held_out and _without(scan.held_out, bad)
+    train = without(scan.train, bad)
+    held_out = scan.held_out and without(scan.held_out, bad)
     for _, classes in filter(None, (train, held_out)):
-        empty = [label for i, label in enumerate(scan.labels) if i not in classes]
-        if empty:
-            raise UserError(f"expected readable images of {', '.join(empty)}, got none: {named}")
-    note = f"{len(bad)} images can't be read and are left out: {named}"
+        if empty := without_images(scan.labels, classes):
+            raise UserError(f"expected readable images of {', '.join(empty)}, got none: {broken}")
+    note = f"left out: {counted(len(bad), 'broken image')}: {broken}"
     return Scan(scan.labels, train, held_out, (*scan.notes, note))
 
 
-def check_apart(scan: Scan) -> None:
-    """Raise a ``UserError`` if files with the same content are in both parts."""
-    if not scan.held_out:
-        return
-    by_size: dict[int, list[Path]] = {}
-    for path in scan.train[0]:
-        by_size.setdefault(path.stat().st_size, []).append(path)
-    digests: dict[int, set[bytes]] = {}
-    same = []
-    for path in scan.held_out[0]:
-        size = path.stat().st_size
-        if size in by_size:
-            if size not in digests:
-                digests[size] = {_digest(p) for p in by_size[size]}
-            if _digest(path) in digests[size]:
-                same.append(str(path))
-    if same:
+def on_all_cores(function: Callable[[Path], T], paths: Sequence[Path]) -> Iterator[tuple[Path, T]]:
+    """Yield each path with what ``function`` returns for it; it reads the file, in a thread."""
+    with ThreadPoolExecutor() as pool:
+        for start in range(0, len(paths), CHUNK):  # the pool keeps a kilobyte for each that waits
+            part = paths[start : start + CHUNK]
+            yield from zip(part, pool.map(function, part), strict=True)
+
+
+def named(names: Sequence[str]) -> str:
+    """Return the first few of some names, and how many more there are, as text."""
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
+
+
+def counted(count: int, noun: str) -> str:
+    """Return a number with its noun: ``1 image``, ``2,000 images``."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def without(part: Files, bad: Iterable[Path]) -> Files:
+    """Return the images of a part but for some, with their classes."""
+    left_out = set(bad)
+    kept = [(path, index) for path, index in zip(*part, strict=True) if path not in left_out]
+    return [path for path, _ in kept], [index for _, index in kept]
+
+
+def without_images(labels: Sequence[str], classes: Iterable[int]) -> list[str]:
+    """Return the labels of which there is no image in ``classes``."""
+    there = set(classes)
+    return [label for index, label in enumerate(labels) if index not in there]
+
+
+def _parts(root: Path) -> Parts:
+    """Tell the parts of a data set in a folder from classes; the classes alone are all trained on.
+
+    A folder that is called like a part is a class where it holds no folders and stands among
+    others that are classes: a train is a vehicle, too.
+
+    Raises:
+        UserError: parts without the one to train on, or without one that is held out.
+    """
+    folders = _folders(root)
+    called = {path: _part_name(path) for path in folders if _part_name(path)}
+    with_classes = {path: name for path, name in called.items() if _folders(path)}
+    if with_classes or len(called) < len(folders):
+        called = with_classes
+    trains, others = (
+        sorted((p for p, name in called.items() if name in names),
+               key=lambda p: (names.index(called[p]), p.name))
+        for names in (TRAIN, HELD_OUT)
+    )  # fmt: skip
+    if not trains:
+        _refuse_parts_as_classes(root, folders, others)
+        return Parts(root, None)
+    train = trains[0]
+    if not others:
         raise UserError(
-            f"expected held-out images that are not trained on, got {len(same)} files that are in "
-            f"both parts: {_named(same)}; delete them from one"
+            f"expected {root}/val or {root}/test beside {train}, found neither with class folders; "
+            f"to hold out a part of the images in {train}, give that folder as the data set"
         )
+    unused = ", ".join(f"{p.name}/" for p in folders if p not in (train, others[0]))
+    if not unused:
+        return Parts(train, others[0])
+    told = (
+        f"images to train on are those in {train.name}/, held-out ones those in {others[0].name}/"
+    )
+    return Parts(train, others[0], (f"{told}; not used: {unused}",))
 
 
-def _digest(path: Path) -> bytes:
-    return blake2b(path.read_bytes(), digest_size=16).digest()
+def _part_name(path: Path) -> str | None:
+    """Return what a part of a data set is usually called, for a folder that is called like one."""
+    name = path.name.lower().replace("-", "_").replace(" ", "_")
+    return name if name in TRAIN or name in HELD_OUT else None
 
 
-def _splits(root: Path) -> dict[str, Path]:
-    """Return the sub-folders that are called like a part of a data set, by their usual name."""
-    named = {p.name.lower().replace("-", "_").replace(" ", "_"): p for p in _folders(root)}
-    return {name: path for name, path in named.items() if name in TRAIN or name in HELD_OUT}
+def _refuse_parts_as_classes(root: Path, folders: list[Path], parts: list[Path]) -> None:
+    """Raise a ``UserError`` if held-out parts would be classes.
 
-
-def _refuse_splits_as_classes(root: Path, splits: dict[str, Path]) -> None:
-    if splits and len(splits) == len(_folders(root)):
-        names = ", ".join(sorted(path.name for path in splits.values()))
+    All folders are called like one, or one holds the folders that are beside it.
+    """
+    names = {path.name for path in folders}
+    repeated = [path for path in parts if names & {inner.name for inner in _folders(path)}]
+    if found := folders if all(_part_name(path) for path in folders) else repeated:
         raise UserError(
-            f"expected training images, in {root}/train, beside {names}; found no such folder"
+            f"expected training images, in {root}/train/<class>, beside "
+            f"{', '.join(path.name for path in found)}; found no such folder"
         )
 
 
 def _folders(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+    return sorted(p for p in folder.iterdir() if _is_meant(p.name) and p.is_dir())
+
+
+def _is_meant(name: str) -> bool:
+    """Tell whether a file or folder is somebody's, not a hidden one or one of the system's."""
+    return not name.startswith(".") and name.lower() not in SYSTEM
 
 
 def _classes(folder: Path) -> tuple[str, ...]:
@@ -200,26 +263,24 @@ def _all_files(folder: Path) -> Iterator[Path]:
             folders.clear()
             continue
         seen.add(real)
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in files:
-            if not name.startswith(".") and name.lower() not in SYSTEM_FILES:
-                yield Path(where, name)
+        folders[:] = filter(_is_meant, folders)
+        yield from (Path(where, name) for name in files if _is_meant(name))
 
 
-def _notes(root: Path, skipped: list[Path]) -> tuple[str, ...]:
-    """Return a line about files that are no images, with what would make more of them images."""
-    if not skipped:
-        return ()
-    named = _named([str(path.relative_to(root)) for path in skipped])
-    hints = sorted({hint for path in skipped if (hint := how_to_read(path))})
-    return ("; ".join([f"{len(skipped)} files are no images and are left out: {named}", *hints]),)
+def _loose(folder: Path) -> Iterator[Path]:
+    """Yield the images in a folder that are in none of its sub-folders."""
+    for path in sorted(folder.iterdir()):
+        if path.suffix and _is_meant(path.name) and is_image(path) and path.is_file():
+            yield path
 
 
-def _named(names: list[str]) -> str:
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more
-
-
-def _without(part: Files, bad: dict[Path, str]) -> Files:
-    kept = [(path, index) for path, index in zip(*part, strict=True) if path not in bad]
-    return [path for path, _ in kept], [index for _, index in kept]
+def _skipped(root: Path, others: list[Path], loose: list[Path]) -> Iterator[str]:
+    """Yield a line about files that are no images, and one about images of no class."""
+    if others:
+        names = named([str(path.relative_to(root)) for path in others])
+        hints = sorted({hint for path in others if (hint := how_to_read(path))})
+        told = f"left out: {counted(len(others), 'file')} that can't be read as an image: {names}"
+        yield "; ".join([told, *hints])
+    if loose:
+        names = named([str(path.relative_to(root)) for path in loose])
+        yield f"left out: {counted(len(loose), 'image')} in no class folder: {names}"

@@ -7,17 +7,23 @@ not installed; a test holds the two equal.
 import contextlib
 import functools
 import importlib
+import re
 import struct
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from tfresnet.errors import UserError
 from tfresnet.spec import InputSpec
 
-HEIF = {".heic", ".heif", ".hif"}
+# Formats that not every Pillow reads: endings, first bytes ("ftyp" and then these), what to do.
+INSTALLED = (
+    ((".heic", ".heif", ".hif"), (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1"),
+     "for HEIC: pip install pillow-heif"),
+    ((".avif", ".avifs"), (b"avif", b"avis"), "for AVIF: pip install --upgrade Pillow"),
+)  # fmt: skip
 # Formats that Pillow knows by name only, or hands on to programs that may not be there.
 STUBS = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"}
 # What Pillow raises for a file that is damaged, or none of its formats.
@@ -37,17 +43,51 @@ def is_image(path: Path) -> bool:
     """Tell whether a file is an image: by its ending, and without one by its first bytes."""
     if path.suffix:
         return path.suffix.lower() in extensions()
-    extensions()
+    if not path.is_file():
+        return False
     try:
-        with Image.open(path):
+        with opened(path):
             return True
     except UNREADABLE:
         return False
 
 
-def how_to_read(path: Path) -> str | None:
-    """Return what to install so that a file is an image, or None."""
-    return "for HEIC: pip install pillow-heif" if path.suffix.lower() in HEIF else None
+def how_to_read(path: str | Path) -> str | None:
+    """Return what to install so that a file is an image, or None if that is not known to help."""
+    suffix = Path(path).suffix.lower()
+    brand = b""
+    with contextlib.suppress(OSError), open(path, "rb") as file:
+        head = file.read(12)
+        brand = head[8:] if head[4:8] == b"ftyp" else b""
+    for endings, brands, hint in INSTALLED:
+        if (suffix in endings or brand in brands) and endings[0] not in extensions():
+            return hint
+    return None
+
+
+def opened(file: str | Path | BinaryIO) -> Image.Image:
+    """Return the picture in a file, not decoded yet; HEIC too, where pillow-heif is installed."""
+    try:
+        return Image.open(file)
+    except UnidentifiedImageError:
+        extensions()
+        return Image.open(file)
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """Decode a picture that :func:`opened` returned, and turn it as its EXIF orientation says.
+
+    Raises:
+        ValueError: colors of 16 bits, of which 12 at most are used: Pillow keeps the upper 8 bits,
+            which would be black.
+    """
+    deep = image.mode[0] not in "IF" and any(
+        re.search(r";16[BLN]\b", str(tile[3])) for tile in getattr(image, "tile", ())
+    )
+    image = ImageOps.exif_transpose(image)
+    if deep and max(high for _, high in image.convert("RGB").getextrema()) < 16:
+        raise ValueError("expected colors of 8 bits, or of 16 that are used, got 12 bits in 16")
+    return image
 
 
 def read(path: str, spec: InputSpec) -> np.ndarray:
@@ -58,12 +98,13 @@ def read(path: str, spec: InputSpec) -> np.ndarray:
 def decode(file: str | BinaryIO, spec: InputSpec, name: str) -> np.ndarray:
     """Return the picture in ``file``, called ``name``, as :func:`read` does."""
     try:
-        with Image.open(file) as image:
+        with opened(file) as image:
             # A large JPEG is decoded at 1/2, 1/4 or 1/8, never below twice what is needed.
             image.draft("RGB", (spec.decoded_side, spec.decoded_side))
-            return fit(ImageOps.exif_transpose(image), spec)
+            return fit(upright(image), spec)
     except UNREADABLE as error:
-        raise UserError(f"{name}: expected a readable image: {_reason(error)}") from None
+        reason = _reason(error, file if isinstance(file, str) else None)
+        raise UserError(f"{name}: expected a readable image: {reason}") from None
 
 
 def fit(image: Image.Image, spec: InputSpec) -> np.ndarray:
@@ -95,15 +136,17 @@ def problem(path: Path) -> str | None:
     try:
         if path.stat().st_size == 0:
             return "the file is empty"
-        with Image.open(path) as image:
+        with opened(path) as image:
             # A JPEG is read to its last byte, but at an eighth of its size: 3 times faster.
             image.draft("RGB", (1, 1))
-            with_channels(ImageOps.exif_transpose(image), 3)
+            with_channels(upright(image), 3)
     except UNREADABLE as error:
-        return _reason(error)
+        return _reason(error, path)
     return None
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: Exception, path: str | Path | None) -> str:
     text = " ".join(str(error).split())
-    return "not an image" if text.startswith("cannot identify image file") else text
+    if not isinstance(error, UnidentifiedImageError):
+        return text
+    return (path and how_to_read(path)) or "not an image"

@@ -39,16 +39,24 @@ def kind(config: DataConfig) -> Literal["digits", "folder", "tfds"]:
     return "tfds"
 
 
-def data_dir(given: str, name: str) -> Path:
-    """Return the folder that holds TFDS's ``name/``, of ``data.data_dir``.
+def data_dir(given: str | None, name: str) -> Path | None:
+    """Return the folder that holds TFDS's ``name/``; None where TFDS keeps its data otherwise.
 
-    ``given`` may be one or two levels too deep: the folder ``name/`` itself, or a version of it.
+    Args:
+        given: ``data.data_dir``; without it ``TFDS_DATA_DIR`` counts. It may be too deep: the
+            folder ``name/`` itself, or a version of it.
+        name: of the data set, as TFDS has it.
 
     Raises:
-        UserError: there is no such folder.
+        UserError: the folder given is none.
     """
-    path = Path(os.path.expanduser(given))
+    where = given or os.environ.get("TFDS_DATA_DIR")
+    if not where:
+        return None
+    path = Path(os.path.expanduser(where))
     if not path.is_dir():
+        if not given:
+            return path  # TFDS will make it
         raise UserError(f"data.data_dir: expected a folder, {given} does not exist")
     inside = re.split("[/:]", name)[0]
     if (path / inside).is_dir():

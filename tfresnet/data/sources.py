@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 from sklearn.model_selection import train_test_split
 
-from tfresnet.data import digits, folder, lookup, tfds_source
+from tfresnet.data import digits, duplicates, folder, lookup, tfds_source
 from tfresnet.data.images import fit
 from tfresnet.data.splits import ArraySplit, FileSplit, Split, in_memory
 from tfresnet.errors import UserError
@@ -104,41 +104,66 @@ def _folder(
     default_size: int | tuple[int, int],
     labels: tuple[str, ...],
 ) -> Dataset:
-    if config.labels and not labels:
-        labels = _labels_in(Path(config.labels).expanduser())
-    found = folder.scan(path, labels)
-    if config.labels and found.labels != labels:
-        odd = sorted(set(found.labels) ^ set(labels)) or sorted(labels)
+    found = folder.check(_scan(path, config, labels), config.skip_broken)
+    paths, classes = found.train
+    spec = _spec(config, default_size, found.labels)
+    if found.held_out:
+        files, held_out = found.train, found.held_out
+    else:
+        files, held_out = (
+            ([paths[i] for i in part], [classes[i] for i in part])
+            for part in _hold_out_files([str(p.relative_to(path)) for p in paths], classes, config)
+        )
+    files, left_out = duplicates.leave_out(files, held_out, found.labels)
+    train, test = (
+        FileSplit(
+            [str(f) for f in part],
+            np.array(indices, np.int64),
+            spec,
+            keep=in_memory(config.cache, len(part), spec),
+        )
+        for part, indices in (files, held_out)
+    )
+    notes = (*found.notes, *left_out, *imbalance(train.labels, found.labels))
+    return Dataset(train, test, spec, notes)
+
+
+def _scan(path: Path, config: DataConfig, labels: tuple[str, ...]) -> folder.Scan:
+    """Return what a folder holds; its classes are in the order of ``labels``, if there are any."""
+    if labels:
+        return folder.scan(path, labels)
+    if not config.labels:
+        found = folder.scan(path)
+        return replace(found, notes=(*found.notes, *_other_order(path, found.labels)))
+    names = _labels_in(Path(config.labels).expanduser())
+    found = folder.scan(path, names)
+    if found.labels != names:
+        odd = sorted(set(found.labels) ^ set(names)) or sorted(names)
         raise UserError(
             f"data.labels: expected each of the {len(found.labels)} classes once in {config.labels}"
             f", a name a line; look at {', '.join(odd[:5])}"
         )
-    found = folder.check(found, config.skip_broken)
-    folder.check_apart(found)
-    paths, classes = found.train
-    spec = _spec(config, default_size, found.labels)
-    if found.held_out:
-        parts = [found.train, found.held_out]
-    else:
-        parts = [
-            ([paths[i] for i in part], [classes[i] for i in part])
-            for part in _hold_out_files([str(p.relative_to(path)) for p in paths], classes, config)
-        ]
-    train, test = (
-        FileSplit(
-            [str(f) for f in files],
-            np.array(labels, np.int64),
-            spec,
-            keep=in_memory(config.cache, len(files), spec),
-        )
-        for files, labels in parts
-    )
-    return Dataset(train, test, spec, (*found.notes, *imbalance(train.labels, found.labels)))
+    return found
+
+
+def _other_order(path: Path, labels: tuple[str, ...]) -> list[str]:
+    """Return a line about a file beside the classes that has them in another order."""
+    for file in (path / "classes.txt", path / "labels.txt"):
+        try:
+            order = _labels_in(file)
+        except UserError:  # there is none, or it is no text
+            continue
+        if order != labels and sorted(order) == sorted(labels):
+            return [
+                "classes are in the order of their names; for the order in that file: "
+                f"--set data.labels={file}"
+            ]
+    return []
 
 
 def _labels_in(file: Path) -> tuple[str, ...]:
-    lines = (line.strip() for line in read_text(file).splitlines())
-    return tuple(line for line in lines if line)
+    text = read_text(file).removeprefix("\ufeff")  # Windows' editors begin with it
+    return tuple(name for line in text.splitlines() if (name := line.strip()))
 
 
 def _tfds(config: DataConfig, default_size: int | tuple[int, int]) -> Dataset:

@@ -34,11 +34,10 @@ def open_builder(name: str, data_dir: str | None) -> Any:
     """
     import tensorflow_datasets as tfds
 
-    if data_dir:
-        data_dir = str(lookup.data_dir(data_dir, name))
+    folder = lookup.data_dir(data_dir, name)
     try:
         with captured(replay=False):  # a search for cloud credentials that are not needed
-            builder = tfds.builder(name, data_dir=data_dir)
+            builder = tfds.builder(name, data_dir=folder)
     except (tfds.core.DatasetNotFoundError, ValueError, AssertionError):
         known = ["digits", *tfds.list_builders()]
         expected = "digits, a TFDS name or an existing folder of images"
