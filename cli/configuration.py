@@ -96,7 +96,8 @@ def configuration(preset: str | None, settings: list[str]) -> "RunConfig":
     dataset = datasets[-1] if datasets else None
     if preset and recipe.is_folder(preset):
         # As a whole path, so that a folder digits is not taken for the embedded digits.
-        preset, dataset = None, dataset or str(Path(preset).expanduser().absolute())
+        dataset = dataset or str(Path(preset).expanduser().absolute())
+        preset = None
     if not preset and dataset and dataset != "digits" and recipe.is_folder(dataset):
         return recipe.for_folder(Path(dataset).expanduser(), settings)
     if not preset and dataset:

@@ -382,7 +382,7 @@ def _upright(image: Image.Image) -> Image.Image:
         re.search(r";16[BLN]\b", str(tile[3])) for tile in getattr(image, "tile", ())
     )
     image = ImageOps.exif_transpose(image)
-    if deep and max(high for _, high in image.convert("RGB").getextrema()) < 16:
+    if deep and np.asarray(image.convert("RGB")).max() < 16:
         raise ValueError("expected colors of 8 bits, or of 16 that are used, got 12 bits in 16")
     return image
 
