@@ -1,6 +1,7 @@
 """Standard output as a terminal or another program takes it.
 
-The device's runtime, which is one file, has its own copy of the last two functions.
+The device's runtime, which is one file, has its own copy of the last two functions; it can't be
+imported from there, since it loads numpy, which ``--help`` does without.
 """
 
 import contextlib

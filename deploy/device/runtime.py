@@ -367,7 +367,7 @@ def _identified(file: Any) -> Image.Image:
     try:
         return Image.open(file)
     except UnidentifiedImageError:
-        extensions()
+        extensions()  # which tells Pillow of pillow-heif
         return Image.open(file)
 
 

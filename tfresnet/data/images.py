@@ -70,7 +70,7 @@ def opened(file: str | Path | BinaryIO) -> Image.Image:
     try:
         return Image.open(file)
     except UnidentifiedImageError:
-        extensions()
+        extensions()  # which tells Pillow of pillow-heif
         return Image.open(file)
 
 
