@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from tfresnet.cli.common import (
+    PATH,
     json_option,
     model_file,
     print_json,
@@ -23,9 +24,7 @@ def _thread_counts(ctx: click.Context, option: click.Parameter, value: str) -> l
 
 
 @click.command("benchmark")
-@click.argument(
-    "models", nargs=-1, required=True, metavar="MODEL...", type=click.Path(path_type=Path)
-)
+@click.argument("models", nargs=-1, required=True, metavar="MODEL...", type=PATH)
 @click.option(
     "--threads", default="1", show_default=True, callback=_thread_counts, help="Such as 1,2."
 )

@@ -22,6 +22,17 @@ set_option = click.option(
 )  # fmt: skip
 
 
+class ExpandedPath(click.Path):
+    """A path; of ``--run-dir=~/runs`` and ``"~/my runs"`` shells leave the ``~`` to be replaced."""
+
+    def convert(self, value: Any, *context: Any) -> Any:
+        """Return the path with ``~`` and ``~user`` replaced."""
+        return super().convert(os.path.expanduser(value), *context)
+
+
+PATH = ExpandedPath(path_type=Path)
+
+
 def data_options(function: Callable) -> Callable:
     """Add --dataset and --data-dir; the function gets those that were given as ``data``."""
 

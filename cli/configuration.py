@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from tfresnet.cli.common import set_option
+from tfresnet.cli.common import ExpandedPath, set_option
 
 if TYPE_CHECKING:
     from tfresnet.sections import RunConfig
@@ -76,9 +76,9 @@ def configuration_options(function: Callable) -> Callable:
     for name, flag in reversed(OPTIONS.items()):
         option = f"--{name.replace('_', '-')}"
         decorated = click.option(option, name, metavar=flag.metavar, help=flag.help)(decorated)
-    return click.argument("preset", required=False, metavar="[PRESET, FILE.yaml or FOLDER]")(
-        decorated
-    )
+    return click.argument(
+        "preset", required=False, type=ExpandedPath(), metavar="[PRESET, FILE.yaml or FOLDER]"
+    )(decorated)
 
 
 def configuration(preset: str | None, settings: list[str]) -> "RunConfig":
@@ -91,15 +91,16 @@ def configuration(preset: str | None, settings: list[str]) -> "RunConfig":
         UserError: no such preset, file or folder, an unknown key, or a bad value.
     """
     from tfresnet import config, recipe
+    from tfresnet.files import expanded
 
     datasets = [s.partition("=")[2] for s in settings if s.startswith("data.dataset=")]
     dataset = datasets[-1] if datasets else None
     if preset and recipe.is_folder(preset):
         # As a whole path, so that a folder digits is not taken for the embedded digits.
-        dataset = dataset or str(Path(preset).expanduser().absolute())
+        dataset = dataset or str(Path(preset).absolute())
         preset = None
     if not preset and dataset and dataset != "digits" and recipe.is_folder(dataset):
-        return recipe.for_folder(Path(dataset).expanduser(), settings)
+        return recipe.for_folder(expanded(dataset), settings)
     if not preset and dataset:
         # Quickstart's recipe is for digits: other data start from the defaults.
         return config.from_overrides(settings, name="custom")

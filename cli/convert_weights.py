@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from tfresnet.cli.common import (
+    PATH,
     json_option,
     print_json,
     reports_mistakes,
@@ -14,12 +15,10 @@ from tfresnet.native_stderr import quiet_tensorflow
 
 
 @click.command("convert-weights")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=PATH)
 @click.option("--arch", required=True, help="Architecture; see tfresnet models.")
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="The new run.")
-@click.option(
-    "--labels", type=click.Path(path_type=Path), help="File with a class name on each line."
-)
+@click.option("--out", required=True, type=PATH, help="The new run.")
+@click.option("--labels", type=PATH, help="File with a class name on each line.")
 @click.option(
     "--new-head", type=click.IntRange(2), metavar="CLASSES",
     help="Drop the file's head for an untrained one (to go on with train --init-from).",

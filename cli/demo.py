@@ -5,14 +5,12 @@ from pathlib import Path
 
 import click
 
-from tfresnet.cli.common import json_option, print_json, reports_mistakes
+from tfresnet.cli.common import PATH, json_option, print_json, reports_mistakes
 
 
 @click.command("demo")
-@click.argument("models", nargs=-1, metavar="[MODEL]...", type=click.Path(path_type=Path))
-@click.option(
-    "--samples", type=click.Path(path_type=Path), help="Folder of pictures (default: the run's)."
-)
+@click.argument("models", nargs=-1, metavar="[MODEL]...", type=PATH)
+@click.option("--samples", type=PATH, help="Folder of pictures (default: the run's).")
 @click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535))
 @click.option("--no-browser", is_flag=True, help="Print the address; open nothing.")
 @click.option("--fetch", is_flag=True, help="Get the browser's interpreters with npm, once.")

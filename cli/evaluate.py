@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from tfresnet.cli.common import (
+    PATH,
     data_options,
     json_option,
     print_json,
@@ -16,7 +17,7 @@ from tfresnet.native_stderr import quiet_tensorflow
 
 
 @click.command("evaluate")
-@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("model", type=PATH)
 @data_options
 @click.option("--split", help="Instead of the held-out one, for TFDS: test, train[45000:], ...")
 @click.option("--flip", is_flag=True, help="Average each image's answer and its mirror image's.")
@@ -30,7 +31,7 @@ from tfresnet.native_stderr import quiet_tensorflow
 )
 @click.option(
     "--plots",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Folder for reliability.png and, of up to 30 classes, confusion.png.",
 )
 @json_option

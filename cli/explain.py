@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from tfresnet.cli.common import (
+    PATH,
     data_options,
     json_option,
     print_json,
@@ -15,12 +16,12 @@ from tfresnet.native_stderr import quiet_tensorflow
 
 
 @click.command("explain")
-@click.argument("run", type=click.Path(path_type=Path))
-@click.argument("images", nargs=-1, metavar="[IMAGE]...", type=click.Path(path_type=Path))
+@click.argument("run", type=PATH)
+@click.argument("images", nargs=-1, metavar="[IMAGE]...", type=PATH)
 @click.option(
     "--count", default=16, show_default=True, type=click.IntRange(1), help="Mistakes to draw."
 )
-@click.option("--out", type=click.Path(path_type=Path), help="Folder (default: RUN/explain).")
+@click.option("--out", type=PATH, help="Folder (default: RUN/explain).")
 @data_options
 @json_option
 @reports_mistakes
@@ -57,13 +58,16 @@ def command(
     folder = out or run / "explain"
     quiet_tensorflow()
     from tfresnet import explain
+    from tfresnet.training import progress
 
     model, spec = opened.model(), opened.spec
     with stdout_to_stderr(as_json):
         if images:
             written = [explain.pictures_given(model, spec, images, folder)]
         else:
-            held_out = opened.dataset(**data).held_out
+            dataset = opened.dataset(**data)
+            progress.tell(dataset.notes)
+            held_out = dataset.held_out
             drawn = explain.mistakes(model, spec, held_out, count, folder)
             written = [drawn] if drawn else []
             written.append(explain.feature_map(model, spec, held_out, folder))

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from tfresnet.cli.common import (
+    PATH,
     json_option,
     print_json,
     reports_mistakes,
@@ -19,7 +20,7 @@ from tfresnet.native_stderr import quiet_tensorflow
 
 
 @click.command("export")
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("run", type=PATH)
 @export_options
 @json_option
 @reports_mistakes

@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from tfresnet.cli.common import (
+    ExpandedPath,
     json_option,
     print_json,
     reports_mistakes,
@@ -20,7 +21,7 @@ SHARES = {
 
 
 @click.command("info")
-@click.argument("model", metavar="MODEL or ARCH")
+@click.argument("model", type=ExpandedPath(), metavar="MODEL or ARCH")
 @set_option
 @json_option
 @reports_mistakes

@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from tfresnet.cli.common import (
+    PATH,
     data_options,
     json_option,
     print_json,
@@ -17,10 +18,10 @@ from tfresnet.native_stderr import quiet_tensorflow
 
 
 @click.command("inspect")
-@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("model", type=PATH)
 @click.option(
     "--against",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="The float32 .tflite of the same network (default: the one beside it).",
 )
 @click.option(

@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tfresnet.cli.common import json_option, model_file, print_json, reports_mistakes
+from tfresnet.cli.common import (
+    PATH,
+    ExpandedPath,
+    json_option,
+    model_file,
+    print_json,
+    reports_mistakes,
+)
 
 if TYPE_CHECKING:
     from tfresnet.deploy.device.runtime import InputError
@@ -15,8 +22,8 @@ LEAST = 5e-5  # that is printed: what is less would be 0.00%
 
 
 @click.command("predict")
-@click.argument("model", type=click.Path(path_type=Path))
-@click.argument("images", nargs=-1, required=True, metavar="IMAGE...", type=click.Path())
+@click.argument("model", type=PATH)
+@click.argument("images", nargs=-1, required=True, metavar="IMAGE...", type=ExpandedPath())
 @click.option("--top", default=5, show_default=True, type=click.IntRange(1), help="Answers each.")
 @click.option("--threads", default=1, show_default=True, type=click.IntRange(1))
 @json_option

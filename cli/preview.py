@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from tfresnet.cli.common import (
+    PATH,
     json_option,
     print_json,
     reports_mistakes,
@@ -17,7 +18,7 @@ from tfresnet.native_stderr import quiet_tensorflow
 @click.command("preview")
 @configuration_options
 @click.option(
-    "--out", type=click.Path(path_type=Path), default=Path("preview.png"), show_default=True,
+    "--out", type=PATH, default=Path("preview.png"), show_default=True,
     help="Where to write the picture.",
 )  # fmt: skip
 @json_option

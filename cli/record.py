@@ -6,13 +6,13 @@ from typing import Any
 
 import click
 
-from tfresnet.cli.common import json_option, print_json, reports_mistakes
+from tfresnet.cli.common import PATH, json_option, print_json, reports_mistakes
 
 
 @click.command("record")
-@click.argument("run", type=click.Path(path_type=Path), metavar="RUN or SWEEP")
+@click.argument("run", type=PATH, metavar="RUN or SWEEP")
 @click.option(
-    "--out", default="results", show_default=True, type=click.Path(path_type=Path),
+    "--out", default="results", show_default=True, type=PATH,
     help="Folder for the record.",
 )  # fmt: skip
 @click.option("--name", help="Of the record (default: PRESET-seedN, or the sweep's folder).")

@@ -4,17 +4,17 @@ from pathlib import Path
 
 import click
 
-from tfresnet.cli.common import json_option, print_json, reports_mistakes
+from tfresnet.cli.common import PATH, json_option, print_json, reports_mistakes
 
 
 @click.command("results")
-@click.argument("folder", default="results", type=click.Path(path_type=Path))
+@click.argument("folder", default="results", type=PATH)
 @click.option(
     "--check", is_flag=True, help="Write nothing; exit with 1 if the page is out of date."
 )
 @click.option(
     "--into",
-    type=click.Path(path_type=Path),
+    type=PATH,
     metavar="FILE.md",
     help="Put the table into this file too, between <!-- results --> and <!-- end of results -->.",
 )

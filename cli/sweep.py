@@ -5,11 +5,11 @@ from pathlib import Path
 
 import click
 
-from tfresnet.cli.common import json_option, print_json, reports_mistakes
+from tfresnet.cli.common import PATH, json_option, print_json, reports_mistakes
 
 
 @click.command("sweep")
-@click.argument("file", type=click.Path(path_type=Path), metavar="FILE.yaml")
+@click.argument("file", type=PATH, metavar="FILE.yaml")
 @click.option(
     "--jobs",
     default=1,
@@ -17,9 +17,7 @@ from tfresnet.cli.common import json_option, print_json, reports_mistakes
     type=click.IntRange(1),
     help="Runs at a time, each on its share of the cores: times are not comparable.",
 )
-@click.option(
-    "--run-dir", type=click.Path(path_type=Path), help="Folder of the runs (default: runs/FILE)."
-)
+@click.option("--run-dir", type=PATH, help="Folder of the runs (default: runs/FILE).")
 @click.option("--dry-run", is_flag=True, help="Print the commands; train nothing.")
 @json_option
 @reports_mistakes

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from tfresnet.cli.common import (
+    PATH,
     json_option,
     print_json,
     reports_mistakes,
@@ -21,7 +22,7 @@ from tfresnet.native_stderr import quiet_tensorflow
 @click.command("train")
 @configuration_options
 @click.option("--name", help="Train in runs/NAME (default: the preset's or folder's).")
-@click.option("--run-dir", type=click.Path(path_type=Path), help="Train in this folder instead.")
+@click.option("--run-dir", type=PATH, help="Train in this folder instead.")
 @click.option("--dry-run", is_flag=True, help="Say what a run would take; train nothing.")
 @click.option("--resume", is_flag=True, help="Go on from the newest checkpoint.")
 @json_option

@@ -10,6 +10,7 @@ from typing import Any
 
 from tfresnet import config as configs
 from tfresnet.errors import UserError
+from tfresnet.files import expanded
 from tfresnet.sections import DataConfig
 
 LEVELS = 4  # folders above a file in which its run may be: RUN/export/bundle/model.tflite
@@ -18,7 +19,7 @@ LEVELS = 4  # folders above a file in which its run may be: RUN/export/bundle/mo
 def public(data: DataConfig) -> dict[str, Any]:
     """Return what a file says about its data section: no path but a folder's own name."""
     values = data.model_dump(exclude={"data_dir", "labels", "skip_broken"})
-    folder = Path(data.dataset).expanduser()
+    folder = expanded(data.dataset)
     if data.dataset != "digits" and folder.is_dir():
         values |= {"dataset": folder.name, "folder": True}
     return values

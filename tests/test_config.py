@@ -65,8 +65,13 @@ def test_a_wrong_override_is_named_with_what_is_allowed(override, expected):
 
 
 def test_unknown_preset_names_the_closest():
+    """A path is not taken for a preset's name that was mistyped."""
     with pytest.raises(UserError, match="unknown preset 'quikstart': did you mean 'quickstart'"):
         config.load("quikstart")
+    with pytest.raises(
+        UserError, match=r"or a folder of images, got \./none, which does not exist"
+    ):
+        config.load("./none")
 
 
 @pytest.mark.parametrize("text", ["- a\n- b\n", "train: [", "!!python/object:os.system {}", ""])

@@ -13,6 +13,7 @@ from tfresnet.data.corruptions import SEVERITIES
 from tfresnet.deploy import evaluate_model
 from tfresnet.deploy import export as stages
 from tfresnet.deploy.plan import Options
+from tfresnet.files import expanded
 from tfresnet.run import Run, open_run
 from tfresnet.sections import RunConfig
 
@@ -41,16 +42,17 @@ def train(
         values = config.model_dump(exclude_unset=True)
         chosen = configs.validate(configs.overridden(values, settings))
     elif recipe.is_folder(str(config)):
-        directory = Path(run_dir or recipe.run_directory(Path(config)))
+        pictures = expanded(str(config))
+        directory = expanded(run_dir or recipe.run_directory(pictures))
         begun = directory / "config.yaml" if resume else Path()
         if begun.is_file():
-            chosen = configs.load(str(begun), [f"data.dataset={config}", *settings])
+            chosen = configs.load(str(begun), [f"data.dataset={pictures}", *settings])
         else:
-            chosen = recipe.for_folder(Path(config), settings)
+            chosen = recipe.for_folder(pictures, settings)
         return train_run.train(chosen, directory, resume)
     else:
         chosen = configs.load(str(config), settings)
-    return train_run.train(chosen, Path(run_dir or Path("runs") / chosen.name), resume)
+    return train_run.train(chosen, expanded(run_dir or Path("runs") / chosen.name), resume)
 
 
 def load(run_dir: str | Path) -> Run:
@@ -59,7 +61,7 @@ def load(run_dir: str | Path) -> Run:
     Raises:
         UserError: there is none.
     """
-    return open_run(Path(run_dir))
+    return open_run(expanded(run_dir))
 
 
 def evaluate(
@@ -87,7 +89,7 @@ def evaluate(
     Raises:
         UserError, deploy.device.runtime.InputError: anything that is not as expected, in one line.
     """
-    folder = None if plots is None else Path(plots)
+    folder = None if plots is None else expanded(plots)
     return evaluate_model.evaluate(_directory(model), data, flip, corruptions, severities, folder)
 
 
@@ -112,4 +114,4 @@ def export(
 
 
 def _directory(model: Run | str | Path) -> Path:
-    return model.directory if isinstance(model, Run) else Path(model)
+    return model.directory if isinstance(model, Run) else expanded(model)

@@ -15,7 +15,7 @@ import yaml
 from pydantic import ValidationError
 
 from tfresnet.errors import UserError, unknown
-from tfresnet.files import read_text
+from tfresnet.files import expanded, read_text
 from tfresnet.sections import DataConfig, RunConfig, Section
 
 S = TypeVar("S", bound=Section)
@@ -130,23 +130,23 @@ def read_as(kind: type[S], path: Path) -> S:
 
 def absolute(config: RunConfig) -> RunConfig:
     """Return the configuration with paths that can be opened from any folder."""
-    path = Path(config.data.dataset).expanduser()
+    path = expanded(config.data.dataset)
     data, training = config.data, config.train
     if data.dataset != "digits" and path.is_dir():
         data = data.model_copy(update={"dataset": str(path.resolve())})
     for key in ("data_dir", "labels"):
         if given := getattr(data, key):
-            data = data.model_copy(update={key: str(Path(given).expanduser().resolve())})
+            data = data.model_copy(update={key: str(expanded(given).resolve())})
     for key in ("init_from", "teacher"):
         if given := getattr(training, key):
-            whole = str(Path(given).expanduser().resolve())
+            whole = str(expanded(given).resolve())
             training = training.model_copy(update={key: whole})
     return config.model_copy(update={"data": data, "train": training})
 
 
 def dataset_name(dataset: str) -> str:
     """Return the name of ``data.dataset``: of a folder its last part, which others may read."""
-    path = Path(dataset).expanduser()
+    path = expanded(dataset)
     return path.resolve().name if path.is_absolute() or path.is_dir() else dataset
 
 
@@ -171,8 +171,14 @@ def _find(preset_or_file: str) -> tuple[str, str]:
     known = presets()
     if preset_or_file in known:
         return preset_or_file, known[preset_or_file]
-    path = Path(preset_or_file)
+    path = expanded(preset_or_file)
     if path.suffix not in (".yaml", ".yml"):
+        if path.name != preset_or_file:
+            missing = "" if path.exists() else ", which does not exist"
+            raise UserError(
+                "expected a preset, a file that ends in .yaml or a folder of images, got "
+                f"{preset_or_file}{missing}"
+            )
         raise unknown("preset", preset_or_file, known)
     return safe_name(path), read_text(path)
 

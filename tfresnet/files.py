@@ -13,6 +13,11 @@ import filelock
 from tfresnet.errors import UserError
 
 
+def expanded(path: str | os.PathLike) -> Path:
+    """Return a path with ``~`` and ``~user`` replaced; as it is where there is no such user."""
+    return Path(os.path.expanduser(path))
+
+
 def write_bytes(path: Path, content: bytes) -> Path:
     """Write to a temporary file beside ``path``, then rename it over ``path``."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -7,7 +7,7 @@ from tfresnet import config as configs
 from tfresnet import records
 from tfresnet.data import lookup
 from tfresnet.errors import UserError, unknown
-from tfresnet.files import read_text
+from tfresnet.files import expanded, read_text
 from tfresnet.models import names, options
 from tfresnet.run import open_run
 from tfresnet.sections import ModelConfig, RunConfig
@@ -39,13 +39,13 @@ def training(config: RunConfig, resume: bool = False) -> None:
                 f"data.labels: expected a folder of images in data.dataset, got "
                 f"{config.data.dataset}, whose classes have an order of their own"
             )
-        read_text(Path(order).expanduser())
+        read_text(expanded(order))
     start, teacher = config.train.init_from, config.train.teacher
     # A run that goes on does so without the weights that it once started from.
-    if start and not resume and not Path(start).expanduser().is_file():
-        open_run(Path(start).expanduser())
+    if start and not resume and not expanded(start).is_file():
+        open_run(expanded(start))
     if teacher:
-        open_run(Path(teacher).expanduser())
+        open_run(expanded(teacher))
 
 
 def conversion(

@@ -13,6 +13,7 @@ from tfresnet import config as configs
 from tfresnet.data import folder
 from tfresnet.data.images import UNREADABLE, opened
 from tfresnet.errors import UserError
+from tfresnet.files import expanded
 from tfresnet.sections import RunConfig
 
 PRESET = "photos"
@@ -42,19 +43,19 @@ class Pictures:
 
 def is_folder(argument: str) -> bool:
     """Tell whether the argument of ``train`` means a folder of pictures, and no preset."""
-    return argument not in configs.presets() and Path(argument).expanduser().is_dir()
+    return argument not in configs.presets() and expanded(argument).is_dir()
 
 
 def run_directory(path: Path) -> Path:
     """Return where a folder's run goes unless it is told: ``runs/`` and the folder's name."""
-    return Path("runs") / configs.safe_name(path.expanduser().resolve())
+    return Path("runs") / configs.safe_name(path.resolve())
 
 
 def for_folder(path: Path, overrides: Iterable[str] = ()) -> RunConfig:
     """Return a configuration for the pictures in a folder; its description says what was chosen.
 
     Args:
-        path: the folder, as ``data.dataset`` takes it.
+        path: the folder.
         overrides: ``section.key=value``, which win over what is chosen. A network that is named
             has its whole width; with ``train.init_from`` network and size are left to the weights.
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from tfresnet.errors import UserError
+from tfresnet.files import expanded
 from tfresnet.sections import DataConfig
 
 # name, name:version, name/config, name/config:version
@@ -14,7 +15,7 @@ TFDS_NAME = re.compile(r"[\w:.]+(/[\w.,=+*-]+(:[\w.*]+)?)?")
 
 def folder(config: DataConfig) -> Path:
     """Return ``data.dataset`` as the path of a folder, which need not be there."""
-    return Path(os.path.expanduser(config.dataset))
+    return expanded(config.dataset)
 
 
 def kind(config: DataConfig) -> Literal["digits", "folder", "tfds"]:
@@ -53,7 +54,7 @@ def data_dir(given: str | None, name: str) -> Path | None:
     where = given or os.environ.get("TFDS_DATA_DIR")
     if not where:
         return None
-    path = Path(os.path.expanduser(where))
+    path = expanded(where)
     if not path.is_dir():
         if not given:
             return path  # TFDS will make it
