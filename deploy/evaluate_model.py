@@ -18,6 +18,7 @@ from tfresnet.deploy.formats import saved_model
 from tfresnet.deploy.proof import figures
 from tfresnet.files import png, write_bytes
 from tfresnet.spec import InputSpec
+from tfresnet.training import progress
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,9 @@ def _draw(
 
 def _load(found: subject.Subject) -> Measured:
     infer = _infer(found)
-    return Measured(infer, found.spec, sources.load_for(found.spec, found.data).held_out)
+    dataset = sources.load_for(found.spec, found.data)
+    progress.tell(dataset.notes)
+    return Measured(infer, found.spec, dataset.held_out)
 
 
 def _infer(found: subject.Subject) -> Callable[[Any], Any]:

@@ -20,6 +20,7 @@ from tfresnet.deploy.plan import Options, Target
 from tfresnet.deploy.proof import verify
 from tfresnet.run import Run, weights_sha256
 from tfresnet.sections import DataConfig
+from tfresnet.training import progress
 
 BATCH = 100
 KEPT_BYTES = 2**30  # of held-out images that are decoded once for all files
@@ -65,6 +66,7 @@ class Workshop:
         here = self.data.model_copy(update={"data_dir": run.config.data.data_dir})
         self.tuned = replace(run, config=run.config.model_copy(update={"data": here}))
         self.model, self.dataset = run.model(), sources.load_for(run.spec, self.data)
+        progress.tell(self.dataset.notes)
         self.held_out = _held_out(self.dataset.held_out, run.spec.shape, options.verify_images)
         measured: set[bytes] = set()
         infer = metrics.probability_function(self.model)

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import click
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -13,9 +14,11 @@ from PIL import Image, ImageFile
 
 from tests.conftest import write_images
 from tests.test_cli import json_of, refused, tfresnet
+from tfresnet import api, preflight
 from tfresnet import config as configs
-from tfresnet import preflight
+from tfresnet.cli.common import ExpandedPath
 from tfresnet.cli.configuration import configuration
+from tfresnet.cli.main import COMMANDS, main
 from tfresnet.data import folder, images, lookup, sources
 from tfresnet.deploy.device import runtime
 from tfresnet.errors import UserError
@@ -135,7 +138,7 @@ def test_heic_is_named_with_what_to_install_elsewhere(tmp_path, no_heif):
     heic = b"\0\0\0\x18ftypheic" + bytes(50)
     for name in ("a.HEIC", "b.jpg"):
         (tmp_path / name).write_bytes(heic)
-        assert images.problem(tmp_path / name) == "for HEIC: pip install pillow-heif"
+        assert images.examine(tmp_path / name).problem == "for HEIC: pip install pillow-heif"
         with pytest.raises(runtime.InputError, match=f"{name}: .*pip install pillow-heif"):
             runtime.read_picture(tmp_path / name, InputSpec(1, 1, ("a", "b")).to_dict())
     assert len(runtime.pictures_of(tmp_path)) == 2
@@ -285,10 +288,10 @@ def test_colors_of_12_bits_in_16_are_refused_and_not_black(tmp_path, kind):
         path.write_bytes(tf.io.encode_png(pixels).numpy())
         spec = InputSpec(4, 4, ("a", "b")).to_dict()
         if readable:
-            assert images.problem(path) is None
+            assert images.examine(path).problem is None
             assert runtime.read_picture(path, spec).max() == 255
             continue
-        assert "got 12 bits in 16" in images.problem(path)
+        assert "got 12 bits in 16" in images.examine(path).problem
         with pytest.raises(runtime.InputError, match="got 12 bits in 16"):
             runtime.read_picture(path, spec)
 
@@ -307,16 +310,30 @@ def test_8_and_12_bits_stored_in_16_keep_their_brightness(tmp_path, bits):
     assert np.abs(trained.astype(int) - np.round(values / white * 255)).max() <= 1
 
 
+def test_greys_that_are_not_brightened_alike_are_told(tmp_path):
+    """A dark picture of 16 bits is taken for one of 12."""
+    write_images(tmp_path, TWO)
+    for number, white in enumerate((60_000, 50_000)):
+        pixels = np.full((8, 8), white, np.uint16)
+        Image.fromarray(pixels).save(tmp_path / "cat" / f"deep{number}.png")
+    assert folder.check(folder.scan(tmp_path)).notes == ()
+    Image.fromarray(np.full((8, 8), 3000, np.uint16)).save(tmp_path / "dog" / "dark.png")
+    (note,) = folder.check(folder.scan(tmp_path)).notes
+    assert "1 as 12 bits, 2 as 16 bits, such as dark.png" in note
+
+
 def test_the_device_knows_the_same_pictures():
     assert runtime.extensions() == images.extensions()
+    assert (runtime.INSTALLED, runtime.STUBS) == (images.INSTALLED, images.STUBS)
+    assert runtime.SYSTEM == folder.SYSTEM
     assert {".jpg", ".jfif", ".jpe", ".tga", ".webp"} <= images.extensions()
     assert not {".pdf", ".h5", ".mpg"} & images.extensions()
 
 
-def test_a_files_place_is_not_in_what_leaves_the_machine(tmp_path):
+def test_a_files_place_is_not_in_what_leaves_the_machine(tmp_path, monkeypatch):
     """An exported file names its folder alone; the run beside it knows where that is.
 
-    What is left out of the folder is told before training (here, since this trains).
+    What is left out of the folder is told (here, since this trains) by all that use the folder.
     """
     pictures = write_images(tmp_path / "my secret" / "pictures", {"cat": 5, "dog": 5})
     run = tmp_path / "run"
@@ -325,8 +342,14 @@ def test_a_files_place_is_not_in_what_leaves_the_machine(tmp_path):
     trained = tfresnet("train", pictures, "--run-dir", run, *steps, "--json")
     assert json.loads(trained.stdout)["epochs"] == 1
     assert "Note: left out: 1 file that can't be read as an image: cat/read" in trained.stderr
-    report = json_of("export", run, "--onnx", "--quantize", "float32", "--max-drop", 100)
+    options = ("--onnx", "--quantize", "float32", "--max-drop", 100)
+    exported = tfresnet("export", run, *options, "--json")
+    assert "Note: left out: 1 file" in exported.stderr
+    report = json.loads(exported.stdout)
     file = report["artifacts"][0]["path"]
+    monkeypatch.setattr("tfresnet.training.timing.SECONDS", 0.1)
+    for command in (["evaluate", file], ["train", pictures, *steps, "--dry-run"]):
+        assert "Note: left out: 1 file" in tfresnet(*command).stderr, command
     for path in (run / "export").rglob("*"):
         if path.is_file() and path.name != "report.json":
             assert b"my secret" not in path.read_bytes(), path
@@ -347,6 +370,28 @@ def test_digits_are_the_embedded_ones_even_beside_a_folder_of_that_name(tmp_path
     for preset, settings in (("./digits", []), ("digits", []), (None, ["data.dataset=./digits"])):
         config = configs.absolute(configuration(preset, settings))  # of train
         assert config.data.dataset == str(tmp_path / "digits")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_path_of_a_command_may_begin_at_home(name):
+    """Shells leave ``~`` as it is in ``--run-dir=~/runs`` and in quotes."""
+    for parameter in main.get_command(None, name).params:
+        if isinstance(parameter.type, click.Path):
+            assert isinstance(parameter.type, ExpandedPath), parameter.name
+
+
+def test_home_is_found_in_every_kind_of_path(tmp_path, monkeypatch):
+    """A user who is not there is no traceback."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    write_images(tmp_path / "pictures", TWO)
+    (tmp_path / "own.yaml").write_text("data: {dataset: ~/pictures}")
+    for arguments in (["~/pictures"], ["--dataset=~/pictures"], ["~/own.yaml"]):
+        assert "is a file" in refused("train", *arguments, "--run-dir=~/own.yaml")
+    assert refused("info", "~/none.onnx").endswith(f"{tmp_path}/none.onnx does not exist")
+    for arguments in (["~not-a-user/pictures"], ["--dataset=~not-a-user/pictures"]):
+        assert "~not-a-user/pictures" in refused("train", *arguments)
+    with pytest.raises(UserError, match=f"{tmp_path}/own.yaml is a file"):
+        api.train("~/pictures", run_dir="~/own.yaml")
 
 
 def test_places_of_data_are_stored_whole(tmp_path, monkeypatch):

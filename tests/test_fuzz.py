@@ -177,7 +177,7 @@ def test_pictures_that_are_spoilt(data):
         path.write_bytes(content)
         pixels = refused_in_one_line(pictures.read, str(path), SPEC)
         assert pixels is None or pixels.shape == SPEC.shape
-        refused_in_one_line(pictures.problem, path)
+        refused_in_one_line(pictures.examine, path)
         same = refused_in_one_line(runtime.read_picture, path, SPEC.to_dict())
         assert (pixels is None) == (same is None)
 

@@ -87,13 +87,13 @@ def test_16_bits_are_read_alike_from_all_formats(tmp_path, suffix):
     spec = InputSpec(1, 4, ("a", "b"))
     for pixels in both(tmp_path / f"grey{suffix}", spec):
         assert pixels[0, :, 0].tolist() == [0, 1, 78, 255]  # the upper bytes
-    assert images.problem(tmp_path / f"grey{suffix}") is None
+    assert images.examine(tmp_path / f"grey{suffix}").problem is None
 
 
 def test_32_bits_are_refused_and_not_clipped(tmp_path):
     path = tmp_path / "depth.tif"
     Image.fromarray(np.full((4, 4), 0.5, np.float32)).save(path)
-    assert "expected 8 or 16 bits" in images.problem(path)
+    assert "expected 8 or 16 bits" in images.examine(path).problem
     with pytest.raises(UserError, match="expected 8 or 16 bits"):
         images.read(str(path), SPECS[0])
     classifier = runtime.Classifier.__new__(runtime.Classifier)
@@ -106,7 +106,7 @@ def test_32_bits_are_refused_and_not_clipped(tmp_path):
 def test_what_reading_would_fail_at_is_found_before(tmp_path, exif):
     """Damaged EXIF: Pillow looks at it only when the picture is to be turned upright."""
     picture(8, 8).save(tmp_path / "image.png", exif=exif)
-    problem = images.problem(tmp_path / "image.png")
+    problem = images.examine(tmp_path / "image.png").problem
     if problem is None:  # a version of Pillow that puts up with it
         images.read(str(tmp_path / "image.png"), SPECS[0])
     else:
@@ -144,7 +144,7 @@ def test_an_image_of_the_right_size_is_left_alone():
 
 def test_a_whole_image_has_no_problem(tmp_path):
     picture(50, 40).save(tmp_path / "good.jpg")
-    assert images.problem(tmp_path / "good.jpg") is None
+    assert images.examine(tmp_path / "good.jpg").problem is None
 
 
 @pytest.mark.parametrize("kind", ["truncated.jpg", "truncated.png", "text.jpg", "empty.jpg"])
@@ -155,6 +155,6 @@ def test_a_bad_image_is_found(tmp_path, kind):
         path.write_bytes(path.read_bytes()[:-3000])
     else:
         path.write_text("hello" if kind == "text.jpg" else "")
-    assert images.problem(path)
+    assert images.examine(path).problem
     with pytest.raises(UserError, match=kind):
         images.read(str(path), SPECS[0])

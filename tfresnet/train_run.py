@@ -69,6 +69,7 @@ def dry_run(config: RunConfig) -> dict[str, Any]:
         )
     with tempfile.TemporaryDirectory() as folder:
         config, dataset, trainer = _prepare(config, Path(folder) / "run", resume=False)
+        progress.tell(dataset.notes)
         shape = dataset.spec.shape
         return {
             "arch": config.model.arch,

@@ -5,13 +5,14 @@ any case), or ``<class>/*`` alone, from which a held-out share is then drawn.
 """
 
 import os
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
-from tfresnet.data.images import how_to_read, is_image, problem
+from tfresnet.data.images import examine, how_to_read, is_image
 from tfresnet.errors import UserError
 
 TRAIN = ("train", "training", "train_set", "training_set", "trainset")
@@ -102,7 +103,14 @@ def check(scan: Scan, skip_broken: bool = False) -> Scan:
         UserError: there are some, and ``skip_broken`` is off; one error names them.
     """
     paths = [*scan.train[0], *(scan.held_out[0] if scan.held_out else [])]
-    bad = {path: reason for path, reason in on_all_cores(problem, paths) if reason}
+    bad: dict[Path, str] = {}
+    deep: dict[int, list[Path]] = defaultdict(list)  # greys of 16 bits, by how many are used
+    for path, (problem, bits) in on_all_cores(examine, paths):
+        if problem:
+            bad[path] = problem
+        if bits:
+            deep[bits].append(path)
+    scan = replace(scan, notes=(*scan.notes, *_several_depths(deep)))
     if not bad:
         return scan
     broken = named([f"{path} ({reason})" for path, reason in bad.items()])
@@ -118,6 +126,16 @@ def check(scan: Scan, skip_broken: bool = False) -> Scan:
             raise UserError(f"expected readable images of {', '.join(empty)}, got none: {broken}")
     note = f"left out: {counted(len(bad), 'broken image')}: {broken}"
     return Scan(scan.labels, train, held_out, (*scan.notes, note))
+
+
+def _several_depths(found: dict[int, list[Path]]) -> Iterator[str]:
+    """Yield a line if greys of 16 bits, by how many are used, are not all brightened alike."""
+    if len(found) > 1:
+        told = ", ".join(f"{len(paths):,} as {bits} bits" for bits, paths in sorted(found.items()))
+        yield (
+            f"greys of 16 bits are read by the brightest pixel of each picture, here {told}, such "
+            f"as {found[min(found)][0].name}; if one camera took them all, save them with 8 bits"
+        )
 
 
 def on_all_cores(function: Callable[[Path], T], paths: Sequence[Path]) -> Iterator[tuple[Path, T]]:

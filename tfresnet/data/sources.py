@@ -14,7 +14,7 @@ from tfresnet.data import digits, duplicates, folder, lookup, tfds_source
 from tfresnet.data.images import fit
 from tfresnet.data.splits import ArraySplit, FileSplit, Split, in_memory
 from tfresnet.errors import UserError
-from tfresnet.files import read_text
+from tfresnet.files import expanded, read_text
 from tfresnet.sections import DataConfig
 from tfresnet.spec import InputSpec
 
@@ -124,8 +124,8 @@ def _folder(
         )
         for part, indices in (files, held_out)
     )
-    notes = (*found.notes, *left_out, *imbalance(train.labels, found.labels))
-    return Dataset(train, test, spec, notes)
+    advice = [] if labels else imbalance(train.labels, found.labels)  # on how to begin a run
+    return Dataset(train, test, spec, (*found.notes, *left_out, *advice))
 
 
 def _scan(path: Path, config: DataConfig, labels: tuple[str, ...]) -> folder.Scan:
@@ -135,7 +135,7 @@ def _scan(path: Path, config: DataConfig, labels: tuple[str, ...]) -> folder.Sca
     if not config.labels:
         found = folder.scan(path)
         return replace(found, notes=(*found.notes, *_other_order(path, found.labels)))
-    names = _labels_in(Path(config.labels).expanduser())
+    names = _labels_in(expanded(config.labels))
     found = folder.scan(path, names)
     if found.labels != names:
         odd = sorted(set(found.labels) ^ set(names)) or sorted(names)
