@@ -127,9 +127,7 @@ def _show(report: dict[str, Any], run: Path, features: bool) -> None:
 
     directory = run / "export" / ("features" if features else "")
     console = Console(width=None if sys.stdout.isatty() else 120)
-    console.print(
-        reports.table(report["artifacts"], report["checkpoint_top1"], report["n"], directory)
-    )
+    console.print(reports.table(report, directory))
     if report["processor_note"]:
         click.echo(f"Of the ms: {report['processor_note']}")
     if selection := report.get("selection"):

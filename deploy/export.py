@@ -16,7 +16,7 @@ from tfresnet.deploy.compress import auto, cluster, prune, qat
 from tfresnet.deploy.device import bundle
 from tfresnet.deploy.formats import wrap
 from tfresnet.deploy.plan import FINE_TUNED, INTEGER, Options, Target
-from tfresnet.deploy.proof import card, page
+from tfresnet.deploy.proof import card, page, verify
 from tfresnet.deploy.workshop import Workshop
 from tfresnet.files import alone, write_text
 from tfresnet.models.functional import functional
@@ -96,6 +96,7 @@ def finish(workshop: Workshop, artifacts: list[dict], candidates: list[dict], **
     directory, reference = workshop.directory, workshop.reference
     report = {
         "checkpoint_top1": reference.top1,
+        "checkpoint": verify.measure(reference.probabilities, reference.classes),
         "n": len(reference.classes),
         "calibration": workshop.calibration.summary,
         "processor": environment.processor(),

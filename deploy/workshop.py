@@ -25,7 +25,7 @@ from tfresnet.training import progress
 BATCH = 100
 KEPT_BYTES = 2**30  # of held-out images that are decoded once for all files
 PROVENANCE = ("arch", "parameters", "macs", "preset", "seed", "epochs", "commit")
-MEASURED = ("top1", "drop", "agreement", "max_abs_error")
+MEASURED = ("top1", "top5", "loss", "ece", "drop", "agreement", "max_abs_error")
 UNMEASURED = ".unmeasured"  # folder of a file that is being made
 MODELS = (
     "*.tflite", "*.onnx", "saved_model*", "tflm*/*.tflite", "bundle/*.tflite", "bundle/*.onnx",

@@ -35,7 +35,7 @@ from tfresnet.training import checkpoint
 
 KEYS = {
     "path", "format", "quantization", "bytes", "top1", "drop", "agreement", "max_abs_error",
-    "latency_ms", "fully_integer", "failures", "gzip_bytes", "sparsity", "n",
+    "top5", "loss", "ece", "latency_ms", "fully_integer", "failures", "gzip_bytes", "sparsity", "n",
 }  # fmt: skip
 
 
@@ -233,7 +233,10 @@ def test_comparison_by_hand():
     reference = verify.Reference(np.array([[0.9, 0.1], [0.2, 0.8]]), np.array([0, 1]))
     found = verify.compare(np.array([[0.7, 0.3], [0.6, 0.4]]), reference)
     assert found == {
-        "top1": 0.5, "drop": 50.0, "agreement": 0.5, "max_abs_error": pytest.approx(0.4)
+        "top1": 0.5, "drop": 50.0, "agreement": 0.5, "max_abs_error": pytest.approx(0.4),
+        "top5": None, "loss": pytest.approx(-np.log(0.7 * 0.4) / 2),
+        # Sure by 0.7 of what is right and by 0.6 of what is not: two bins of one.
+        "ece": pytest.approx((0.3 + 0.6) / 2),
     }  # fmt: skip
 
 

@@ -39,9 +39,6 @@ def summary(probabilities: np.ndarray, classes: np.ndarray, labels: tuple[str, .
             f"expected probabilities, for {lost} of {len(classes)} images got NaN; train anew at a "
             "lower rate, or with train.precision=float32"
         )
-    true = probabilities[np.arange(len(classes)), classes][:, None]
-    # For top-5, ties count against the model: an answer among equals is not knowledge.
-    rank = (probabilities > true).sum(axis=1) + (probabilities == true).sum(axis=1) - 1
     correct = probabilities.argmax(axis=1) == classes
     top1 = float(correct.mean())
     per_class = {
@@ -52,11 +49,22 @@ def summary(probabilities: np.ndarray, classes: np.ndarray, labels: tuple[str, .
         "top1": top1,
         "top1_interval": list(intervals.share(top1, len(classes))),
         "balanced_accuracy": statistics.fmean(a for a in per_class.values() if a is not None),
+        **confidence(probabilities, classes),
+        "n": len(classes),
+        "per_class": per_class,
+    }
+
+
+def confidence(probabilities: np.ndarray, classes: np.ndarray) -> dict[str, float]:
+    """Return ``top5``, ``loss`` and ``ece`` as :func:`summary` does: what top-1 does not show."""
+    true = probabilities[np.arange(len(classes)), classes][:, None]
+    # For top-5, ties count against the model: an answer among equals is not knowledge.
+    rank = (probabilities > true).sum(axis=1) + (probabilities == true).sum(axis=1) - 1
+    correct = probabilities.argmax(axis=1) == classes
+    return {
         "top5": float((rank < 5).mean()),
         "loss": float(-np.log(np.maximum(true, 1e-12)).mean()),
         "ece": expected_calibration_error(probabilities.max(axis=1), correct),
-        "n": len(classes),
-        "per_class": per_class,
     }
 
 

@@ -708,16 +708,20 @@ def _open_onnx(path: Path, threads: int) -> Any:
         import onnxruntime
     except ImportError:
         raise InputError(f"{path} needs ONNX Runtime: pip install onnxruntime") from None
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.log_severity_level = 3
-    try:
-        return onnxruntime.InferenceSession(
-            _name_or_content(path), options, ["CPUExecutionProvider"]
-        )
-    except Exception as error:  # onnxruntime's exceptions share no base class but this
-        reason = " ".join(str(error).split())[:100]
-        raise InputError(f"{path}: expected a whole ONNX model: {reason}") from None
+    for precise in ("1", "0"):
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.log_severity_level = 4 if precise == "1" else 3  # what fails is tried again
+        # Without it, sums are cut off on x86 without VNNI in files that have int8 weights above 64;
+        # ours have none any more. With it, onnxruntime 1.32 can't load some of the others.
+        options.add_session_config_entry("session.x64quantprecision", precise)
+        try:
+            return onnxruntime.InferenceSession(
+                _name_or_content(path), options, ["CPUExecutionProvider"]
+            )
+        except Exception as error:  # onnxruntime's exceptions share no base class but this
+            reason = " ".join(str(error).split())[:100]
+    raise InputError(f"{path}: expected a whole ONNX model: {reason}")
 
 
 @contextlib.contextmanager

@@ -88,13 +88,15 @@ def make(
 
         content = tflite.convert(
             model, spec, "int8", calibration, options.interface, dense_per_tensor=True,
-            clusters=clusters,
+            clusters=clusters, integer_softmax=True,
         )  # fmt: skip
         return microcontroller.make(path, content)
     if target.format == "onnx" and qat.is_aware(model):
-        scales = tflite.convert(model, spec, "int8", calibration, "float", batch)
+        scales = tflite.convert(
+            model, spec, "int8", calibration, "float", batch, integer_softmax=True
+        )
         content = onnx_format.from_int8_tflite(
-            scales, model.name, options.interface, options.layout, options.opset
+            scales, model.name, calibration, options.interface, options.layout, options.opset
         )
         return FileArtifact(path, content, with_onnx_metadata)
     if target.format == "onnx":

@@ -25,6 +25,7 @@ class Operation:
         outputs: names of the tensors that it writes.
         types: of all of these: ``FLOAT32``, ``INT8``.
         border: whether one of them is an input or output of the model.
+        ending: whether it is the softmax that the model ends with, or dequantizes what that reads.
         constant: whether it only reads what the file holds, as the unpacking of float16 weights.
     """
 
@@ -33,13 +34,17 @@ class Operation:
     outputs: tuple[str, ...]
     types: frozenset[str]
     border: bool
+    ending: bool
     constant: bool
 
     @property
     def is_float(self) -> bool:
-        """Whether it computes with float numbers; what only changes types at the border is not."""
+        """Whether it computes with float numbers.
+
+        What only changes types at the border does not count, nor the softmax of the logits.
+        """
         floats = any(t.startswith("FLOAT") for t in self.types)
-        return floats and not (self.border and self.name in BORDER)
+        return floats and not (self.ending or (self.border and self.name in BORDER))
 
 
 def read(content: bytes) -> Any:
@@ -63,17 +68,18 @@ def operations(content: bytes) -> Iterator[Operation]:
     """Yield the operations of a TFLite file in their order."""
     model = read(content)
     for graph in model.subgraphs:
-        border = {*graph.inputs, *graph.outputs}
+        border, ending = {*graph.inputs, *graph.outputs}, _ending(model, graph)
         for operation in graph.operators:
             code = model.operatorCodes[operation.opcodeIndex]
             inputs = [i for i in operation.inputs if i >= 0]
             touched = {*inputs, *operation.outputs}
             yield Operation(
-                _name(schema.BuiltinOperator, max(code.builtinCode, code.deprecatedBuiltinCode)),
+                operator_name(code),
                 tuple(graph.tensors[i].name.decode() for i in inputs),
                 tuple(graph.tensors[i].name.decode() for i in operation.outputs),
                 frozenset(_name(schema.TensorType, graph.tensors[i].type) for i in touched),
                 bool(touched & border),
+                operation in ending,
                 all(_is_stored(model, graph.tensors[i]) for i in inputs),
             )
 
@@ -97,6 +103,17 @@ def beginning(content: bytes, count: int) -> bytes:
         if number not in used:
             buffer.data = None
     return packed(model)
+
+
+def _ending(model: Any, graph: Any) -> list[Any]:
+    """Return the softmax that gives a graph's output, after what dequantizes its input, if so."""
+    made = {int(index): operation for operation in graph.operators for index in operation.outputs}
+    found, name = made.get(int(graph.outputs[0])), "SOFTMAX"
+    ending = []
+    while found and operator_name(model.operatorCodes[found.opcodeIndex]) == name:
+        ending.append(found)
+        found, name = made.get(int(found.inputs[0])), "DEQUANTIZE"
+    return ending
 
 
 def float_operations(content: bytes) -> list[str]:
@@ -144,7 +161,7 @@ def kernels(content: bytes) -> Iterator[tuple[str, str, np.ndarray]]:
         stored = {o.outputs[0]: o.inputs[0] for o in graph.operators}  # before a DEQUANTIZE
         for operation in graph.operators:
             code = model.operatorCodes[operation.opcodeIndex]
-            name = _name(schema.BuiltinOperator, max(code.builtinCode, code.deprecatedBuiltinCode))
+            name = operator_name(code)
             if name not in WITH_KERNELS:
                 continue
             index = operation.inputs[1]
@@ -175,6 +192,11 @@ def input_name(content: bytes) -> str:
     """Return the name of a file's first input tensor."""
     graph = read(content).subgraphs[0]
     return graph.tensors[graph.inputs[0]].name.decode()
+
+
+def operator_name(code: Any) -> str:
+    """Return the name of a builtin operator, as in TFLite's schema."""
+    return _name(schema.BuiltinOperator, max(code.builtinCode, code.deprecatedBuiltinCode))
 
 
 @cache

@@ -32,10 +32,11 @@ def convert(
 
     Args:
         quantization: one of ``plan.FORMATS``; int8 is static, with scales per channel, as pairs of
-            QuantizeLinear and DequantizeLinear.
+            QuantizeLinear and DequantizeLinear; the logits are float.
         calibration: training images, uint8 [n, H, W, C], for int8.
         interface: ``uint8``: pixels in; ``float``: ``(pixel - 128) / 128`` in, float32. Out come
-            float32 probabilities [n, classes].
+            float32 ``probabilities`` [n, classes], or for :class:`.wrap.Embedding` its
+            ``embedding`` [n, D].
         batch: images at a time; None for any number.
         layout: of the input.
         opset: 13 to 18.
@@ -52,21 +53,29 @@ def convert(
         if calibration is None or not len(calibration):
             raise UserError("int8 needs calibration images, got none")
         proto = onnx_int8.quantize(proto, calibration)
+        onnx_int8.leave_logits_float(proto)
         if interface == "uint8":
             onnx_int8.take_bytes(proto)
         if layout == "nhwc":
             onnx_graph.take_channels_last(proto)
+    onnx_graph.name_border(proto, wrap.output_of(model))
     proto.graph.name = model.name
     onnx_graph.check(proto, quantization)
     return proto.SerializeToString()
 
 
 def from_int8_tflite(
-    content: bytes, name: str, interface: str, layout: str, opset: int = OPSETS[-1]
+    content: bytes,
+    name: str,
+    calibration: np.ndarray,
+    interface: str,
+    layout: str,
+    opset: int = OPSETS[-1],
 ) -> bytes:
-    """Return an int8 TFLite file, with a float interface, as QDQ ONNX with the very same scales.
+    """Return an int8 TFLite file, with a float interface, as QDQ ONNX with its scales.
 
-    This is the way for a network that was trained for quantisation: its scales are in that file.
+    This is the way for a network that was trained for quantisation: its scales are in that file,
+    whose softmax is integer too. The weights become 7 bits, with the images' help.
     """
     import tf2onnx
 
@@ -77,14 +86,16 @@ def from_int8_tflite(
         proto, _ = tf2onnx.convert.from_tflite(
             str(path), opset=opset, inputs_as_nchw=[graph.input_name(content)]
         )
-    onnx_graph.rename_input(proto, "image")
     proto = onnx_graph.simplified(proto)
     onnx_int8.make_unsigned(proto)
     onnx_int8.drop_relus(proto)
+    onnx_int8.leave_logits_float(proto)
+    onnx_int8.fit_in_seven_bits(proto, calibration)
     if interface == "uint8":
         onnx_int8.take_bytes(proto)
     if layout == "nhwc":
         onnx_graph.take_channels_last(proto)
+    onnx_graph.name_border(proto, wrap.PROBABILITIES)
     proto.graph.name = name
     onnx_graph.check(proto, "int8")
     return proto.SerializeToString()

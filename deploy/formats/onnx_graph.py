@@ -9,6 +9,7 @@ from tfresnet.errors import UserError
 from tfresnet.native_stderr import captured
 
 Proto = Any  # onnx.ModelProto
+WITH_WEIGHTS = ("Conv", "MatMul", "Gemm")
 TO_NHWC, TO_NCHW = [0, 2, 3, 1], [0, 3, 1, 2]
 
 
@@ -46,11 +47,19 @@ def take_channels_last(proto: Proto) -> None:
     entry.type.tensor_type.shape.dim.extend(dims)
 
 
-def rename_input(proto: Proto, name: str) -> None:
-    """Give the only input another name."""
-    (entry,) = proto.graph.input
-    redirect(proto, entry.name, name)
-    entry.name = name
+def name_border(proto: Proto, output: str) -> None:
+    """Call the input ``image``, the output ``output``, and a batch of any size ``batch``."""
+    (entry,), (answer,) = proto.graph.input, proto.graph.output
+    redirect(proto, entry.name, "image")
+    (last,) = [node for node in proto.graph.node if answer.name in node.output]
+    redirect(proto, answer.name, output)
+    last.output[list(last.output).index(answer.name)] = output
+    entry.name, answer.name = "image", output
+    for value in (entry, answer):
+        batch = value.type.tensor_type.shape.dim[0]
+        if not batch.dim_value:
+            batch.dim_param = "batch"
+    del proto.graph.value_info[:]  # the batch has as many names there as there are tensors
 
 
 def check(proto: Proto, quantization: str) -> None:
@@ -68,11 +77,10 @@ def check(proto: Proto, quantization: str) -> None:
 def not_quantized(proto: Proto) -> list[str]:
     """Return the convolutions and products whose weights are float."""
     weights = {t.name for t in proto.graph.initializer}
-    kinds = ("Conv", "MatMul", "Gemm")
     return [
         n.name or n.output[0]
         for n in proto.graph.node
-        if n.op_type in kinds and any(i in weights for i in n.input[:2])
+        if n.op_type in WITH_WEIGHTS and any(i in weights for i in n.input[:2])
     ]
 
 

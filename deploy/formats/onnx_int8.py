@@ -1,4 +1,11 @@
-"""Static int8 quantisation of ONNX graphs by onnxruntime: QDQ nodes, scales per channel."""
+"""Static int8 quantisation of ONNX graphs by onnxruntime: QDQ nodes, scales per channel.
+
+Weights have 7 bits. On x86 without VNNI (most processors before 2019, AVX2) onnxruntime adds the
+products of two uint8 activations and two int8 weights in 16 bits, where 255 * (127 + 127) is cut
+off at 32767: with 8 bits up to 3 points of accuracy are lost there, and nothing elsewhere. Of the
+ways around it this one costs no time, and with ``rounding`` no accuracy
+(``benchmarks/onnx_int8.py``).
+"""
 
 import tempfile
 import warnings
@@ -8,22 +15,31 @@ from typing import Any
 
 import numpy as np
 
-from tfresnet.deploy.formats import onnx_graph, wrap
+from tfresnet.deploy.formats import onnx_graph, rounding, wrap
 from tfresnet.errors import UserError
 from tfresnet.native_stderr import captured
 
 # The softmax stays float: its answers are what is read.
 OPERATIONS = ["Conv", "MatMul", "Gemm", "Add", "Relu", "Clip", "GlobalAveragePool", "MaxPool",
               "AveragePool", "Concat", "Mul", "Flatten"]  # fmt: skip
+LARGEST_WEIGHT = 64  # 255 * (64 + 64) <= 32767
 
 
-def quantize(proto: onnx_graph.Proto, images: np.ndarray) -> onnx_graph.Proto:
+def quantize(
+    proto: onnx_graph.Proto, images: np.ndarray, nearest: bool = False, **choices: Any
+) -> onnx_graph.Proto:
     """Return a float32 graph with an NCHW input of ``(pixel - 128) / 128``, quantised.
 
-    Activations are uint8, weights int8 with a scale per output channel. The input's scale is
-    exactly 1/128 and its zero point 128. ``images`` are uint8 [n, H, W, C].
+    Activations are uint8, weights int8, -64 to 64, with a scale per output channel. The input's
+    scale is exactly 1/128 and its zero point 128.
+
+    Args:
+        images: uint8 [n, H, W, C].
+        nearest: whether weights are rounded to the nearest, without ``rounding``.
+        choices: other arguments of onnxruntime's ``quantize_static``, to compare them.
     """
     import onnx
+    from onnx import numpy_helper
     from onnxruntime import quantization as tools
     from onnxruntime.quantization import shape_inference
 
@@ -32,18 +48,25 @@ def quantize(proto: onnx_graph.Proto, images: np.ndarray) -> onnx_graph.Proto:
         source, target = Path(folder) / "float.onnx", Path(folder) / "int8.onnx"
         onnx.save(proto, source)
         shape_inference.quant_pre_process(source, source, skip_symbolic_shape=True)
-        tools.quantize_static(
-            source,
-            target,
-            _reader(proto.graph.input[0], images),
-            quant_format=tools.QuantFormat.QDQ,
-            op_types_to_quantize=OPERATIONS,
-            per_channel=True,
-            activation_type=tools.QuantType.QUInt8,
-            weight_type=tools.QuantType.QInt8,
-            extra_options={"CalibMovingAverage": False},
-        )
-        return onnx.load(target)
+        usual = {
+            "quant_format": tools.QuantFormat.QDQ,
+            "op_types_to_quantize": OPERATIONS,
+            "per_channel": True,
+            "reduce_range": True,
+            "activation_type": tools.QuantType.QUInt8,
+            "weight_type": tools.QuantType.QInt8,
+            "extra_options": {"CalibMovingAverage": False},
+        }
+        reader = _reader(proto.graph.input[0], images)
+        tools.quantize_static(source, target, reader, **usual | choices)
+        exact = {
+            f"{tensor.name}_quantized": numpy_helper.to_array(tensor)
+            for tensor in onnx.load(source).graph.initializer
+        }
+        quantized = onnx.load(target)
+        if not nearest:
+            rounding.improve(quantized, exact, images, LARGEST_WEIGHT)
+        return quantized
 
 
 def take_bytes(proto: onnx_graph.Proto) -> None:
@@ -67,6 +90,92 @@ def take_bytes(proto: onnx_graph.Proto) -> None:
     proto.graph.node.remove(quantizer)
     onnx_graph.redirect(proto, quantizer.output[0], entry.name)
     entry.type.tensor_type.elem_type = onnx.TensorProto.UINT8
+
+
+def leave_logits_float(proto: onnx_graph.Proto) -> None:
+    """Drop what rounds the input and the output of the softmax that a graph ends with, if it does.
+
+    onnxruntime's integer product for the logits has float results too.
+    """
+    made = {name: node for node in proto.graph.node for name in node.output}
+    (answer,) = proto.graph.output
+    last = softmax = made[answer.name]
+    if last.op_type == "DequantizeLinear":
+        softmax = made[made[last.input[0]].input[0]]
+    if softmax.op_type != "Softmax":
+        return
+    pairs = [node for node in (last, made[softmax.input[0]]) if node.op_type == "DequantizeLinear"]
+    softmax.output[0] = answer.name
+    for dequantize in pairs:
+        quantize = made[dequantize.input[0]]
+        if dequantize is not last:
+            softmax.input[0] = quantize.input[0]
+        proto.graph.node.remove(quantize)
+        proto.graph.node.remove(dequantize)
+
+
+def fit_in_seven_bits(proto: onnx_graph.Proto, images: np.ndarray) -> None:
+    """Halve the kernels that have a weight above 64, see this module, and double their scales.
+
+    What is lost is kept small by ``rounding``; ``images`` are uint8 [n, H, W, C].
+    """
+    exact: dict[str, np.ndarray] = {}
+    for node, kernel in list(_kernels(proto)):
+        if _exceeds(kernel):
+            exact |= _halve(proto, node.input[1])
+            for bias in _biases(proto, node):  # onnxruntime takes it to have the products' scale
+                _halve(proto, bias)
+    rounding.improve(proto, exact, images, LARGEST_WEIGHT)
+    read = {name for node in proto.graph.node for name in node.input}
+    kept = [tensor for tensor in proto.graph.initializer if tensor.name in read]
+    del proto.graph.initializer[:]
+    proto.graph.initializer.extend(kept)
+
+
+def _kernels(proto: onnx_graph.Proto) -> Iterator[tuple[Any, Any]]:
+    """Yield the nodes with int8 kernels, and those kernels."""
+    stored = {tensor.name: tensor for tensor in proto.graph.initializer}
+    made = {node.output[0]: node for node in proto.graph.node}
+    for node in proto.graph.node:
+        if node.op_type in onnx_graph.WITH_WEIGHTS and node.input[1] in made:
+            kernel = stored.get(made[node.input[1]].input[0])
+            if kernel is not None:
+                yield node, kernel
+
+
+def _biases(proto: onnx_graph.Proto, node: Any) -> list[str]:
+    """Return the dequantized bias of a node with a kernel, also of a MatMul before an Add."""
+    stored = {tensor.name for tensor in proto.graph.initializer}
+    dequantized = {n.output[0] for n in proto.graph.node if n.input[:1] and n.input[0] in stored}
+    after = [n for n in proto.graph.node if n.op_type == "Add" and node.output[0] in n.input]
+    added = [name for n in after for name in n.input] if node.op_type == "MatMul" else []
+    return [name for name in [*node.input[2:], *added] if name in dequantized]
+
+
+def _exceeds(kernel: Any) -> bool:
+    from onnx import numpy_helper
+
+    return bool(np.abs(numpy_helper.to_array(kernel).astype(int)).max() > LARGEST_WEIGHT)
+
+
+def _halve(proto: onnx_graph.Proto, dequantized: str) -> dict[str, np.ndarray]:
+    """Halve the stored integers of what a DequantizeLinear gives, and double its scale.
+
+    Returns what they stood for before, by the name of the new initializer.
+    """
+    from onnx import helper, numpy_helper
+
+    stored = {tensor.name: tensor for tensor in proto.graph.initializer}
+    (node,) = [node for node in proto.graph.node if node.output[0] == dequantized]
+    values, scale = (numpy_helper.to_array(stored[name]) for name in node.input[:2])
+    changed = np.round(values / 2).astype(values.dtype), 2 * scale
+    for place, (name, array) in enumerate(zip(("integers", "scale"), changed, strict=True)):
+        node.input[place] = f"{dequantized}_{name}"
+        proto.graph.initializer.append(numpy_helper.from_array(array, node.input[place]))
+    axes = [helper.get_attribute_value(a) for a in node.attribute if a.name == "axis"]
+    shape = np.ones(values.ndim, int)
+    shape[axes[0] if axes else 1 % values.ndim] = -1
+    return {node.input[0]: values * (scale.reshape(shape) if scale.ndim else scale)}
 
 
 def make_unsigned(proto: onnx_graph.Proto) -> None:

@@ -8,7 +8,7 @@ import tf_keras as keras
 from tensorflow.lite.python.util import modify_model_io_type
 
 from tfresnet.deploy.device.runtime import centre
-from tfresnet.deploy.formats import graph, recipes, wrap
+from tfresnet.deploy.formats import float_softmax, graph, recipes, wrap
 from tfresnet.deploy.plan import INTEGER
 from tfresnet.errors import UserError
 from tfresnet.native_stderr import captured
@@ -27,13 +27,14 @@ def convert(
     batch: int | None = 1,
     dense_per_tensor: bool = False,
     clusters: int = 0,
+    integer_softmax: bool = False,
 ) -> bytes:
     """Return a TFLite file of ``model``.
 
     Args:
         quantization: one of ``plan.KINDS``. float16 halves the weights; dynamic keeps int8
-            weights (per channel) and float activations; int8 is integer throughout; for the others
-            see ``recipes.RECIPES``.
+            weights (per channel) and float activations; int8 is integer up to the logits; for the
+            others see ``recipes.RECIPES``.
         calibration: training images, uint8 [n, H, W, C], that set activation ranges.
         interface: ``uint8``: pixels in, float32 probabilities out. ``integer``: the type of the
             activations in and out; int8 is ``pixel - 128``. ``float``: ``(pixel - 128) / 128`` in.
@@ -42,19 +43,22 @@ def convert(
             per output.
         clusters: different weights that kernels may have and that they keep, see ``Recipe``; 0 for
             any. Fake quantization sees to it by itself.
+        integer_softmax: of integer files that give float32 probabilities, see ``float_softmax``.
+            Those with integer outputs have no other.
     """
     images = np.empty((0, *spec.shape), np.uint8) if calibration is None else calibration
     if quantization in INTEGER and not len(images):
         raise UserError(f"{quantization} needs calibration images, got none")
     if quantization in CONVERTED and not (clusters and quantization in PER_CHANNEL):
-        return _convert(model, spec, quantization, images, interface, batch, dense_per_tensor)
+        content = _convert(model, spec, quantization, images, interface, batch, dense_per_tensor)
+        return content if integer_softmax else float_softmax.apply(content)
     recipe = replace(
         recipes.RECIPES[quantization], clusters=clusters, dense_per_tensor=dense_per_tensor
     )
     if recipe.activations is None:
         content = _convert(model, spec, "float32", images, interface, batch)
         return recipes.quantize(content, recipe)
-    return quantize_static(model, spec, recipe, images, interface, batch)
+    return quantize_static(model, spec, recipe, images, interface, batch, integer_softmax)
 
 
 def quantize_static(
@@ -64,8 +68,21 @@ def quantize_static(
     calibration: np.ndarray,
     interface: str = "uint8",
     batch: int | None = 1,
+    integer_softmax: bool = False,
 ) -> bytes:
-    """Return a TFLite file whose activations are integers too, by a recipe."""
+    """Return a TFLite file whose activations are integers too, by a recipe; see :func:`convert`."""
+    content = _quantize_static(model, spec, recipe, calibration, interface, batch)
+    return content if integer_softmax else float_softmax.apply(content)
+
+
+def _quantize_static(
+    model: keras.Model,
+    spec: InputSpec,
+    recipe: recipes.Recipe,
+    calibration: np.ndarray,
+    interface: str,
+    batch: int | None,
+) -> bytes:
     if recipe.activations == 16 and interface == "uint8":
         # LiteRT turns no uint8 into int16: the pixels go through float on their way.
         content = _convert(model, spec, "float32", calibration, "uint8", batch)

@@ -17,6 +17,7 @@ from tfresnet.spec import InputSpec
 
 # uint8 pixel p is the real number (p - 128) / 128: LiteRT's int8 input needs no arithmetic.
 ZERO_POINT, SCALE = 128.0, 1 / 128.0
+PROBABILITIES, EMBEDDING = "probabilities", "embedding"  # names of outputs
 RANGE = ((0 - ZERO_POINT) * SCALE, (255 - ZERO_POINT) * SCALE)
 
 
@@ -42,11 +43,15 @@ def variables_of(model: keras.Model) -> tf.Module:
     return module
 
 
+def output_of(model: keras.Model) -> str:
+    """Return the name of what a file of ``model`` gives."""
+    return EMBEDDING if isinstance(model, Embedding) else PROBABILITIES
+
+
 def _answer(model: keras.Model, normalised: tf.Tensor) -> tf.Tensor:
     output = model(normalised, training=False)
-    if isinstance(model, Embedding):
-        return tf.identity(output, name="embedding")
-    return tf.nn.softmax(output, name="probabilities")
+    finish = tf.identity if isinstance(model, Embedding) else tf.nn.softmax
+    return finish(output, name=output_of(model))
 
 
 def from_pixels(

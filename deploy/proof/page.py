@@ -14,12 +14,12 @@ from tfresnet.config import dataset_name
 from tfresnet.deploy.formats.delegates import DELEGATES
 from tfresnet.deploy.plan import INTEGER
 from tfresnet.deploy.proof import figures, inspect
+from tfresnet.deploy.proof import report as reports
 from tfresnet.deploy.workshop import Workshop
 
 SHOWN = 24  # pictures on which a file disagrees
 EXAMINED = 20  # calibration images for the error of each layer
 MOST_FAILED = 3  # failed files that are looked into
-HEADINGS = ("file", "kB", "gzip kB", "top-1", "drop", "agree", "max error", "ms", "integer")
 WHERE = {"all": "yes", "part": "in part"}
 Section = tuple[str, str]  # a heading, as text, and the HTML below it
 
@@ -27,7 +27,10 @@ Section = tuple[str, str]  # a heading, as text, and the HTML below it
 def html(workshop: Workshop, report: dict[str, Any]) -> str:
     """Return the page of a finished export."""
     artifacts, name = report["artifacts"], workshop.run.directory.resolve().name
-    sections = [("Files", _table(artifacts)), ("Accuracy, size and latency", _costs(artifacts))]
+    sections = [
+        ("Files", _table(artifacts, report["checkpoint"])),
+        ("Accuracy, size and latency", _costs(artifacts)),
+    ]
     looked_into = examined(artifacts, report.get("chosen"))
     if looked_into:
         sections.append(("Confusion", _confusion(workshop, looked_into)))
@@ -194,16 +197,17 @@ def _pictures(
             return
 
 
-def _table(artifacts: list[dict]) -> str:
-    rows = []
+def _table(artifacts: list[dict], checkpoint: dict) -> str:
+    accuracy = reports.headings(checkpoint)
+    headings = ("file", "kB", "gzip kB", *accuracy, "max error", "ms", "integer")
+    measured = "".join(f"<td>{reports.cell(checkpoint, heading)}</td>" for heading in accuracy)
+    rows = [f"<tr><td>checkpoint</td><td></td><td></td>{measured}<td></td><td></td><td></td></tr>"]
     for a in artifacts:
         cells = (
             figures.label(a),
             f"{a['bytes'] / 1000:,.1f}",
             "-" if a["gzip_bytes"] is None else f"{a['gzip_bytes'] / 1000:,.1f}",
-            f"{a['top1']:.2%}",
-            f"{a['drop']:+.2f}",
-            f"{a['agreement']:.2%}",
+            *(reports.cell(a, heading) for heading in accuracy),
             f"{a['max_abs_error']:.1e}",
             f"{a['latency_ms']:.3f}",
             "-" if a["format"] == "onnx" else "yes" if a["fully_integer"] else "no",
@@ -211,11 +215,11 @@ def _table(artifacts: list[dict]) -> str:
         mark = ' class="failed"' if a["failures"] else ""
         rows.append(f"<tr{mark}>" + "".join(f"<td>{escape(c)}</td>" for c in cells) + "</tr>")
         rows += [
-            f'<tr class="failed"><td class="reason" colspan="{len(HEADINGS)}">'
+            f'<tr class="failed"><td class="reason" colspan="{len(headings)}">'
             f"<span>{escape(failure)}</span></td></tr>"
             for failure in a["failures"]
         ]
-    head = "".join(f"<th>{h}</th>" for h in HEADINGS)
+    head = "".join(f"<th>{h}</th>" for h in headings)
     table = f"<table><tr>{head}</tr>{''.join(rows)}</table>"
     return f'<div class="scroll">{table}</div><p class="quiet">Drop in percentage points.</p>'
 

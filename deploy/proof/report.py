@@ -5,32 +5,54 @@ from pathlib import Path
 from rich import box
 from rich.table import Table
 
+# Heading, key of a record, and form of the numbers that say how good a file's answers are.
+ACCURACY = {
+    "top-1": ("top1", "{:.2%}"),
+    "drop": ("drop", "{:+.2f}"),
+    "top-5": ("top5", "{:.1%}"),
+    "loss": ("loss", "{:.3f}"),
+    "ECE": ("ece", "{:.1%}"),
+    "agree": ("agreement", "{:.1%}"),
+}
 
-def table(artifacts: list[dict], checkpoint_top1: float, n: int, directory: Path) -> Table:
-    """Return the measurements of all artifacts in ``directory``, a row each, as a rich table.
 
-    The drop is in percentage points, the largest error is of a probability, and the time is
-    one image's on one thread.
+def table(report: dict, directory: Path) -> Table:
+    """Return what a report says of the checkpoint and of each file in ``directory``, a row each.
+
+    The drop is in percentage points, the loss in nats, the time one image's on one thread. It fits
+    80 columns if files have no longer names than ``model_float32.tflite``.
     """
+    artifacts, checkpoint = report["artifacts"], report["checkpoint"]
     result = Table(
-        title=f"On {n:,} held-out images; the checkpoint has {checkpoint_top1:.2%}",
+        title=f"On {report['n']:,} held-out images; the checkpoint has {checkpoint['top1']:.2%}",
         title_justify="left",
-        box=box.SIMPLE_HEAD,  # 80 columns are enough for it
+        box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
     )
-    for heading in ("file", "kB", "top-1", "drop", "agree", "max error", "ms"):
+    columns = headings(checkpoint)
+    for heading in ("file", "kB", *columns, "ms"):
         result.add_column(heading, justify="right", no_wrap=True)
     result.columns[0].justify = "left"
+    result.add_row("checkpoint", "", *(cell(checkpoint, c) for c in columns), "")
     for a in artifacts:
-        latency = "-" if a["latency_ms"] is None else f"{a['latency_ms']:.3f}"
         result.add_row(
             Path(a["path"]).relative_to(directory).as_posix(),
             f"{a['bytes'] / 1000:,.1f}",
-            f"{a['top1']:.2%}",
-            f"{a['drop']:+.2f}",
-            f"{a['agreement']:.2%}",
-            f"{a['max_abs_error']:.1e}",
-            latency,
+            *(cell(a, c) for c in columns),
+            "-" if a["latency_ms"] is None else f"{a['latency_ms']:.3f}",
             style="red" if a["failures"] else None,
         )
     return result
+
+
+def headings(checkpoint: dict) -> tuple[str, ...]:
+    """Return the columns about accuracy; up to 5 classes without top-5."""
+    return tuple(
+        heading for heading in ACCURACY if checkpoint["top5"] is not None or heading != "top-5"
+    )
+
+
+def cell(measured: dict, heading: str) -> str:
+    """Return a number of a file, or of the checkpoint, as text; empty if it has none."""
+    key, form = ACCURACY[heading]
+    return form.format(measured[key]) if measured.get(key) is not None else ""

@@ -4,9 +4,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tfresnet import metrics
 from tfresnet.deploy.plan import INTEGER
 
 FLOAT_TOLERANCE = {"float32": 1e-4, "float16": 1e-2}  # largest difference of a probability
+TOP = 5
 
 
 @dataclass(frozen=True)
@@ -19,17 +21,30 @@ class Reference:
     @property
     def top1(self) -> float:
         """Accuracy as a fraction of 1."""
-        return float((self.probabilities.argmax(1) == self.classes).mean())
+        return measure(self.probabilities, self.classes)["top1"]
+
+
+def measure(probabilities: np.ndarray, classes: np.ndarray) -> dict:
+    """Return ``top1``, ``top5``, ``loss`` and ``ece`` as ``metrics.summary`` does.
+
+    ``top5`` is None where there are no more than 5 classes.
+    """
+    top1 = float((probabilities.argmax(1) == classes).mean())
+    found: dict = {"top1": top1, **metrics.confidence(probabilities, classes)}
+    return found | {"top5": found["top5"] if probabilities.shape[1] > TOP else None}
 
 
 def compare(probabilities: np.ndarray, reference: Reference) -> dict:
-    """Return ``top1`` and ``agreement`` (fractions of 1), ``drop`` (points), ``max_abs_error``."""
-    answers = probabilities.argmax(1)
-    top1 = float((answers == reference.classes).mean())
-    return {
-        "top1": top1,
-        "drop": 100 * (reference.top1 - top1),
-        "agreement": float((answers == reference.probabilities.argmax(1)).mean()),
+    """Return what :func:`measure` does, and how far the answers are from the reference's.
+
+    ``drop`` of top-1 is in points, ``agreement`` a fraction of 1, ``max_abs_error`` the largest
+    difference of a probability.
+    """
+    found = measure(probabilities, reference.classes)
+    same = probabilities.argmax(1) == reference.probabilities.argmax(1)
+    return found | {
+        "drop": 100 * (reference.top1 - found["top1"]),
+        "agreement": float(same.mean()),
         "max_abs_error": float(np.abs(probabilities - reference.probabilities).max()),
     }
 
