@@ -231,8 +231,10 @@ def test_where_a_file_runs_is_read_from_it(tiny_run, kind, interface):
 
 
 def test_what_to_export_is_said_where_it_helps(tiny_run):
-    def said(interface: str) -> dict[str, str]:
-        content = tflite.convert(tiny_run.model(), tiny_run.spec, "float32", None, interface)
+    images = tiny_run.dataset().train.images[:5]
+
+    def said(interface: str, kind: str = "float32") -> dict[str, str]:
+        content = tflite.convert(tiny_run.model(), tiny_run.spec, kind, images, interface)
         verdicts = delegates.advice(content)
         texts = list(delegates.lines(verdicts))
         assert max(map(len, texts)) <= 78
@@ -246,6 +248,11 @@ def test_what_to_export_is_said_where_it_helps(tiny_run):
     assert floats["GPU"] == floats["QNN (Qualcomm)"] == "all"
     assert floats["Core ML (Apple)"] == "all but MEAN"  # of any numbers, so there is no advice
     assert "Better for Edge TPU, Ethos-U" in floats
+    integers = said("uint8", "int8")
+    assert integers["CPU (XNNPACK)"] == "all but QUANTIZE, FULLY_CONNECTED, DEQUANTIZE"
+    assert [line for line in integers if line.startswith("Better")] == [
+        "Better for Core ML", "Better for QNN, NNAPI, Edge TPU, Ethos-U"
+    ]  # fmt: skip
 
 
 def test_a_file_is_compared_with_the_float32_one_of_its_own_weights(exported, tiny_run, tmp_path):

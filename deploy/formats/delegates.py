@@ -145,9 +145,13 @@ def _verdict(delegate: Delegate, operations: list[graph.Operation]) -> dict:
     left = [o for o in operations if not delegate.takes(o)]
     kernels = sum(o.name in graph.WITH_KERNELS for o in operations)
     kept = sum(o.name in graph.WITH_KERNELS for o in left)
-    # Only numbers can be chosen; what it has in no numbers stays.
-    known = delegate.operations
-    helps = any(known is None or o.name in known | set(graph.CONVERSIONS) for o in left)
+    # Only numbers can be chosen; what it has in no numbers stays. An integer file's ending is too
+    # small to choose others for, and has no place where all must be integer.
+    known, integer = delegate.operations, delegate.export == INTEGER
+    helps = any(
+        (integer or not o.ending) and (known is None or o.name in known | set(graph.CONVERSIONS))
+        for o in left
+    )
     return {
         "delegate": delegate.name,
         "processor": delegate.processor,

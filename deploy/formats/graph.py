@@ -13,6 +13,8 @@ WITH_KERNELS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 TYPES = {"FLOAT32": np.float32, "FLOAT16": np.float16, "INT8": np.int8}
 BORDER = ("QUANTIZE", "DEQUANTIZE")
 CONVERSIONS = ("CAST", *BORDER)  # of a type: they compute nothing
+# The end of an integer file that gives float probabilities, see ``float_softmax``.
+ENDING = ("QUANTIZE", "FULLY_CONNECTED", "DEQUANTIZE", "SOFTMAX")
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ class Operation:
         outputs: names of the tensors that it writes.
         types: of all of these: ``FLOAT32``, ``INT8``.
         border: whether one of them is an input or output of the model.
-        ending: whether it is the softmax that the model ends with, or dequantizes what that reads.
+        ending: whether it is one of ``ENDING`` that the model ends with.
         constant: whether it only reads what the file holds, as the unpacking of float16 weights.
     """
 
@@ -106,13 +108,14 @@ def beginning(content: bytes, count: int) -> bytes:
 
 
 def _ending(model: Any, graph: Any) -> list[Any]:
-    """Return the softmax that gives a graph's output, after what dequantizes its input, if so."""
+    """Return the operations that a graph ends with, as far back as they are those of ``ENDING``."""
     made = {int(index): operation for operation in graph.operators for index in operation.outputs}
-    found, name = made.get(int(graph.outputs[0])), "SOFTMAX"
-    ending = []
-    while found and operator_name(model.operatorCodes[found.opcodeIndex]) == name:
+    found, ending = made.get(int(graph.outputs[0])), []
+    for name in reversed(ENDING):
+        if found is None or operator_name(model.operatorCodes[found.opcodeIndex]) != name:
+            break
         ending.append(found)
-        found, name = made.get(int(found.inputs[0])), "DEQUANTIZE"
+        found = made.get(int(found.inputs[0]))
     return ending
 
 
