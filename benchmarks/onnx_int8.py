@@ -1,21 +1,23 @@
 """int8 ONNX files by each choice of types: accuracy, agreement and time, with and without VNNI.
 
-    python benchmarks/onnx_int8.py make RUN FOLDER [IMAGES]
-    python benchmarks/onnx_int8.py measure FOLDER [IMAGES]
+    python benchmarks/onnx_int8.py make RUN FOLDER [--images 2000]
+    python benchmarks/onnx_int8.py measure FOLDER [--images 2000] [--files 7bit_gptq,u8s8]
+    python benchmarks/onnx_int8.py latency FOLDER [--files 7bit_gptq,u8s8]
 
-``measure`` needs numpy and onnxruntime alone, so that a processor without VNNI can be emulated (the
-times are then meaningless), by Debian's qemu-user:
+``measure`` needs numpy and onnxruntime alone, so that a processor without VNNI can be emulated by
+Debian's qemu-user (QEMU 7.2 has AVX2 and no AVX-512, whatever it runs on):
 
     PYTHONPATH=.../site-packages qemu-x86_64 -cpu max python3 benchmarks/onnx_int8.py measure FOLDER
 
-QEMU 7.2 has AVX2 and no AVX-512 whatever it runs on. Each file is opened with
-session.x64quantprecision at 0 and at 1. Times are CPU time of one image on one thread, the least of
-many rounds in which the files take turns.
+Each file is opened with session.x64quantprecision at 0 and at 1. Latencies are CPU time of one
+image on one thread, the least of many rounds in which the files take turns.
 """
 
-import sys
+import argparse
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -68,35 +70,44 @@ def _quantized(onnx_int8, proto, images, choices) -> bytes:
     return proto.SerializeToString()
 
 
-def measure(folder: Path, count: int) -> None:
-    """Print a line for each file and setting."""
+def measure(folder: Path, count: int, names: list[str]) -> None:
+    """Print a line for each file and setting; ``names`` of files without their endings."""
     given = {name: values[:count] for name, values in np.load(folder / "answers.npz").items()}
-    pixels = ((given["pixels"].astype(np.float32) - 128) / 128).transpose(0, 3, 1, 2)
-    print("AVX-512 VNNI" if "avx512_vnni" in _flags() else "no AVX-512 VNNI", "by /proc/cpuinfo")
+    pixels = _normalized(given["pixels"])
+    flags = Path("/proc/cpuinfo").read_text()
+    print("AVX-512 VNNI" if "avx512_vnni" in flags else "no AVX-512 VNNI", "by /proc/cpuinfo")
     for name in ("checkpoint", "tflite"):
         _show(name, given[name], given)
-    sessions = {}
-    for path in sorted(folder.glob("*.onnx")):
-        for precise in ("0", "1"):
-            name = f"{path.stem} {precise}"
-            sessions[name] = session = _open(path, precise)
-            parts = [pixels[i : i + 50] for i in range(0, len(pixels), 50)]
-            answers = np.concatenate([_run(session, part) for part in parts])
-            _show(name, answers, given)
-    print("CPU milliseconds of one image")
+    for name, session in _sessions(folder, names):
+        parts = [pixels[i : i + 50] for i in range(0, len(pixels), 50)]
+        _show(name, np.concatenate([_run(session, part) for part in parts]), given)
+
+
+def latency(folder: Path, names: list[str]) -> None:
+    """Print CPU milliseconds of one image for each file and setting."""
+    image = _normalized(np.load(folder / "answers.npz")["pixels"][:1])
+    sessions = dict(_sessions(folder, names))
     least = dict.fromkeys(sessions, np.inf)
     for _ in range(ROUNDS):
         for name, session in sessions.items():
             started = time.process_time()
             for _ in range(RUNS):
-                _run(session, pixels[:1])
+                _run(session, image)
             least[name] = min(least[name], 1000 * (time.process_time() - started) / RUNS)
     for name, milliseconds in least.items():
         print(f"{name:<14} {milliseconds:.4f}")
 
 
-def _flags() -> str:
-    return Path("/proc/cpuinfo").read_text()
+def _normalized(pixels: np.ndarray) -> np.ndarray:
+    return ((pixels.astype(np.float32) - 128) / 128).transpose(0, 3, 1, 2)
+
+
+def _sessions(folder: Path, names: list[str]) -> Iterator[tuple[str, Any]]:
+    for path in sorted(folder.glob("*.onnx")):
+        if names and path.stem not in names:
+            continue
+        for precise in ("0", "1"):
+            yield f"{path.stem} {precise}", _open(path, precise)
 
 
 def _open(path: Path, precise: str):
@@ -125,7 +136,22 @@ def _show(name: str, answers: np.ndarray, given: dict[str, np.ndarray]) -> None:
     )
 
 
+def main() -> None:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("command", choices=["make", "measure", "latency"])
+    parser.add_argument("folders", nargs="+", type=Path, metavar="[RUN] FOLDER")
+    parser.add_argument("--images", type=int, default=2000)
+    parser.add_argument("--files", default="", help="names without .onnx; all by default")
+    given = parser.parse_args()
+    names = [name for name in given.files.split(",") if name]
+    if given.command == "make":
+        make(*given.folders, given.images)
+    elif given.command == "measure":
+        measure(*given.folders, given.images, names)
+    else:
+        latency(*given.folders, names)
+
+
 if __name__ == "__main__":
-    what, *paths = sys.argv[1:]
-    images = int(paths.pop()) if paths[-1].isdigit() else 2000
-    {"make": make, "measure": measure}[what](*map(Path, paths), images)
+    main()

@@ -1,8 +1,8 @@
-"""The end of an integer TFLite file: logits of 16 bits, and their softmax in float.
+"""The last layers of an integer TFLite file: logits of 16 bits, and their softmax in float.
 
-An integer softmax has steps of 1/256: whatever is less likely than one in 512 gets 0, so that top-5
-and the cross-entropy are lost. Logits of 8 bits have 256 values for all classes together, so that
-many classes of a thousand tie.
+An integer softmax has steps of 1/256: classes with a probability below 1/512 get 0, which spoils
+top-5 and the cross-entropy. Logits of 8 bits have 256 values for all classes together, so that many
+of a thousand classes tie.
 """
 
 from typing import Any
@@ -45,7 +45,7 @@ def apply(content: bytes) -> bytes:
 
 
 def _swap(subgraph: Any, softmax: Any, dequantize: Any) -> None:
-    """Dequantize first; the tensor between the two holds the logits in float."""
+    """Move the dequantization before the softmax, so that it dequantizes the logits."""
     between = softmax.outputs
     tensor = subgraph.tensors[between[0]]
     tensor.type, tensor.quantization = schema.TensorType.FLOAT32, None
@@ -56,7 +56,7 @@ def _swap(subgraph: Any, softmax: Any, dequantize: Any) -> None:
 
 
 def _widen(model: Any, subgraph: Any, dense: Any, dequantize: Any) -> None:
-    """Let an int8 dense layer have int16 inputs, a bias of 64 bits, and int16 outputs."""
+    """Give an int8 dense layer int16 inputs, an int64 bias and int16 outputs."""
     inputs, weights, bias = (subgraph.tensors[i] for i in dense.inputs)
     if (inputs.type, weights.type) != (schema.TensorType.INT8, schema.TensorType.INT8):
         return
@@ -81,7 +81,7 @@ def _widen(model: Any, subgraph: Any, dense: Any, dequantize: Any) -> None:
 
 
 def _lengthen(model: Any, subgraph: Any, bias: Any) -> None:
-    """Turn an int32 bias into the same numbers in int64, of the scale of the widened products."""
+    """Convert an int32 bias to int64, with the scale of products of the widened inputs."""
     old = bias.buffer
     steps = np.asarray(model.buffers[old].data, np.uint8).view(np.int32).astype(np.int64) * WIDER
     bias.type, bias.buffer = schema.TensorType.INT64, _new_buffer(model)
@@ -92,7 +92,7 @@ def _lengthen(model: Any, subgraph: Any, bias: Any) -> None:
 
 
 def _widened(model: Any, tensor: Any) -> Any:
-    """Return an int16 tensor for the very numbers of an int8 one."""
+    """Return an int16 tensor that holds the values of an int8 one exactly."""
     wide = schema.TensorT()
     wide.name, wide.shape = tensor.name + b"_int16", tensor.shape
     wide.shapeSignature, wide.hasRank = tensor.shapeSignature, tensor.hasRank
@@ -114,7 +114,7 @@ def _requantize(tensor: Any, scale: Any) -> None:
 
 
 def _code(model: Any, name: str, version: int) -> int:
-    """Return the number of an operation in the file's list, which gets it if it lacks it."""
+    """Return an operation's index in the file's list of operators; it is added if missing."""
     code = schema.OperatorCodeT()
     code.builtinCode = getattr(schema.BuiltinOperator, name)
     code.deprecatedBuiltinCode, code.version = code.builtinCode, version

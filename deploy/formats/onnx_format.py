@@ -74,7 +74,7 @@ def from_int8_tflite(
 ) -> bytes:
     """Return an int8 TFLite file, with a float interface, as QDQ ONNX with its scales.
 
-    This is the way for a network that was trained for quantisation: its scales are in that file,
+    This is the way for a network trained for quantization: its scales are in that file,
     whose softmax is integer too. The weights become 7 bits, with the images' help.
     """
     import tf2onnx

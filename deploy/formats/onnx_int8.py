@@ -1,9 +1,9 @@
-"""Static int8 quantisation of ONNX graphs by onnxruntime: QDQ nodes, scales per channel.
+"""Static int8 quantization of ONNX graphs by onnxruntime: QDQ nodes, scales per channel.
 
-Weights have 7 bits. On x86 without VNNI (most processors before 2019, AVX2) onnxruntime adds the
-products of two uint8 activations and two int8 weights in 16 bits, where 255 * (127 + 127) is cut
-off at 32767: with 8 bits up to 3 points of accuracy are lost there, and nothing elsewhere. Of the
-ways around it this one costs no time, and with ``rounding`` no accuracy
+Weights have 7 bits. On x86 without VNNI (AVX2, most processors before 2019) onnxruntime adds the
+products of two uint8 activations and two int8 weights in 16 bits, where 255 * (127 + 127) saturates
+at 32767: with weights of 8 bits up to 3 points of accuracy are lost there, and none elsewhere. Of
+the ways to avoid it this one costs no time, and with ``gptq`` no accuracy
 (``benchmarks/onnx_int8.py``).
 """
 
@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from tfresnet.deploy.formats import onnx_graph, rounding, wrap
+from tfresnet.deploy.formats import gptq, onnx_graph, wrap
 from tfresnet.errors import UserError
 from tfresnet.native_stderr import captured
 
@@ -35,8 +35,8 @@ def quantize(
 
     Args:
         images: uint8 [n, H, W, C].
-        nearest: whether weights are rounded to the nearest, without ``rounding``.
-        choices: other arguments of onnxruntime's ``quantize_static``, to compare them.
+        nearest: whether weights are rounded to the nearest integer instead of by ``gptq``.
+        choices: other arguments of onnxruntime's ``quantize_static``, for comparisons.
     """
     import onnx
     from onnx import numpy_helper
@@ -65,7 +65,7 @@ def quantize(
         }
         quantized = onnx.load(target)
         if not nearest:
-            rounding.improve(quantized, exact, images, LARGEST_WEIGHT)
+            gptq.apply(quantized, exact, images, LARGEST_WEIGHT)
         return quantized
 
 
@@ -93,9 +93,9 @@ def take_bytes(proto: onnx_graph.Proto) -> None:
 
 
 def leave_logits_float(proto: onnx_graph.Proto) -> None:
-    """Drop what rounds the input and the output of the softmax that a graph ends with, if it does.
+    """Remove the quantization around the final softmax of a graph, if it ends with one.
 
-    onnxruntime's integer product for the logits has float results too.
+    onnxruntime's integer product for the logits gives float results as well.
     """
     made = {name: node for node in proto.graph.node for name in node.output}
     (answer,) = proto.graph.output
@@ -115,9 +115,9 @@ def leave_logits_float(proto: onnx_graph.Proto) -> None:
 
 
 def fit_in_seven_bits(proto: onnx_graph.Proto, images: np.ndarray) -> None:
-    """Halve the kernels that have a weight above 64, see this module, and double their scales.
+    """Halve kernels with weights beyond 64 (see this module) and double their scales.
 
-    What is lost is kept small by ``rounding``; ``images`` are uint8 [n, H, W, C].
+    The loss is kept small by ``gptq`` on ``images``, uint8 [n, H, W, C].
     """
     exact: dict[str, np.ndarray] = {}
     for node, kernel in list(_kernels(proto)):
@@ -125,7 +125,7 @@ def fit_in_seven_bits(proto: onnx_graph.Proto, images: np.ndarray) -> None:
             exact |= _halve(proto, node.input[1])
             for bias in _biases(proto, node):  # onnxruntime takes it to have the products' scale
                 _halve(proto, bias)
-    rounding.improve(proto, exact, images, LARGEST_WEIGHT)
+    gptq.apply(proto, exact, images, LARGEST_WEIGHT)
     read = {name for node in proto.graph.node for name in node.input}
     kept = [tensor for tensor in proto.graph.initializer if tensor.name in read]
     del proto.graph.initializer[:]
@@ -133,7 +133,7 @@ def fit_in_seven_bits(proto: onnx_graph.Proto, images: np.ndarray) -> None:
 
 
 def _kernels(proto: onnx_graph.Proto) -> Iterator[tuple[Any, Any]]:
-    """Yield the nodes with int8 kernels, and those kernels."""
+    """Yield each node that has an int8 kernel, with the kernel's initializer."""
     stored = {tensor.name: tensor for tensor in proto.graph.initializer}
     made = {node.output[0]: node for node in proto.graph.node}
     for node in proto.graph.node:
@@ -144,7 +144,7 @@ def _kernels(proto: onnx_graph.Proto) -> Iterator[tuple[Any, Any]]:
 
 
 def _biases(proto: onnx_graph.Proto, node: Any) -> list[str]:
-    """Return the dequantized bias of a node with a kernel, also of a MatMul before an Add."""
+    """Return the dequantized bias of a node; that of a MatMul is in the Add behind it."""
     stored = {tensor.name for tensor in proto.graph.initializer}
     dequantized = {n.output[0] for n in proto.graph.node if n.input[:1] and n.input[0] in stored}
     after = [n for n in proto.graph.node if n.op_type == "Add" and node.output[0] in n.input]
@@ -159,9 +159,9 @@ def _exceeds(kernel: Any) -> bool:
 
 
 def _halve(proto: onnx_graph.Proto, dequantized: str) -> dict[str, np.ndarray]:
-    """Halve the stored integers of what a DequantizeLinear gives, and double its scale.
+    """Halve the stored integers of a DequantizeLinear's output, and double its scale.
 
-    Returns what they stood for before, by the name of the new initializer.
+    Returns the float values from before, by the name of the new initializer.
     """
     from onnx import helper, numpy_helper
 

@@ -1,9 +1,9 @@
-"""Rounding of weights that keeps a layer's outputs instead of each weight.
+"""GPTQ: rounding of weights that keeps the outputs of a layer, not each weight, close.
 
-GPTQ (Frantar et al. 2023, arXiv:2210.17323): weights are rounded input by input, and what one loses
-is made up for by those that are not rounded yet, as the inputs go together in calibration images.
-With it weights of 7 bits do what those of 8 do that are rounded to the nearest
-(``benchmarks/onnx_int8.py``).
+Frantar et al. 2023, arXiv:2210.17323. Weights are rounded one input at a time, and the error of
+each is compensated by the weights that are not rounded yet, according to how the inputs correlate
+in the calibration images. With it, weights of 7 bits are as accurate as weights of 8 bits that are
+rounded to the nearest (``benchmarks/onnx_int8.py``).
 """
 
 from collections.abc import Iterator
@@ -14,21 +14,21 @@ import numpy as np
 
 from tfresnet.deploy.formats import onnx_graph, wrap
 
-PLACES = 32  # of each image, where the inputs of a convolution are looked at
-CHUNK = 25  # images whose inputs are kept before they are added up
-BLOCK = 128  # inputs that are rounded before the others make up for them
+POSITIONS = 32  # sampled in each image from those where a convolution is computed
+CHUNK = 25  # images whose inputs are collected before their products are summed
+BLOCK = 128  # inputs that are rounded before the weights of the later ones are updated
 DAMPING = 0.01  # of the mean square of the inputs
 
 
 @dataclass(frozen=True)
 class Layer:
-    """A convolution or product with int8 weights, in a graph of QDQ nodes.
+    """A convolution or matrix product with int8 weights, in a graph of QDQ nodes.
 
     Attributes:
-        node: the operation.
-        kernel: the initializer with its weights.
+        node: the Conv, MatMul or Gemm.
+        kernel: the initializer with its integer weights.
         scales: float [outputs], of the weights.
-        axis: of the outputs in the kernel.
+        axis: the kernel's axis of outputs.
     """
 
     node: Any
@@ -44,18 +44,18 @@ class Layer:
         return {a.name: helper.get_attribute_value(a) for a in self.node.attribute}
 
 
-def improve(
+def apply(
     proto: onnx_graph.Proto, exact: dict[str, np.ndarray], images: np.ndarray, largest: int
 ) -> None:
-    """Round the weights of a graph of QDQ nodes anew; their scales stay.
+    """Replace the integer weights of a graph of QDQ nodes by better rounded ones; scales stay.
 
-    Convolutions with groups are left as they are: few inputs meet in one output.
+    Grouped convolutions keep their weights: an output has few inputs there.
 
     Args:
         proto: with an NCHW input of ``(pixel - 128) / 128``.
-        exact: the weights to be rounded, float, by the name of the initializer.
+        exact: the float weights, by the name of the initializer with their integers.
         images: of the calibration, uint8 [n, H, W, C].
-        largest: absolute value of an integer.
+        largest: largest absolute value of an integer.
     """
     from onnx import numpy_helper
 
@@ -63,18 +63,21 @@ def improve(
     for layer, products in zip(layers, _products(proto, layers, images), strict=True):
         weights = np.moveaxis(exact[layer.kernel.name], layer.axis, 0)
         flat = weights.reshape(len(weights), -1) / layer.scales[:, None]
-        found = rounded(flat, products, largest).reshape(weights.shape)
+        found = round_weights(flat, products, largest).reshape(weights.shape)
         array = np.ascontiguousarray(np.moveaxis(found, 0, layer.axis).astype(np.int8))
         layer.kernel.CopyFrom(numpy_helper.from_array(array, layer.kernel.name))
 
 
-def rounded(weights: np.ndarray, products: np.ndarray, largest: int) -> np.ndarray:
-    """Return integers from -largest to largest, float64 [outputs, inputs], for such weights.
+def round_weights(weights: np.ndarray, products: np.ndarray, largest: int) -> np.ndarray:
+    """Round the weights of a layer to integers from -largest to largest, by GPTQ.
 
     Args:
         weights: float [outputs, inputs], in units of one step.
-        products: the sums of x x^T over inputs x, [inputs, inputs].
-        largest: absolute value of an integer.
+        products: the sum of x x^T over inputs x, [inputs, inputs].
+        largest: largest absolute value of an integer.
+
+    Returns:
+        float64 [outputs, inputs].
     """
     left, result = weights.astype(np.float64), np.zeros(weights.shape)
     power = np.trace(products) / len(products)
@@ -97,6 +100,7 @@ def rounded(weights: np.ndarray, products: np.ndarray, largest: int) -> np.ndarr
 
 
 def _layers(proto: onnx_graph.Proto) -> Iterator[Layer]:
+    """Yield the layers that :func:`apply` can round: one scale an output, no groups."""
     from onnx import helper, numpy_helper
 
     stored = {tensor.name: tensor for tensor in proto.graph.initializer}
@@ -116,12 +120,12 @@ def _layers(proto: onnx_graph.Proto) -> Iterator[Layer]:
 
 
 def _products(proto: onnx_graph.Proto, layers: list[Layer], images: np.ndarray) -> list[np.ndarray]:
-    """Return the sums of x x^T over the inputs x of each layer, float64 [inputs, inputs]."""
+    """Return the sum of x x^T over the inputs x of each layer, float64 [inputs, inputs]."""
     sums: list[Any] = [0.0] * len(layers)
     kept: list[list[np.ndarray]] = [[] for _ in layers]
     rng = np.random.default_rng(0)
 
-    def add_up() -> None:
+    def add_products() -> None:
         for i, rows in enumerate(kept):
             x = np.concatenate(rows)
             sums[i] += (x.T @ x).astype(np.float64)
@@ -131,14 +135,14 @@ def _products(proto: onnx_graph.Proto, layers: list[Layer], images: np.ndarray) 
         for layer, values, rows in zip(layers, inputs, kept, strict=True):
             rows.append(_rows(layer, values[0], rng))
         if number % CHUNK == 0 or number == len(images):
-            add_up()
+            add_products()
     return sums
 
 
 def _inputs(
     proto: onnx_graph.Proto, layers: list[Layer], images: np.ndarray
 ) -> Iterator[list[np.ndarray]]:
-    """Yield what each layer gets for one image after the other."""
+    """Yield the inputs of all layers, one image at a time."""
     import onnx
     import onnxruntime
 
@@ -161,7 +165,13 @@ def _inputs(
 
 
 def _rows(layer: Layer, values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Return inputs of a layer at some places, float32 [places, inputs], of one image's values."""
+    """Return the inputs of a layer at some positions of an image, float32 [positions, inputs].
+
+    Args:
+        layer: whose inputs they are.
+        values: [channels, height, width] for a convolution, else [inputs].
+        rng: chooses the positions.
+    """
     if layer.node.op_type != "Conv":
         return values.reshape(-1, values.shape[-1])
     attributes = layer.attributes
@@ -173,8 +183,8 @@ def _rows(layer: Layer, values: np.ndarray, rng: np.random.Generator) -> np.ndar
         offsets.append(np.arange(size) * attributes.get("dilations", [1, 1])[side])
         starts.append(np.arange(0, padded.shape[axis] - offsets[side][-1], step))
     count = len(starts[0]) * len(starts[1])
-    chosen = rng.permutation(count)[:PLACES]
+    chosen = rng.permutation(count)[:POSITIONS]
     rows = starts[0][chosen // len(starts[1])][:, None] + offsets[0]
     columns = starts[1][chosen % len(starts[1])][:, None] + offsets[1]
-    found = padded[:, rows[:, :, None], columns[:, None, :]]  # channels, places, height, width
+    found = padded[:, rows[:, :, None], columns[:, None, :]]  # channels, positions, height, width
     return found.transpose(1, 0, 2, 3).reshape(len(chosen), -1)
