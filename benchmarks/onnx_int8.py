@@ -1,6 +1,6 @@
 """int8 ONNX files by each choice of types: accuracy, agreement and time, with and without VNNI.
 
-    python benchmarks/onnx_int8.py make RUN FOLDER [--images 2000]
+    python benchmarks/onnx_int8.py make RUN FOLDER [--images 2000] [--files 7bit_gptq,u8s8]
     python benchmarks/onnx_int8.py measure FOLDER [--images 2000] [--files 7bit_gptq,u8s8]
     python benchmarks/onnx_int8.py latency FOLDER [--files 7bit_gptq,u8s8]
 
@@ -32,7 +32,7 @@ CHOICES = {
 }
 
 
-def make(directory: Path, folder: Path, count: int) -> None:
+def make(directory: Path, folder: Path, count: int, names: list[str]) -> None:
     """Write a file for each choice, and the answers of the checkpoint and of int8 TFLite."""
     from tfresnet import metrics
     from tfresnet import run as runs
@@ -57,6 +57,8 @@ def make(directory: Path, folder: Path, count: int) -> None:
     floating = onnx_format.convert(model, spec, "float32", interface="float", layout="nchw")
     (folder / "float32.onnx").write_bytes(floating)
     for name, choices in CHOICES.items():
+        if names and name not in names:
+            continue
         proto = onnx_graph.simplified(onnx_format._translate(function, 18, True))
         (folder / f"{name}.onnx").write_bytes(_quantized(onnx_int8, proto, images, choices))
 
@@ -74,8 +76,6 @@ def measure(folder: Path, count: int, names: list[str]) -> None:
     """Print a line for each file and setting; ``names`` of files without their endings."""
     given = {name: values[:count] for name, values in np.load(folder / "answers.npz").items()}
     pixels = _normalized(given["pixels"])
-    flags = Path("/proc/cpuinfo").read_text()
-    print("AVX-512 VNNI" if "avx512_vnni" in flags else "no AVX-512 VNNI", "by /proc/cpuinfo")
     for name in ("checkpoint", "tflite"):
         _show(name, given[name], given)
     for name, session in _sessions(folder, names):
@@ -146,7 +146,7 @@ def main() -> None:
     given = parser.parse_args()
     names = [name for name in given.files.split(",") if name]
     if given.command == "make":
-        make(*given.folders, given.images)
+        make(*given.folders, given.images, names)
     elif given.command == "measure":
         measure(*given.folders, given.images, names)
     else:

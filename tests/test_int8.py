@@ -149,6 +149,19 @@ def test_a_head_in_float_has_no_integers_behind_it(many, file, tmp_path):
     np.testing.assert_allclose(opened(content, tmp_path).run(images).sum(axis=1), 1, atol=1e-5)
 
 
+def test_a_head_may_have_no_bias(tmp_path):
+    rng = np.random.default_rng(0)
+    layers = [tf_keras.layers.GlobalAveragePooling2D(), tf_keras.layers.Dense(10, use_bias=False)]
+    model = tf_keras.Sequential([tf_keras.Input((16, 16, 3)), *layers])
+    images = rng.integers(0, 256, (40, 1, 1, 3), np.uint8).repeat(16, axis=1).repeat(16, axis=2)
+    spec = InputSpec(16, 16, tuple("abcdefghij"))
+    content = tflite.convert(model, spec, "int8", images)
+    expected = tf.nn.softmax(model((images.astype(np.float32) - 128) / 128))
+    answers = opened(content, tmp_path).run(images)
+    # Weights and inputs of 8 bits: logits below 3 err by less than 0.05.
+    np.testing.assert_allclose(answers, expected, rtol=0.05)
+
+
 @pytest.mark.parametrize("kind", INTEGER)
 def test_float_softmax_is_allowed_in_integer_files(file, kind):
     names = {o.split()[0] for o in graph.float_operations(file(kind))}

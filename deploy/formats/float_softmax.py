@@ -30,7 +30,7 @@ def apply(content: bytes) -> bytes:
     (subgraph,) = model.subgraphs
     made = {int(index): o for o in subgraph.operators for index in o.outputs}
     dequantize = made[int(subgraph.outputs[0])]
-    softmax = made.get(int(dequantize.inputs[0]))
+    softmax: Any = made.get(int(dequantize.inputs[0]))
     if [_name(model, o) for o in (dequantize, softmax) if o] != ["DEQUANTIZE", "SOFTMAX"]:
         return content
     before = made[int(softmax.inputs[0])]
@@ -57,10 +57,11 @@ def _swap(subgraph: Any, softmax: Any, dequantize: Any) -> None:
 
 def _widen(model: Any, subgraph: Any, dense: Any, dequantize: Any) -> None:
     """Give an int8 dense layer int16 inputs, an int64 bias and int16 outputs."""
-    inputs, weights, bias = (subgraph.tensors[i] for i in dense.inputs)
+    inputs, weights, *bias = (subgraph.tensors[i] for i in dense.inputs if i >= 0)
     if (inputs.type, weights.type) != (schema.TensorType.INT8, schema.TensorType.INT8):
         return
-    _lengthen(model, subgraph, bias)
+    if bias:  # the converter drops one of zeros
+        _lengthen(model, subgraph, *bias)
     logits = subgraph.tensors[dense.outputs[0]]
     (scale,), (zero_point,) = logits.quantization.scale, logits.quantization.zeroPoint
     largest = scale * max(127 - zero_point, zero_point + 128)
