@@ -213,6 +213,17 @@ def test_evaluation_counts_every_image_once():
     assert all(i.shape == (8, 8, 8, 3) for i in images)
 
 
+def test_a_stream_that_is_given_up_ends_at_once():
+    """tf.data's tuning thread may not notice, and then holds up who drops the stream."""
+    split, config = numbered_split(), DataConfig()
+    for stream in (
+        pipeline.train_batches(split, SPEC, config, 4, 0, 0, 5),
+        pipeline.eval_batches(split, SPEC, 4),
+        pipeline.raw_batches(split, 4),
+    ):
+        assert stream.options().autotune.enabled is False
+
+
 def test_a_limit_spreads_over_the_split():
     batches = pipeline.raw_batches(numbered_split(), 4, limit=6)
     seen = [int(i[0, 0, 0]) for images, _, w in batches for i in images.numpy()[w.numpy() > 0]]

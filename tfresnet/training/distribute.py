@@ -87,6 +87,8 @@ def distributed(
     so that the stream is that of a single process.
     """
     if not is_multiworker(strategy):
+        if strategy.num_replicas_in_sync == 1 and not tf.config.list_physical_devices("GPU"):
+            return iter(batches)  # nothing to share out, no device to copy to in advance
         return iter(strategy.experimental_distribute_dataset(batches))
     share = batch_size // strategy.num_replicas_in_sync
 
