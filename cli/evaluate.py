@@ -13,6 +13,7 @@ from tfresnet.cli.common import (
     reports_mistakes,
     stdout_to_stderr,
 )
+from tfresnet.headings import judged_by
 from tfresnet.native_stderr import quiet_tensorflow
 
 
@@ -50,7 +51,8 @@ def command(
 
     The corruptions are gaussian_noise, shot_noise, impulse_noise, speckle_noise, gaussian_blur,
     brightness, saturate, contrast, pixelate and jpeg_compression. ECE is the expected calibration
-    error, the interval Wilson's score interval.
+    error, the interval Wilson's score interval. With any number of labels an image, mAP is the
+    mean of the labels' average precisions.
 
     \b
     Examples:
@@ -77,14 +79,17 @@ def command(
         return
     for line in _summary(result):
         click.echo(line)
-    click.echo("of each class:")
-    for label, accuracy in result["per_class"].items():
-        shown = "-" if accuracy is None else f"{accuracy:.2%}"
-        click.echo(f"  {label:<20} {shown:>8}")
+    counts = result.get("per_class_counts", {})
+    click.echo("average precision of each label:" if counts else "of each class:")
+    for label, value in result["per_class"].items():
+        shown = "-" if value is None else f"{value:.2%}"
+        count = f"  on {counts[label]:,}" if counts else ""
+        click.echo(f"  {label:<20} {shown:>8}{count}")
     for name, row in result.get("corruptions", {}).items():
-        click.echo(f"  {name:<20} " + "  ".join(f"{s}: {top1:.2%}" for s, top1 in row.items()))
-    if "corrupted_top1" in result:
-        click.echo(f"top-1 {result['corrupted_top1']:.2%} in the mean of these")
+        click.echo(f"  {name:<20} " + "  ".join(f"{s}: {value:.2%}" for s, value in row.items()))
+    if "corruptions" in result:
+        metric, mean = judged_by(result, "corrupted_")
+        click.echo(f"{metric} {mean:.2%} in the mean of these")
     for path in result.get("plots", []):
         click.echo(path)
 
@@ -93,6 +98,17 @@ def _summary(result: dict[str, Any]) -> list[str]:
     """Return the lines that describe a model's accuracy; top-5 only where it says something."""
     from tfresnet.intervals import shown
 
+    if "map" in result:
+        interval = result["map_interval"]
+        return [
+            f"mAP {result['map']:.2%}   F1 {result['micro_f1']:.2%} (mean of the labels "
+            f"{result['macro_f1']:.2%})   exact match {result['exact_match']:.2%}   loss "
+            f"{result['loss']:.4f}   on {result['n']:,} images",
+            f"mAP is {shown(interval)} % with 95 % confidence (bootstrap)" if interval else
+            "mAP is 0 since no held-out image has a label",
+            f"F1 and exact match are of labels with a probability of {result['threshold']:g} or "
+            "more",
+        ]  # fmt: skip
     top5 = f"   top-5 {result['top5']:.2%}" if len(result["per_class"]) > 5 else ""
     return [
         f"top-1 {result['top1']:.2%}{top5}   loss {result['loss']:.4f}   ECE {result['ece']:.2%}   "

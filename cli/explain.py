@@ -53,6 +53,11 @@ def command(
     preflight.network(opened.config.model)
     if lost := [image for image in images if not image.exists()]:
         raise UserError(f"expected an image, {lost[0]} does not exist")
+    if not images and opened.spec.multi_label:
+        raise UserError(
+            "expected a run with one label a picture, got a multi-label one, whose answers are not "
+            f"just right or wrong; give pictures to look at: tfresnet explain {run} IMAGE..."
+        )
     if not images:
         data_section(opened.config.data, data)
     folder = out or run / "explain"

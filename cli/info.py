@@ -17,6 +17,7 @@ from tfresnet.native_stderr import quiet_tensorflow
 # Accuracies and such, fractions of 1 that are printed in percent.
 SHARES = {
     "top1", "top1_interval", "top5", "balanced_accuracy", "ece", "checkpoint_top1", "agreement",
+    "map", "map_interval", "micro_f1", "macro_f1", "exact_match", "checkpoint_map", "value",
 }  # fmt: skip
 
 

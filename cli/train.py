@@ -39,8 +39,9 @@ def command(
     """Train a network.
 
     Without an argument: the quickstart preset, on handwritten digits that ship with
-    the install, about a minute. A folder of pictures, one sub-folder a class, is enough:
-    network, size, batches and epochs are chosen by what is in it, and printed.
+    the install, about a minute. A folder of pictures, one sub-folder a class or with a
+    labels.csv that gives each any number of labels, is enough: network, size, batches
+    and epochs are chosen by what is in it, and printed.
 
     \b
     Examples:
@@ -137,10 +138,17 @@ def _say_what_next(directory: Path, result: dict[str, Any]) -> None:
     where = shlex.quote(str(directory))
     sample = next(iter(sorted((directory / "samples").glob("*.png"))))
     test = result["test"]
+    if "map" in test:
+        found = f"mAP {test['map']:.2%} after {result['epochs']} epochs (exact match " + (
+            f"{test['exact_match']:.2%}, F1 {test['micro_f1']:.2%})"
+        )
+    else:
+        found = f"accuracy {test['top1']:.2%} after {result['epochs']} epochs " + (
+            f"({shown(test['top1_interval'])} % with 95 % confidence; the mean of the classes is "
+            f"{test['balanced_accuracy']:.2%})"
+        )
     click.echo(
-        f"\nHeld-out accuracy {test['top1']:.2%} after {result['epochs']} epochs "
-        f"({shown(test['top1_interval'])} % with 95 % confidence; the mean of the classes "
-        f"is {test['balanced_accuracy']:.2%}). Everything is in {directory}. Next:\n\n"
+        f"\nHeld-out {found}. Everything is in {directory}. Next:\n\n"
         f"  tfresnet evaluate {where}\n"
         f"  tfresnet export {where} --tflite --onnx\n"
         f"  tfresnet predict {where}/export/model_int8.tflite {shlex.quote(str(sample))}\n"

@@ -58,7 +58,7 @@ def draw(
     order = np.random.default_rng(seed).permutation(len(split))
     order = order[~np.isin(order, np.array(list(reserved), np.int64))]
     images: list[np.ndarray] = []
-    labels: list[int] = []
+    labels: list[np.ndarray] = []
     indices: list[int] = []
     left_out = 0
     for start in range(0, len(order), BATCH):
@@ -69,7 +69,7 @@ def draw(
                 left_out += 1
             elif len(images) < count:
                 images.append(image)
-                labels.append(int(label))
+                labels.append(label)
                 indices.append(int(i))
         if len(images) == count:
             break
@@ -78,7 +78,7 @@ def draw(
             f"calibration: expected training images that are not measured on too, got {left_out} "
             "that all are; give the run other splits (data.train_split, data.eval_split)"
         )
-    if count > 1 and len(set(labels)) == 1:
+    if count > 1 and len(np.unique(labels, axis=0)) == 1:
         raise UserError(
             f"calibration: expected images of several classes, got {len(images)} of class "
             f"{labels[0]} only; raise --calibration-images or look at the training split"

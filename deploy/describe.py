@@ -39,7 +39,7 @@ def run(directory: Path) -> dict[str, Any]:
 
     opened = runs.open_run(directory)
     result, config = opened.result, opened.config
-    measured = {k: v for k, v in result.get("test", {}).items() if k != "per_class"}
+    measured = {k: v for k, v in result.get("test", {}).items() if not k.startswith("per_class")}
     model, step = opened.model_and_step()
     return {
         "arch": model.name,

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tfresnet import metrics
+from tfresnet import metrics, tasks
 from tfresnet.data import corruptions, pipeline, sources
 from tfresnet.data.corrupted_split import CorruptedSplit
 from tfresnet.data.splits import Split
@@ -16,8 +16,10 @@ from tfresnet.deploy import subject
 from tfresnet.deploy.device import runtime
 from tfresnet.deploy.formats import saved_model
 from tfresnet.deploy.proof import figures
+from tfresnet.errors import UserError
 from tfresnet.files import png, write_bytes
 from tfresnet.spec import InputSpec
+from tfresnet.tasks import Task
 from tfresnet.training import progress
 
 
@@ -43,14 +45,15 @@ def evaluate(
     severities: Sequence[int] = corruptions.SEVERITIES,
     plots: Path | None = None,
 ) -> dict[str, Any]:
-    """Return ``metrics.summary`` of the model at ``path`` on its held-out images.
+    """Return the summary, see ``tasks``, of the model at ``path`` on its held-out images.
 
     Args:
         path: a run directory, a .tflite, an .onnx or a SavedModel.
         overrides: replace keys of the data section that the model was trained with.
         flip: as in ``metrics.with_mirrored``.
         corrupted: names of ``data.corruptions``; adds ``corruptions``, of each the top-1 at each
-            severity, and ``corrupted_top1``, the mean of all.
+            severity, and ``corrupted_top1``, the mean of all; with any number of labels an image,
+            the mAP and ``corrupted_map``.
         severities: which of them, 1 to 5.
         plots: a folder for reliability.png and, up to 30 classes, confusion.png; adds ``plots``,
             their paths.
@@ -60,23 +63,31 @@ def evaluate(
     """
     for name in corrupted:
         corruptions.check(name, severities)
+    found = subject.find(path, overrides)
+    task = tasks.of(found.spec)
+    if plots and found.spec.multi_label:
+        raise UserError(
+            "--plots: expected a run with one label a picture, got a multi-label one; the average "
+            "precision of each label is in what evaluate prints"
+        )
     if plots:
         plots.mkdir(parents=True, exist_ok=True)  # before hours of work
-    measured = _load(subject.find(path, overrides))
+    measured = _load(found)
     if flip:
         mirrored = metrics.with_mirrored(measured.infer)
         measured = Measured(mirrored, measured.spec, measured.held_out)
     answers, classes = measured.answers()
-    result = metrics.summary(answers, classes, measured.spec.labels)
+    spec = measured.spec
+    result = task.summary(answers, classes, spec.labels, spec.activation)
     if corrupted:
-        result |= _robustness(measured, corrupted, severities)
+        result |= _robustness(measured, task, corrupted, severities)
     if plots:
         result["plots"] = _draw(answers, classes, measured.spec.labels, path.name, plots)
     return result
 
 
 def _robustness(
-    measured: Measured, corrupted: Sequence[str], severities: Sequence[int]
+    measured: Measured, task: Task, corrupted: Sequence[str], severities: Sequence[int]
 ) -> dict[str, Any]:
     table: dict[str, dict[str, float]] = {}
     for name in corrupted:
@@ -84,9 +95,10 @@ def _robustness(
         for severity in severities:
             split = CorruptedSplit(measured.held_out, name, severity)
             answers, classes = measured.answers(split)
-            table[name][str(severity)] = float((answers.argmax(axis=1) == classes).mean())
-    every = [top1 for row in table.values() for top1 in row.values()]
-    return {"corruptions": table, "corrupted_top1": float(np.mean(every))}
+            found = task.scores(answers, classes, measured.spec.activation)
+            table[name][str(severity)] = found[task.primary]
+    every = [value for row in table.values() for value in row.values()]
+    return {"corruptions": table, f"corrupted_{task.primary}": float(np.mean(every))}
 
 
 def _draw(
@@ -110,7 +122,7 @@ def _load(found: subject.Subject) -> Measured:
 
 def _infer(found: subject.Subject) -> Callable[[Any], Any]:
     if found.run:
-        network = metrics.probability_function(found.run.model())
+        network = metrics.probability_function(found.run.model(), found.spec)
         return lambda images: network(pipeline.normalise(images, found.spec))
     model: Any
     if found.path.is_dir():

@@ -95,8 +95,8 @@ def finish(workshop: Workshop, artifacts: list[dict], candidates: list[dict], **
     """Write the bundle, of one of the ``candidates``, and the report of all; return the report."""
     directory, reference = workshop.directory, workshop.reference
     report = {
-        "checkpoint_top1": reference.top1,
-        "checkpoint": verify.measure(reference.probabilities, reference.classes),
+        **reference.headline,
+        "checkpoint": reference.scores,
         "n": len(reference.classes),
         "calibration": workshop.calibration.summary,
         "processor": environment.processor(),

@@ -30,8 +30,8 @@ class Selection:
 
     @property
     def summary(self) -> dict:
-        """What a report says about them: ``n checkpoint_top1``."""
-        return {"n": len(self.reference.classes), "checkpoint_top1": self.reference.top1}
+        """What a report says about them: ``n``, and ``checkpoint_top1`` as in the report itself."""
+        return {"n": len(self.reference.classes), **self.reference.headline}
 
 
 def draw(count: int, seed: int, limit: int | None) -> np.ndarray:

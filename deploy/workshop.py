@@ -1,6 +1,7 @@
 """A run on the bench: what every conversion needs, and one file made, measured, and sealed."""
 
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import tensorflow as tf
 import tf_keras as keras
 
 from tfresnet import config as configs
-from tfresnet import metrics
+from tfresnet import metrics, tasks
 from tfresnet.data import pipeline, sources
 from tfresnet.deploy import calibration, measured_data, selection
 from tfresnet.deploy.device.benchmark import latency_ms
@@ -25,7 +26,11 @@ from tfresnet.training import progress
 BATCH = 100
 KEPT_BYTES = 2**30  # of held-out images that are decoded once for all files
 PROVENANCE = ("arch", "parameters", "macs", "preset", "seed", "epochs", "commit")
-MEASURED = ("top1", "top5", "loss", "ece", "drop", "agreement", "max_abs_error")
+# Of whichever of these a task has.
+MEASURED = (
+    "metric", "value", "top1", "map", "top5", "micro_f1", "macro_f1", "exact_match", "loss", "ece",
+    "drop", "agreement", "max_abs_error",
+)  # fmt: skip
 UNMEASURED = ".unmeasured"  # folder of a file that is being made
 MODELS = (
     "*.tflite", "*.onnx", "saved_model*", "tflm*/*.tflite", "bundle/*.tflite", "bundle/*.onnx",
@@ -46,7 +51,8 @@ class Workshop:
         directory: where files are written.
         metadata: what every file says about itself, before it is measured.
         tuned: the run as fine-tuning takes it, with these data.
-        predicted: the classes, int [n], that each measured file gave, by its path.
+        task: what the run does: one class an image, or any number of labels.
+        predicted: what each measured file decided, as the task has it, by its path.
         selection: training images to choose a file on, which are not in the dataset's any more;
             None if nothing is chosen.
     """
@@ -69,13 +75,14 @@ class Workshop:
         progress.tell(self.dataset.notes)
         self.held_out = _held_out(self.dataset.held_out, run.spec.shape, options.verify_images)
         measured: set[bytes] = set()
-        infer = metrics.probability_function(self.model)
+        infer = metrics.probability_function(self.model, run.spec)
 
         def answer(images: tf.Tensor) -> tf.Tensor:
             measured.update(calibration.digest(image) for image in images.numpy())
             return infer(pipeline.normalise(images, run.spec))
 
-        self.reference = verify.Reference(*metrics.collect(answer, self.held_out))
+        self.task = tasks.of(run.spec)
+        self.reference = self._reference(answer, self.held_out)
         count = options.calibration_images if options.calibrates() else 0
         reserved = np.empty(0, np.int64)
         if chooses:
@@ -87,15 +94,21 @@ class Workshop:
         self.selection = self._reserve(reserved) if chooses else None
         self.metadata = _metadata(self)
 
+    def _reference(
+        self, infer: Callable[[tf.Tensor], tf.Tensor], batches: tf.data.Dataset
+    ) -> verify.Reference:
+        answers, truth = metrics.collect(infer, batches)
+        return verify.Reference(answers, truth, self.task, self.run.spec.activation)
+
     def _reserve(self, indices: np.ndarray) -> selection.Selection:
         """Take training images out of the dataset, to choose on."""
         self.dataset, images = selection.divide(self.dataset, indices)
         batches = _held_out(images, self.run.spec.shape, None)
-        infer = metrics.probability_function(self.model)
-        reference = metrics.collect(
+        infer = metrics.probability_function(self.model, self.run.spec)
+        reference = self._reference(
             lambda pixels: infer(pipeline.normalise(pixels, self.run.spec)), batches
         )
-        return selection.Selection(batches, verify.Reference(*reference))
+        return selection.Selection(batches, reference)
 
     def make(self, model: keras.Model, target: Target) -> dict[str, Any]:
         """Convert, write and measure; return what the report says about the file."""
@@ -123,7 +136,7 @@ class Workshop:
 
     def with_results(self, record: dict[str, Any]) -> dict[str, Any]:
         """Return the metadata of a file that was measured."""
-        results = self.metadata["measured"] | {key: record[key] for key in MEASURED}
+        results = self.metadata["measured"] | {k: record[k] for k in MEASURED if k in record}
         return self.metadata | {"quantization": record["quantization"], "measured": results}
 
     def stale(self) -> list[str]:
@@ -154,12 +167,13 @@ class Workshop:
         images = self.held_out if batches is None else batches
         answers, _ = metrics.collect(lambda pixels: opened.run(pixels.numpy()), images)
         if self.options.features:
-            return tf.nn.softmax(self.model.classify(answers)).numpy()
+            activation = keras.activations.get(self.run.spec.activation)
+            return activation(self.model.classify(answers)).numpy()
         return answers
 
     def _measure(self, made: artifact.Artifact, target: Target, final: Path) -> dict[str, Any]:
         answers = self.answers(made.open(self.options.threads))
-        self.predicted[final.as_posix()] = answers.argmax(axis=1)
+        self.predicted[final.as_posix()] = self.task.decisions(answers)
         floats = made.float_operations()
         record = {
             "path": final.as_posix(),
@@ -188,7 +202,7 @@ class Workshop:
             found = verify.compare(self.answers(opened, chosen_on.batches), chosen_on.reference)
             record["selection"] = {
                 "n": len(chosen_on.reference.classes),
-                "top1": found["top1"],
+                self.task.primary: found["value"],
                 "drop": found["drop"],
                 "failures": failures(record | found),
             }
@@ -219,6 +233,6 @@ def _metadata(workshop: Workshop) -> dict[str, Any]:
         "data": measured_data.public(workshop.data),
         "calibration_images": workshop.calibration.manifest["count"],
         "calibration": workshop.calibration.summary,
-        "measured": {"checkpoint_top1": reference.top1, "n": len(reference.classes)},
+        "measured": {**reference.headline, "n": len(reference.classes)},
         "weights_sha256": weights_sha256(workshop.model),
     }

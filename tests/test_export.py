@@ -36,6 +36,7 @@ from tfresnet.training import checkpoint
 KEYS = {
     "path", "format", "quantization", "bytes", "top1", "drop", "agreement", "max_abs_error",
     "top5", "loss", "ece", "latency_ms", "fully_integer", "failures", "gzip_bytes", "sparsity", "n",
+    "metric", "value",
 }  # fmt: skip
 
 
@@ -202,7 +203,7 @@ def test_a_saved_model_alone_keeps_the_bundle_and_old_models_are_named(run_copy)
 
 
 def record(**values) -> dict:
-    sound = {"quantization": "float32", "drop": 0.0, "max_abs_error": 1e-6}
+    sound = {"quantization": "float32", "metric": "top1", "drop": 0.0, "max_abs_error": 1e-6}
     return sound | values
 
 
@@ -234,6 +235,7 @@ def test_comparison_by_hand():
     found = verify.compare(np.array([[0.7, 0.3], [0.6, 0.4]]), reference)
     assert found == {
         "top1": 0.5, "drop": 50.0, "agreement": 0.5, "max_abs_error": pytest.approx(0.4),
+        "metric": "top1", "value": 0.5,
         "top5": None, "loss": pytest.approx(-np.log(0.7 * 0.4) / 2),
         # Sure by 0.7 of what is right and by 0.6 of what is not: two bins of one.
         "ece": pytest.approx((0.3 + 0.6) / 2),

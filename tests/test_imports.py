@@ -13,11 +13,12 @@ ROOT = Path(__file__).parent.parent
 # From the ground up; a module may import those below it and its own floor.
 FLOORS = [
     ["tfresnet.errors", "tfresnet.files", "tfresnet.native_stderr", "tfresnet.spec",
-     "tfresnet.environment", "tfresnet.intervals"],
+     "tfresnet.environment", "tfresnet.intervals", "tfresnet.headings",
+     "tfresnet.average_precision"],
     ["tfresnet.sections"],
     ["tfresnet.config", "tfresnet.records", "tfresnet.results_page"],
     ["tfresnet.data", "tfresnet.models", "tfresnet.recipe"],
-    ["tfresnet.metrics"],
+    ["tfresnet.metrics", "tfresnet.multi_label", "tfresnet.tasks"],
     ["tfresnet.training"],
     ["tfresnet.run"],
     ["tfresnet.preflight"],

@@ -12,12 +12,14 @@ import tensorflow as tf
 import yaml
 
 from tests.test_demo import CHROMIUM, needs_browser
+from tfresnet import tasks
 from tfresnet.config import dataset_name
 from tfresnet.deploy.proof import figures, page
 from tfresnet.spec import InputSpec
 
 PASSED = {
     "format": "tflite", "bytes": 1000, "gzip_bytes": 900, "top1": 0.9, "drop": 0.0,
+    "metric": "top1", "value": 0.9,
     "agreement": 1.0, "max_abs_error": 0.01, "latency_ms": 0.1, "fully_integer": True,
     "failures": [],
 }  # fmt: skip
@@ -92,6 +94,7 @@ def a_page(*artifacts: dict) -> str:
         data=SimpleNamespace(dataset="/home/somebody/pictures"),
         options=SimpleNamespace(features=False),
         reference=SimpleNamespace(probabilities=probabilities, classes=classes),
+        task=tasks.SINGLE_LABEL,
         predicted=predicted,
         held_out=[(tf.constant(images), tf.constant(classes), tf.ones(20))],
         calibration=SimpleNamespace(images=images[:0]),
@@ -126,7 +129,7 @@ def test_a_page_with_a_failed_file_says_so_first_and_shows_that_file(failed_page
 def test_the_legend_names_a_front_only_where_there_is_one(failed_page):
     cheap = artifact("int8.tflite", bytes=500, latency_ms=0.05)
     assert "Pareto front" not in a_page(artifact("float32.tflite", "float32"), cheap)
-    dear = artifact("float32.tflite", "float32", top1=0.95)
+    dear = artifact("float32.tflite", "float32", value=0.95)
     both = a_page(cheap, dear)
     assert "Pareto front" in both
     assert "All 2 files passed their checks." in both

@@ -84,7 +84,8 @@ def evaluate(
 
     Returns:
         ``top1 top5 loss ece n per_class``, accuracies as fractions of 1; with corruptions also
-        ``corruptions`` and ``corrupted_top1``.
+        ``corruptions`` and ``corrupted_top1``. Of a multi-label model ``map micro_f1 macro_f1
+        exact_match loss n per_class`` and ``corrupted_map``.
 
     Raises:
         UserError, deploy.device.runtime.InputError: anything that is not as expected, in one line.

@@ -12,7 +12,7 @@ from tfresnet.errors import UserError
 from tfresnet.files import read_text
 from tfresnet.models import functional, names, pretrained, zoo
 from tfresnet.run import Run, create
-from tfresnet.spec import InputSpec
+from tfresnet.spec import ACTIVATIONS, InputSpec
 from tfresnet.training import checkpoint
 
 Channels = tuple[float, float, float]
@@ -61,6 +61,7 @@ def convert(
         mean=mean or convention.pixels.mean,
         std=std or convention.pixels.std,
         crop_fraction=config.data.crop_fraction or default_crop(max(height, width)),
+        activation=ACTIVATIONS[config.train.loss],
     )
     model = zoo.build(config.model, spec.shape, classes)
     pretrained.load(model, spec.shape, arrays, convention, with_head=not new_head)

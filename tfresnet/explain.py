@@ -57,7 +57,7 @@ def mistakes(
         The file, or None if there is no mistake.
     """
     batches = pipeline.eval_batches(split, spec, metrics.EVAL_BATCH)
-    answers, classes = metrics.collect(metrics.probability_function(model), batches)
+    answers, classes = metrics.collect(metrics.probability_function(model, spec), batches)
     given = answers.argmax(axis=1)
     wrong = np.flatnonzero(given != classes)
     chosen = wrong[np.argsort(-answers[wrong].max(axis=1), kind="stable")][:count]
@@ -146,7 +146,7 @@ def heat(evidence: np.ndarray, spec: InputSpec) -> np.ndarray:
 
 
 def _probabilities(model: keras.Model, images: np.ndarray, spec: InputSpec) -> np.ndarray:
-    infer = metrics.probability_function(model)
+    infer = metrics.probability_function(model, spec)
     return infer(pipeline.normalise(tf.constant(images), spec)).numpy()
 
 

@@ -10,62 +10,89 @@ import tensorflow as tf
 import tf_keras as keras
 
 from tfresnet import intervals
-from tfresnet.data import pipeline
-from tfresnet.data.splits import Split
 from tfresnet.errors import UserError
 from tfresnet.spec import InputSpec
 
 EVAL_BATCH = 250
+TINY = 1e-12  # what is less likely counts as that likely, so that a loss is finite
 
 
-def summary(probabilities: np.ndarray, classes: np.ndarray, labels: tuple[str, ...]) -> dict:
-    """Return top-1, top-5, cross-entropy (nats), calibration error and per-class accuracy.
+def summary(
+    probabilities: np.ndarray,
+    classes: np.ndarray,
+    labels: tuple[str, ...],
+    activation: str = "softmax",
+) -> dict:
+    """Return top-1, top-5, loss, calibration error and per-class accuracy.
 
     The keys are ``top1 top1_interval balanced_accuracy top5 loss ece n per_class``: the interval
     is that of :func:`.intervals.share`, the balanced accuracy the mean of the classes' own
-    accuracies, whatever their shares of the images.
+    accuracies, whatever their shares of the images, the loss that of :func:`loss`.
 
     Args:
-        probabilities: float [n, classes], rows that sum to 1.
+        probabilities: float [n, classes].
         classes: int [n].
         labels: the name of each class.
+        activation: what made the probabilities: ``softmax`` or ``sigmoid``.
 
     Raises:
         UserError: a probability is no number.
     """
-    lost = int((~np.isfinite(probabilities)).any(axis=1).sum())
-    if lost:
-        raise UserError(
-            f"expected probabilities, for {lost} of {len(classes)} images got NaN; train anew at a "
-            "lower rate, or with train.precision=float32"
-        )
+    check(probabilities)
     correct = probabilities.argmax(axis=1) == classes
-    top1 = float(correct.mean())
+    found = scores(probabilities, classes, activation)
     per_class = {
         label: float(correct[classes == i].mean()) if (classes == i).any() else None
         for i, label in enumerate(labels)
     }
-    return {
-        "top1": top1,
-        "top1_interval": list(intervals.share(top1, len(classes))),
+    return found | {
+        "top1_interval": list(intervals.share(found["top1"], len(classes))),
         "balanced_accuracy": statistics.fmean(a for a in per_class.values() if a is not None),
-        **confidence(probabilities, classes),
         "n": len(classes),
         "per_class": per_class,
     }
 
 
-def confidence(probabilities: np.ndarray, classes: np.ndarray) -> dict[str, float]:
-    """Return ``top5``, ``loss`` and ``ece`` as :func:`summary` does: what top-1 does not show."""
-    true = probabilities[np.arange(len(classes)), classes][:, None]
+def scores(
+    probabilities: np.ndarray, classes: np.ndarray, activation: str = "softmax"
+) -> dict[str, float]:
+    """Return ``top1``, ``top5``, ``loss`` and ``ece`` as :func:`summary` does."""
+    is_true = classes[:, None] == np.arange(probabilities.shape[1])
+    true = probabilities[is_true][:, None]
     # For top-5, ties count against the model: an answer among equals is not knowledge.
     rank = (probabilities > true).sum(axis=1) + (probabilities == true).sum(axis=1) - 1
     correct = probabilities.argmax(axis=1) == classes
     return {
+        "top1": float(correct.mean()),
         "top5": float((rank < 5).mean()),
-        "loss": float(-np.log(np.maximum(true, 1e-12)).mean()),
+        "loss": loss(probabilities, is_true, activation),
         "ece": expected_calibration_error(probabilities.max(axis=1), correct),
     }
+
+
+def loss(probabilities: np.ndarray, true: np.ndarray, activation: str) -> float:
+    """Return the mean loss, in nats, that the probabilities were trained for.
+
+    Of a softmax it is the cross-entropy, of sigmoids the mean over the classes of a binary one.
+
+    Args:
+        probabilities: float [n, classes].
+        true: which classes an image is of, bool [n, classes]; with a softmax, just one.
+        activation: what made the probabilities: ``softmax`` or ``sigmoid``.
+    """
+    binary = activation == "sigmoid"
+    likely = np.where(true, probabilities, 1 - probabilities) if binary else probabilities[true]
+    return float(-np.log(np.maximum(likely, TINY)).mean())
+
+
+def check(probabilities: np.ndarray) -> None:
+    """Raise a ``UserError`` if a probability is no number."""
+    lost = int((~np.isfinite(probabilities)).any(axis=1).sum())
+    if lost:
+        raise UserError(
+            f"expected probabilities, for {lost} of {len(probabilities)} images got NaN; train "
+            "anew at a lower rate, or with train.precision=float32"
+        )
 
 
 def reliability(
@@ -90,20 +117,15 @@ def expected_calibration_error(confidence: np.ndarray, correct: np.ndarray) -> f
     return sum(abs(sure - right) * share for sure, right, share in reliability(confidence, correct))
 
 
-def probability_function(model: keras.Model) -> Callable[[tf.Tensor], tf.Tensor]:
+def probability_function(model: keras.Model, spec: InputSpec) -> Callable[[tf.Tensor], tf.Tensor]:
     """Return a compiled function from normalised images to probabilities [batch, classes]."""
+    activation = keras.activations.get(spec.activation)
 
     @tf.function(reduce_retracing=True)
     def infer(images: tf.Tensor) -> tf.Tensor:
-        return tf.nn.softmax(model(images, training=False))
+        return activation(model(images, training=False))
 
     return infer
-
-
-def measure(infer: Callable[[Any], Any], split: Split, spec: InputSpec) -> dict:
-    """Return :func:`summary` of what gives probabilities for normalised images."""
-    answers, classes = collect(infer, pipeline.eval_batches(split, spec, EVAL_BATCH))
-    return summary(answers, classes, spec.labels)
 
 
 def with_mirrored(infer: Callable[[Any], Any]) -> Callable[[Any], Any]:

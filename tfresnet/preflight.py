@@ -10,7 +10,7 @@ from tfresnet.errors import UserError, unknown
 from tfresnet.files import expanded, read_text
 from tfresnet.models import names, options
 from tfresnet.run import open_run
-from tfresnet.sections import ModelConfig, RunConfig
+from tfresnet.sections import ModelConfig, RunConfig, TrainConfig
 
 
 def network(config: ModelConfig) -> None:
@@ -40,12 +40,29 @@ def training(config: RunConfig, resume: bool = False) -> None:
                 f"{config.data.dataset}, whose classes have an order of their own"
             )
         read_text(expanded(order))
+    if table := lookup.table(config.data):
+        _multi_label(config.train, table)
     start, teacher = config.train.init_from, config.train.teacher
     # A run that goes on does so without the weights that it once started from.
     if start and not resume and not expanded(start).is_file():
         open_run(expanded(start))
     if teacher:
         open_run(expanded(teacher))
+
+
+def _multi_label(config: TrainConfig, table: Path) -> None:
+    """Raise a ``UserError`` for settings that do not go with any number of labels a picture."""
+    for key, wanted, reason in (
+        ("loss", "bce", "a softmax has one answer; add --set train.loss=bce"),
+        ("class_weights", "none", "a picture has no class to be weighted by"),
+        ("teacher", None, "distillation compares softmaxes, which have one answer"),
+    ):
+        got = getattr(config, key)
+        if got != wanted:
+            raise UserError(
+                f"train.{key}: expected {wanted or 'none'} with {table}, which gives a picture any "
+                f"number of labels, got {got}; {reason}"
+            )
 
 
 def conversion(

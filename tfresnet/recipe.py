@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from tfresnet import config as configs
-from tfresnet.data import folder
+from tfresnet.data import label_table
 from tfresnet.data.images import UNREADABLE, opened
 from tfresnet.errors import UserError
 from tfresnet.files import expanded
-from tfresnet.sections import RunConfig
+from tfresnet.sections import DataConfig, RunConfig
 
 PRESET = "photos"
 LOOKED_AT = 100  # pictures whose size is read
@@ -34,11 +34,13 @@ class Pictures:
         count: pictures to train on.
         classes: their kinds.
         side: the shorter side of the usual picture, in pixels (the median).
+        multi_label: whether a picture has any number of classes, not just one.
     """
 
     count: int
     classes: int
     side: int
+    multi_label: bool = False
 
 
 def is_folder(argument: str) -> bool:
@@ -69,7 +71,7 @@ def for_folder(path: Path, overrides: Iterable[str] = ()) -> RunConfig:
             f"tfresnet train --resume --run-dir {path}"
         )
     overrides = [f"data.dataset={path.absolute()}", *overrides]
-    pictures = look(path, configs.load(PRESET, overrides).data.eval_fraction)
+    pictures = look(path, configs.load(PRESET, overrides).data)
     chosen = choose(pictures)
     values = configs.preset(PRESET)
     given = {override.partition("=")[0] for override in overrides}
@@ -83,13 +85,14 @@ def for_folder(path: Path, overrides: Iterable[str] = ()) -> RunConfig:
     return config.model_copy(update={"description": summary(pictures, config)})
 
 
-def look(path: Path, eval_fraction: float) -> Pictures:
+def look(path: Path, config: DataConfig) -> Pictures:
     """Return what is in a folder; of the pictures a hundred are opened, and none is decoded."""
-    found = folder.scan(path)
+    found = label_table.scan_folder(path, skip_broken=config.skip_broken)
     paths = found.train[0]
-    count = len(paths) if found.held_out else round(len(paths) * (1 - eval_fraction))
+    count = len(paths) if found.held_out else round(len(paths) * (1 - config.eval_fraction))
     sides = [side for p in paths[:: -(-len(paths) // LOOKED_AT)] if (side := _shorter_side(p))]
-    return Pictures(count, len(found.labels), round(statistics.median(sides)) if sides else STEP)
+    side = round(statistics.median(sides)) if sides else STEP
+    return Pictures(count, len(found.labels), side, found.multi_label)
 
 
 def choose(pictures: Pictures) -> dict[str, Any]:
@@ -114,6 +117,9 @@ def choose(pictures: Pictures) -> dict[str, Any]:
         "train.epochs": min(highest, max(lowest, round(IMAGES_SEEN / pictures.count))),
         "model.width": 1.0 if small or pictures.count >= MANY else 0.5,
     }
+    if pictures.multi_label:
+        # A label is a question of its own: with smoothing, none would be answered with no.
+        chosen |= {"train.loss": "bce", "train.label_smoothing": 0}
     if small:
         chosen |= {
             "model.arch": "resnet20",
@@ -130,10 +136,16 @@ def summary(pictures: Pictures, config: RunConfig) -> str:
     if model.width != 1:
         network += f"{model.width:g} of its width, "
     size = f"images of {config.data.image_size} pixels, " if config.data.image_size else ""
+    kinds = (
+        f"with any of {pictures.classes} labels"
+        if pictures.multi_label
+        else (f"of {pictures.classes} classes")
+    )
+    loss = f", loss {training.loss}" if pictures.multi_label else ""
     return (
-        f"Recipe {PRESET} for {pictures.count:,} pictures of {pictures.classes} classes, "
+        f"Recipe {PRESET} for {pictures.count:,} pictures {kinds}, "
         f"{pictures.side} pixels wide or high: {network}{size}batches of {training.batch_size}, "
-        f"rate {training.lr:g}, {training.epochs} epochs"
+        f"rate {training.lr:g}, {training.epochs} epochs{loss}"
     )
 
 

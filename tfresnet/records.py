@@ -60,6 +60,11 @@ def check(result: dict[str, Any], where: str) -> dict[str, Any]:
         raise UserError(f"{where}: expected a run that was trained, got converted weights")
     if lost := sorted(NEEDED - set(result)):
         raise UserError(f"{where}: expected the result of a run, got none of {', '.join(lost)}")
+    if "top1" not in result["test"]:
+        raise UserError(
+            f"{where}: expected a run with one label a picture, got a multi-label one; its numbers "
+            "are in result.json"
+        )
     return result
 
 

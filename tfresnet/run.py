@@ -16,7 +16,7 @@ from tfresnet import environment
 from tfresnet.errors import UserError
 from tfresnet.files import read_json, read_json_lines, write_text
 from tfresnet.sections import RunConfig
-from tfresnet.spec import InputSpec
+from tfresnet.spec import ACTIVATIONS, InputSpec
 
 if TYPE_CHECKING:
     import tf_keras as keras
@@ -107,11 +107,14 @@ def open_run(directory: Path) -> Run:
             raise UserError(
                 f"expected a run directory with {name}, {directory} has none; train it first"
             )
+    config = configs.read(directory / "config.yaml")
     try:
-        spec = InputSpec.from_dict(read_json(directory / "spec.json"))
+        values = read_json(directory / "spec.json")
+        # Earlier versions did not record it.
+        spec = InputSpec.from_dict({"activation": ACTIVATIONS[config.train.loss], **values})
     except (ValueError, TypeError) as error:
         raise UserError(f"{directory}/spec.json: expected an input spec: {error}") from None
-    return Run(directory, configs.read(directory / "config.yaml"), spec)
+    return Run(directory, config, spec)
 
 
 def _its_run(model: Path) -> str:

@@ -67,7 +67,10 @@ class DataConfig(Section):
     """Which images, and how they are varied in training."""
 
     dataset: str = Field(
-        "digits", min_length=1, description="digits, a TFDS name, or a folder of images."
+        "digits",
+        min_length=1,
+        description="digits, a TFDS name, or a folder of images: one folder a class, or a "
+        "labels.csv with any number of labels for each.",
     )
     data_dir: str | None = Field(
         None, description="Where TFDS keeps its data. Default: TFDS_DATA_DIR, then TFDS's own."
@@ -178,7 +181,9 @@ class TrainConfig(Section):
         "lion: decoupled, times the learning rate.",
     )
     loss: Literal["cross_entropy", "bce"] = Field(
-        "cross_entropy", description="bce: binary cross-entropy, each class for itself."
+        "cross_entropy",
+        description="bce: binary cross-entropy, each class for itself; files then end in sigmoids. "
+        "The one for a labels.csv.",
     )
     class_weights: Literal["none", "balanced"] = Field(
         "none",
@@ -186,7 +191,11 @@ class TrainConfig(Section):
         "the training images; 1 on average.",
     )
     label_smoothing: float = Field(
-        0.0, ge=0, lt=1, description="Share of a label that is spread over all classes."
+        0.0,
+        ge=0,
+        lt=1,
+        description="Share of a label that is spread over all classes; with a labels.csv, by which "
+        "0 and 1 are drawn to 1/2.",
     )
     grad_clip: float = Field(0.0, ge=0, description="Largest norm of all gradients; 0 is off.")
     accumulate: int = Field(

@@ -11,6 +11,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos")
+# From train.loss to what turns the logits into probabilities.
+ACTIVATIONS = {"cross_entropy": "softmax", "bce": "sigmoid"}
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,10 @@ class InputSpec:
     The default, mean = std = 128, maps bytes to [-1, 127/128], so that an int8
     model's input tensor holds the very bytes of the image (scale 1/128, zero point
     128 as uint8).
+
+    Of the outputs, one for each of ``labels``, ``activation`` (``softmax`` or ``sigmoid``, by the
+    loss that the model was trained with) makes probabilities. With ``multi_label`` any number of
+    labels may be true of a picture, else just one is.
     """
 
     height: int
@@ -35,6 +41,8 @@ class InputSpec:
     std: tuple[float, ...] = (128.0, 128.0, 128.0)
     crop_fraction: float = 1.0
     interpolation: str = "bilinear"
+    activation: str = "softmax"
+    multi_label: bool = False
 
     def __post_init__(self) -> None:
         sizes = (self.height, self.width)
@@ -48,6 +56,8 @@ class InputSpec:
             )
         if self.interpolation not in INTERPOLATIONS:
             raise ValueError(f"expected one of {INTERPOLATIONS}, got {self.interpolation!r}")
+        if self.activation not in ACTIVATIONS.values():
+            raise ValueError(f"expected softmax or sigmoid, got {self.activation!r}")
 
     @property
     def shape(self) -> tuple[int, int, int]:

@@ -11,7 +11,7 @@ import tf_keras as keras
 from PIL import Image
 
 from tfresnet import config as configs
-from tfresnet import metrics, preflight, teacher, transfer
+from tfresnet import metrics, preflight, tasks, teacher, transfer
 from tfresnet.data import pipeline, sources
 from tfresnet.data.sources import Dataset
 from tfresnet.errors import UserError
@@ -19,6 +19,7 @@ from tfresnet.files import alone
 from tfresnet.models import functional, zoo
 from tfresnet.run import Run, create, open_run
 from tfresnet.sections import RunConfig
+from tfresnet.spec import ACTIVATIONS
 from tfresnet.training import convolution, distribute, header, precision, progress, timing
 from tfresnet.training.loop import Trainer
 
@@ -98,7 +99,8 @@ def _prepare(
         config = transfer.adopt(config, start)
     preflight.directory(config, directory, resume, settled=True)
     dataset = _dataset(config, directory, start, resume)
-    spec = dataset.spec
+    spec = replace(dataset.spec, activation=ACTIVATIONS[config.train.loss])
+    dataset = replace(dataset, spec=spec)
 
     def build(precision: str = config.train.precision) -> keras.Model:
         model = zoo.build(config.model, spec.shape, len(spec.labels), precision)
@@ -141,13 +143,14 @@ def _write_samples(dataset: Dataset, folder: Path) -> None:
     """Write a few held-out pictures, of many classes, so that there is something to predict."""
     folder.mkdir(exist_ok=True)
     batch = next(iter(pipeline.raw_batches(dataset.held_out, LOOKED_AT, LOOKED_AT)))
-    images, classes, weights = (part.numpy() for part in batch)
-    _, first = np.unique(classes[weights > 0], return_index=True)
+    images, labels, weights = (part.numpy() for part in batch)
+    names = [tasks.of(dataset.spec).names(label, dataset.spec.labels) for label in labels]
+    _, first = np.unique(names[: int(weights.sum())], return_index=True)
     others = np.setdiff1d(np.arange(int(weights.sum())), first)
     chosen = sorted([*sorted(first), *others][:SAMPLES])
-    for i, (image, label) in enumerate(zip(images[chosen], classes[chosen], strict=True), start=1):
-        name = re.sub(r"[^\w.-]+", "_", dataset.spec.labels[label])[:50]
-        image = uncropped(image, dataset.spec.crop_fraction)
+    for i, place in enumerate(chosen, start=1):
+        name = re.sub(r"[^\w.-]+", "_", names[place])[:50]
+        image = uncropped(images[place], dataset.spec.crop_fraction)
         pixels = image[..., 0] if image.shape[-1] == 1 else image
         Image.fromarray(pixels).save(folder / f"{i}_{name}.png")
 
@@ -165,19 +168,19 @@ def _write_result(run: Run, dataset: Dataset) -> None:
         raise UserError(
             f"expected the epochs' records in {run.directory}/metrics.jsonl, found none"
         )
-    images = dataset.held_out, run.spec
+    task, images = tasks.of(run.spec), (dataset.held_out, run.spec)
     model = run.model(averaged=False)
-    infer = metrics.probability_function(model)
-    measured = metrics.measure(infer, *images)
+    infer = metrics.probability_function(model, run.spec)
+    measured = tasks.measure(infer, *images)
     raw = None
     if run.config.train.ema_decay:
-        raw = measured["top1"]
-        infer = metrics.probability_function(run.model())
-        measured = metrics.measure(infer, *images)
+        raw = measured[task.primary]
+        infer = metrics.probability_function(run.model(), run.spec)
+        measured = tasks.measure(infer, *images)
     # What mirroring adds, where it makes sense: nothing on a device is measured this way.
     flipped = None
     if run.config.data.flip:
-        flipped = metrics.measure(metrics.with_mirrored(infer), *images)["top1"]
+        flipped = tasks.measure(metrics.with_mirrored(infer), *images)[task.primary]
     recorded = run.environment
     seconds, wall = (sum(r[key] for r in records) for key in ("seconds", "wall_seconds"))
     trained_on = records[-1]["step"] * run.config.train.batch_size
@@ -189,10 +192,11 @@ def _write_result(run: Run, dataset: Dataset) -> None:
             "parameters": functional.parameters(model),
             "macs": functional.macs(model, run.spec.shape),
             "epochs": records[-1]["epoch"],
-            "test_top1": measured["top1"],
-            "ema_top1": measured["top1"] if run.config.train.ema_decay else None,
-            "raw_top1": raw,
-            "flip_top1": flipped,
+            "test_top1": None,  # there is no class to be right about, if there are many
+            f"test_{task.primary}": measured[task.primary],
+            f"ema_{task.primary}": None if raw is None else measured[task.primary],
+            f"raw_{task.primary}": raw,
+            f"flip_{task.primary}": flipped,
             "test": measured,  # of what is deployed
             "wall_seconds": round(wall, 1),
             "images_per_second": round(trained_on / seconds, 1),

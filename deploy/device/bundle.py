@@ -6,6 +6,7 @@ from typing import Any
 
 from tfresnet.deploy.device import runtime
 from tfresnet.files import write_text
+from tfresnet.headings import judged_by
 
 README = """\
 # {arch}: {classes} classes
@@ -21,7 +22,7 @@ README = """\
 Input: any picture (HEIC after `pip install pillow-heif`); it is turned upright, cropped in its
 centre and resized to {height} x {width} {colours}. Output: {output}.
 Measured on {n:,} held-out images{behind}:
-top-1 {top1:.2%} (the model it was made from: {reference:.2%}).
+{metric} {value:.2%} (the model it was made from: {reference:.2%}).
 """
 ONNX = "onnxruntime\nnumpy\nPillow\n"
 # tflite-runtime's last version is older than NumPy 2, and does not run with it.
@@ -56,14 +57,16 @@ def write(directory: Path, model: Path, metadata: dict[str, Any], sample: Path |
         shutil.copy(sample, directory / sample_name)
     embeds = metadata.get("output") == runtime.Embedder.output
     spec, measured = metadata["spec"], metadata["measured"]
+    metric, value = judged_by(measured)
+    output = "a probability each for" if spec.get("multi_label") else "the most probable of"
     shown = ", ".join(spec["labels"][:10]) + (", ..." if len(spec["labels"]) > 10 else "")
     text = README.format(
         arch=metadata["arch"], classes=len(spec["labels"]), model=model.name, sample=sample_name,
         height=spec["height"], colours="RGB" if len(spec["mean"]) == 3 else "grey",
-        width=spec["width"], output="an embedding" if embeds else f"the most probable of {shown}",
+        width=spec["width"], output="an embedding" if embeds else f"{output} {shown}",
         kind="Embedder" if embeds else "Classifier", method="embed" if embeds else "classify",
         behind=", with the head that it was made without" if embeds else "", n=measured["n"],
-        top1=measured["top1"], reference=measured["checkpoint_top1"],
+        metric=metric, value=value, reference=judged_by(measured, "checkpoint_")[1],
     )  # fmt: skip
     if _is_for_native(model, metadata):
         text += NATIVE.format(

@@ -58,6 +58,8 @@ LARGEST_SIDE = 2**14  # pixels
 UNREADABLE = (OSError, ValueError, SyntaxError, struct.error, Image.DecompressionBombError)
 BROKEN_PIPE = 128 + 13  # the exit status of a tool that SIGPIPE ended
 GREYS = (np.dtype(np.uint8), np.dtype(np.uint16), np.dtype(bool))  # of arrays [H, W]
+THRESHOLD = 0.5  # of the probability of a label, where a picture may have many
+TOP = 5  # answers, where a picture has one label
 METADATA_NAME = "tfresnet.json"  # in the zip behind a .tflite; "tfresnet" in an .onnx
 
 
@@ -78,12 +80,14 @@ class Answer(NamedTuple):
         top: the most probable (label, probability), best first.
         prepare_ms: reading, cropping and resizing.
         run_ms: the model.
+        labels: of a multi-label model, those that are probable enough, best first; else None.
     """
 
     picture: Any
     top: list[tuple[str, float]]
     prepare_ms: float
     run_ms: float
+    labels: list[tuple[str, float]] | None = None
 
 
 Skip = Callable[[Any, InputError], None]  # told of a picture that can't be used, and why
@@ -111,6 +115,7 @@ class ModelFile:
         self.metadata = metadata or read_metadata(path)
         self.spec = self.metadata["spec"]
         self.labels: list[str] = self.spec["labels"]
+        self.multi_label = bool(self.spec.get("multi_label"))  # any number of them a picture
         check_output(path, self.metadata, self.output)
         self.model = open_model(path, threads)
         shape = (self.spec["height"], self.spec["width"], len(self.spec["mean"]))
@@ -150,37 +155,58 @@ class ModelFile:
 
 
 class Classifier(ModelFile):
-    """A model file that classifies."""
+    """A model file that classifies: one label a picture, or with ``multi_label`` any number."""
 
-    def classify(self, image: Any, top: int = 5) -> list[tuple[str, float]]:
+    def classify(self, image: Any, top: int | None = None) -> list[tuple[str, float]]:
         """Return the ``top`` most probable (label, probability) of a picture, best first.
 
-        ``image`` is a path, bytes, a Pillow image or uint8 pixels; see :meth:`prepare`.
+        By default 5; of a multi-label model all, whose probabilities do not sum to 1. ``image`` is
+        a path, bytes, a Pillow image or uint8 pixels; see :meth:`prepare`.
         """
-        check_count("top", top)
+        top = self._top(top)
         return self._best(self.probabilities(self.prepare(image)[None])[0], top)
+
+    def labels_of(self, image: Any, threshold: float = THRESHOLD) -> list[tuple[str, float]]:
+        """Return the (label, probability) of a picture from a probability on, best first.
+
+        There may be none. ``image`` is as in :meth:`classify`.
+        """
+        check_threshold(threshold)
+        return [
+            answer for answer in self.classify(image, len(self.labels)) if answer[1] >= threshold
+        ]
 
     def stream(
         self,
         pictures: Iterable[Any],
-        top: int = 5,
+        top: int | None = None,
         skip: Skip | None = None,
+        threshold: float = THRESHOLD,
     ) -> Iterator[Answer]:
         """Classify one picture after the other: of a folder, of a camera, of a video.
 
         The next picture is read and resized while the model looks at this one. One that can't be
         read raises an ``InputError``; where ``skip`` is given, it is called with the picture and
-        the error instead, and the others are classified.
+        the error instead, and the others are classified. ``threshold`` is that of the answers'
+        ``labels``.
         """
-        check_count("top", top)
+        top = self._top(top)
+        check_threshold(threshold)
         with ThreadPoolExecutor(1) as reader:
             waiting: collections.deque[tuple[Any, Future]] = collections.deque()
             for picture in pictures:
                 waiting.append((picture, reader.submit(self._timed_prepare, picture)))
                 if len(waiting) > 1:
-                    yield from self._answers(*waiting.popleft(), top, skip)
+                    yield from self._answers(*waiting.popleft(), top, skip, threshold)
             while waiting:
-                yield from self._answers(*waiting.popleft(), top, skip)
+                yield from self._answers(*waiting.popleft(), top, skip, threshold)
+
+    def _top(self, top: int | None) -> int:
+        """Return how many answers to give."""
+        if top is None:
+            return len(self.labels) if self.multi_label else TOP
+        check_count("top", top)
+        return top
 
     def _timed_prepare(self, picture: Any) -> tuple[np.ndarray, float]:
         started = time.perf_counter()
@@ -192,6 +218,7 @@ class Classifier(ModelFile):
         prepared: Future,
         top: int,
         skip: Skip | None,
+        threshold: float,
     ) -> Iterator[Answer]:
         """Yield the answer for a picture, or none if it can't be read and is to be skipped."""
         try:
@@ -204,7 +231,9 @@ class Classifier(ModelFile):
         started = time.perf_counter()
         probabilities = self.probabilities(pixels[None])[0]
         run_ms = 1000 * (time.perf_counter() - started)
-        yield Answer(picture, self._best(probabilities, top), prepare_ms, run_ms)
+        ranked = self._best(probabilities, len(self.labels))
+        labels = [a for a in ranked if a[1] >= threshold] if self.multi_label else None
+        yield Answer(picture, ranked[:top], prepare_ms, run_ms, labels)
 
     def _best(self, probabilities: np.ndarray, top: int) -> list[tuple[str, float]]:
         best = np.argsort(-probabilities, kind="stable")[:top]
@@ -480,6 +509,12 @@ def check_count(name: str, value: Any) -> None:
     """Raise an ``InputError`` unless ``value`` is a positive whole number."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
         raise InputError(f"{name}: expected a positive whole number, got {value!r:.60}")
+
+
+def check_threshold(value: Any) -> None:
+    """Raise an ``InputError`` unless ``value`` is a probability."""
+    if not isinstance(value, (int, float, np.number)) or not 0 <= value <= 1:
+        raise InputError(f"threshold: expected a probability, 0 to 1, got {value!r:.60}")
 
 
 def digest(model: BinaryIO, count: int) -> dict[str, Any]:
@@ -775,12 +810,24 @@ def _positive(text: str) -> int:
     return int(text)
 
 
+def _probability(text: str) -> float:
+    """Return a number from 0 to 1; argparse reports a ValueError."""
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"expected a probability, 0 to 1, got {text!r}")
+    return value
+
+
 def main() -> int:
     """Classify the pictures named on the command line; return the exit status."""
     parser = argparse.ArgumentParser(description="Classify pictures.")
     parser.add_argument("model", help=".tflite or .onnx file")
     parser.add_argument("images", nargs="+", metavar="image", help="or a folder of them")
-    parser.add_argument("--top", type=_positive, default=5, help="answers each (default: 5)")
+    parser.add_argument("--top", type=_positive, help="answers each (default: 5)")
+    parser.add_argument(
+        "--threshold", type=_probability, default=THRESHOLD,
+        help="of a label that counts, of a multi-label model (default: 0.5)",
+    )  # fmt: skip
     parser.add_argument("--threads", type=_positive, default=1)
     parser.add_argument("--times", action="store_true", help="print what each picture took")
     arguments = parser.parse_args()
@@ -819,8 +866,9 @@ def _lines(
         for picture, embedding in model.stream(pictures, skip):
             yield f"{printable(picture)}: {' '.join(f'{x:.6g}' for x in embedding)}"
         return
-    for answer in model.stream(pictures, arguments.top, skip):
-        line = ", ".join(f"{label} {p:.1%}" for label, p in answer.top)
+    for answer in model.stream(pictures, arguments.top, skip, arguments.threshold):
+        said = answer.top if answer.labels is None else answer.labels
+        line = ", ".join(f"{label} {p:.1%}" for label, p in said) or "none of the labels"
         times = f"  ({answer.prepare_ms:.2f} ms + {answer.run_ms:.3f} ms)"
         yield f"{printable(answer.picture)}: {line}" + (times if arguments.times else "")
 

@@ -1,8 +1,8 @@
 """The last layers of an integer TFLite file: logits of 16 bits, and their softmax in float.
 
-An integer softmax has steps of 1/256: classes with a probability below 1/512 get 0, which spoils
-top-5 and the cross-entropy. Logits of 8 bits have 256 values for all classes together, so that many
-of a thousand classes tie.
+Sigmoids, TFLite's ``LOGISTIC``, may stand in the softmax's place. An integer softmax has steps of
+1/256: classes with a probability below 1/512 get 0, which spoils top-5 and the cross-entropy.
+Logits of 8 bits have 256 values for all classes together, so that many of a thousand classes tie.
 """
 
 from typing import Any
@@ -31,7 +31,8 @@ def apply(content: bytes) -> bytes:
     made = {int(index): o for o in subgraph.operators for index in o.outputs}
     dequantize = made[int(subgraph.outputs[0])]
     softmax: Any = made.get(int(dequantize.inputs[0]))
-    if [_name(model, o) for o in (dequantize, softmax) if o] != ["DEQUANTIZE", "SOFTMAX"]:
+    names = [_name(model, o) for o in (dequantize, softmax) if o]
+    if names not in [["DEQUANTIZE", activation] for activation in graph.ACTIVATIONS]:
         return content
     before = made[int(softmax.inputs[0])]
     if _name(model, before) == "QUANTIZE":  # the dense layer was left in float

@@ -14,7 +14,8 @@ TYPES = {"FLOAT32": np.float32, "FLOAT16": np.float16, "INT8": np.int8}
 BORDER = ("QUANTIZE", "DEQUANTIZE")
 CONVERSIONS = ("CAST", *BORDER)  # of a type: they compute nothing
 # The end of an integer file that gives float probabilities, see ``float_softmax``.
-ENDING = ("QUANTIZE", "FULLY_CONNECTED", "DEQUANTIZE", "SOFTMAX")
+ACTIVATIONS = ("SOFTMAX", "LOGISTIC")  # what makes probabilities of logits
+ENDING = (("QUANTIZE",), ("FULLY_CONNECTED",), ("DEQUANTIZE",), ACTIVATIONS)
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Operation:
     def is_float(self) -> bool:
         """Whether it computes with float numbers.
 
-        What only changes types at the border does not count, nor the softmax of the logits.
+        What only changes types at the border does not count, nor the softmax or sigmoids of the logits.
         """
         floats = any(t.startswith("FLOAT") for t in self.types)
         return floats and not (self.ending or (self.border and self.name in BORDER))
@@ -111,8 +112,8 @@ def _ending(model: Any, graph: Any) -> list[Any]:
     """Return the operations that a graph ends with, as far back as they are those of ``ENDING``."""
     made = {int(index): operation for operation in graph.operators for index in operation.outputs}
     found, ending = made.get(int(graph.outputs[0])), []
-    for name in reversed(ENDING):
-        if found is None or operator_name(model.operatorCodes[found.opcodeIndex]) != name:
+    for names in reversed(ENDING):
+        if found is None or operator_name(model.operatorCodes[found.opcodeIndex]) not in names:
             break
         ending.append(found)
         found = made.get(int(found.inputs[0]))

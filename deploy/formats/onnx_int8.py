@@ -93,7 +93,7 @@ def take_bytes(proto: onnx_graph.Proto) -> None:
 
 
 def leave_logits_float(proto: onnx_graph.Proto) -> None:
-    """Remove the quantization around the final softmax of a graph, if it ends with one.
+    """Remove the quantization around the final softmax or sigmoids of a graph, if it has them.
 
     onnxruntime's integer product for the logits gives float results as well.
     """
@@ -102,7 +102,7 @@ def leave_logits_float(proto: onnx_graph.Proto) -> None:
     last = softmax = made[answer.name]
     if last.op_type == "DequantizeLinear":
         softmax = made[made[last.input[0]].input[0]]
-    if softmax.op_type != "Softmax":
+    if softmax.op_type not in ("Softmax", "Sigmoid"):
         return
     pairs = [node for node in (last, made[softmax.input[0]]) if node.op_type == "DequantizeLinear"]
     softmax.output[0] = answer.name

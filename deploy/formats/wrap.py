@@ -18,6 +18,7 @@ from tfresnet.spec import InputSpec
 # uint8 pixel p is the real number (p - 128) / 128: LiteRT's int8 input needs no arithmetic.
 ZERO_POINT, SCALE = 128.0, 1 / 128.0
 PROBABILITIES, EMBEDDING = "probabilities", "embedding"  # names of outputs
+ACTIVATIONS = {"softmax": tf.nn.softmax, "sigmoid": tf.sigmoid}
 RANGE = ((0 - ZERO_POINT) * SCALE, (255 - ZERO_POINT) * SCALE)
 
 
@@ -48,9 +49,9 @@ def output_of(model: keras.Model) -> str:
     return EMBEDDING if isinstance(model, Embedding) else PROBABILITIES
 
 
-def _answer(model: keras.Model, normalised: tf.Tensor) -> tf.Tensor:
+def _answer(model: keras.Model, normalised: tf.Tensor, spec: InputSpec) -> tf.Tensor:
     output = model(normalised, training=False)
-    finish = tf.identity if isinstance(model, Embedding) else tf.nn.softmax
+    finish = tf.identity if isinstance(model, Embedding) else ACTIVATIONS[spec.activation]
     return finish(output, name=output_of(model))
 
 
@@ -62,7 +63,7 @@ def from_pixels(
 
     @tf.function(input_signature=signature)
     def classify(image: tf.Tensor) -> tf.Tensor:
-        return _answer(model, normalise(image, spec))
+        return _answer(model, normalise(image, spec), spec)
 
     return classify
 
@@ -83,7 +84,7 @@ def from_centred_pixels(
 
     @tf.function(input_signature=signature)
     def classify(image: tf.Tensor) -> tf.Tensor:
-        return _answer(model, image if identity else image * scale + shift)
+        return _answer(model, image if identity else image * scale + shift, spec)
 
     return classify
 

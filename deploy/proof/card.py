@@ -10,12 +10,13 @@ import yaml
 from tfresnet.config import dataset_name
 from tfresnet.deploy.proof import figures
 from tfresnet.deploy.workshop import Workshop
+from tfresnet.headings import judged_by
 
 TEXT = """\
 # {arch} on {dataset}
 
 A {arch} ({parameters:,} parameters, {macs:,} multiply-adds) that classifies {height} x {width}
-{colours} pictures into {count} classes: {labels}. Trained and exported with tfresnet.
+{colours} pictures into {count} {kinds}: {labels}. Trained and exported with tfresnet.
 
 ## Use
 
@@ -25,9 +26,9 @@ Every file takes what its interface says ({interface}) and holds its labels and 
 
 ## Results
 
-On {n:,} held-out images; the checkpoint that the files were made from has {top1:.2%}.
+On {n:,} held-out images; the checkpoint that the files were made from has {value:.2%}.
 
-| file | kB | top-1 | drop (points) | agrees | ms |
+| file | kB | {metric} | drop (points) | agrees | ms |
 | --- | ---: | ---: | ---: | ---: | ---: |
 {rows}
 
@@ -41,19 +42,20 @@ Preset {preset}, seed {seed}, {epochs} epochs, commit {commit}. Data: {dataset}.
 ## Limits
 
 The accuracy above is of pictures like those it was measured on. It has not been measured on other
-cameras, light, or classes that are not in the list, and it always answers with one of its classes.
+cameras, light, or classes that are not in the list{always}.
 """
 
+METRICS = {"top1": "accuracy", "map": "mean_average_precision"}  # what hubs call them
 SERVED = "A SavedModel for TensorFlow Serving; report.html has the command."
 
 
 def text(workshop: Workshop, report: dict[str, Any]) -> str:
     """Return the model card of a finished export."""
     run, spec = workshop.run, workshop.run.spec
-    result = run.result
+    result, (metric, value) = run.result, judged_by(report, "checkpoint_")
     dataset = dataset_name(workshop.data.dataset)
     rows = "\n".join(
-        f"| {figures.label(a)} | {a['bytes'] / 1000:,.1f} | {a['top1']:.2%} | {a['drop']:+.2f} | "
+        f"| {figures.label(a)} | {a['bytes'] / 1000:,.1f} | {a['value']:.2%} | {a['drop']:+.2f} | "
         f"{a['agreement']:.2%} | {a['latency_ms']:.3f} |"
         for a in report["artifacts"]
     )
@@ -68,10 +70,12 @@ def text(workshop: Workshop, report: dict[str, Any]) -> str:
         arch=result["arch"], dataset=dataset, parameters=result["parameters"],
         macs=result["macs"], height=spec.height, width=spec.width,
         colours="colour" if len(spec.mean) == 3 else "grey", count=len(spec.labels), labels=shown,
+        kinds="labels, any number of which a picture may have" if spec.multi_label else "classes",
         use=use,
-        interface=workshop.options.interface, n=report["n"], top1=report["checkpoint_top1"],
+        interface=workshop.options.interface, n=report["n"], metric=metric, value=value,
         rows=rows, machine=report["processor"] or "this machine",
         preset=result["preset"], seed=result["seed"], epochs=result["epochs"],
+        always="" if spec.multi_label else ", and it always answers with one of its classes",
         commit=result["commit"] or "unknown", ranges=_ranges(report["calibration"]),
     )  # fmt: skip
     return f"---\n{yaml.safe_dump(_front(workshop, report, dataset), sort_keys=False)}---\n\n{body}"
@@ -88,13 +92,12 @@ def _ranges(calibration: dict[str, Any]) -> str:
 
 def _front(workshop: Workshop, report: dict[str, Any], dataset: str) -> dict[str, Any]:
     """Return the metadata that hubs index."""
+    kind = METRICS[workshop.task.primary]
     measured = [
         {
             "task": {"type": "image-classification"},
             "dataset": {"name": dataset, "type": dataset},
-            "metrics": [
-                {"type": "accuracy", "value": round(a["top1"], 4), "name": figures.label(a)}
-            ],
+            "metrics": [{"type": kind, "value": round(a["value"], 4), "name": figures.label(a)}],
         }
         for a in report["artifacts"]
     ]
@@ -103,6 +106,6 @@ def _front(workshop: Workshop, report: dict[str, Any], dataset: str) -> dict[str
         "pipeline_tag": "image-classification",
         "tags": ["resnet", "tflite", "onnx", "quantized", "on-device"],
         "datasets": [dataset],
-        "metrics": ["accuracy"],
+        "metrics": [kind],
         "model-index": [{"name": workshop.run.result["arch"], "results": measured}],
     }

@@ -10,6 +10,8 @@ from matplotlib.colors import LinearSegmentedColormap, to_hex
 from matplotlib.figure import Figure
 from PIL import Image
 
+from tfresnet.headings import HEADINGS
+
 matplotlib.rcParams["svg.hashsalt"] = "tfresnet"  # the same figure gives the same text
 MARKERS = {"tflite": "o", "onnx": "s", "saved_model": "^", "tflm": "D"}
 SIGNS = {"tflite": "●", "onnx": "■", "saved_model": "▲", "tflm": "◆"}  # the same, for a legend
@@ -28,23 +30,23 @@ def _trade_off(artifacts: Sequence[dict], key: str) -> Figure:
     figure = Figure(figsize=(4.8, 3.4), layout="constrained")
     axis = figure.subplots()
     scale, name = COSTS[key]
-    points = [(a[key] / scale, 100 * a["top1"], a) for a in artifacts]
+    points = [(a[key] / scale, 100 * a["value"], a) for a in artifacts]
     front = pareto([(x, y) for x, y, _ in points])
     axis.plot(*zip(*front, strict=True), color="0.55", zorder=1)
     for (x, y, a), color in zip(points, colors(len(points)), strict=True):
         axis.scatter(x, y, 60, color=color, marker=MARKERS[a["format"]], alpha=0.8, zorder=2)
-    top1 = [y for _, y, _ in points]
+    values = [y for _, y, _ in points]
     # Half a point of room: what is less than that is noise.
-    bottom, top = min(top1) - 0.5, min(100.2, max(top1) + 0.5)
+    bottom, top = min(values) - 0.5, min(100.2, max(values) + 0.5)
     axis.set(xlim=(0, 1.05 * max(x for x, _, _ in points)), ylim=(bottom, top))
-    axis.set(xlabel=name, ylabel="top-1 (%)")
+    axis.set(xlabel=name, ylabel=f"{HEADINGS[artifacts[0]['metric']]} (%)")
     axis.grid(alpha=0.3)
     return figure
 
 
 def has_front(artifacts: Sequence[dict]) -> bool:
     """Tell whether a Pareto front of :func:`trade_off` is a line: of more than one file."""
-    fronts = (pareto([(a[key], a["top1"]) for a in artifacts]) for key in COSTS)
+    fronts = (pareto([(a[key], a["value"]) for a in artifacts]) for key in COSTS)
     return any(len(front) > 1 for front in fronts)
 
 

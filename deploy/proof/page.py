@@ -16,6 +16,7 @@ from tfresnet.deploy.plan import INTEGER
 from tfresnet.deploy.proof import figures, inspect
 from tfresnet.deploy.proof import report as reports
 from tfresnet.deploy.workshop import Workshop
+from tfresnet.headings import judged_by
 
 SHOWN = 24  # pictures on which a file disagrees
 EXAMINED = 20  # calibration images for the error of each layer
@@ -32,7 +33,7 @@ def html(workshop: Workshop, report: dict[str, Any]) -> str:
         ("Accuracy, size and latency", _costs(artifacts)),
     ]
     looked_into = examined(artifacts, report.get("chosen"))
-    if looked_into:
+    if looked_into and not workshop.run.spec.multi_label:  # where one class is taken for another
         sections.append(("Confusion", _confusion(workshop, looked_into)))
     sections += [_disagreement(workshop, artifact) for artifact in looked_into]
     if not workshop.options.features:
@@ -54,6 +55,7 @@ def html(workshop: Workshop, report: dict[str, Any]) -> str:
 
 def _facts(workshop: Workshop, report: dict[str, Any], dataset: str) -> str:
     result, calibration = workshop.run.result, report["calibration"]
+    metric, value = judged_by(report, "checkpoint_")
     preset = "settings of its own" if result["preset"] == "custom" else result["preset"]
     facts = {
         "Run": workshop.run.directory.resolve().name,
@@ -61,7 +63,7 @@ def _facts(workshop: Workshop, report: dict[str, Any], dataset: str) -> str:
         "Exported": f"{datetime.now().astimezone():%Y-%m-%d %H:%M %Z}",
         "Trained": f"with {preset}, seed {result['seed']}, {result['epochs']} epochs, "
         f"commit {result['commit'] or 'unknown'}",
-        "Checkpoint": f"{report['checkpoint_top1']:.2%} top-1",
+        "Checkpoint": f"{value:.2%} {metric}",
     }
     if drawn := calibration["count"]:
         facts["Integer ranges"] = f"of {drawn} training images (seed {calibration['seed']})"
@@ -130,11 +132,12 @@ def _confusion(workshop: Workshop, artifacts: Sequence[dict]) -> str:
 
 
 def _disagreement(workshop: Workshop, artifact: dict) -> Section:
-    """Return the held-out images to which a file and the checkpoint give different classes."""
+    """Return the held-out images to which a file and the checkpoint give different labels."""
     name = figures.label(artifact)
-    exact = workshop.reference.probabilities.argmax(axis=1)
+    exact = workshop.task.decisions(workshop.reference.probabilities)
     found = workshop.predicted[artifact["path"]]
-    different = np.flatnonzero(exact != found)
+    changed = (exact != found).reshape(len(exact), -1)
+    different = np.flatnonzero(changed.any(axis=1))
     shown = "".join(_pictures(workshop, different[:SHOWN], exact, found))
     return (
         f"Where {name} disagrees with the checkpoint: {len(different):,} of {len(exact):,} images",
@@ -184,10 +187,13 @@ def _pictures(
     workshop: Workshop, indices: np.ndarray, exact: np.ndarray, found: np.ndarray
 ) -> Iterator[str]:
     labels, classes = workshop.run.spec.labels, workshop.reference.classes
+    names = workshop.task.names
     wanted, start = {int(i) for i in indices}, 0
     for images, _, weights in workshop.held_out:
         for i in sorted(wanted & set(range(start, start + len(images)))):
-            true, before, after = (escape(labels[part[i]]) for part in (classes, exact, found))
+            true, before, after = (
+                escape(names(part[i], labels)) for part in (classes, exact, found)
+            )
             yield (
                 f'<figure><img src="{figures.picture(images[i - start].numpy())}" alt="image {i}">'
                 f"{true}<br>{before} &rarr; {after}</figure>"

@@ -5,15 +5,21 @@ from pathlib import Path
 from rich import box
 from rich.table import Table
 
+from tfresnet.headings import judged_by
+
 # Heading, key of a record, and form of the numbers that say how good a file's answers are.
 ACCURACY = {
     "top-1": ("top1", "{:.2%}"),
+    "mAP": ("map", "{:.2%}"),
     "drop": ("drop", "{:+.2f}"),
     "top-5": ("top5", "{:.1%}"),
+    "F1": ("micro_f1", "{:.1%}"),
+    "exact": ("exact_match", "{:.1%}"),
     "loss": ("loss", "{:.3f}"),
     "ECE": ("ece", "{:.1%}"),
     "agree": ("agreement", "{:.1%}"),
 }
+OF_FILES = ("drop", "agree")  # against the checkpoint, which has none
 
 
 def table(report: dict, directory: Path) -> Table:
@@ -24,7 +30,8 @@ def table(report: dict, directory: Path) -> Table:
     """
     artifacts, checkpoint = report["artifacts"], report["checkpoint"]
     result = Table(
-        title=f"On {report['n']:,} held-out images; the checkpoint has {checkpoint['top1']:.2%}",
+        title=f"On {report['n']:,} held-out images; the checkpoint has "
+        f"{judged_by(checkpoint)[1]:.2%}",
         title_justify="left",
         box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
@@ -46,9 +53,11 @@ def table(report: dict, directory: Path) -> Table:
 
 
 def headings(checkpoint: dict) -> tuple[str, ...]:
-    """Return the columns about accuracy; up to 5 classes without top-5."""
+    """Return the columns about accuracy: those that the checkpoint has numbers for."""
     return tuple(
-        heading for heading in ACCURACY if checkpoint["top5"] is not None or heading != "top-5"
+        heading
+        for heading, (key, _) in ACCURACY.items()
+        if heading in OF_FILES or checkpoint.get(key) is not None
     )
 
 

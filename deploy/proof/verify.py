@@ -1,11 +1,14 @@
 """What an artifact lost: its answers against the checkpoint's, on held-out images."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
-from tfresnet import metrics
+from tfresnet import tasks
 from tfresnet.deploy.plan import INTEGER
+from tfresnet.headings import HEADINGS
+from tfresnet.tasks import Task
 
 FLOAT_TOLERANCE = {"float32": 1e-4, "float16": 1e-2}  # largest difference of a probability
 TOP = 5
@@ -13,37 +16,59 @@ TOP = 5
 
 @dataclass(frozen=True)
 class Reference:
-    """The checkpoint's probabilities, float32 [n, classes], and the true classes, int [n]."""
+    """The checkpoint's answers, and what is true.
+
+    Attributes:
+        probabilities: float32 [n, classes].
+        classes: the true class of each image, int [n], or 1 for each that it has, [n, classes].
+        task: which of the two.
+        activation: what made the probabilities.
+    """
 
     probabilities: np.ndarray
     classes: np.ndarray
+    task: Task = tasks.SINGLE_LABEL
+    activation: str = "softmax"
 
     @property
-    def top1(self) -> float:
-        """Accuracy as a fraction of 1."""
-        return measure(self.probabilities, self.classes)["top1"]
+    def headline(self) -> dict:
+        """What a report says of the checkpoint: ``checkpoint_top1``.
+
+        That is None where an image has any number of labels, beside ``checkpoint_map``.
+        """
+        primary = self.task.primary
+        return {"checkpoint_top1": None, f"checkpoint_{primary}": self.scores[primary]}
+
+    @cached_property
+    def scores(self) -> dict:
+        """What the task has for numbers of the checkpoint."""
+        return measure(self.probabilities, self)
 
 
-def measure(probabilities: np.ndarray, classes: np.ndarray) -> dict:
-    """Return ``top1``, ``top5``, ``loss`` and ``ece`` as ``metrics.summary`` does.
+def measure(probabilities: np.ndarray, reference: Reference) -> dict:
+    """Return what the task has for numbers, of answers to the reference's images.
 
     ``top5`` is None where there are no more than 5 classes.
     """
-    top1 = float((probabilities.argmax(1) == classes).mean())
-    found: dict = {"top1": top1, **metrics.confidence(probabilities, classes)}
-    return found | {"top5": found["top5"] if probabilities.shape[1] > TOP else None}
+    found = reference.task.scores(probabilities, reference.classes, reference.activation)
+    if "top5" in found and probabilities.shape[1] <= TOP:
+        found["top5"] = None
+    return found
 
 
 def compare(probabilities: np.ndarray, reference: Reference) -> dict:
     """Return what :func:`measure` does, and how far the answers are from the reference's.
 
-    ``drop`` of top-1 is in points, ``agreement`` a fraction of 1, ``max_abs_error`` the largest
-    difference of a probability.
+    ``metric`` is the name of the number that files are judged by and ``value`` that number,
+    ``drop`` how many points it is lower, ``agreement`` the share of equal decisions and
+    ``max_abs_error`` the largest difference of a probability.
     """
-    found = measure(probabilities, reference.classes)
-    same = probabilities.argmax(1) == reference.probabilities.argmax(1)
+    task, found = reference.task, measure(probabilities, reference)
+    same = task.decisions(probabilities) == task.decisions(reference.probabilities)
     return found | {
-        "drop": 100 * (reference.top1 - found["top1"]),
+        "metric": task.primary,
+        "value": found[task.primary],
+        "drop": 100 * (reference.scores[task.primary] - found[task.primary]),
         "agreement": float(same.mean()),
         "max_abs_error": float(np.abs(probabilities - reference.probabilities).max()),
     }
@@ -63,7 +88,8 @@ def failures(
     """
     kind, found = artifact["quantization"], []
     if not artifact["drop"] <= max_drop:
-        found.append(f"top-1 dropped {artifact['drop']:.2f} points, more than {max_drop:g}")
+        heading = HEADINGS[artifact["metric"]]
+        found.append(f"{heading} dropped {artifact['drop']:.2f} points, more than {max_drop:g}")
     tolerance = None if fine_tuned else FLOAT_TOLERANCE.get(kind)
     if tolerance and not artifact["max_abs_error"] <= tolerance:
         found.append(

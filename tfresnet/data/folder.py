@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from tfresnet.data.images import examine, how_to_read, is_image
 from tfresnet.errors import UserError
@@ -30,7 +30,7 @@ CHUNK = 1000
 SHOWN = 5  # files that a message names
 
 T = TypeVar("T")
-Files = tuple[list[Path], list[int]]
+Files = tuple[list[Path], list[Any]]  # with their classes: an int each, or a tuple of many
 
 
 @dataclass(frozen=True)
@@ -42,12 +42,19 @@ class Scan:
         train: image files and their classes; all of them where there is no held-out folder.
         held_out: the same of the held-out folder; None if there is none.
         notes: lines for a person: what was left out, and which folder was taken.
+        multi_label: whether an image has a tuple of classes, see ``label_table``, not just one.
     """
 
     labels: tuple[str, ...]
     train: Files
     held_out: Files | None
     notes: tuple[str, ...]
+    multi_label: bool = False
+
+    @property
+    def required(self) -> tuple[str, ...]:
+        """The labels that each part must have images of."""
+        return () if self.multi_label else self.labels
 
 
 @dataclass(frozen=True)
@@ -122,10 +129,10 @@ def check(scan: Scan, skip_broken: bool = False) -> Scan:
     train = without(scan.train, bad)
     held_out = scan.held_out and without(scan.held_out, bad)
     for _, classes in filter(None, (train, held_out)):
-        if empty := without_images(scan.labels, classes):
+        if empty := without_images(scan.required, classes):
             raise UserError(f"expected readable images of {', '.join(empty)}, got none: {broken}")
     note = f"left out: {counted(len(bad), 'broken image')}: {broken}"
-    return Scan(scan.labels, train, held_out, (*scan.notes, note))
+    return replace(scan, train=train, held_out=held_out, notes=(*scan.notes, note))
 
 
 def _several_depths(found: dict[int, list[Path]]) -> Iterator[str]:
@@ -180,7 +187,7 @@ def _parts(root: Path) -> Parts:
         UserError: parts without the one to train on, or without one that is held out.
     """
     folders = _folders(root)
-    called = {path: _part_name(path) for path in folders if _part_name(path)}
+    called = {path: part_name(path) for path in folders if part_name(path)}
     with_classes = {path: name for path, name in called.items() if _folders(path)}
     if with_classes or len(called) < len(folders):
         called = with_classes
@@ -207,7 +214,7 @@ def _parts(root: Path) -> Parts:
     return Parts(train, others[0], (f"{told}; not used: {unused}",))
 
 
-def _part_name(path: Path) -> str | None:
+def part_name(path: Path) -> str | None:
     """Return what a part of a data set is usually called, for a folder that is called like one."""
     name = path.name.lower().replace("-", "_").replace(" ", "_")
     return name if name in TRAIN or name in HELD_OUT else None
@@ -220,7 +227,7 @@ def _refuse_parts_as_classes(root: Path, folders: list[Path], parts: list[Path])
     """
     names = {path.name for path in folders}
     repeated = [path for path in parts if names & {inner.name for inner in _folders(path)}]
-    if found := folders if all(_part_name(path) for path in folders) else repeated:
+    if found := folders if all(part_name(path) for path in folders) else repeated:
         raise UserError(
             f"expected training images, in {root}/train/<class>, beside "
             f"{', '.join(path.name for path in found)}; found no such folder"
@@ -259,17 +266,23 @@ def _files(folder: Path, labels: Sequence[str]) -> tuple[Files, list[Path]]:
     indices: list[int] = []
     others: list[Path] = []
     for index, label in enumerate(labels):
-        found = sorted(_all_files(folder / label))
-        images = [path for path in found if is_image(path)]
-        others += sorted(set(found) - set(images))
+        images, more = images_below(folder / label)
+        others += more
         if not images:
             raise UserError(
                 f"expected images (.jpg, .png, .webp and others) in {folder / label}, found none "
-                f"among {len(found)} files"
+                f"among {len(more)} files"
             )
         paths += images
         indices += [index] * len(images)
     return (paths, indices), others
+
+
+def images_below(folder: Path) -> tuple[list[Path], list[Path]]:
+    """Return the images in a folder and those below it, and the other files, both sorted."""
+    found = sorted(_all_files(folder))
+    images = [path for path in found if is_image(path)]
+    return images, sorted(set(found) - set(images))
 
 
 def _all_files(folder: Path) -> Iterator[Path]:

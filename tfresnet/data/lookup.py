@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 from typing import Literal
 
+from tfresnet.data import label_table
 from tfresnet.errors import UserError
 from tfresnet.files import expanded
 from tfresnet.sections import DataConfig
@@ -38,6 +39,11 @@ def kind(config: DataConfig) -> Literal["digits", "folder", "tfds"]:
     if config.data_dir:
         data_dir(config.data_dir, config.dataset)
     return "tfds"
+
+
+def table(config: DataConfig) -> Path | None:
+    """Return the table that gives a folder's images any number of labels; None without one."""
+    return None if config.dataset == "digits" else label_table.find(folder(config))
 
 
 def data_dir(given: str | None, name: str) -> Path | None:

@@ -71,7 +71,7 @@ def train_batches(
             )
 
         images, classes = (repeated(part) for part in batch)
-        labels = tf.one_hot(classes, len(spec.labels))
+        labels = classes if spec.multi_label else tf.one_hot(classes, len(spec.labels))
         step_seed = tf.stack([seed, step])
         images = _vary(images, config, step_seed, flip_alternately)
         if size:

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 from sklearn.model_selection import train_test_split
 
-from tfresnet.data import digits, duplicates, folder, lookup, tfds_source
+from tfresnet.data import digits, duplicates, folder, label_table, lookup, tfds_source
 from tfresnet.data.images import fit
 from tfresnet.data.splits import ArraySplit, FileSplit, Split, in_memory
 from tfresnet.errors import UserError
@@ -74,6 +74,12 @@ def load_for(spec: InputSpec, config: DataConfig) -> Dataset:
     """
     same = {"channels": spec.shape[2], "crop_fraction": spec.crop_fraction}
     dataset = load(config.model_copy(update=same), (spec.height, spec.width), spec.labels)
+    if spec.multi_label != dataset.spec.multi_label:
+        kinds = ("one label a picture", "any number of labels a picture")
+        raise UserError(
+            f"{config.dataset}: expected {kinds[spec.multi_label]}, as the model was trained with, "
+            f"got {kinds[dataset.spec.multi_label]}"
+        )
     for key in ("labels", "shape"):
         expected, got = getattr(spec, key), getattr(dataset.spec, key)
         if expected != got:
@@ -106,38 +112,47 @@ def _folder(
 ) -> Dataset:
     found = folder.check(_scan(path, config, labels), config.skip_broken)
     paths, classes = found.train
-    spec = _spec(config, default_size, found.labels)
+    spec = replace(_spec(config, default_size, found.labels), multi_label=found.multi_label)
     if found.held_out:
         files, held_out = found.train, found.held_out
     else:
+        names = [str(p.relative_to(path)) for p in paths]
+        drawn_of = label_table.rarest(classes) if found.multi_label else classes
         files, held_out = (
             ([paths[i] for i in part], [classes[i] for i in part])
-            for part in _hold_out_files([str(p.relative_to(path)) for p in paths], classes, config)
+            for part in _hold_out_files(names, drawn_of, config, found.multi_label)
         )
-    files, left_out = duplicates.leave_out(files, held_out, found.labels)
+    files, left_out = duplicates.leave_out(files, held_out, found.required)
+    as_array = label_table.multi_hot if found.multi_label else _integers
     train, test = (
         FileSplit(
             [str(f) for f in part],
-            np.array(indices, np.int64),
+            as_array(indices, len(found.labels)),
             spec,
             keep=in_memory(config.cache, len(part), spec),
         )
         for part, indices in (files, held_out)
     )
-    advice = [] if labels else imbalance(train.labels, found.labels)  # on how to begin a run
+    uneven = label_notes if found.multi_label else imbalance
+    advice = [] if labels else uneven(train.labels, found.labels)  # on how to begin a run
     return Dataset(train, test, spec, (*found.notes, *left_out, *advice))
+
+
+def _integers(classes: list[int], count: int) -> np.ndarray:
+    """Return the classes, all below ``count``, int64 [n]."""
+    return np.array(classes, np.int64)
 
 
 def _scan(path: Path, config: DataConfig, labels: tuple[str, ...]) -> folder.Scan:
     """Return what a folder holds; its classes are in the order of ``labels``, if there are any."""
     if labels:
-        return folder.scan(path, labels)
+        return label_table.scan_folder(path, labels, config.skip_broken)
     if not config.labels:
-        found = folder.scan(path)
+        found = label_table.scan_folder(path, (), config.skip_broken)
         return replace(found, notes=(*found.notes, *_other_order(path, found.labels)))
     names = _labels_in(expanded(config.labels))
-    found = folder.scan(path, names)
-    if found.labels != names:
+    found = label_table.scan_folder(path, names, config.skip_broken)
+    if found.labels != names or len(set(names)) < len(names):
         odd = sorted(set(found.labels) ^ set(names)) or sorted(names)
         raise UserError(
             f"data.labels: expected each of the {len(found.labels)} classes once in {config.labels}"
@@ -180,17 +195,43 @@ def _tfds(config: DataConfig, default_size: int | tuple[int, int]) -> Dataset:
 def imbalance(classes: np.ndarray, labels: Sequence[str]) -> list[str]:
     """Return a line about training images of which one class has many times what another has."""
     counts = np.bincount(classes, minlength=len(labels))
+    if not (told := _uneven(counts, labels)):
+        return []
+    return [
+        f"classes differ in size by {told}; a class of few images is learned badly, and top-1 "
+        "hardly shows it: look at the balanced accuracy, or weight them with "
+        "train.class_weights=balanced"
+    ]
+
+
+def label_notes(multi_hot: np.ndarray, labels: Sequence[str]) -> list[str]:
+    """Return lines about labels, 0 or 1 [n, labels], of too few training pictures."""
+    counts = multi_hot.sum(axis=0).astype(int)
+    notes = []
+    if missing := [label for label, count in zip(labels, counts, strict=True) if not count]:
+        notes.append(f"no picture to train on has: {', '.join(missing)}; they can't be learned")
+    if told := _uneven(counts, labels):
+        notes.append(
+            f"labels differ in how many pictures have them by {told}; a rare one is learned badly: "
+            "look at its own average precision"
+        )
+    if (multi_hot.sum(axis=1) == 1).all():
+        notes.append(
+            "each picture has just one label; if that is always so, a folder for each class gives "
+            "a model with one answer"
+        )
+    return notes
+
+
+def _uneven(counts: np.ndarray, labels: Sequence[str]) -> str | None:
+    """Return how much the largest class exceeds the smallest, as text, if that is a lot."""
     order = np.argsort(-counts, kind="stable")
     most, least = counts[order[0]], max(1, counts[order[-1]])
     if most <= RATIO * least:
-        return []
+        return None
     shown = [*order[:2], *order[2:][-2:]]  # the largest and the smallest
     told = ", ".join(f"{labels[i]} {counts[i]:,}" for i in shown)
-    return [
-        f"classes differ in size by a factor of {most / least:.1f} ({told}); a class of few images "
-        "is learned badly, and top-1 hardly shows it: look at the balanced accuracy, or weight "
-        "them with train.class_weights=balanced"
-    ]
+    return f"a factor of {most / least:.1f} ({told})"
 
 
 def default_crop(size: int) -> float:
@@ -209,12 +250,12 @@ def _spec(
 
 
 def _hold_out_files(
-    names: list[str], classes: list[int], config: DataConfig
+    names: list[str], classes: list[int], config: DataConfig, lone: bool = False
 ) -> tuple[list[int], list[int]]:
     """Return the indices of training and held-out files, a share of every class.
 
     Which those are depends on the names, not on the files' number: when files are added or
-    removed, nearly all others stay on their side.
+    removed, nearly all others stay on their side. A ``lone`` file of a class may be trained on.
     """
     ranked = defaultdict(list)
     for index, (name, label) in enumerate(zip(names, classes, strict=True)):
@@ -222,6 +263,8 @@ def _hold_out_files(
         ranked[label].append((blake2b(key).digest(), index))
     held_out: set[int] = set()
     for files in ranked.values():
+        if lone and len(files) == 1 and len(ranked) > 1:
+            continue
         if len(files) == 1:
             raise UserError(
                 "expected at least 2 images of a class, one to hold out, got "
@@ -229,6 +272,8 @@ def _hold_out_files(
             )
         count = min(max(1, round(config.eval_fraction * len(files))), len(files) - 1)
         held_out |= {index for _, index in sorted(files)[:count]}
+    if not held_out:
+        raise UserError(f"expected pictures with the same label to hold out, got {names[0]} alone")
     return [i for i in range(len(names)) if i not in held_out], sorted(held_out)
 
 

@@ -25,13 +25,13 @@ class Split(Protocol):
 
     @property
     def labels(self) -> np.ndarray:
-        """The class of every image, int64 [n]."""
+        """The class of every image, int64 [n]; or 1 for each that it has, float32 [n, classes]."""
         ...
 
     def batches(self, indices: tf.data.Dataset) -> tf.data.Dataset:
         """Turn index vectors, int64 [b] and all of one length, into images and labels.
 
-        The images are uint8 [b, H, W, C], the labels int64 [b].
+        The images are uint8 [b, H, W, C], the labels int64 [b] or float32 [b, classes].
         """
         ...
 
@@ -41,7 +41,7 @@ class ArraySplit:
     """Images that fit in memory, already at the model's size: uint8 [n, H, W, C]."""
 
     images: np.ndarray
-    labels: np.ndarray  # int64 [n]
+    labels: np.ndarray  # int64 [n] or float32 [n, classes]
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -58,8 +58,10 @@ class ArraySplit:
             images, labels = tf.numpy_function(
                 take, [index], (self.images.dtype, self.labels.dtype), stateful=False
             )
-            shape = [length, *self.images.shape[1:]]
-            return tf.ensure_shape(images, shape), tf.ensure_shape(labels, [length])
+            return (
+                tf.ensure_shape(images, [length, *self.images.shape[1:]]),
+                tf.ensure_shape(labels, [length, *self.labels.shape[1:]]),
+            )
 
         return indices.map(gather, tf.data.AUTOTUNE)
 
@@ -122,7 +124,7 @@ class FileSplit:
     """
 
     paths: list[str]
-    labels: np.ndarray  # int64 [n]
+    labels: np.ndarray  # int64 [n] or float32 [n, classes]
     spec: InputSpec
     keep: bool = False
 
@@ -136,8 +138,13 @@ class FileSplit:
             return self._picture(index), self.labels[index]
 
         def load(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            image, label = tf.numpy_function(read, [index], (tf.uint8, tf.int64), stateful=False)
-            return tf.ensure_shape(image, self.spec.shape), tf.ensure_shape(label, [])
+            image, label = tf.numpy_function(
+                read, [index], (tf.uint8, self.labels.dtype), stateful=False
+            )
+            return (
+                tf.ensure_shape(image, self.spec.shape),
+                tf.ensure_shape(label, self.labels.shape[1:]),
+            )
 
         return one_by_one(indices, load)
 

@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, Field
 
 from tfresnet import config as configs
 from tfresnet import preflight
+from tfresnet.data import lookup
 from tfresnet.errors import UserError
 from tfresnet.sections import RunConfig, Section
 
@@ -114,6 +115,10 @@ def _checked(base: str, settings: tuple[str, ...], where: str) -> RunConfig:
     try:
         config = configs.load(base, settings)
         preflight.network(config.model)
+        if table := lookup.table(config.data):
+            raise UserError(
+                f"expected data with one label a picture, got {table}; train the runs one by one"
+            )
         return config
     except UserError as error:
         raise UserError(f"{where}: {error}") from None

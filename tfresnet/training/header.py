@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from tfresnet import config as configs
 from tfresnet import environment
 from tfresnet.sections import RunConfig, TrainConfig
+from tfresnet.spec import InputSpec
 
 if TYPE_CHECKING:
     from tfresnet.training.loop import Trainer
@@ -36,7 +37,7 @@ def facts(config: RunConfig, trainer: "Trainer", parameters: int, directory: Pat
     data, training = trainer.dataset, config.train
     height, width, channels = data.spec.shape
     rows = {
-        "data": f"{configs.dataset_name(config.data.dataset)}, {len(data.spec.labels)} classes: "
+        "data": f"{configs.dataset_name(config.data.dataset)}, {_kinds(data.spec)}: "
         f"{len(data.train):,} images to train on, {len(data.held_out):,} held out",
         "images": f"{height} x {width} pixels, {'grey' if channels == 1 else 'color'}",
         "network": f"{config.model.arch}, {parameters:,} parameters",
@@ -67,6 +68,12 @@ def more_epochs(
         f"{start}the learning rate, which had come to {old_rate:.3g}, goes on at {new_rate:.3g}, "
         f"where a {new.scheduler} schedule of {new.epochs} epochs has it"
     )
+
+
+def _kinds(spec: InputSpec) -> str:
+    """Return how many classes there are, and of how many an image can be."""
+    count = len(spec.labels)
+    return f"{count} labels, any number an image" if spec.multi_label else f"{count} classes"
 
 
 def _devices(trainer: "Trainer") -> str:

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
-from tfresnet import metrics
+from tfresnet import metrics, tasks
 from tfresnet.data import pipeline, preview
 from tfresnet.data.sources import Dataset
 from tfresnet.errors import UserError
@@ -63,6 +63,7 @@ class Trainer:
         build_evaluated: Callable[[], keras.Model] | None = None,
     ):
         self.config, self.dataset, self.directory = config.train, dataset, directory
+        self.task = tasks.of(dataset.spec)
         self.data_config = config.data
         self.title = f"{config.name}: {config.model.arch} on {config.data.dataset}"
         self.steps_per_epoch = pipeline.steps_per_epoch(dataset.train, config.train.batch_size)
@@ -97,17 +98,23 @@ class Trainer:
         self.source_end = 0  # the step up to which there are batches
         self.masks_end = 0  # the same of what was traced with one seed
         step = TrainStep(
-            config.train, self.model, self.optimizer, teacher, self._observe, self._class_weights()
-        )
+            config.train, self.model, self.optimizer, teacher, self._observe,
+            self._class_weights(), self.task.smoothing_target(len(dataset.spec.labels)),
+        )  # fmt: skip
         self.train_step = tf.function(step, jit_compile=True) if config.train.xla else step
         self.deployed = self.average or self.model
         self.evaluated = build_evaluated() if build_evaluated else self.deployed
-        self.probabilities = metrics.probability_function(self.evaluated)
+        self.probabilities = metrics.probability_function(self.evaluated, dataset.spec)
         self.checkpoints = checkpoint.manager(
             directory / "checkpoints", self.model, self.optimizer, self.step, self.average,
             loss=self.loss, accuracy=self.accuracy, seconds=self.seconds,
             rate_factor=self.rate_factor,
         )  # fmt: skip
+
+    @property
+    def score(self) -> str:
+        """The key of an epoch's record by which it is better than others."""
+        return f"held_out_{self.task.primary}"
 
     def _class_weights(self) -> np.ndarray | None:
         if self.config.class_weights == "none":
@@ -125,7 +132,8 @@ class Trainer:
 
         Every epoch adds a record to ``metrics.jsonl``: ``epoch step loss accuracy learning_rate
         images_per_second seconds wall_seconds`` (the latter with the evaluation), and when it
-        was evaluated ``held_out_top1 held_out_loss``.
+        was evaluated ``held_out_top1 held_out_loss``. With any number of labels an image they are
+        ``exact_match`` and ``held_out_map`` instead of ``accuracy`` and ``held_out_top1``.
 
         Raises:
             Interrupted: by Ctrl-C or SIGTERM; where it was is saved.
@@ -134,12 +142,15 @@ class Trainer:
         passed_over = checkpoint.restore(self.checkpoints)
         self._agree_on_the_step()
         first_step = int(self.step)
-        log = MetricsLog(self.directory, first_step // self.steps_per_epoch)
+        log = MetricsLog(self.directory, first_step // self.steps_per_epoch, self.score)
         if not self.checkpoints.latest_checkpoint:  # what can't be written is found now
             checkpoint.save(self.checkpoints)
         # A signal comes to one worker, but to save takes all of them: there, epochs are saved.
         catching = contextlib.nullcontext(self.stop) if self.workers else stop_request()
-        display = TrainingDisplay(self.config.epochs, self.total_steps, first_step, self.stage)
+        display = TrainingDisplay(
+            self.config.epochs, self.total_steps, first_step, self.stage,
+            fit=self.task.fit_name, line=self.task.epoch_line,
+        )  # fmt: skip
         for problem in passed_over:
             display.warn(f"{problem}; going on from step {first_step} instead")
         for warning in self.warnings:
@@ -150,7 +161,7 @@ class Trainer:
                     self._epoch(log, display)
                 except Diverged as loss:
                     self._roll_back(loss, display)
-        plot(log.records, self.title, self.directory / "curves.png")
+        plot(log.records, self.title, self.directory / "curves.png", self.task)
 
     def _epoch(self, log: MetricsLog, display: TrainingDisplay) -> None:
         """Train to the end of an epoch, evaluate, record, and save."""
@@ -269,7 +280,7 @@ class Trainer:
             "epoch": epoch,
             "step": step,
             "loss": float(self.loss.result()),
-            "accuracy": float(self.accuracy.result()),
+            self.task.fit: float(self.accuracy.result()),
             "learning_rate": float(self.optimizer.learning_rate.numpy()),
             "images_per_second": self.steps_per_epoch * self.config.batch_size / seconds,
             "seconds": seconds,
@@ -291,8 +302,8 @@ class Trainer:
         """Measure the weights that would be deployed, in float32."""
         if self.evaluated is not self.deployed:
             _assign(self.evaluated, self.deployed)
-        result = metrics.measure(self.probabilities, self.dataset.held_out, self.dataset.spec)
-        return {"held_out_top1": result["top1"], "held_out_loss": result["loss"]}
+        result = tasks.measure(self.probabilities, self.dataset.held_out, self.dataset.spec)
+        return {self.score: result[self.task.primary], "held_out_loss": result["loss"]}
 
     @tf.function
     def train_steps(self, batches: tf.distribute.DistributedIterator, count: tf.Tensor) -> None:
@@ -307,7 +318,7 @@ class Trainer:
 
     def _observe(self, labels: tf.Tensor, logits: tf.Tensor, losses: tf.Tensor) -> None:
         self.loss.update_state(losses)
-        self.accuracy.update_state(keras.metrics.categorical_accuracy(labels, logits))
+        self.accuracy.update_state(self.task.answered(labels, logits))
 
 
 def _warnings(config: TrainConfig) -> list[str]:

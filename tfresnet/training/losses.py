@@ -13,17 +13,20 @@ def per_image(
     logits: tf.Tensor,
     teacher: tf.Tensor | None = None,
     class_weights: np.ndarray | None = None,
+    smoothing_target: float | None = None,
 ) -> tf.Tensor:
     """Return the loss of every image, float32 [batch].
 
     Args:
-        labels: float [batch, classes], rows that sum to 1.
+        labels: float [batch, classes], rows that sum to 1; for ``bce`` any shares of each class.
         logits: float [batch, classes].
         teacher: the teacher's logits; the loss is then distillation's.
         class_weights: float32 [classes]; an image's loss is multiplied by its class's, that of a
             mixed image by the weights of its classes, each by its share of the label.
+        smoothing_target: what label smoothing draws each class's label to; by default an equal
+            share of the classes.
     """
-    loss = LOSSES[config.loss](labels, logits, config.label_smoothing)
+    loss = LOSSES[config.loss](labels, logits, config.label_smoothing, smoothing_target)
     if teacher is not None:
         soft = distillation(teacher, logits, config.temperature)
         loss = (1 - config.distillation) * loss + config.distillation * soft
@@ -45,20 +48,27 @@ def balanced_weights(labels: np.ndarray, classes: int) -> np.ndarray:
     return np.where(counts, len(labels) / (present * np.maximum(counts, 1)), 0).astype(np.float32)
 
 
-def cross_entropy(labels: tf.Tensor, logits: tf.Tensor, smoothing: float) -> tf.Tensor:
+def cross_entropy(
+    labels: tf.Tensor, logits: tf.Tensor, smoothing: float, target: float | None = None
+) -> tf.Tensor:
     """Return the cross-entropy in nats; ``smoothing`` of each label goes to all classes alike.
 
-    Label smoothing: Szegedy et al. 2015, arXiv:1512.00567, section 7.
+    Label smoothing: Szegedy et al. 2015, arXiv:1512.00567, section 7. It has no other target.
     """
     return keras.losses.categorical_crossentropy(
         labels, logits, from_logits=True, label_smoothing=smoothing
     )
 
 
-def binary_cross_entropy(labels: tf.Tensor, logits: tf.Tensor, smoothing: float) -> tf.Tensor:
-    """Return the mean over the classes of a cross-entropy each (Wightman et al., 2110.00476)."""
-    classes = tf.cast(tf.shape(labels)[-1], labels.dtype)
-    smooth = labels * (1 - smoothing) + smoothing / classes
+def binary_cross_entropy(
+    labels: tf.Tensor, logits: tf.Tensor, smoothing: float, target: float | None = None
+) -> tf.Tensor:
+    """Return the mean over the classes of a cross-entropy each (Wightman et al., 2110.00476).
+
+    ``smoothing`` of each class's label goes to ``target``, by default 1 / classes.
+    """
+    target = 1 / labels.shape[-1] if target is None else target
+    smooth = labels * (1 - smoothing) + smoothing * target
     losses = tf.nn.sigmoid_cross_entropy_with_logits(smooth, tf.cast(logits, labels.dtype))
     return tf.reduce_mean(losses, axis=-1)
 

@@ -23,6 +23,7 @@ class TrainStep:
         teacher: a network whose logits are to be matched, or None.
         observe: takes labels, logits and losses of what was trained on, for the metrics.
         class_weights: float32 [classes], what a class's images count in the loss; None for 1.
+        smoothing_target: see ``losses.per_image``.
     """
 
     def __init__(
@@ -33,7 +34,9 @@ class TrainStep:
         teacher: keras.Model | None,
         observe: Observe,
         class_weights: np.ndarray | None = None,
+        smoothing_target: float | None = None,
     ):
+        self.smoothing_target = smoothing_target
         self.config, self.model, self.optimizer = config, model, optimizer
         self.teacher, self.observe, self.class_weights = teacher, observe, class_weights
         self.scales_loss = isinstance(optimizer, keras.mixed_precision.LossScaleOptimizer)
@@ -85,7 +88,9 @@ class TrainStep:
         teacher = None if self.teacher is None else self.teacher(images, training=False)
         with tf.GradientTape() as tape:
             logits = self.model(images, training=True)
-            each = losses.per_image(self.config, labels, logits, teacher, self.class_weights)
+            each = losses.per_image(
+                self.config, labels, logits, teacher, self.class_weights, self.smoothing_target
+            )
             # The mean over the whole batch: replicas' gradients are then added, not averaged.
             loss = tf.reduce_sum(each) / self.config.batch_size
             if self.scales_loss:

@@ -1,0 +1,65 @@
+"""Average precision: how well scores rank the pictures with a label above those without it."""
+
+import numpy as np
+
+RESAMPLES = 200
+LARGEST = 2_000_000  # numbers that are computed at once
+
+
+def average_precision(
+    scores: np.ndarray, true: np.ndarray, counts: np.ndarray | None = None
+) -> np.ndarray:
+    """Return the average precision of one label for each row of ``counts``, float64 [rows].
+
+    It is the sum over the thresholds of precision times the recall that is gained there, without
+    interpolation (Everingham et al. 2010, doi:10.1007/s11263-009-0275-4; as scikit-learn's
+    ``average_precision_score``, whose weights of samples ``counts`` are). Equal scores have one
+    threshold. NaN if no picture has the label.
+
+    Args:
+        scores: float [n].
+        true: bool [n].
+        counts: how often each picture counts, [rows, n]; by default once, in one row.
+    """
+    order = np.argsort(-scores, kind="stable")
+    ends = np.append(np.flatnonzero(np.diff(scores[order])), len(order) - 1)
+    counts = np.ones((1, len(order))) if counts is None else counts[:, order]
+    seen = np.cumsum(counts, axis=1)[:, ends]
+    found = np.cumsum(counts * true[order], axis=1)[:, ends]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        precision = np.where(seen > 0, found / seen, 0.0)
+        gained = np.diff(found, axis=1, prepend=0) / found[:, -1:]
+    return (precision * gained).sum(axis=1)
+
+
+def per_label(scores: np.ndarray, true: np.ndarray) -> np.ndarray:
+    """Return the average precision of each label, float64 [labels]; NaN for one that none has.
+
+    Args:
+        scores: float [n, labels].
+        true: bool [n, labels].
+    """
+    return np.array([average_precision(s, t)[0] for s, t in zip(scores.T, true.T, strict=True)])
+
+
+def interval(scores: np.ndarray, true: np.ndarray, seed: int = 0) -> tuple[float, float] | None:
+    """Return the 95 % interval of the mean over the labels that occur; None if none does.
+
+    It is the bootstrap's percentile interval (Efron and Tibshirani 1993, section 13.3): the
+    pictures are drawn anew, with replacement. A label that a draw lacks does not count in it.
+    """
+    count = len(true)
+    if not true.any():
+        return None
+    rng = np.random.default_rng(seed)
+    means: list[np.ndarray] = []
+    rows = max(1, min(RESAMPLES, LARGEST // count))
+    for start in range(0, RESAMPLES, rows):
+        size = min(rows, RESAMPLES - start)
+        counts = rng.multinomial(count, np.full(count, 1 / count), size).astype(float)
+        each = [average_precision(s, t, counts) for s, t in zip(scores.T, true.T, strict=True)]
+        known = np.isfinite(each)
+        # At least one picture with a label is in all draws but a few of tiny sets.
+        means.append(np.where(known, each, 0).sum(0)[known.any(0)] / known.sum(0)[known.any(0)])
+    low, high = np.percentile(np.concatenate(means), [2.5, 97.5])
+    return float(low), float(high)

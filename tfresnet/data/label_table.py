@@ -1,0 +1,259 @@
+"""Pictures with any number of labels each: a folder of pictures, and ``labels.csv`` in it.
+
+A line for each picture: its ``file`` and its ``labels``, separated by spaces (or by ``|``, ``;`` or
+``,`` where the column has one of these), or a column of 0 and 1 for each label. ``split`` (train,
+val, test) or ``is_valid`` may say what is held out, or the folders that the pictures are in.
+"""
+
+import csv
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from tfresnet.data import folder
+from tfresnet.data.folder import HELD_OUT, TRAIN, Files, Scan, counted, named
+from tfresnet.errors import UserError
+from tfresnet.files import read_text
+
+NAME = "labels.csv"
+FILES = ("file", "filename", "file_name", "fname", "image", "image_name", "image_id", "name",
+         "path", "filepath", "id")  # fmt: skip
+LABELS = ("labels", "label", "tags", "tag", "classes", "targets", "target")
+SPLITS = ("split", "is_valid")
+SEPARATORS = "|;,"  # the first that the column has; else spaces
+BITS = {"0": False, "1": True, "0.0": False, "1.0": True, "false": False, "true": True}
+
+
+@dataclass(frozen=True)
+class Line:
+    """What the table says of a picture: its labels, and ``train`` or a held-out part's name."""
+
+    number: int
+    file: str
+    labels: tuple[str, ...]
+    part: str | None
+
+
+def scan_folder(root: Path, order: Sequence[str] = (), skip_broken: bool = False) -> Scan:
+    """Return the images of a folder: those of its table, if it has one, else of its classes."""
+    table = find(root)
+    return scan(table, order, skip_broken) if table else folder.scan(root, order)
+
+
+def find(root: Path) -> Path | None:
+    """Return the table of a folder with labels; None if it has none, and is one of classes."""
+    path = root / NAME
+    return path if path.is_file() else None
+
+
+def scan(table: Path, order: Sequence[str] = (), skip_broken: bool = False) -> Scan:
+    """Return the pictures of a table with the indices of their labels.
+
+    Args:
+        table: the file; pictures are looked for in its folder and those below.
+        order: the labels in the order that they are to have; those of the table may be fewer. By
+            default these are in the order of their names.
+        skip_broken: whether pictures that are not there are left out.
+
+    Raises:
+        UserError: a bad line, a picture that is missing or twice there, labels that are not in
+            ``order``, or a part without pictures.
+    """
+    lines = read(table)
+    _refuse_twice(table, [(line.file, line.number) for line in lines])
+    names = {label for line in lines for label in line.labels}
+    if order and (unknown := sorted(names - set(order))):
+        number = next(line.number for line in lines if unknown[0] in line.labels)
+        raise UserError(
+            f"{table}, line {number}: expected only labels that the model or data.labels has, got "
+            f"{named(unknown)}"
+        )
+    labels = tuple(order) or tuple(sorted(names))
+    if len(labels) < 2:
+        raise UserError(f"{table}: expected at least 2 different labels, got {len(labels)}")
+    found, notes = _found(table, lines, skip_broken)
+    number_of = {label: number for number, label in enumerate(labels)}
+    parts: dict[str, Files] = defaultdict(lambda: ([], []))
+    for line, path in found:
+        part = line.part or _part_of(path.relative_to(table.parent))
+        parts[part][0].append(path)
+        parts[part][1].append(tuple(sorted(number_of[label] for label in line.labels)))
+    train, held_out, more = _chosen(table, parts)
+    told = f"labels are those of {table.name}, any number for each picture"
+    return Scan(labels, train, held_out, (told, *notes, *more), multi_label=True)
+
+
+def read(table: Path) -> list[Line]:
+    """Return the lines of a table.
+
+    Raises:
+        UserError: it is no table of pictures and labels, or has a bad line.
+    """
+    text = read_text(table).removeprefix("\ufeff")  # as Excel begins it
+    header = text.partition("\n")[0]
+    delimiter = max(",;\t", key=header.count)
+    try:
+        rows = list(csv.reader(text.splitlines(), delimiter=delimiter, strict=True))
+    except csv.Error as error:
+        raise UserError(f"{table}: expected a CSV file: {error}") from None
+    columns = [name.strip() for name in rows[0]] if rows else []
+    file, labels, split = (_column(columns, known) for known in (FILES, LABELS, SPLITS))
+    if file is None or (labels is None and len(columns) < 2 + (split is not None)):
+        raise UserError(
+            f"{table}: expected the columns file and labels, or file and one of 0 and 1 for each "
+            f"label, got {', '.join(columns) or 'none'}"
+        )
+    bits = [i for i in range(len(columns)) if i not in (file, split)] if labels is None else []
+    separator = _separator(row[labels] for row in rows[1:] if labels is not None and row[labels:])
+    lines = []
+    for number, row in enumerate(rows[1:], start=2):
+        if not any(cell.strip() for cell in row):
+            continue
+        where = f"{table}, line {number}"
+        if len(row) != len(columns) or not row[file].strip():
+            raise UserError(
+                f"{where}: expected a file and {len(columns)} columns as in the first line, got "
+                f"{len(row)}; labels that are separated by {delimiter} belong in quotes"
+            )
+        if labels is None:
+            given = tuple(columns[i] for i in bits if _bit(row[i], f"{where}, {columns[i]}"))
+        else:
+            given = tuple(dict.fromkeys(filter(None, map(str.strip, row[labels].split(separator)))))
+        part = None if split is None else _part(row[split], columns[split].lower(), where)
+        lines.append(Line(number, row[file].strip().replace("\\", "/"), given, part))
+    if not lines:
+        raise UserError(f"{table}: expected a line for each picture, got none")
+    return lines
+
+
+def multi_hot(labels: Sequence[Sequence[int]], count: int) -> np.ndarray:
+    """Return 1 for each label that a picture has, else 0: float32 [pictures, count]."""
+    result = np.zeros((len(labels), count), np.float32)
+    for row, indices in zip(result, labels, strict=True):
+        row[list(indices)] = 1
+    return result
+
+
+def rarest(labels: Sequence[Sequence[int]]) -> list[int]:
+    """Return for each picture its label that fewest pictures have; -1 for one without a label.
+
+    Shares that are drawn of each of these have the rare labels in them (the idea of Sechidis et al.
+    2011, doi:10.1007/978-3-642-23808-6_10).
+    """
+    counts = Counter(index for indices in labels for index in indices)
+    return [min(indices, key=lambda i: (counts[i], i), default=-1) for indices in labels]
+
+
+def _column(columns: Sequence[str], known: Sequence[str]) -> int | None:
+    names = [name.lower().replace(" ", "_") for name in columns]
+    return next((names.index(name) for name in known if name in names), None)
+
+
+def _separator(cells: Iterable[str]) -> str | None:
+    text = "".join(cells)
+    return next((character for character in SEPARATORS if character in text), None)
+
+
+def _bit(cell: str, where: str) -> bool:
+    try:
+        return BITS[cell.strip().lower()]
+    except KeyError:
+        raise UserError(
+            f"{where}: expected 0 or 1, got {cell!r}; a column with the labels' names is called "
+            "labels"
+        ) from None
+
+
+def _part(cell: str, column: str, where: str) -> str:
+    """Return ``train``, or the usual name of a held-out part."""
+    if column == "is_valid":
+        return "valid" if _bit(cell, f"{where}, is_valid") else "train"
+    name = cell.strip().lower().replace("-", "_").replace(" ", "_")
+    if name in TRAIN:
+        return "train"
+    if name not in HELD_OUT:
+        raise UserError(f"{where}, split: expected train, val or test, got {cell!r}")
+    return name
+
+
+def _part_of(path: Path) -> str:
+    """Return the part that a picture's folder is called like; else it may be trained on."""
+    name = folder.part_name(Path(path.parts[0])) if len(path.parts) > 1 else None
+    return name if name in HELD_OUT else "train"
+
+
+def _refuse_twice(table: Path, places: Sequence[tuple[str, int]]) -> None:
+    seen: dict[str, int] = {}
+    for name, number in places:
+        if name in seen:
+            raise UserError(
+                f"{table}: expected one line for each picture, got {name} in lines {seen[name]} "
+                f"and {number}; put its labels on one"
+            )
+        seen[name] = number
+
+
+def _found(
+    table: Path, lines: Sequence[Line], skip_missing: bool
+) -> tuple[list[tuple[Line, Path]], list[str]]:
+    """Return the lines with their pictures, and notes about what is left out."""
+    images, _ = folder.images_below(table.parent)
+    paths = _by_name(table.parent, images)
+    found, missing = [], []
+    for line in lines:
+        candidates = paths.get(PurePosixPath(line.file).as_posix(), [])
+        if len(candidates) > 1:
+            raise UserError(
+                f"{table}, line {line.number}: expected one picture {line.file}, got "
+                f"{named([str(path) for path in candidates])}; write its folder too"
+            )
+        if candidates:
+            found.append((line, candidates[0]))
+        else:
+            missing.append(line)
+    _refuse_twice(table, [(str(path), line.number) for line, path in found])
+    notes = []
+    if missing:
+        told = named([f"{line.file} (line {line.number})" for line in missing])
+        if not skip_missing:
+            raise UserError(
+                f"{table}: expected the pictures that it names, {len(missing)} of {len(lines)} are "
+                f"not there or no images: {told}; mend the lines, or leave them out with "
+                "--skip-broken (data.skip_broken)"
+            )
+        notes.append(f"left out: {counted(len(missing), 'picture')} that are not there: {told}")
+    if others := sorted(set(images) - {path for _, path in found}):
+        names = named([path.relative_to(table.parent).as_posix() for path in others])
+        count = counted(len(others), "picture")
+        notes.append(f"left out: {count} that {table.name} does not name: {names}")
+    return found, notes
+
+
+def _by_name(root: Path, images: Iterable[Path]) -> Mapping[str, list[Path]]:
+    """Return pictures by what a table may call them.
+
+    That is the path in the folder, else the name, else the name without its ending.
+    """
+    whole: dict[str, list[Path]] = defaultdict(list)
+    short: dict[str, list[Path]] = defaultdict(list)
+    for path in images:
+        inside = path.relative_to(root).as_posix()
+        whole[inside].append(path)
+        for name in {path.name, path.stem, inside.removesuffix(path.suffix)} - {inside}:
+            short[name].append(path)
+    return short | whole
+
+
+def _chosen(table: Path, parts: Mapping[str, Files]) -> tuple[Files, Files | None, list[str]]:
+    """Return the part to train on, the one to hold out, and a line about others."""
+    if not parts.get("train"):
+        raise UserError(f"{table}: expected pictures to train on, got only {', '.join(parts)}")
+    others = [name for name in HELD_OUT if name in parts]
+    if not others:
+        return parts["train"], None, []
+    unused = ", ".join(others[1:])
+    notes = [f"held-out pictures are those of {others[0]}; not used: {unused}"] if unused else []
+    return parts["train"], parts[others[0]], notes
