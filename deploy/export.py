@@ -16,7 +16,7 @@ from tfresnet.deploy.compress import auto, cluster, prune, qat
 from tfresnet.deploy.device import bundle
 from tfresnet.deploy.formats import wrap
 from tfresnet.deploy.plan import FINE_TUNED, INTEGER, Options, Target
-from tfresnet.deploy.proof import card, page, verify
+from tfresnet.deploy.proof import card, page
 from tfresnet.deploy.workshop import Workshop
 from tfresnet.files import alone, write_text
 from tfresnet.models.functional import functional

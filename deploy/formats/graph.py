@@ -44,7 +44,8 @@ class Operation:
     def is_float(self) -> bool:
         """Whether it computes with float numbers.
 
-        What only changes types at the border does not count, nor the softmax or sigmoids of the logits.
+        What only changes types at the border does not count, nor what makes probabilities of the
+        logits.
         """
         floats = any(t.startswith("FLOAT") for t in self.types)
         return floats and not (self.ending or (self.border and self.name in BORDER))
