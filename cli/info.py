@@ -40,7 +40,7 @@ def command(model: str, overrides: tuple[str, ...], as_json: bool) -> None:
         print_json(facts)
         return
     for key, value in facts.items():
-        if value not in (None, [], {}):
+        if value not in (None, [], {}, False):
             click.echo(f"{key:<14} {_shown(value, key)}")
 
 
@@ -75,6 +75,8 @@ def _shown(value: Any, key: str = "") -> str:
     if isinstance(value, list):
         shown = ", ".join(_shown(each, key) for each in value[:12])
         return shown + (f", ... ({len(value)})" if len(value) > 12 else "")
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:.2%}" if key in SHARES else f"{value:.4g}"
     return f"{value:,}" if isinstance(value, int) else f"{value}"

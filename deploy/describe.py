@@ -9,6 +9,7 @@ from typing import Any
 
 from tfresnet.deploy.device import runtime
 
+OUTPUT = ("activation", "multi_label")  # what a spec says of the output
 PROVENANCE = ("preset", "seed", "epochs", "commit", "data", "calibration_images", "calibration")
 
 
@@ -22,6 +23,7 @@ def model_file(path: Path) -> dict[str, Any]:
         "macs": metadata.get("macs"),
         "input": _input(spec, _dtype(metadata)),
         "labels": spec["labels"],
+        **_output(spec),
         "quantization": metadata.get("quantization"),
         "measured": metadata.get("measured"),
         "provenance": {key: metadata.get(key) for key in PROVENANCE},
@@ -47,6 +49,7 @@ def run(directory: Path) -> dict[str, Any]:
         "macs": functional.macs(model, opened.spec.shape),
         "input": _input(opened.spec.to_dict(), dtype="float32"),
         "labels": list(opened.spec.labels),
+        **_output(opened.spec.to_dict()),
         "quantization": "float32",
         "step": step,
         "epoch": max((r["epoch"] for r in opened.records() if r["step"] <= step), default=0),
@@ -109,6 +112,13 @@ def _dtype(metadata: dict[str, Any]) -> str:
     return kinds.get(str(metadata.get("interface")), "uint8")
 
 
+def _output(spec: dict[str, Any]) -> dict[str, Any]:
+    """Return what makes the probabilities, and whether a picture may have any number of labels."""
+    return {"activation": "softmax", "multi_label": False} | {
+        key: spec[key] for key in OUTPUT if key in spec
+    }
+
+
 def _input(spec: dict[str, Any], dtype: str) -> dict[str, Any]:
-    values = {key: value for key, value in spec.items() if key != "labels"}
+    values = {key: value for key, value in spec.items() if key not in ("labels", *OUTPUT)}
     return {**values, "channels": len(values["mean"]), "dtype": dtype}

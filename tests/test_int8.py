@@ -93,7 +93,7 @@ def test_unlikely_classes_keep_their_probabilities(many, file, tmp_path, kind):
     assert answers.min() > 0
     if "int4" in kind:  # 4 bits change the answers of a network of two epochs
         return
-    found, exact = metrics.confidence(answers, classes), metrics.confidence(expected, classes)
+    found, exact = metrics.scores(answers, classes), metrics.scores(expected, classes)
     assert found["loss"] == pytest.approx(exact["loss"], rel=0.05)
     assert found["top5"] == pytest.approx(exact["top5"], abs=0.05)  # 5 of 100 images
 

@@ -78,11 +78,12 @@ def write(directory: Path, model: Path, metadata: dict[str, Any], sample: Path |
 
 
 def _is_for_native(model: Path, metadata: dict[str, Any]) -> bool:
-    """Tell whether a file is one that the native programs can feed."""
+    """Tell whether a file is one that the native programs can feed, and whose answer is one."""
     return (
         model.suffix == ".tflite"
         and metadata.get("output") != runtime.Embedder.output
         and len(metadata["spec"]["mean"]) == 3
+        and not metadata["spec"].get("multi_label")
         and metadata.get("interface") == "uint8"
         and runtime.open_model(model).input_shape[0] == 1
     )

@@ -15,6 +15,7 @@ from typing import Any
 
 from tfresnet.deploy.device import web_runtimes
 from tfresnet.deploy.device.runtime import InputError, check_output, read_metadata
+from tfresnet.headings import HEADINGS, judged_by
 
 HOST = "127.0.0.1"
 TYPES = {".mjs": "text/javascript", ".js": "text/javascript", ".wasm": "application/wasm"}
@@ -77,9 +78,16 @@ def _facts(path: Path, url: str) -> dict[str, Any]:
         "format": path.suffix.lower()[1:],
         "bytes": path.stat().st_size,
         "spec": metadata["spec"],
-        "top1": metadata.get("measured", {}).get("top1"),
+        **_accuracy(metadata.get("measured", {})),
         "arch": metadata.get("arch", "The model"),
     }
+
+
+def _accuracy(measured: dict[str, Any]) -> dict[str, Any]:
+    """Return what a file says that it was judged by; ``value`` is None if it says nothing."""
+    known = any(measured.get(key) is not None for key in HEADINGS)
+    metric, value = judged_by(measured) if known else (None, None)
+    return {"top1": measured.get("top1"), "metric": metric, "value": value}
 
 
 def files_of(models: Sequence[Path]) -> list[Path]:

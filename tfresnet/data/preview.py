@@ -48,7 +48,7 @@ def caption(label: np.ndarray, names: tuple[str, ...], limit: int = 3) -> str:
     """
     order = [i for i in np.argsort(-label, kind="stable")[:limit] if label[i] >= 0.005]
     short = [textwrap.shorten(names[i].replace("_", " "), 18, placeholder="…") for i in order]
-    if len(order) == 1:
+    if len(order) == 1 and label[order[0]] >= 0.995:
         return short[0]
     return "\n".join(f"{name} {label[i]:.2f}" for name, i in zip(short, order, strict=True))
 

@@ -3,6 +3,7 @@ import {open} from "/web/model.js";
 import {prepare} from "/web/pixels.js";
 
 const TOP = 5, RUNS = 5;
+const THRESHOLD = 0.5; // of a label, where a picture may have many
 const find = (id) => document.getElementById(id);
 const models = [];
 let busy = false, stream = null;
@@ -26,7 +27,7 @@ function element(tag, className, text = "") {
 
 function addCard(facts) {
   const card = element("article", ""), size = (facts.bytes / 1000).toLocaleString("en", {maximumFractionDigits: 1});
-  const accuracy = facts.top1 === null ? "" : `, ${(100 * facts.top1).toFixed(2)} % top-1 when exported`;
+  const accuracy = facts.value === null ? "" : `, ${(100 * facts.value).toFixed(2)} % ${facts.metric} when exported`;
   card.append(element("h3", "", facts.name), element("p", "facts", `${size} kB${accuracy}`));
   card.append(element("p", "facts latency"), document.createElement("ol"));
   find("models").append(card);
@@ -70,10 +71,11 @@ function display(model, {probabilities, ms}) {
   });
   model.card.querySelector("ol").replaceChildren(...items);
   model.card.querySelector(".latency").textContent = `${ms.toFixed(2)} ms`;
-  return labels[order[0]];
+  if (!model.facts.spec.multi_label) return labels[order[0]];
+  return order.filter((i) => probabilities[i] >= THRESHOLD).map((i) => labels[i]).join(" and ") || "none of the labels";
 }
 
-// Classify what is drawable; returns the first label of every model.
+// Classify what is drawable; returns what every model says: a label, or those that are probable enough.
 async function classify(source, width, height, name) {
   const first = [];
   for (const model of models) {
