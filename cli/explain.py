@@ -1,6 +1,9 @@
 """``tfresnet explain``."""
 
+from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -19,7 +22,7 @@ from tfresnet.native_stderr import quiet_tensorflow
 @click.argument("run", type=PATH)
 @click.argument("images", nargs=-1, metavar="[IMAGE]...", type=PATH)
 @click.option(
-    "--count", default=16, show_default=True, type=click.IntRange(1), help="Mistakes to draw."
+    "--count", default=16, show_default=True, type=click.IntRange(1), help="Mistakes to show."
 )
 @click.option("--out", type=PATH, help="Folder (default: RUN/explain).")
 @data_options
@@ -36,8 +39,8 @@ def command(
     """Draw what a network looks at, what it gets wrong, and what it finds alike.
 
     With images: looked-at.png, the places that speak for its answer (Grad-CAM). Without: of the
-    held-out images, mistakes.png, those that it is most sure of and wrong about, and map.png,
-    its features in the plane (t-SNE).
+    held-out images, mistakes.png, those that it is most sure of and wrong about, mistakes.csv, all
+    mistakes with their files, and map.png, its features in the plane (t-SNE).
 
     \b
     Examples:
@@ -68,15 +71,36 @@ def command(
     model, spec = opened.model(), opened.spec
     with stdout_to_stderr(as_json):
         if images:
-            written = [explain.pictures_given(model, spec, images, folder)]
+            drawn, answers = explain.pictures_given(model, spec, images, folder)
+            said: dict[str, Any] = {"pictures": [str(drawn)], "answers": answers}
         else:
             dataset = opened.dataset(**data)
             progress.tell(dataset.notes)
             held_out = dataset.held_out
-            drawn = explain.mistakes(model, spec, held_out, count, folder)
-            written = [drawn] if drawn else []
-            written.append(explain.feature_map(model, spec, held_out, folder))
+            wrong = explain.mistakes(model, spec, held_out, count, folder)
+            written = [wrong.picture, explain.feature_map(model, spec, held_out, folder)]
+            said = {
+                "pictures": [str(path) for path in written if path],
+                "csv": str(folder / "mistakes.csv"),
+                "n": wrong.n,
+                "wrong": len(wrong.found),
+                "mistakes": [asdict(one) for one in wrong.found[:count]],
+            }
     if as_json:
-        print_json({"pictures": [str(path) for path in written]})
+        print_json(said)
     else:
-        click.echo("\n".join(map(str, written)))
+        click.echo("\n".join(_lines(said)))
+
+
+def _lines(said: dict[str, Any]) -> Iterator[str]:
+    """Yield what is printed of what ``--json`` gives."""
+    for one in said.get("answers", ()):
+        yield f"{one['image']}: {one['label']} {one['probability']:.1%}"
+    if "wrong" in said:
+        yield f"{said['wrong']:,} mistakes in {said['n']:,} held-out images; the surest of them:"
+    for one in said.get("mistakes", ()):
+        name = one["file"] or f"image {one['index']}"
+        yield f"  {one['predicted']} {one['probability']:.1%}, is {one['label']}: {name}"
+    yield from said["pictures"]
+    if "csv" in said:
+        yield said["csv"]

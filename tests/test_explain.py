@@ -1,14 +1,18 @@
 """Pictures that explain: the evidence adds up to the answer, and the files are there."""
 
+import csv
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
 
-from tests.test_cli import json_of, refused
+from tests.conftest import write_images
+from tests.test_cli import json_of, refused, tfresnet
 from tfresnet import explain
+from tfresnet.data.splits import ArraySplit
 from tfresnet.models import zoo
 from tfresnet.sections import ModelConfig
 from tfresnet.spec import InputSpec
@@ -54,15 +58,69 @@ def test_heat_is_what_speaks_for_a_class():
 
 def test_the_command_draws_mistakes_and_a_map(tiny_run, tmp_path):
     out = json_of("explain", tiny_run.directory, "--count", 5, "--out", tmp_path)
-    assert out == {"pictures": [str(tmp_path / "mistakes.png"), str(tmp_path / "map.png")]}
+    assert out["pictures"] == [str(tmp_path / "mistakes.png"), str(tmp_path / "map.png")]
     for path in out["pictures"]:
         assert Image.open(path).size[0] > 500
+    assert out["n"] == 360
+    assert out["wrong"] == round(360 * (1 - tiny_run.result["test"]["top1"]))
+    assert len(out["mistakes"]) == min(5, out["wrong"])
+    assert {one["file"] for one in out["mistakes"]} == {None}  # the digits are one file
+    with Path(out["csv"]).open(newline="") as file:
+        assert len(list(csv.DictReader(file))) == out["wrong"]
+
+
+def test_mistakes_have_the_names_of_their_files(run_copy, tmp_path, monkeypatch):
+    """In JSON, in the CSV (of all mistakes), in print and in the picture."""
+    labels = json.loads((run_copy / "spec.json").read_text())["labels"]
+    folder = write_images(tmp_path / "noise", dict.fromkeys(labels, 2))
+    captions = []
+
+    def draw(model, spec, cases, title, path):
+        captions.extend(case.caption for case in cases)
+        return path
+
+    monkeypatch.setattr(explain, "_draw", draw)
+    arguments = ("explain", run_copy, "--dataset", folder, "--count", 3)
+    out = json_of(*arguments)
+    assert (out["n"], len(out["mistakes"])) == (10, 3)
+    with Path(out["csv"]).open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == out["wrong"] > 3
+    assert [float(r["probability"]) for r in rows[:3]] == [
+        pytest.approx(one["probability"]) for one in out["mistakes"]
+    ]
+    for one, line, caption in zip(out["mistakes"], rows, captions, strict=False):
+        path = Path(one["file"])
+        assert path.is_file() and path.parent.name == one["label"] != one["predicted"]
+        assert (line["file"], line["label"]) == (one["file"], one["label"])
+        assert caption[1:] == (f"is {one['label']}", path.name)
+        assert one["probability"] > one["probability_of_label"]
+    printed = tfresnet(*arguments).stdout
+    assert all(one["file"] in printed for one in out["mistakes"])
+    assert printed.splitlines()[-1] == out["csv"]
+
+
+def test_a_network_without_mistakes_has_no_picture_of_them(tmp_path):
+    spec = InputSpec(16, 16, ("a", "b"))
+    model = zoo.build(ModelConfig(arch="resnet8"), spec.shape, 2)
+    images = np.random.default_rng(0).integers(0, 256, (4, *spec.shape), np.uint8)
+    given = model((images.astype(np.float32) - 128) / 128).numpy().argmax(axis=1)
+    found = explain.mistakes(model, spec, ArraySplit(images, given), 5, tmp_path)
+    assert (found.found, found.n, found.picture) == ([], 4, None)
+    assert (tmp_path / "mistakes.csv").read_text().startswith("index,file,label,")
+
+
+def test_long_names_keep_their_beginning_and_their_end():
+    assert explain._short("IMG_20230101_123456789.jpg") == "IMG_2023010…456789.jpg"
+    assert explain._short("short.jpg") == "short.jpg"
 
 
 def test_the_command_draws_what_pictures_are_judged_by(run_copy):
     samples = sorted((run_copy / "samples").glob("*.png"))
     out = json_of("explain", run_copy, *samples)
-    assert out == {"pictures": [str(run_copy / "explain" / "looked-at.png")]}
+    assert out["pictures"] == [str(run_copy / "explain" / "looked-at.png")]
+    assert [one["image"] for one in out["answers"]] == [str(path) for path in samples]
+    assert all(one["label"] in "0123456789" for one in out["answers"])
 
 
 def test_what_can_not_be_explained_gets_one_line(run_copy, tmp_path):

@@ -1,9 +1,11 @@
 """Why a network answers as it does: what it looks at, what it gets wrong, what it finds alike."""
 
-import textwrap
+import csv
+import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -15,65 +17,129 @@ from PIL import Image
 from tfresnet import metrics
 from tfresnet.data import images as pictures
 from tfresnet.data import pipeline
-from tfresnet.data.splits import Split
+from tfresnet.data.splits import Split, path_of
 from tfresnet.errors import UserError
 from tfresnet.files import png, write_bytes
 from tfresnet.spec import InputSpec
 
-COLUMNS = 4  # pairs of an image and what the network looks at
+COLUMNS = 4  # at most; pairs of an image and what the network looks at
 MAPPED = 1000  # images on the map
 MOST_COLOURS = 20  # classes that can be told apart on it
 
 
 @dataclass(frozen=True)
 class Case:
-    """An image, and the class whose evidence is shown on it."""
+    """An image, the class whose evidence is shown on it, and the lines of text above it."""
 
     image: np.ndarray  # uint8 [H, W, C]
     shown: int
-    caption: str
+    caption: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A held-out image with a wrong answer.
+
+    Attributes:
+        index: its place among the held-out images.
+        file: where it is; None if the dataset is not made of picture files.
+        label: the class that it has.
+        predicted: the class that the network gives.
+        probability: of the class that it gives.
+        probability_of_label: of the class that it has.
+    """
+
+    index: int
+    file: str | None
+    label: str
+    predicted: str
+    probability: float
+    probability_of_label: float
+
+    @property
+    def name(self) -> str:
+        """The file's name, or what else tells the image from others."""
+        return Path(self.file).name if self.file else f"image {self.index}"
+
+
+@dataclass(frozen=True)
+class Mistakes:
+    """The mistakes among ``n`` held-out images, the surest first, and the picture of some."""
+
+    found: list[Mistake]
+    n: int
+    picture: Path | None
 
 
 def pictures_given(
     model: keras.Model, spec: InputSpec, paths: Sequence[Path], folder: Path
-) -> Path:
-    """Write ``looked-at.png``: each picture beside what speaks for the network's answer."""
+) -> tuple[Path, list[dict[str, Any]]]:
+    """Write ``looked-at.png``: each picture beside what speaks for the network's answer.
+
+    Returns:
+        The file, and of each picture its ``image`` (the path), ``label`` and ``probability``.
+    """
     images = np.stack([pictures.read(str(path), spec) for path in paths])
     answers = _probabilities(model, images, spec)
+    best = answers.argmax(axis=1)
+    given = [
+        {"image": str(path), "label": spec.labels[i], "probability": float(p[i])}
+        for path, i, p in zip(paths, best, answers, strict=True)
+    ]
     cases = [
-        Case(image, int(p.argmax()), f"{spec.labels[p.argmax()]} {p.max():.0%}\n{path.name}")
-        for image, p, path in zip(images, answers, paths, strict=True)
+        Case(image, int(i), (f"{one['label']} {one['probability']:.0%}", path.name))
+        for image, i, one, path in zip(images, best, given, paths, strict=True)
     ]
     title = f"{model.name}: what speaks for its answer"
-    return _draw(model, spec, cases, title, folder / "looked-at.png")
+    return _draw(model, spec, cases, title, folder / "looked-at.png"), given
 
 
 def mistakes(
     model: keras.Model, spec: InputSpec, split: Split, count: int, folder: Path
-) -> Path | None:
-    """Write ``mistakes.png``: the held-out images that it is most sure of, and wrong about.
+) -> Mistakes:
+    """Find the held-out images that the network gets wrong.
 
-    Returns:
-        The file, or None if there is no mistake.
+    Writes ``mistakes.csv``, all of them, and ``mistakes.png``, the ``count`` that it is most sure
+    of, if there is any.
     """
     batches = pipeline.eval_batches(split, spec, metrics.EVAL_BATCH)
     answers, classes = metrics.collect(metrics.probability_function(model, spec), batches)
     given = answers.argmax(axis=1)
     wrong = np.flatnonzero(given != classes)
-    chosen = wrong[np.argsort(-answers[wrong].max(axis=1), kind="stable")][:count]
-    if not len(chosen):
-        return None
-    images = _images(split, chosen)
+    wrong = wrong[np.argsort(-answers[wrong].max(axis=1), kind="stable")]
+    found = [
+        Mistake(
+            index=int(i),
+            file=path_of(split, int(i)),
+            label=spec.labels[classes[i]],
+            predicted=spec.labels[given[i]],
+            probability=float(answers[i, given[i]]),
+            probability_of_label=float(answers[i, classes[i]]),
+        )
+        for i in wrong
+    ]
+    write_bytes(folder / "mistakes.csv", _csv(found))
+    if not found:
+        return Mistakes(found, len(classes), None)
     cases = [
         Case(
             image,
-            int(given[i]),
-            f"{spec.labels[given[i]]} {answers[i].max():.0%}\nis {spec.labels[classes[i]]}",
+            int(given[one.index]),
+            (f"{one.predicted} {one.probability:.0%}", f"is {one.label}", one.name),
         )
-        for i, image in zip(chosen, images, strict=True)
+        for one, image in zip(found, _images(split, wrong[:count]), strict=False)
     ]
     title = f"The {len(cases)} surest of {len(wrong):,} mistakes in {len(classes):,} images"
-    return _draw(model, spec, cases, title, folder / "mistakes.png")
+    return Mistakes(found, len(classes), _draw(model, spec, cases, title, folder / "mistakes.png"))
+
+
+def _csv(found: Sequence[Mistake]) -> bytes:
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, [field.name for field in fields(Mistake)])
+    writer.writeheader()
+    writer.writerows(asdict(one) for one in found)
+    # Names of files keep their bytes, be they text or not.
+    return buffer.getvalue().encode(errors="surrogateescape")
 
 
 def feature_map(model: keras.Model, spec: InputSpec, split: Split, folder: Path) -> Path:
@@ -115,9 +181,11 @@ def _draw(
     """Write the cases in pairs: the image, and the evidence for the class on it."""
     images = np.stack([case.image for case in cases])
     maps, _ = model.evidence(pipeline.normalise(tf.constant(images), spec))
-    rows = -(-len(cases) // COLUMNS)
-    figure = Figure(figsize=(3.4 * COLUMNS, 2.2 * rows + 0.6), layout="constrained")
-    axes = figure.subplots(rows, 2 * COLUMNS, squeeze=False)
+    columns = max(2, min(COLUMNS, len(cases)))
+    rows = -(-len(cases) // columns)
+    height = 1.65 + 0.17 * max(len(case.caption) for case in cases)
+    figure = Figure(figsize=(3.4 * columns, height * rows + 0.6), layout="constrained")
+    axes = figure.subplots(rows, 2 * columns, squeeze=False)
     for axis in axes.flat:
         axis.axis("off")
     for case, evidence, pair in zip(cases, maps.numpy(), axes.reshape(-1, 2), strict=False):
@@ -125,10 +193,8 @@ def _draw(
             grey = case.image.shape[-1] == 1
             axis.imshow(case.image[..., 0] if grey else case.image, "gray", vmin=0, vmax=255)
         pair[1].imshow(heat(evidence[..., case.shown], spec), "inferno", alpha=0.6, vmin=0, vmax=1)
-        pair[0].set_title(
-            "\n".join(map(_short, case.caption.split("\n"))), fontsize=9, loc="left",
-            parse_math=False,
-        )  # fmt: skip
+        lines = "\n".join(map(_short, case.caption))
+        pair[0].set_title(lines, fontsize=9, loc="left", parse_math=False)
     figure.suptitle(title, parse_math=False)
     return write_bytes(path, png(figure))
 
@@ -155,5 +221,6 @@ def _images(split: Split, indices: np.ndarray) -> np.ndarray:
     return images.numpy()
 
 
-def _short(text: str) -> str:
-    return textwrap.shorten(text, 22, placeholder="…") or text[:22]
+def _short(text: str, most: int = 22) -> str:
+    """Return a line of at most ``most`` characters; of a longer one, its beginning and its end."""
+    return text if len(text) <= most else f"{text[: most // 2]}…{text[-(most // 2 - 1) :]}"

@@ -216,6 +216,12 @@ class RecordSplit:
         return self.parse(tf.ensure_shape(record, []))
 
 
+def path_of(split: Split, index: int) -> str | None:
+    """Return the file of a split's image; None where images are not files, but one big one."""
+    found = split.loaded if isinstance(split, LazySplit) else split
+    return found.paths[index] if isinstance(found, FileSplit) else None
+
+
 def in_memory(cache: str, count: int, spec: InputSpec) -> bool:
     """Return whether ``count`` decoded images are to be kept in memory, as ``data.cache`` says."""
     return cache == "memory" or (cache == "auto" and count * math.prod(spec.shape) <= MEMORY_LIMIT)

@@ -6,12 +6,15 @@ import json
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tfresnet.files import png, read_json_lines, write_bytes, write_text
 from tfresnet.records import top1_interval
 from tfresnet.results_page import sweep_table
 from tfresnet.sweep.runner import Outcome
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def rows(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
@@ -88,7 +91,7 @@ def write(
     write_text(directory / "sweep.csv", _csv(table))
     write_text(directory / "sweep.json", json.dumps(whole, indent=1) + "\n")
     if any(row["top1"] for row in table):
-        write_bytes(directory / "sweep.png", _plot(name, table))
+        write_bytes(directory / "sweep.png", png(plot(name, table)))
     return whole
 
 
@@ -107,21 +110,32 @@ def _csv(table: Sequence[dict[str, Any]]) -> str:
     return buffer.getvalue()
 
 
-def _plot(name: str, table: Sequence[dict[str, Any]]) -> bytes:
-    """Return a PNG with the mean and the deviation of each variant, and every run as a dot."""
+def plot(name: str, table: Sequence[dict[str, Any]]) -> "Figure":
+    """Return a figure with the mean and the deviation of each variant, and every run as a dot."""
     from matplotlib.figure import Figure
 
     shown = [row for row in table if row["top1"]]
-    figure = Figure(figsize=(8, 1.2 + 0.4 * len(shown)), layout="constrained")
+    figure = Figure(figsize=(8, 1.6 + 0.4 * len(shown)), layout="constrained")
     axis = figure.subplots()
     for y, row in enumerate(shown):
-        axis.plot([100 * t for t in row["top1"]], [y] * len(row["top1"]), "o", color="0.7", ms=4)
+        dots = [100 * t for t in row["top1"]]
+        axis.plot(dots, [y] * len(dots), "o", color="0.6", ms=4, label="a run")
         error = None if row["top1_std"] is None else 100 * row["top1_std"]
-        axis.errorbar(100 * row["top1_mean"], y, xerr=error, fmt="D", color="tab:blue", capsize=3)
-    axis.axvline(100 * shown[0]["top1_mean"], color="0.8", zorder=0)
+        axis.errorbar(
+            100 * row["top1_mean"], y, xerr=error, fmt="D", color="tab:blue", capsize=3,
+            label="mean, standard deviation",
+        )  # fmt: skip
+    first = shown[0]
+    axis.axvline(100 * first["top1_mean"], color="0.8", zorder=0, label=f"{first['variant']}: mean")
     axis.set_yticks(range(len(shown)), [row["variant"] for row in shown], parse_math=False)
-    axis.invert_yaxis()
-    axis.set_xlabel("held-out top-1 (%): mean, standard deviation, and every run")
+    axis.set_ylim(len(shown) - 0.4, -0.6)  # the first one on top, and no dot on the frame
+    axis.margins(x=0.08)
+    axis.set_xlabel("held-out top-1 (%)")
     axis.set_title(name, parse_math=False)
     axis.grid(alpha=0.3, axis="x")
-    return png(figure)
+    handles, labels = axis.get_legend_handles_labels()
+    legend = dict(zip(labels, handles, strict=True))  # each once
+    figure.legend(
+        legend.values(), legend, loc="outside lower center", ncols=len(legend), fontsize=8
+    )
+    return figure

@@ -10,6 +10,7 @@ import tensorflow as tf
 import tf_keras as keras
 
 from tfresnet import metrics, tasks
+from tfresnet.config import dataset_name
 from tfresnet.data import pipeline, preview
 from tfresnet.data.sources import Dataset
 from tfresnet.errors import UserError
@@ -65,7 +66,8 @@ class Trainer:
         self.config, self.dataset, self.directory = config.train, dataset, directory
         self.task = tasks.of(dataset.spec)
         self.data_config = config.data
-        self.title = f"{config.name}: {config.model.arch} on {config.data.dataset}"
+        data = dataset_name(config.data.dataset)
+        self.title = f"{directory.resolve().name}: {config.model.arch} on {data}"
         self.steps_per_epoch = pipeline.steps_per_epoch(dataset.train, config.train.batch_size)
         self.total_steps = self.steps_per_epoch * config.train.epochs
         pipeline.check(config.data, dataset.spec, config.train.batch_size)

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
@@ -11,9 +11,13 @@ from tfresnet.errors import UserError
 from tfresnet.files import read_json_lines, write_text
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from tfresnet.tasks import Task
 
 IMAGES = 16  # of a batch, for TensorBoard
+CURVES = ("training (accuracy: of augmented images)", "held-out")
+WIDE, SPIKE = 20, 10  # see scale_losses
 
 
 class MetricsLog:
@@ -61,24 +65,66 @@ class MetricsLog:
 
 def plot(records: list[dict], title: str, path: Path, task: "Task") -> None:
     """Draw loss, accuracy and learning rate over the epochs as a PNG."""
-    from matplotlib.figure import Figure
+    curves(records, title, task).savefig(path, dpi=120)
 
-    epochs = [r["epoch"] for r in records]
+
+def curves(records: list[dict], title: str, task: "Task") -> "Figure":
+    """Return loss, accuracy and learning rate over the epochs as a matplotlib figure."""
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
     score = f"held_out_{task.primary}"
     evaluated = [r for r in records if score in r]
-    figure = Figure(figsize=(12, 3.6), layout="constrained")
+    figure = Figure(figsize=(12, 3.8), layout="constrained")
     loss, accuracy, rate = figure.subplots(1, 3)
-    loss.plot(epochs, [r["loss"] for r in records], label="training")
-    loss.plot([r["epoch"] for r in evaluated], [r["held_out_loss"] for r in evaluated],
-              label="held-out")  # fmt: skip
-    accuracy.plot(epochs, [100 * r[task.fit] for r in records], label="training (augmented)")
-    accuracy.plot([r["epoch"] for r in evaluated], [100 * r[score] for r in evaluated],
-                  label="held-out")  # fmt: skip
-    rate.plot(epochs, [r["learning_rate"] for r in records], color="tab:green")
+    for axes, keys, factor in (
+        (loss, ("loss", "held_out_loss"), 1),
+        (accuracy, (task.fit, score), 100),
+    ):
+        for part, key, label in zip((records, evaluated), keys, CURVES, strict=True):
+            values = [factor * r[key] for r in part]
+            axes.plot([r["epoch"] for r in part], values, label=label, marker=_marker(part))
+    rate.plot(
+        [r["epoch"] for r in records], [r["learning_rate"] for r in records],
+        color="tab:green", marker=_marker(records),
+    )  # fmt: skip
+    scale_losses(loss, [r["loss"] for r in records], [r["held_out_loss"] for r in evaluated])
     for axes, name in ((loss, "loss"), (accuracy, task.axis), (rate, "learning rate")):
         axes.set(xlabel="epoch", ylabel=name)
+        axes.set_xlim(records[0]["epoch"] - 0.5, records[-1]["epoch"] + 0.5)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10], min_n_ticks=1))
         axes.grid(alpha=0.3)
-    loss.legend()
-    accuracy.legend()
+    figure.legend(*loss.get_legend_handles_labels(), loc="outside lower center", ncols=len(CURVES))
     figure.suptitle(title, parse_math=False)
-    figure.savefig(path, dpi=120)
+    return figure
+
+
+def _marker(points: list) -> str:
+    """Return the marker of a curve: of a single point there is no line to be seen."""
+    return "o" if len(points) == 1 else ""
+
+
+def scale_losses(axes: Any, *curves: list[float]) -> None:
+    """Choose the axis of some losses, so that neither a range nor a spike hides the rest.
+
+    It is logarithmic where the largest is more than ``WIDE`` times the smallest. What is more than
+    ``SPIKE`` times as large as any loss that lasted is cut off, and said so.
+    """
+    lasting = [m for curve in curves for m in _lasting([v for v in curve if np.isfinite(v)])]
+    values = [v for curve in curves for v in curve if np.isfinite(v)]
+    if not values:
+        return
+    least, most, top = min(values), max(values), max(lasting)
+    cut = most > SPIKE * top > 0
+    if least > 0 and (top if cut else most) > WIDE * least:
+        axes.set_yscale("log")
+    if cut:
+        axes.set_ylim(least / 1.5, 2 * top)
+        note = f"cut off: up to {most:.3g}"
+        axes.text(0.98, 0.97, note, ha="right", va="top", transform=axes.transAxes, fontsize=8)
+
+
+def _lasting(values: list[float]) -> list[float]:
+    """Return the running median of three: the first loss counts, a spike at the end does not."""
+    padded = [np.inf, *values, -np.inf]
+    return [sorted(padded[i : i + 3])[1] for i in range(len(values))]
