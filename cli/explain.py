@@ -97,7 +97,8 @@ def _lines(said: dict[str, Any]) -> Iterator[str]:
     for one in said.get("answers", ()):
         yield f"{one['image']}: {one['label']} {one['probability']:.1%}"
     if "wrong" in said:
-        yield f"{said['wrong']:,} mistakes in {said['n']:,} held-out images; the surest of them:"
+        more = "; the surest of them:" if said["wrong"] else ""
+        yield f"{said['wrong']:,} mistakes in {said['n']:,} held-out images{more}"
     for one in said.get("mistakes", ()):
         name = one["file"] or f"image {one['index']}"
         yield f"  {one['predicted']} {one['probability']:.1%}, is {one['label']}: {name}"

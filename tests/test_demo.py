@@ -63,6 +63,7 @@ def test_the_site_serves_its_own_files_and_nothing_else(runtimes, serve, exporte
     files = demo.files_of([tiny_run.directory])
     port = serve(files, demo.samples_of(files[0]))
     site = json.loads(get(port, "/site.json").read())
+    assert site["title"] == "tiny: resnet8"
     assert [m["name"] for m in site["models"]] == ["model_float32.tflite", "model_int8.tflite"]
     assert get(port, site["models"][1]["url"]).read() == files[1].read_bytes()
     assert len(site["samples"]) == 5
@@ -137,7 +138,11 @@ SHOW = """async ([bytes, name]) => {
 
 @needs_browser
 def test_the_browser_gives_the_same_answers_as_predict(page, exported, tiny_run, tmp_path):
-    """Samples, a JPEG larger than the input, and one that is turned by its Exif tag."""
+    """Samples, a JPEG larger than the input, and one that is turned by its Exif tag.
+
+    Of sides of less than 64 pixels: a JPEG with twice those of a model (4 x 16 here) is decoded
+    at half its size by ``predict``, and by no browser.
+    """
     folder = tiny_run.directory / "export"
     models = [folder / f"model_{n}" for n in ("float32.tflite", "int8.tflite", "float32.onnx")]
     pictures = sorted((tiny_run.directory / "samples").glob("*.png"))
@@ -204,6 +209,38 @@ def test_the_page_works_by_keyboard_and_says_what_it_found(page, exported, tiny_
     found.evaluate("() => window.show(new Blob(['no picture']), 'text.txt')")
     found.wait_for_selector(".error")
     assert "expected a picture that this browser can read" in status.inner_text()
+    # Nothing of the picture before is left.
+    assert found.locator("#models li").count() == 0
+    assert found.locator(".latency").all_inner_texts() == ["", ""]
+    assert found.locator("canvas").get_attribute("aria-label") == "No picture"
+    assert found.locator("#hint").inner_text().startswith("Drop a picture")
+    found.locator("#samples button").first.click()
+    found.locator("li").nth(9).wait_for()  # and the next one is answered
+
+
+@needs_browser
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_page_fits_a_phone_and_has_the_readers_colors(page, exported, tiny_run, scheme):
+    files = demo.files_of([tiny_run.directory])
+    found = page(files, demo.samples_of(files[0]))
+    found.emulate_media(color_scheme=scheme)
+    found.set_viewport_size({"width": 390, "height": 844})
+    found.locator("#samples button").first.click()
+    found.locator("li").nth(9).wait_for()
+    assert found.evaluate("document.documentElement.scrollWidth") <= 390
+    assert found.locator("h1").inner_text() == "tiny: resnet8"
+    look = "getComputedStyle(document.body)"
+    paper, ink = (found.evaluate(f"{look}.{key}") for key in ("backgroundColor", "color"))
+    light, dark = (paper, ink) if scheme == "light" else (ink, paper)
+    assert sum(map(int, re.findall(r"\d+", light))) > 600
+    assert sum(map(int, re.findall(r"\d+", dark))) < 150
+
+
+def test_files_of_no_run_or_of_several_name_themselves(tmp_path):
+    a, b = tmp_path / "a" / "export" / "int8.tflite", tmp_path / "b" / "export" / "x.onnx"
+    assert demo._title([a, a], "resnet8") == "a: resnet8"
+    assert demo._title([a, b], "resnet8") == "int8.tflite, x.onnx: resnet8"
+    assert demo._title([tmp_path / "int8.tflite"], "resnet8") == "int8.tflite: resnet8"
 
 
 def test_the_samples_are_pictures_beside_the_export(tiny_run):

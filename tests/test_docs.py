@@ -120,6 +120,21 @@ def test_every_command_parses(page):
                 pytest.fail(f"{name_of(page)}: tfresnet {shlex.join(words)}: {error}")
 
 
+@pytest.mark.parametrize("page", DOCS, ids=name_of)
+def test_a_console_block_is_copied_as_its_commands(page):
+    """The style sheet hides prompts and output from the copy button: each line is a command's."""
+    for block in fenced(page):
+        if block.info.startswith("console"):
+            lines = re.sub(r"\\\n\s*", " ", block.text).splitlines()
+            assert all(line.startswith("$ ") for line in lines if line), block.text
+
+
+def test_the_style_sheet_of_the_site_is_used():
+    rules = (ROOT / "docs" / "extra.css").read_text(encoding="utf-8")
+    assert "[data-md-copying] .gp, [data-md-copying] .go { display: none; }" in rules
+    assert "extra_css: [extra.css]" in (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+
+
 def test_the_readme_has_commands_that_are_found():
     words = list(commands(indented(ROOT / "README.md").text))
     assert ["train"] in words  # behind && after pip install

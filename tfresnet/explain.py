@@ -120,6 +120,7 @@ def mistakes(
     ]
     write_bytes(folder / "mistakes.csv", _csv(found))
     if not found:
+        (folder / "mistakes.png").unlink(missing_ok=True)  # of earlier weights
         return Mistakes(found, len(classes), None)
     cases = [
         Case(

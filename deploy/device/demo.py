@@ -59,10 +59,22 @@ def pages(models: Sequence[Path], samples: Sequence[Path]) -> dict[str, Page]:
     ]
     for sample, path in zip(shown, samples, strict=True):
         found[sample["url"]] = _file(path)
-    arch = facts[0].pop("arch")
-    site = {"title": f"{arch} in your browser", "models": facts, "samples": shown}
+    site = {"title": _title(models, facts[0].pop("arch")), "models": facts, "samples": shown}
     found["/site.json"] = Page(json.dumps(site).encode(), "application/json")
     return found
+
+
+def _title(models: Sequence[Path], arch: str) -> str:
+    """Return the page's heading: the run that the files are of, or their names, and the network."""
+    runs = {run_of(path) for path in models}
+    run = runs.pop() if len(runs) == 1 else None
+    return f"{run.name if run else ', '.join(path.name for path in models)}: {arch}"
+
+
+def run_of(model: Path) -> Path | None:
+    """Return the run that a file was exported into; None if it lies elsewhere."""
+    folder = model.resolve().parent
+    return folder.parent if folder.name == "export" else None
 
 
 def _facts(path: Path, url: str) -> dict[str, Any]:

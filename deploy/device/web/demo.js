@@ -2,7 +2,7 @@
 import {open} from "/web/model.js";
 import {prepare} from "/web/pixels.js";
 
-const TOP = 5, RUNS = 5;
+const TOP = 5, RUNS = 5, HINT = "Drop a picture here, paste one, or choose one.";
 const THRESHOLD = 0.5; // of a label, where a picture may have many
 const find = (id) => document.getElementById(id);
 const models = [];
@@ -110,10 +110,23 @@ async function show(blob, name) {
     });
     return await classify(bitmap, bitmap.width, bitmap.height, name);
   } catch (error) {
+    clear();
     return fail(`${name}: expected a picture that this browser can read (${error.message})`);
   } finally {
     busy = false;
   }
+}
+
+// Take away the picture and its answers: beside an error they would look like those of what failed.
+function clear() {
+  for (const {card} of models) {
+    card.querySelector("ol").replaceChildren();
+    card.querySelector(".latency").textContent = "";
+  }
+  const canvas = find("seen");
+  canvas.width = canvas.height = 1;
+  canvas.setAttribute("aria-label", "No picture");
+  find("hint").textContent = HINT;
 }
 
 function fail(message) {
