@@ -55,7 +55,9 @@ def test_other_losses_are_shown_whole_on_a_linear_axis(losses):
 
 @pytest.mark.parametrize("epochs", [1, 6])
 def test_the_curves_have_their_legend_beside_them(epochs):
-    figure = drawn(metrics_log.curves(records(LOSSES[:epochs]), "mine: resnet8 on digits", SINGLE_LABEL))
+    figure = drawn(
+        metrics_log.curves(records(LOSSES[:epochs]), "mine: resnet8 on digits", SINGLE_LABEL)
+    )
     (legend,) = figure.legends
     for axis in figure.axes:
         assert not axis.get_legend()
