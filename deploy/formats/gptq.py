@@ -120,7 +120,7 @@ def _layers(proto: onnx_graph.Proto) -> Iterator[Layer]:
 
 
 def _products(proto: onnx_graph.Proto, layers: list[Layer], images: np.ndarray) -> list[np.ndarray]:
-    """Return the sum of x x^T over the inputs x of each layer, float64 [inputs, inputs]."""
+    """Return the sum of x x^T over the inputs x of each layer, float32 [inputs, inputs]."""
     sums: list[Any] = [0.0] * len(layers)
     kept: list[list[np.ndarray]] = [[] for _ in layers]
     rng = np.random.default_rng(0)
@@ -128,7 +128,7 @@ def _products(proto: onnx_graph.Proto, layers: list[Layer], images: np.ndarray) 
     def add_products() -> None:
         for i, rows in enumerate(kept):
             x = np.concatenate(rows)
-            sums[i] += (x.T @ x).astype(np.float64)
+            sums[i] += x.T @ x
             rows.clear()
 
     for number, inputs in enumerate(_inputs(proto, layers, images), 1):
