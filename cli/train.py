@@ -53,7 +53,7 @@ def command(
       tfresnet train --resume --run-dir runs/cifar10-resnet20
     """
     from tfresnet import preflight, recipe
-    from tfresnet.training import header
+    from tfresnet.training import header, workers
 
     if name and run_dir:
         raise click.UsageError("expected --name or --run-dir, got both")
@@ -69,14 +69,17 @@ def command(
         preset = str(found)
     config = configuration(preset, settings)
     directory = directory or Path("runs") / config.name
-    preflight.training(config, resume)
-    if not dry_run and config.train.strategy != "multiworker":  # each worker has its own
+    preflight.training(config, resume, dry_run)
+    many = config.train.strategy == "multiworker"
+    if not dry_run and not many:  # each worker has its own
         begun = _config_in(directory) if resume else None
         preflight.directory(config, begun.parent if begun else directory, resume)
     if config.name == recipe.PRESET and not (directory / "config.yaml").exists():
         click.echo(config.description, err=True)
     if sys.stderr.isatty():  # in a log nobody waits, and all of it comes soon
         click.echo(header.opening(config), err=True)
+    if many:
+        workers.hush()
     quiet_tensorflow()
     from tfresnet import train_run as training
 
@@ -90,7 +93,7 @@ def command(
             run = training.train(config, directory, resume)
     except KeyboardInterrupt as stop:
         number = getattr(stop, "number", None)  # of the signal that it has saved for
-        _say_stopped(directory, saved=number is not None)
+        _say_stopped(directory, number is not None, many)
         raise SystemExit(128 + (number or signal.SIGINT)) from None
     if as_json:
         print_json({"run": str(run.directory), **run.result})
@@ -104,13 +107,14 @@ def _config_in(directory: Path) -> Path | None:
     return next((place for place in places if place.exists()), None)
 
 
-def _say_stopped(directory: Path, saved: bool) -> None:
+def _say_stopped(directory: Path, saved: bool, many: bool) -> None:
     if not _config_in(directory):
         click.echo("\nStopped; nothing was trained yet.", err=True)
         return
     again = shlex.join(["tfresnet", "train", "--resume", "--run-dir", str(directory)])
     said = "Stopped and saved. To go on" if saved else "Stopped. To go on from the last checkpoint"
-    click.echo(f"\n{said}: {again}", err=True)
+    everywhere = ", on all workers" if many else ""
+    click.echo(f"\n{said}{everywhere}: {again}", err=True)
 
 
 def _say_what_it_takes(facts: dict[str, Any], as_json: bool) -> None:

@@ -7,6 +7,7 @@ import pytest
 from rich.console import Console
 
 from tfresnet import config as configs
+from tfresnet.sections import TrainConfig
 from tfresnet.training import header
 from tfresnet.training.progress import SPARE, TrainingDisplay
 
@@ -71,3 +72,14 @@ def test_what_is_known_at_once_is_short():
     for line in header.opening(configs.load("cifar10-resnet20")).splitlines():
         assert len(line) <= 80
     assert header.opening(configs.load("quickstart")).startswith("quickstart: resnet8 on digits, ")
+
+
+def test_what_more_epochs_mean_is_said():
+    old = TrainConfig(epochs=30, lr=0.1)
+    new = TrainConfig(epochs=60, lr=0.1)
+    line = header.more_epochs(old, new, 30, old_rate=1e-6, new_rate=0.05)
+    assert line.startswith(
+        "60 epochs instead of 30, of which 30 are done: the learning rate, which"
+    )
+    assert "goes on at 0.05, where a cosine schedule of 60 epochs has it" in line
+    assert header.more_epochs(old, new, 30, 0.1, 0.1).endswith("stays at 0.1")

@@ -3,6 +3,7 @@
 import ast
 import json
 import os
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -114,6 +115,19 @@ def test_a_clone_finds_its_parts_where_another_tfresnet_is_installed():
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert Path(done.stdout.strip()) == ROOT / "deploy" / "__init__.py"
+
+
+@pytest.mark.skipif(
+    platform.machine() not in ("x86_64", "AMD64"), reason="oneDNN is a matter of x86"
+)
+def test_tensorflow_imported_first_without_onednn_is_warned_of():
+    code = (
+        "import os; os.environ['TF_ENABLE_ONEDNN_OPTS'] = '0'\n"
+        "import tensorflow; del os.environ['TF_ENABLE_ONEDNN_OPTS']\n"
+        "import tfresnet"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "RuntimeWarning: TensorFlow was imported before tfresnet" in done.stderr
 
 
 def test_help_loads_neither_numpy_nor_pydantic():

@@ -8,11 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
+from tensorflow_datasets.core.download import downloader
 
 from tests.conftest import write_images
+from tests.test_cli import refused
 from tfresnet import train_run as training
 from tfresnet.data import images as pictures
-from tfresnet.data import pipeline, sources, splits
+from tfresnet.data import pipeline, sources, splits, tfds_source
 from tfresnet.data.splits import RecordSplit, Split
 from tfresnet.errors import UserError
 from tfresnet.sections import DataConfig, RunConfig
@@ -170,6 +172,37 @@ def test_a_missing_folder_is_named():
         UserError, match=r"unknown dataset 'no/folder': expected .* existing folder"
     ):
         load(dataset="no/folder")
+
+
+def test_a_dry_run_downloads_nothing(tmp_path, monkeypatch):
+    """What TFDS knows is told apart from a slip without its builder, which looks for a network."""
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
+    monkeypatch.setattr(tfds, "builder", lambda *_, **__: pytest.fail("it opened a builder"))
+    missing = f"dataset cifar10 is not in {tmp_path}, and --dry-run downloads nothing"
+    assert missing in refused("train", "cifar10-resnet8", "--dry-run")
+    slip = refused("train", "cifar10-resnet8", "--dry-run", "--dataset", "cifr10")
+    assert "unknown dataset 'cifr10': did you mean 'cifar10'?" in slip
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_version_that_is_not_there_is_not_downloaded_by_a_dry_run(tmp_path, monkeypatch):
+    (tmp_path / "mnist").mkdir()
+    monkeypatch.setattr(tfds_source, "_download", lambda _: pytest.fail("it downloaded"))
+    with pytest.raises(UserError, match=r"dataset mnist is not in .*--dry-run downloads nothing"):
+        tfds_source.open_builder("mnist", str(tmp_path), download=False)
+
+
+def test_a_download_that_fails_is_one_line_after_one_that_says_it_began(
+    tmp_path, monkeypatch, capsys
+):
+    def offline(self):
+        raise ConnectionError(f"{downloader.MAX_RETRIES} retries")
+
+    monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", offline)
+    with pytest.raises(UserError, match=r"could not be downloaded; .*ConnectionError: 2 retries"):
+        tfds_source.open_builder("mnist", str(tmp_path))
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"dataset mnist is not in {tmp_path}: downloading it")
 
 
 def test_an_unknown_name_gets_the_closest():

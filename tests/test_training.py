@@ -7,13 +7,16 @@ import signal
 
 import filelock
 import pytest
+import tensorflow as tf
+import tf_keras as keras
 
 from tests.conftest import TINY
-from tests.test_cli import json_of
+from tests.test_cli import json_of, tfresnet
 from tfresnet import config as configs
 from tfresnet import run as runs
 from tfresnet.errors import UserError
 from tfresnet.train_run import train
+from tfresnet.training import checkpoint
 from tfresnet.training.interrupt import Interrupted
 
 
@@ -52,6 +55,25 @@ def test_a_finished_run_resumes_to_itself(run_copy):
     after = train(before.config, run_copy, resume=True)
     assert digest(after) == digest(before)
     assert after.result["test_top1"] == before.result["test_top1"]
+
+
+def test_a_finished_run_is_trained_for_more_epochs(tiny_run, run_copy):
+    """Along the schedule of the new number; what it had before is kept."""
+    result = tfresnet("train", "--resume", "--epochs", 3, "--run-dir", run_copy)
+    assert result.exit_code == 0, result.stderr
+    assert "3 epochs instead of 2, of which 2 are done: the learning rate" in result.stderr
+    longer, kept = runs.open_run(run_copy), run_copy / "epochs2"
+    assert longer.config.train.epochs == longer.result["epochs"] == 3
+    assert configs.read(kept / "config.yaml") == tiny_run.config
+    assert json.loads((kept / "result.json").read_text()) == tiny_run.result
+    assert longer.records()[:2] == tiny_run.records()
+    (part,) = longer.environment["resumed"]
+    assert (part["epochs"], part["changed"]) == (2, {"train.epochs": {"from": 2, "to": 3}})
+    # One epoch of warmup, then the cosine falls over the steps of two; the record has the last's.
+    steps = tiny_run.records()[0]["step"]
+    factor = 0.5 * (1 + math.cos(math.pi * (2 * steps - 1) / (2 * steps)))
+    rate = longer.records()[-1]["learning_rate"]
+    assert rate == pytest.approx(factor * longer.config.train.lr, rel=1e-3)  # of float32 near 0
 
 
 @pytest.mark.parametrize(
@@ -171,7 +193,7 @@ def test_a_signal_saves_in_the_middle_of_an_epoch(tiny_run, tmp_path):
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
-@pytest.mark.parametrize(("epochs", "number"), [(1, signal.SIGINT), (2, signal.SIGTERM)])
+@pytest.mark.parametrize(("epochs", "number"), [(1, signal.SIGINT), (2, signal.SIGUSR1)])
 def test_a_signal_at_the_end_of_an_epoch_does_not_lose_its_record(
     tiny_run, tmp_path, epochs, number
 ):
@@ -193,9 +215,25 @@ def test_the_checkpoint_before_a_corrupt_one_is_used(tiny_run, run_copy, capsys)
     assert "expected a whole checkpoint of this network" in capsys.readouterr().err
 
 
-def test_a_full_disk_leaves_the_last_good_checkpoint(tiny_run, tmp_path, monkeypatch):
-    import tensorflow as tf
+def test_workers_go_back_to_a_step_that_all_have(tmp_path):
+    """One that had saved once more than the others restores the checkpoint before."""
+    step = tf.Variable(0, dtype=tf.int64)
+    model = keras.Sequential([keras.layers.Dense(1)])
+    model.build((None, 1))
+    optimizer = keras.optimizers.SGD()
+    optimizer.build(model.trainable_variables)
+    kept = checkpoint.manager(tmp_path / "checkpoints", model, optimizer, step)
+    for value in (23, 46):
+        step.assign(value)
+        checkpoint.save(kept)
+    assert checkpoint.newest_step(tmp_path) == 46
+    checkpoint.restore_step(kept, 23)
+    assert int(step) == 23
+    with pytest.raises(UserError, match="expected a checkpoint of step 7"):
+        checkpoint.restore_step(kept, 7)
 
+
+def test_a_full_disk_leaves_the_last_good_checkpoint(tiny_run, tmp_path, monkeypatch):
     save = tf.train.CheckpointManager.save
     calls = []
 

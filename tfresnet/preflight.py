@@ -9,8 +9,10 @@ from tfresnet.data import lookup
 from tfresnet.errors import UserError, unknown
 from tfresnet.files import expanded, read_text
 from tfresnet.models import names, options
-from tfresnet.run import open_run
+from tfresnet.run import Run, open_run
 from tfresnet.sections import ModelConfig, RunConfig, TrainConfig
+from tfresnet.training import workers
+from tfresnet.training.patience import stale
 
 
 def network(config: ModelConfig) -> None:
@@ -25,11 +27,13 @@ def network(config: ModelConfig) -> None:
     options.check(config, costs[config.arch]["family"])
 
 
-def training(config: RunConfig, resume: bool = False) -> None:
-    """Check that what a configuration names is there: network, data, teacher, first weights.
+def training(config: RunConfig, resume: bool = False, dry_run: bool = False) -> None:
+    """Check that what a configuration names is there: network, data, workers, first weights.
+
+    It is enough that TFDS knows a dataset, unless in a dry run, which downloads nothing.
 
     Raises:
-        UserError: it is not.
+        UserError: it is not; several workers in a dry run, for they have no common clock.
     """
     network(config.model)
     kind, order = lookup.kind(config.data), config.data.labels
@@ -42,6 +46,14 @@ def training(config: RunConfig, resume: bool = False) -> None:
         read_text(expanded(order))
     if table := lookup.table(config.data):
         _multi_label(config.train, table)
+    lookup.check_present(config.data, download=not dry_run)
+    if config.train.strategy == "multiworker":
+        if dry_run:
+            raise UserError(
+                "--dry-run: expected one process, got train.strategy=multiworker; ask on one "
+                "machine, with --strategy mirrored"
+            )
+        workers.cluster()
     start, teacher = config.train.init_from, config.train.teacher
     # A run that goes on does so without the weights that it once started from.
     if start and not resume and not expanded(start).is_file():
@@ -86,6 +98,8 @@ def conversion(
 def directory(config: RunConfig, path: Path, resume: bool, settled: bool = False) -> None:
     """Check that a run can begin in a directory, or go on there with the same configuration.
 
+    A run that goes on may get other data of the same kind, and another number of epochs.
+
     Until a configuration is ``settled``, what the machine and other weights have yet to decide is
     not compared: ``train.precision=auto``, and the model section with ``train.init_from``.
 
@@ -107,7 +121,10 @@ def directory(config: RunConfig, path: Path, resume: bool, settled: bool = False
             f"{path} already holds a run; add --resume (in Python: resume=True) to go on with "
             "it, or --name NAME (run_dir) for another"
         )
-    changed = configs.differences(open_run(path).config, configs.absolute(config))
+    run = open_run(path)
+    changed = configs.differences(run.config, configs.absolute(config))
+    if "train.epochs" in changed:
+        _epochs(run, changed.pop("train.epochs")[1])
     for key, (old, new) in changed.items():
         # A folder may have moved; its classes and sizes are compared with the run's spec.
         moved = key == "data.data_dir" or (key == "data.dataset" and Path(str(new)).is_dir())
@@ -117,3 +134,19 @@ def directory(config: RunConfig, path: Path, resume: bool, settled: bool = False
                 f"--resume keeps a run's configuration: expected {key}={old!r} as in {path}, "
                 f"got {new!r}; start another run with --name NAME"
             )
+
+
+def _epochs(run: Run, new: int) -> None:
+    """Check that a run can be trained for ``new`` epochs in all."""
+    done = run.epochs_done()
+    if new <= done:
+        raise UserError(
+            f"train.epochs: expected more than the {done} that {run.directory} is trained for, got "
+            f"{new}; leave it out to go on, or start another run with --name NAME"
+        )
+    patience, score = run.config.train.patience, "map" if run.spec.multi_label else "top1"
+    if stale(run.records(), f"held_out_{score}", patience):
+        raise UserError(
+            f"train.epochs: expected a run that gets better, {run.directory} did not in {patience} "
+            "evaluations (train.patience); start another from its weights, with --init-from"
+        )

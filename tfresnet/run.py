@@ -7,6 +7,7 @@ checkpoints/  metrics.jsonl  tensorboard/  curves.png  samples/  export/
 import hashlib
 import json
 import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,6 +59,10 @@ class Run:
     def records(self) -> list[dict]:
         """Return the records of ``metrics.jsonl``, one an epoch."""
         return read_json_lines(self.directory / "metrics.jsonl")
+
+    def epochs_done(self) -> int:
+        """Return the number of epochs that were trained whole."""
+        return max((record["epoch"] for record in self.records()), default=0)
 
     def dataset(self, **overrides: Any) -> "Dataset":
         """Return the run's data; ``overrides`` replace keys of the data section.
@@ -124,27 +129,59 @@ def _its_run(model: Path) -> str:
 
 
 def create(directory: Path, config: RunConfig, spec: InputSpec) -> Run:
-    """Write what a run is into ``directory``, and with what code and where it goes on."""
+    """Write what a run is into ``directory``, and with what code and where it goes on.
+
+    When it goes on with other values of the training section, what was made with those before is
+    kept in ``epochsN/``: its configuration, result and exported files.
+    """
     directory.mkdir(parents=True, exist_ok=True)
+    changed = _changed(directory, config)
+    if changed:
+        _set_aside(directory)
     write_text(directory / "config.yaml", config.to_yaml())
     write_text(directory / "spec.json", json.dumps(spec.to_dict(), indent=1))
     run = Run(directory, config, spec)
-    write_text(directory / "environment.json", json.dumps(_environment(run), indent=1))
+    write_text(directory / "environment.json", json.dumps(_environment(run, changed), indent=1))
     return run
 
 
-def _environment(run: Run) -> dict:
-    """Return the environment that a run began in; others, in which it went on, are ``resumed``."""
+def _changed(directory: Path, config: RunConfig) -> dict[str, dict[str, Any]]:
+    """Return keys of the training section with their values before and from now on."""
+    file = directory / "config.yaml"
+    if not file.exists():
+        return {}
+    pairs = configs.differences(configs.read(file), config)
+    return {
+        key: {"from": old, "to": new}
+        for key, (old, new) in pairs.items()
+        if key.startswith("train.")
+    }
+
+
+def _set_aside(directory: Path) -> None:
+    folder = directory / f"epochs{configs.read(directory / 'config.yaml').train.epochs}"
+    folder.mkdir(exist_ok=True)
+    shutil.copyfile(directory / "config.yaml", folder / "config.yaml")
+    for name in ("result.json", "export"):  # no longer those of this run's weights
+        if (directory / name).exists() and not (folder / name).exists():
+            os.replace(directory / name, folder / name)
+
+
+def _environment(run: Run, changed: dict[str, dict[str, Any]]) -> dict:
+    """Return the environment that a run began in; others, in which it went on, are ``resumed``.
+
+    So are values that ``changed``.
+    """
     now = environment.record()
     if not (run.directory / "environment.json").exists():
         return now
     first, epochs = run.environment, len(run.records())
     parts = [first, *first.get("resumed", [])]
-    # A key that is younger than the run tells nothing.
     same = all(now[key] == parts[-1].get(key, now[key]) for key in now if key != "command")
-    if same or epochs >= run.config.train.epochs:  # all is trained
+    if not changed and (same or epochs >= run.config.train.epochs):  # all is trained
         return first
-    return first | {"resumed": [*parts[1:], now | {"epochs": epochs}]}
+    part = now | {"epochs": epochs} | ({"changed": changed} if changed else {})
+    return first | {"resumed": [*parts[1:], part]}
 
 
 def weights_sha256(model: "keras.Model") -> str:

@@ -20,7 +20,18 @@ from tfresnet.models import functional, zoo
 from tfresnet.run import Run, create, open_run
 from tfresnet.sections import RunConfig
 from tfresnet.spec import ACTIVATIONS
-from tfresnet.training import convolution, distribute, header, precision, progress, timing
+from tfresnet.training import (
+    checkpoint,
+    convolution,
+    distribute,
+    header,
+    lost_workers,
+    optimizers,
+    precision,
+    progress,
+    timing,
+    workers,
+)
 from tfresnet.training.loop import Trainer
 
 SAMPLES, LOOKED_AT = 5, 100  # pictures that are written, out of these
@@ -37,20 +48,43 @@ def train(config: RunConfig, directory: Path, resume: bool = False) -> Run:
             is another; or anything that the data, the model or the devices object to.
     """
     if config.train.strategy == "multiworker":
-        number = distribute.worker()
+        number = workers.cluster().number
         directory = directory / f"worker{number}" if number else directory
+        with lost_workers.explained(directory):
+            return _train(config, directory, resume)
+    return _train(config, directory, resume)
+
+
+def _train(config: RunConfig, directory: Path, resume: bool) -> Run:
     config, dataset, trainer = _prepare(config, directory, resume)
     # Only now, when everything fits, does the directory come into being.
     with alone(directory, "start another run with --name NAME"):
+        changed = _other_epochs(config, directory, trainer) if resume else ()
         run = create(directory, config, dataset.spec)
         _write_samples(dataset, directory / "samples")
         progress.show(
             header.facts(config, trainer, functional.parameters(trainer.model), directory)
         )
-        progress.tell(dataset.notes)
+        progress.tell(dataset.notes + changed)
         trainer.run()
         _write_result(run, dataset)
     return run
+
+
+def _other_epochs(config: RunConfig, directory: Path, trainer: Trainer) -> tuple[str, ...]:
+    """Return what it means that a run goes on with another number of epochs, if it does."""
+    before = open_run(directory)
+    old, new = before.config.train, config.train
+    if old.epochs == new.epochs:
+        return ()
+    step, each = checkpoint.newest_step(directory) or 0, trainer.steps_per_epoch
+    was = optimizers.make_schedule(old, each, each * old.epochs)(max(0, step - 1))
+    will = optimizers.make_schedule(new, each, each * new.epochs)(step)
+    return (
+        header.more_epochs(old, new, before.epochs_done(), float(was), float(will)),
+        f"what there was with {old.epochs} epochs (configuration, result, export) is kept in "
+        f"{directory}/epochs{old.epochs}",
+    )
 
 
 def dry_run(config: RunConfig) -> dict[str, Any]:
@@ -61,13 +95,11 @@ def dry_run(config: RunConfig) -> dict[str, Any]:
     estimated_seconds peak_memory_mb peak_gpu_memory_mb``; evaluations are not in the estimate.
 
     Raises:
-        UserError: as :func:`train` does; several workers, which have no common clock.
+        UserError: as :func:`train` does; several workers, which have no common clock; data that
+            have yet to be downloaded.
     """
-    if config.train.strategy == "multiworker":
-        raise UserError(
-            "--dry-run: expected one process, got train.strategy=multiworker; ask on one machine, "
-            "with --strategy mirrored"
-        )
+    preflight.training(config, dry_run=True)
+    sources.check_present(config.data)
     with tempfile.TemporaryDirectory() as folder:
         config, dataset, trainer = _prepare(config, Path(folder) / "run", resume=False)
         progress.tell(dataset.notes)

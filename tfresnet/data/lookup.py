@@ -2,11 +2,12 @@
 
 import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
 from tfresnet.data import label_table
-from tfresnet.errors import UserError
+from tfresnet.errors import UserError, unknown
 from tfresnet.files import expanded
 from tfresnet.sections import DataConfig
 
@@ -70,3 +71,41 @@ def data_dir(given: str | None, name: str) -> Path | None:
         return path
     whole = path.absolute()
     return next((p.parent for p in (whole, *whole.parents[:2]) if p.name == inside), path)
+
+
+def check_present(config: DataConfig, download: bool = True) -> None:
+    """Check that a dataset of TFDS is there, or that it may be downloaded and TFDS knows it.
+
+    A version that is not there is found later, by TFDS. Nothing is downloaded here.
+
+    Raises:
+        UserError: it is not, with the closest name of TFDS.
+    """
+    name = config.dataset.partition("/")[0]
+    if kind(config) != "tfds" or ":" in name:  # a version or a namespace, which TFDS knows
+        return
+    root = data_dir(config.data_dir, name) or expanded("~/tensorflow_datasets")
+    if (root / name).is_dir() or ":/" in str(root):  # of a cloud
+        return
+    import tensorflow_datasets as tfds
+
+    try:
+        tfds.builder_cls(name)
+    except tfds.core.DatasetNotFoundError:
+        raise not_known(config.dataset, tfds.list_builders(with_community_datasets=False)) from None
+    if not download:
+        raise not_present(name, root)
+
+
+def not_known(name: str, known: Iterable[str]) -> UserError:
+    """Return the error for a dataset that TFDS, which has those ``known``, has not."""
+    expected = "digits, a TFDS name or an existing folder of images"
+    return unknown("dataset", name, ["digits", *known], expected)
+
+
+def not_present(name: str, root: Path) -> UserError:
+    """Return the error for a dataset that must not be downloaded now."""
+    return UserError(
+        f"dataset {name} is not in {root}, and --dry-run downloads nothing; train without it, "
+        "which fetches what TFDS has, or give the folder that holds it: --data-dir"
+    )

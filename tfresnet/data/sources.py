@@ -66,6 +66,12 @@ def check_apart(config: DataConfig) -> None:
         tfds_source.check_apart(builder, config.train_split, config.eval_split)
 
 
+def check_present(config: DataConfig) -> None:
+    """Raise a ``UserError`` if the dataset would have to be downloaded."""
+    if is_tfds(config):
+        tfds_source.open_builder(config.dataset, config.data_dir, download=False)
+
+
 def load_for(spec: InputSpec, config: DataConfig) -> Dataset:
     """Return the dataset for a model that was trained with ``spec``.
 

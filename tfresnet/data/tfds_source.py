@@ -1,6 +1,8 @@
 """Classification datasets of TensorFlow Datasets, decoded into memory or read when needed."""
 
+import logging
 import math
+import sys
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -20,17 +22,22 @@ from tfresnet.data.splits import (
     Split,
     in_memory,
 )
-from tfresnet.errors import UserError, unknown
+from tfresnet.errors import UserError
 from tfresnet.native_stderr import captured
 from tfresnet.spec import InputSpec
 
 DECODED_TOGETHER = 500
+RETRIES = 2  # of a download; TFDS's own number is 10, with minutes between them
 
 
-def open_builder(name: str, data_dir: str | None) -> Any:
+def open_builder(name: str, data_dir: str | None, download: bool = True) -> Any:
     """Return the prepared TFDS builder of ``name``, downloading only when it must.
 
     ``data_dir`` is the folder that holds ``name/``; None means TFDS_DATA_DIR, then TFDS's own.
+
+    Raises:
+        UserError: no such dataset, or it is not there and can't, or with ``download`` off must
+            not, be downloaded.
     """
     import tensorflow_datasets as tfds
 
@@ -39,20 +46,32 @@ def open_builder(name: str, data_dir: str | None) -> Any:
         with captured(replay=False):  # a search for cloud credentials that are not needed
             builder = tfds.builder(name, data_dir=folder)
     except (tfds.core.DatasetNotFoundError, ValueError, AssertionError):
-        known = ["digits", *tfds.list_builders()]
-        expected = "digits, a TFDS name or an existing folder of images"
-        raise unknown("dataset", name, known, expected) from None
+        raise lookup.not_known(name, tfds.list_builders()) from None
     features = builder.info.features
     kinds = {key: type(feature).__name__ for key, feature in features.items()}
     if (kinds.get("image"), kinds.get("label")) != ("Image", "ClassLabel"):
         raise UserError(f"expected a dataset with an image and a class label, {name} has {kinds}")
     if not Path(builder.data_dir).is_dir():
+        if not download:
+            raise lookup.not_present(name, Path(builder.data_dir))
         _download(builder)
     return builder
 
 
 def _download(builder: Any) -> None:
+    """Download and prepare a dataset, with a line that says so, and few and quiet retries."""
+    from tensorflow_datasets.core.download import downloader
+
     root = Path(builder.data_dir).parents[1]
+    size = builder.info.download_size
+    print(
+        f"dataset {builder.name} is not in {root}: downloading it"
+        + (f" ({size / 2**20:,.0f} MiB)" if size else ""),
+        file=sys.stderr,
+        flush=True,
+    )
+    downloader.MAX_RETRIES = RETRIES
+    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # a warning for each try
     try:
         root.mkdir(parents=True, exist_ok=True)
         with filelock.FileLock(root / f".{builder.name}.lock"):  # a sweep's runs start together

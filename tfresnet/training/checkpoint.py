@@ -65,7 +65,9 @@ def restore_step(checkpoints: tf.train.CheckpointManager, step: int) -> None:
     Raises:
         UserError: it is not there, or can't be read.
     """
-    path = f"{checkpoints.directory}/ckpt-{step}"
+    path = next((path for path in checkpoints.checkpoints if _step(path) == step), None)
+    if path is None:
+        raise UserError(f"expected a checkpoint of step {step} in {checkpoints.directory}")
     try:
         checkpoints.checkpoint.restore(path).assert_existing_objects_matched()
     except UNREADABLE as error:
@@ -86,7 +88,7 @@ def save(checkpoints: tf.train.CheckpointManager) -> None:
         raise UserError(
             f"expected to write a checkpoint into {checkpoints.directory}: {reason}; the last good "
             f"one is {last}; make room, then go on with --resume"
-        ) from None
+        ) from error
 
 
 def save_weights(
@@ -99,6 +101,12 @@ def save_weights(
         tf.train.Checkpoint(**parts), str(directory), 1, step_counter=counter
     )
     save(manager)
+
+
+def newest_step(run: Path) -> int | None:
+    """Return the step of a run's newest checkpoint; None without one."""
+    latest = tf.train.latest_checkpoint(str(run / "checkpoints"))
+    return _step(latest) if latest else None
 
 
 def kept(run: Path, keep: str) -> Path:
@@ -125,6 +133,14 @@ def load_weights(directory: Path, model: keras.Model, averaged: bool = False) ->
     except UNREADABLE as error:
         raise _unreadable(latest, error) from None
     return int(step.numpy())  # a replicated variable is no number by itself
+
+
+def _step(path: str) -> int | None:
+    """Return the step that a checkpoint is of; None if it can't be read."""
+    try:
+        return int(tf.train.load_variable(path, "step/.ATTRIBUTES/VARIABLE_VALUE"))
+    except UNREADABLE:
+        return None
 
 
 def _unreadable(path: str, error: Exception) -> UserError:

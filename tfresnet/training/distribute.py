@@ -1,13 +1,12 @@
 """The devices that a run uses, as a ``tf.distribute`` strategy."""
 
 import contextlib
-import json
-import os
 
 import tensorflow as tf
 
 from tfresnet.errors import UserError
 from tfresnet.sections import TrainConfig
+from tfresnet.training import workers
 
 
 def make_strategy(config: TrainConfig) -> tf.distribute.Strategy:
@@ -46,36 +45,10 @@ def make_strategy(config: TrainConfig) -> tf.distribute.Strategy:
 
 
 def _workers(config: TrainConfig) -> tf.distribute.Strategy:
-    worker()  # raises what TF_CONFIG lacks
+    workers.wait(workers.cluster())
     strategy = tf.distribute.MultiWorkerMirroredStrategy()
     check_batch(config, strategy.num_replicas_in_sync)
     return strategy
-
-
-def worker() -> int:
-    """Return this process's number among the workers of ``TF_CONFIG``.
-
-    Raises:
-        UserError: it is not set, or names no workers.
-    """
-    text = os.environ.get("TF_CONFIG", "")
-    try:
-        cluster = json.loads(text)
-        number, workers = int(cluster["task"]["index"]), cluster["cluster"]["worker"]
-        if cluster["task"]["type"] != "worker" or not 0 <= number < len(workers):
-            raise ValueError(f"task {cluster['task']}")
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            "train.strategy=multiworker: expected TF_CONFIG to hold "
-            '{"cluster": {"worker": ["host:port", ...]}, "task": {"type": "worker", "index": 0}}, '
-            f"got {text[:80]!r} ({error!r:.60})"
-        ) from None
-    return number
-
-
-def is_multiworker(strategy: tf.distribute.Strategy) -> bool:
-    """Tell whether a strategy spans several processes."""
-    return isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
 
 
 def distributed(
@@ -86,7 +59,7 @@ def distributed(
     TensorFlow would give workers different *batches*; here each takes its part of every batch,
     so that the stream is that of a single process.
     """
-    if not is_multiworker(strategy):
+    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
         if strategy.num_replicas_in_sync == 1 and not tf.config.list_physical_devices("GPU"):
             return iter(batches)  # nothing to share out, no device to copy to in advance
         return iter(strategy.experimental_distribute_dataset(batches))

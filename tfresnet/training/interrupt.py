@@ -1,4 +1,7 @@
-"""Ctrl-C, SIGTERM and a lost terminal: finish the step, save, and only then stop."""
+"""Ctrl-C, SIGTERM, a lost terminal and SIGUSR1: finish the step, save, and only then stop.
+
+SIGUSR1 is what SLURM can send some time before it ends a job (``--signal=USR1@120``).
+"""
 
 import contextlib
 import signal
@@ -31,19 +34,20 @@ class StopRequest:
 
 @contextlib.contextmanager
 def stop_request() -> Iterator[StopRequest]:
-    """Give what Ctrl-C, SIGTERM and SIGHUP set while the context lasts.
+    """Give what Ctrl-C, SIGTERM, SIGHUP and SIGUSR1 set while the context lasts.
 
     Outside of the main thread signals can't be caught, and they keep their meaning; so does a
-    SIGHUP that is ignored, as under nohup.
+    SIGHUP or SIGUSR1 that is ignored, as the former is under nohup.
     """
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
         yield request
         return
     numbers = [signal.SIGINT, signal.SIGTERM]
-    hangup = getattr(signal, "SIGHUP", None)  # not on Windows
-    if hangup and signal.getsignal(hangup) != signal.SIG_IGN:
-        numbers.append(hangup)
+    for name in ("SIGHUP", "SIGUSR1"):  # not on Windows
+        number = getattr(signal, name, None)
+        if number and signal.getsignal(number) != signal.SIG_IGN:
+            numbers.append(number)
     before = {number: signal.signal(number, request) for number in numbers}
     try:
         yield request

@@ -1,6 +1,5 @@
 """The training loop: many steps in one ``tf.function``, an evaluation, a checkpoint, again."""
 
-import contextlib
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,19 +15,17 @@ from tfresnet.data.sources import Dataset
 from tfresnet.errors import UserError
 from tfresnet.sections import RunConfig, TrainConfig
 from tfresnet.training import checkpoint, losses, precision, timing
-from tfresnet.training.distribute import (
-    distributed,
-    is_multiworker,
-    make_strategy,
-    worker,
-)
+from tfresnet.training.agreement import Agreement
+from tfresnet.training.distribute import distributed, make_strategy
 from tfresnet.training.divergence import Diverged, check_loss, check_weights
 from tfresnet.training.interrupt import Interrupted, StopRequest, stop_request
 from tfresnet.training.metrics_log import MetricsLog, plot
 from tfresnet.training.optimizers import build_for, make_optimizer
+from tfresnet.training.patience import stale
 from tfresnet.training.progress import TrainingDisplay
 from tfresnet.training.step import TrainStep, update_average
 from tfresnet.training.sync_batch_norm import synchronize
+from tfresnet.training.workers import cluster
 
 SECONDS_PER_CALL = 1.0  # of training between two updates of the display
 STEPS_PER_CALL = 20  # the same with several workers
@@ -91,7 +88,7 @@ class Trainer:
             build_for(self.optimizer, self.model.trainable_variables)
             self.loss = keras.metrics.Mean()
             self.accuracy = keras.metrics.Mean()
-        self.workers = is_multiworker(self.strategy)
+        self.workers = Agreement(self.strategy)
         self.warnings = _warnings(config.train)
         self.stage = ""
         self.stop = StopRequest()
@@ -138,17 +135,17 @@ class Trainer:
         ``exact_match`` and ``held_out_map`` instead of ``accuracy`` and ``held_out_top1``.
 
         Raises:
-            Interrupted: by Ctrl-C or SIGTERM; where it was is saved.
+            Interrupted: by a signal, see ``interrupt``; where it was is saved.
             UserError: the loss is lost, or a checkpoint can't be written or read.
         """
         passed_over = checkpoint.restore(self.checkpoints)
-        self._agree_on_the_step()
+        oldest = self.workers.lowest(int(self.step))
+        if oldest < int(self.step):  # the newest that all workers have saved
+            checkpoint.restore_step(self.checkpoints, oldest)
         first_step = int(self.step)
         log = MetricsLog(self.directory, first_step // self.steps_per_epoch, self.score)
         if not self.checkpoints.latest_checkpoint:  # what can't be written is found now
             checkpoint.save(self.checkpoints)
-        # A signal comes to one worker, but to save takes all of them: there, epochs are saved.
-        catching = contextlib.nullcontext(self.stop) if self.workers else stop_request()
         display = TrainingDisplay(
             self.config.epochs, self.total_steps, first_step, self.stage,
             fit=self.task.fit_name, line=self.task.epoch_line,
@@ -157,8 +154,10 @@ class Trainer:
             display.warn(f"{problem}; going on from step {first_step} instead")
         for warning in self.warnings:
             display.warn(warning)
-        with display, catching as self.stop:
-            while int(self.step) < self.total_steps and not log.stale(self.config.patience):
+        with display, stop_request() as self.stop:
+            while int(self.step) < self.total_steps:
+                if stale(log.records, self.score, self.config.patience):
+                    break
                 try:
                     self._epoch(log, display)
                 except Diverged as loss:
@@ -182,7 +181,8 @@ class Trainer:
         # The record first: one without a checkpoint is written again on --resume.
         log.add(record)
         checkpoint.save(self.checkpoints)
-        self._stop_if_asked()
+        if number := self.workers.highest(self.stop.signal):
+            raise Interrupted(number)
 
     def _roll_back(self, loss: Diverged, display: TrainingDisplay) -> None:
         """Go back to the last checkpoint, with half the learning rate from there on."""
@@ -203,15 +203,6 @@ class Trainer:
     def distributed(self, batches: tf.data.Dataset) -> tf.distribute.DistributedIterator:
         """Return an iterator that shares the batches out over the replicas."""
         return distributed(self.strategy, batches, self.config.batch_size)
-
-    def _agree_on_the_step(self) -> None:
-        """Go back to the newest step that all workers have saved."""
-        if not self.workers:
-            return
-        own = self.strategy.run(lambda: tf.identity(self.step)[None])
-        oldest = int(tf.reduce_min(self.strategy.gather(own, axis=0)))
-        if oldest < int(self.step):
-            checkpoint.restore_step(self.checkpoints, oldest)
 
     def segment(self, step: int) -> tuple[int, int | None]:
         """Return up to which step images are as large as at ``step``, and their size if small."""
@@ -244,7 +235,7 @@ class Trainer:
 
     def _vary_masks(self, step: int) -> None:
         """Let what is traced next drop other units than what was, and than other workers do."""
-        number = worker() if self.workers else 0
+        number = cluster().number if self.workers.several else 0
         if step or number:
             # Hashed: in a sum, one run's seed and step would be the next run's, a step later.
             hashed = np.random.SeedSequence((self.config.seed, step, number))
@@ -268,14 +259,15 @@ class Trainer:
             rate = count * self.config.batch_size / seconds
             display.update(epoch, step, rate, float(self.loss.result()),
                            float(self.accuracy.result()))  # fmt: skip
-            if self.stop.signal and step < last:  # at its end, an epoch is recorded first
+            # A signal to one worker stops all of them: to save takes all.
+            if step < last and (number := self.workers.highest(self.stop.signal)):
                 check_weights(self.model, step)
                 checkpoint.save(self.checkpoints)
-                self._stop_if_asked()
+                raise Interrupted(number)
             if display.wants_bottleneck() and step < last:
                 self._look_at_input(step, rate, log, display)
             chunk = max(1, min(2 * chunk, round(count * SECONDS_PER_CALL / seconds)))
-            if self.workers:  # they must agree, and their clocks do not
+            if self.workers.several:  # they must agree, and their clocks do not
                 chunk = STEPS_PER_CALL
         seconds = float(self.seconds.numpy())
         return {
@@ -295,10 +287,6 @@ class Trainer:
         images, input_rate = timing.input_rate(self.batches(step), self.config.batch_size)
         log.add_images(step, preview.pixels(images, self.dataset.spec))
         display.bottleneck(rate, input_rate)
-
-    def _stop_if_asked(self) -> None:
-        if self.stop.signal:
-            raise Interrupted(self.stop.signal)
 
     def _evaluate(self) -> dict:
         """Measure the weights that would be deployed, in float32."""

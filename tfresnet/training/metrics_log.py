@@ -41,11 +41,6 @@ class MetricsLog:
             (r[self.score] for r in self.records if self.score in r), default=-1.0
         )
 
-    def stale(self, patience: int) -> bool:
-        """Tell whether the last ``patience`` evaluations were no better than one before them."""
-        scores = [r[self.score] for r in self.records if self.score in r]
-        return 0 < patience < len(scores) and max(scores[-patience:]) <= max(scores[:-patience])
-
     def add_images(self, step: int, images: np.ndarray) -> None:
         """Show uint8 NHWC images as what the network sees at a step."""
         with self.writer.as_default(step=step):

@@ -99,19 +99,24 @@ class WarmupSchedule(keras.optimizers.schedules.LearningRateSchedule):
         }
 
 
+def make_schedule(
+    config: TrainConfig, steps_per_epoch: int, total_steps: int, factor: tf.Variable | float = 1.0
+) -> WarmupSchedule:
+    """Return the configured learning rates, times ``factor``; half of the steps at most warm up."""
+    warmup = min(total_steps // 2, round(config.warmup_epochs * steps_per_epoch))
+    return WarmupSchedule(config.lr, config.scheduler, warmup, total_steps, factor)
+
+
 def make_optimizer(
     config: TrainConfig, steps_per_epoch: int, total_steps: int, factor: tf.Variable | float = 1.0
 ) -> keras.optimizers.Optimizer:
     """Return the configured optimizer on the configured schedule, times ``factor``.
 
-    The warmup takes half of the steps at most.
-
     ``sgd`` has (Nesterov) momentum, and its decay in :func:`finish_gradients`; ``adamw``
     (Loshchilov and Hutter 2017, arXiv:1711.05101) and ``lion`` (Chen et al. 2023,
     arXiv:2302.06675) decay by themselves. With float16 the loss is scaled, dynamically.
     """
-    warmup = min(total_steps // 2, round(config.warmup_epochs * steps_per_epoch))
-    rate = WarmupSchedule(config.lr, config.scheduler, warmup, total_steps, factor)
+    rate = make_schedule(config, steps_per_epoch, total_steps, factor)
     optimizer = OPTIMIZERS[config.optimizer](config, rate)
     if config.precision == "mixed_float16":
         return keras.mixed_precision.LossScaleOptimizer(optimizer)
