@@ -44,7 +44,7 @@ WHAT: list[Decorator] = [  # and in which form
 ]  # fmt: skip
 HOW_WELL: list[Decorator] = [
     click.option("--max-drop", default=1.0, show_default=True, metavar="POINTS",
-                 help="Largest loss of top-1 against the checkpoint."),
+                 help="Largest loss of top-1 (multi-label: mAP) against the checkpoint."),
     click.option("--auto", is_flag=True,
                  help="Try int8, then what helps with the budget that was missed: int4 if it is "
                  "too large; layers in float while they fit, and then --qat-epochs (default: 5), "

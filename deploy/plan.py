@@ -58,7 +58,8 @@ class Options:
         batch: images at a time; 0 for any number; None: 1 for TFLite, any number for the others.
         layout: of ONNX inputs, ``nhwc`` or ``nchw``.
         opset: of ONNX, 13 to 18.
-        max_drop: largest loss of top-1 against the checkpoint, in percentage points.
+        max_drop: largest loss of top-1, or with any number of labels a picture of mAP, against the
+            checkpoint, in percentage points.
         calibration_images: training images that set the ranges of integer activations.
         calibration_seed: chooses them.
         verify_images: held-out images to measure on; None for all.

@@ -285,10 +285,10 @@ def test_labels_reach_training_as_ones_and_zeros(pictures):
 
 def test_notes_tell_of_labels_that_are_rare_or_missing():
     table = np.array([[1, 0, 0]] * 9 + [[1, 1, 0]], np.float32)
-    missing, rare = sources.label_notes(table, ("a", "b", "c"))
+    _, missing, rare = sources.label_notes(table, ("a", "b", "c"))
     assert "no picture to train on has: c" in missing
     assert "a factor of 10.0 (a 10, b 1, c 0)" in rare
-    (single,) = sources.label_notes(np.eye(3, dtype=np.float32), ("a", "b", "c"))
+    _, single = sources.label_notes(np.eye(3, dtype=np.float32), ("a", "b", "c"))
     assert "each picture has just one label" in single
 
 

@@ -26,6 +26,11 @@ def loader(config: RunConfig, spec: InputSpec) -> Callable[[], keras.Model] | No
             raise UserError(
                 f"train.teacher: expected the {key} of this run, {list(expected)}, got {list(got)}"
             )
+    if teacher.spec.multi_label:
+        raise UserError(
+            "train.teacher: expected a run with one label a picture, got a multi-label one, whose "
+            "answers are no softmax that could be matched"
+        )
     if config.data.progressive:
         raise UserError(
             "train.teacher: expected images of the size that the teacher knows, got "

@@ -82,8 +82,7 @@ def scan(table: Path, order: Sequence[str] = (), skip_broken: bool = False) -> S
         parts[part][0].append(path)
         parts[part][1].append(tuple(sorted(number_of[label] for label in line.labels)))
     train, held_out, more = _chosen(table, parts)
-    told = f"labels are those of {table.name}, any number for each picture"
-    return Scan(labels, train, held_out, (told, *notes, *more), multi_label=True)
+    return Scan(labels, train, held_out, (*notes, *more), multi_label=True)
 
 
 def read(table: Path) -> list[Line]:
