@@ -85,7 +85,7 @@ MULTI_LABEL = Task(
     primary="map",
     fit="exact_match",
     fit_name="exact",
-    axis="training: exact match (%), held-out: mAP (%)",
+    axis="exact match; held-out: mAP (%)",
     answered=_all_answered,
     # Each label is a question of its own with two answers, so smoothing (Szegedy et al. 2015,
     # arXiv:1512.00567, section 7) goes to 1/2 each, as in Keras's BinaryCrossentropy.

@@ -58,13 +58,15 @@ def write(directory: Path, model: Path, metadata: dict[str, Any], sample: Path |
     embeds = metadata.get("output") == runtime.Embedder.output
     spec, measured = metadata["spec"], metadata["measured"]
     metric, value = judged_by(measured)
-    output = "a probability each for" if spec.get("multi_label") else "the most probable of"
+    many = spec.get("multi_label")
+    output = "a probability each for" if many else "the most probable of"
+    method = "embed" if embeds else "labels_of" if many else "classify"
     shown = ", ".join(spec["labels"][:10]) + (", ..." if len(spec["labels"]) > 10 else "")
     text = README.format(
         arch=metadata["arch"], classes=len(spec["labels"]), model=model.name, sample=sample_name,
         height=spec["height"], colours="RGB" if len(spec["mean"]) == 3 else "grey",
         width=spec["width"], output="an embedding" if embeds else f"{output} {shown}",
-        kind="Embedder" if embeds else "Classifier", method="embed" if embeds else "classify",
+        kind="Embedder" if embeds else "Classifier", method=method,
         behind=", with the head that it was made without" if embeds else "", n=measured["n"],
         metric=metric, value=value, reference=judged_by(measured, "checkpoint_")[1],
     )  # fmt: skip

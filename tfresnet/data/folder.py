@@ -251,7 +251,8 @@ def _classes(folder: Path) -> tuple[str, ...]:
     if len(names) < 2:
         raise UserError(
             f"expected at least 2 class folders in {folder}, got {len(names)}"
-            f"{f': {names[0]}' if names else ''}; put each class's images in {folder}/<class>/"
+            f"{f': {names[0]}' if names else ''}; put each class's images in {folder}/<class>/, or "
+            "name the labels of each image in a labels.csv"
         )
     return tuple(names)
 
