@@ -42,7 +42,7 @@ def restore(checkpoints: tf.train.CheckpointManager) -> list[str]:
         UserError: there are some, but none can be read or they are of another network.
     """
     directory = Path(checkpoints.directory)
-    if checkpoints.latest_checkpoint is None and any(directory.glob("ckpt-*.index")):
+    if not checkpoints.checkpoints and any(directory.glob("ckpt-*.index")):
         raise UserError(
             f"expected {directory}/checkpoint to name the newest of the checkpoints beside it, it "
             "does not; restore that file, or start another run with --name NAME"
