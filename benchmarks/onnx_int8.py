@@ -47,7 +47,7 @@ def make(directory: Path, folder: Path, count: int, names: list[str]) -> None:
     images = calibration.draw(data.train, 500, 0, set()).images
     batches = pipeline.raw_batches(data.held_out, 100, count)
     pixels, classes = metrics.collect(lambda images: images, batches)
-    infer = metrics.probability_function(model)
+    infer = metrics.probability_function(model, spec)
     exact, _ = metrics.collect(lambda i: infer(pipeline.normalise(i, spec)), batches)
     (folder / "int8.tflite").write_bytes(tflite.convert(model, spec, "int8", images))
     given = {"pixels": pixels, "classes": classes, "checkpoint": exact}
