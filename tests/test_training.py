@@ -59,6 +59,8 @@ def test_a_finished_run_resumes_to_itself(run_copy):
 
 def test_a_finished_run_is_trained_for_more_epochs(tiny_run, run_copy):
     """Along the schedule of the new number; what it had before is kept."""
+    (run_copy / "export").mkdir()
+    (run_copy / "export" / "report.html").touch()
     result = tfresnet("train", "--resume", "--epochs", 3, "--run-dir", run_copy)
     assert result.exit_code == 0, result.stderr
     assert "3 epochs instead of 2, of which 2 are done: the learning rate" in result.stderr
@@ -66,6 +68,8 @@ def test_a_finished_run_is_trained_for_more_epochs(tiny_run, run_copy):
     assert longer.config.train.epochs == longer.result["epochs"] == 3
     assert configs.read(kept / "config.yaml") == tiny_run.config
     assert json.loads((kept / "result.json").read_text()) == tiny_run.result
+    assert (kept / "export" / "report.html").exists()
+    assert not (run_copy / "export").exists()
     assert longer.records()[:2] == tiny_run.records()
     (part,) = longer.environment["resumed"]
     assert (part["epochs"], part["changed"]) == (2, {"train.epochs": {"from": 2, "to": 3}})

@@ -82,7 +82,7 @@ def _other_epochs(config: RunConfig, directory: Path, trainer: Trainer) -> tuple
     will = optimizers.make_schedule(new, each, each * new.epochs)(step)
     return (
         header.more_epochs(old, new, before.epochs_done(), float(was), float(will)),
-        f"what there was with {old.epochs} epochs (configuration, result, export) is kept in "
+        "what there was before (configuration, result, export) is kept in "
         f"{directory}/epochs{old.epochs}",
     )
 
