@@ -52,14 +52,13 @@ def write_pictures(folder: Path, count: int = 40) -> Path:
 
 
 def write_table(folder: Path, text: str, pictures: tuple[str, ...] = ("a", "b", "c")) -> Path:
-    """Write a table with some pictures beside it; return the table."""
+    """Write a table with some pictures beside it; return the folder."""
     for number, name in enumerate(pictures):
         path = folder / (name if Path(name).suffix else f"{name}.png")
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (8, 8), (number, 0, 0)).save(path)
-    table = folder / "labels.csv"
-    table.write_text(text, encoding="utf-8")
-    return table
+    (folder / "labels.csv").write_text(text, encoding="utf-8")
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -189,8 +188,8 @@ def test_the_forms_of_tables(tmp_path, text):
 
 def test_labels_with_spaces_in_their_names(tmp_path):
     """As in a table whose labels another character separates."""
-    table = write_table(tmp_path, "file,labels\na.png,traffic light|car\nb.png,car\nc.png,\n")
-    assert label_table.scan(table).labels == ("car", "traffic light")
+    folder = write_table(tmp_path, "file,labels\na.png,traffic light|car\nb.png,car\nc.png,\n")
+    assert label_table.scan(folder).labels == ("car", "traffic light")
 
 
 def test_what_is_held_out_is_in_a_column_or_in_the_folders(tmp_path):
@@ -203,6 +202,22 @@ def test_what_is_held_out_is_in_a_column_or_in_the_folders(tmp_path):
     found = label_table.scan(write_table(tmp_path / "folders", text, names))
     assert [p.name for p in found.train[0]] == ["a.png", "c.png"]
     assert [p.name for p in found.held_out[0]] == ["b.png"]
+
+
+def test_each_part_may_have_a_table_of_its_own(tmp_path):
+    """As Roboflow writes them."""
+    for part, lines in (("train", "a.png, 1, 0\nb.png, 1, 1"), ("valid", "a.png, 0, 1")):
+        write_table(tmp_path / part, f"filename, cat, dog\n{lines}\n", ("a", "b"))
+        (tmp_path / part / "labels.csv").rename(tmp_path / part / "_classes.csv")
+    assert label_table.find(tmp_path) == tmp_path / "train" / "_classes.csv"
+    found = label_table.scan_folder(tmp_path)
+    assert found.train == (
+        [tmp_path / "train" / name for name in ("a.png", "b.png")],
+        [(0,), (0, 1)],
+    )
+    assert found.held_out == ([tmp_path / "valid" / "a.png"], [(1,)])
+    (tmp_path / "train" / "_classes.csv").unlink()
+    assert label_table.find(tmp_path) is None
 
 
 def test_pictures_that_the_table_does_not_name_are_told(tmp_path):
@@ -242,17 +257,17 @@ def test_one_name_of_two_pictures_needs_its_folder(tmp_path):
 
 
 def test_pictures_that_are_not_there_may_be_left_out(tmp_path):
-    table = write_table(tmp_path, "file,labels\na.png,x\nb.png,y\nz.png,y\n")
-    found = label_table.scan(table, skip_broken=True)
+    folder = write_table(tmp_path, "file,labels\na.png,x\nb.png,y\nz.png,y\n")
+    found = label_table.scan(folder, skip_broken=True)
     assert len(found.train[0]) == 2
     assert any("left out: 1 picture that are not there: z.png" in note for note in found.notes)
 
 
 def test_labels_in_a_chosen_order_and_some_that_no_picture_has(tmp_path):
-    table = write_table(tmp_path, "file,labels\na.png,x\nb.png,y\n")
-    assert label_table.scan(table, ("y", "w", "x")).labels == ("y", "w", "x")
+    folder = write_table(tmp_path, "file,labels\na.png,x\nb.png,y\n")
+    assert label_table.scan(folder, ("y", "w", "x")).labels == ("y", "w", "x")
     with pytest.raises(UserError, match=r"line 3: expected only labels that .* has, got y"):
-        label_table.scan(table, ("x", "w"))
+        label_table.scan(folder, ("x", "w"))
 
 
 def test_the_held_out_share_has_rare_labels_and_stays_when_pictures_are_added(pictures, tmp_path):

@@ -186,9 +186,9 @@ def _parts(root: Path) -> Parts:
     Raises:
         UserError: parts without the one to train on, or without one that is held out.
     """
-    folders = _folders(root)
+    folders = subfolders(root)
     called = {path: part_name(path) for path in folders if part_name(path)}
-    with_classes = {path: name for path, name in called.items() if _folders(path)}
+    with_classes = {path: name for path, name in called.items() if subfolders(path)}
     if with_classes or len(called) < len(folders):
         called = with_classes
     trains, others = (
@@ -226,7 +226,7 @@ def _refuse_parts_as_classes(root: Path, folders: list[Path], parts: list[Path])
     All folders are called like one, or one holds the folders that are beside it.
     """
     names = {path.name for path in folders}
-    repeated = [path for path in parts if names & {inner.name for inner in _folders(path)}]
+    repeated = [path for path in parts if names & {inner.name for inner in subfolders(path)}]
     if found := folders if all(part_name(path) for path in folders) else repeated:
         raise UserError(
             f"expected training images, in {root}/train/<class>, beside "
@@ -234,7 +234,8 @@ def _refuse_parts_as_classes(root: Path, folders: list[Path], parts: list[Path])
         )
 
 
-def _folders(folder: Path) -> list[Path]:
+def subfolders(folder: Path) -> list[Path]:
+    """Return the folders in a folder, sorted; hidden ones and those of systems not."""
     return sorted(p for p in folder.iterdir() if _is_meant(p.name) and p.is_dir())
 
 
@@ -244,7 +245,7 @@ def _is_meant(name: str) -> bool:
 
 
 def _classes(folder: Path) -> tuple[str, ...]:
-    names = [p.name for p in _folders(folder)]
+    names = [p.name for p in subfolders(folder)]
     for name in names:
         if name.encode(errors="replace").decode() != name:
             raise UserError(f"expected class names in UTF-8 in {folder}, got {name!r}; rename it")

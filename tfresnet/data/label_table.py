@@ -1,4 +1,7 @@
-"""Pictures with any number of labels each: a folder of pictures, and ``labels.csv`` in it.
+"""Pictures with any number of labels each: a folder of pictures, and a table in it.
+
+The table is called ``labels.csv``, or ``_classes.csv`` as Roboflow calls it, and may also be in
+each of the folders train, val and test.
 
 A line for each picture: its ``file`` and its ``labels``, separated by spaces (or by ``|``, ``;`` or
 ``,`` where the column has one of these), or a column of 0 and 1 for each label. ``split`` (train,
@@ -18,7 +21,7 @@ from tfresnet.data.folder import HELD_OUT, TRAIN, Files, Scan, counted, named
 from tfresnet.errors import UserError
 from tfresnet.files import read_text
 
-NAME = "labels.csv"
+NAMES = ("labels.csv", "_classes.csv")
 FILES = ("file", "filename", "file_name", "fname", "image", "image_name", "image_id", "name",
          "path", "filepath", "id")  # fmt: skip
 LABELS = ("labels", "label", "tags", "tag", "classes", "targets", "target")
@@ -39,21 +42,19 @@ class Line:
 
 def scan_folder(root: Path, order: Sequence[str] = (), skip_broken: bool = False) -> Scan:
     """Return the images of a folder: those of its table, if it has one, else of its classes."""
-    table = find(root)
-    return scan(table, order, skip_broken) if table else folder.scan(root, order)
+    return scan(root, order, skip_broken) if find(root) else folder.scan(root, order)
 
 
 def find(root: Path) -> Path | None:
     """Return the table of a folder with labels; None if it has none, and is one of classes."""
-    path = root / NAME
-    return path if path.is_file() else None
+    return next(iter(_tables(root)), None)
 
 
-def scan(table: Path, order: Sequence[str] = (), skip_broken: bool = False) -> Scan:
-    """Return the pictures of a table with the indices of their labels.
+def scan(root: Path, order: Sequence[str] = (), skip_broken: bool = False) -> Scan:
+    """Return the pictures of a folder with the indices of their labels, by its table.
 
     Args:
-        table: the file; pictures are looked for in its folder and those below.
+        root: the folder; pictures are looked for in that of the table and those below.
         order: the labels in the order that they are to have; those of the table may be fewer. By
             default these are in the order of their names.
         skip_broken: whether pictures that are not there are left out.
@@ -62,27 +63,64 @@ def scan(table: Path, order: Sequence[str] = (), skip_broken: bool = False) -> S
         UserError: a bad line, a picture that is missing or twice there, labels that are not in
             ``order``, or a part without pictures.
     """
-    lines = read(table)
-    _refuse_twice(table, [(line.file, line.number) for line in lines])
-    names = {label for line in lines for label in line.labels}
-    if order and (unknown := sorted(names - set(order))):
-        number = next(line.number for line in lines if unknown[0] in line.labels)
-        raise UserError(
-            f"{table}, line {number}: expected only labels that the model or data.labels has, got "
-            f"{named(unknown)}"
-        )
-    labels = tuple(order) or tuple(sorted(names))
-    if len(labels) < 2:
-        raise UserError(f"{table}: expected at least 2 different labels, got {len(labels)}")
-    found, notes = _found(table, lines, skip_broken)
+    tables = {table: read(table) for table in _tables(root)}
+    for table, lines in tables.items():
+        _refuse_twice(table, [(line.file, line.number) for line in lines])
+    labels = _labels(tables, order)
     number_of = {label: number for number, label in enumerate(labels)}
     parts: dict[str, Files] = defaultdict(lambda: ([], []))
-    for line, path in found:
-        part = line.part or _part_of(path.relative_to(table.parent))
-        parts[part][0].append(path)
-        parts[part][1].append(tuple(sorted(number_of[label] for label in line.labels)))
-    train, held_out, more = _chosen(table, parts)
+    notes: list[str] = []
+    for table, of_table in _tables(root).items():
+        found, told = _found(table, tables[table], skip_broken)
+        notes += told
+        for line, path in found:
+            part = of_table or line.part or _part_of(path.relative_to(table.parent))
+            parts[part][0].append(path)
+            parts[part][1].append(tuple(sorted(number_of[label] for label in line.labels)))
+    train, held_out, more = _chosen(next(iter(tables)), parts)
     return Scan(labels, train, held_out, (*notes, *more), multi_label=True)
+
+
+def _tables(root: Path) -> dict[Path, str | None]:
+    """Return the tables of a folder, each with the part of the data set that it is of, if of one.
+
+    That of the folder itself, else those in its folders train, val and test.
+    """
+    if own := _table_in(root):
+        return {own: None}
+    found: dict[Path, str | None] = {}
+    for path in folder.subfolders(root) if root.is_dir() else ():
+        part = folder.part_name(path)
+        if part and (table := _table_in(path)):
+            found[table] = "train" if part in TRAIN else part
+    return found if "train" in found.values() else {}
+
+
+def _table_in(path: Path) -> Path | None:
+    return next((path / name for name in NAMES if (path / name).is_file()), None)
+
+
+def _labels(tables: Mapping[Path, Sequence[Line]], order: Sequence[str]) -> tuple[str, ...]:
+    """Return all labels, in ``order`` if there is one.
+
+    Raises:
+        UserError: one is not in ``order``, or there are fewer than two.
+    """
+    every = [
+        (table, line, name) for table in tables for line in tables[table] for name in line.labels
+    ]
+    names = sorted({name for *_, name in every})
+    if order and (unknown := [name for name in names if name not in set(order)]):
+        table, line, _ = next(entry for entry in every if entry[2] == unknown[0])
+        raise UserError(
+            f"{table}, line {line.number}: expected only labels that the model or data.labels has, "
+            f"got {named(unknown)}"
+        )
+    labels = tuple(order) or tuple(names)
+    if len(labels) < 2:
+        table = next(iter(tables))
+        raise UserError(f"{table}: expected at least 2 different labels, got {len(labels)}")
+    return labels
 
 
 def read(table: Path) -> list[Line]:

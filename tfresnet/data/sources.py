@@ -213,7 +213,7 @@ def imbalance(classes: np.ndarray, labels: Sequence[str]) -> list[str]:
 def label_notes(multi_hot: np.ndarray, labels: Sequence[str]) -> list[str]:
     """Return lines about where labels, 0 or 1 [n, labels], are from, and those of few pictures."""
     counts = multi_hot.sum(axis=0).astype(int)
-    notes = [f"labels are those of {label_table.NAME}, any number for each picture"]
+    notes = ["labels are those of the table in the folder, any number for each picture"]
     if missing := [label for label, count in zip(labels, counts, strict=True) if not count]:
         notes.append(f"no picture to train on has: {', '.join(missing)}; they can't be learned")
     if told := _uneven(counts, labels):
