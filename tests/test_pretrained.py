@@ -38,7 +38,8 @@ def randomised(model: keras.Model) -> None:
 
 
 def relative_error(ours: np.ndarray, theirs: np.ndarray) -> float:
-    assert np.abs(theirs).max() > 1e-3
+    # Of zeros no error says anything; fresh EfficientNets have logits of 1e-4.
+    assert np.abs(theirs).max() > 1e-5
     return float(np.abs(ours - theirs).max() / np.abs(theirs).max())
 
 
