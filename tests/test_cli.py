@@ -211,8 +211,9 @@ def test_benchmark_of_a_saved_model_and_of_operations(files):
     assert list(result["profiles"]) == [str(model) for model in models]
     for times, whole in zip(result["profiles"].values(), measured, strict=True):
         assert max(times, key=times.get).upper().startswith(("CONV", "FUSEDCONV"))
-        # Profiling slows onnxruntime down; one invocation of LiteRT counts its fastest run.
-        assert 0.1 * whole["p50_ms"] < sum(times.values()) < 20 * whole["p50_ms"]
+        # Another unit of time would be off by 1,000; profiling slows onnxruntime down, and so does
+        # what else this machine does.
+        assert 0.02 * whole["p50_ms"] < sum(times.values()) < 100 * whole["p50_ms"]
 
 
 CONTRACT = {"arch", "parameters", "macs", "input", "labels", "quantization"}
