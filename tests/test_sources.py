@@ -14,7 +14,7 @@ from tests.conftest import write_images
 from tests.test_cli import refused
 from tfresnet import train_run as training
 from tfresnet.data import images as pictures
-from tfresnet.data import pipeline, sources, splits, tfds_source
+from tfresnet.data import lookup, pipeline, sources, splits, tfds_source
 from tfresnet.data.splits import RecordSplit, Split
 from tfresnet.errors import UserError
 from tfresnet.sections import DataConfig, RunConfig
@@ -324,6 +324,12 @@ def test_a_dataset_that_cannot_be_downloaded_is_explained(tmp_path, monkeypatch)
     monkeypatch.setattr(TinyColours, "download_and_prepare", fail)
     with pytest.raises(UserError, match=r"could not be downloaded; connect .*no route to host"):
         load(dataset="tiny_colours", data_dir=str(tmp_path))
+
+
+def test_data_in_a_cloud_are_left_to_tfds(monkeypatch):
+    monkeypatch.setenv("TFDS_DATA_DIR", "gs://bucket/data")
+    assert lookup.data_dir(None, "cifar10") is None
+    lookup.check_present(DataConfig(dataset="cifar10"), download=False)
 
 
 def test_a_missing_data_dir_is_named(tmp_path):

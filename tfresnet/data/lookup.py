@@ -59,7 +59,7 @@ def data_dir(given: str | None, name: str) -> Path | None:
         UserError: the folder given is none.
     """
     where = given or os.environ.get("TFDS_DATA_DIR")
-    if not where:
+    if not where or (_is_remote(where) and not given):  # TFDS reads the variable itself
         return None
     path = expanded(where)
     if not path.is_dir():
@@ -84,8 +84,10 @@ def check_present(config: DataConfig, download: bool = True) -> None:
     name = config.dataset.partition("/")[0]
     if kind(config) != "tfds" or ":" in name:  # a version or a namespace, which TFDS knows
         return
+    if not config.data_dir and _is_remote(os.environ.get("TFDS_DATA_DIR", "")):
+        return
     root = data_dir(config.data_dir, name) or expanded("~/tensorflow_datasets")
-    if (root / name).is_dir() or ":/" in str(root):  # of a cloud
+    if (root / name).is_dir():
         return
     import tensorflow_datasets as tfds
 
@@ -95,6 +97,10 @@ def check_present(config: DataConfig, download: bool = True) -> None:
         raise not_known(config.dataset, tfds.list_builders(with_community_datasets=False)) from None
     if not download:
         raise not_present(name, root)
+
+
+def _is_remote(where: str) -> bool:
+    return "://" in where  # gs://bucket
 
 
 def not_known(name: str, known: Iterable[str]) -> UserError:
