@@ -154,7 +154,15 @@ def test_a_worker_that_does_not_start_is_waited_for_and_named(tmp_path, monkeypa
         workers.wait(Cluster(addresses, 0))
 
 
-def test_a_worker_that_waits_can_be_found_and_stopped():
+@pytest.fixture
+def heeds_ctrl_c():
+    """Let SIGINT raise KeyboardInterrupt, also where a shell's background job ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_a_worker_that_waits_can_be_found_and_stopped(heeds_ctrl_c):
     addresses = free_addresses(3)
     third = Cluster(addresses, 2)
     with socket.create_server(("127.0.0.1", int(addresses[1].rpartition(":")[2]))):
