@@ -85,12 +85,14 @@ def test_preview_takes_the_flags_of_train(tmp_path, monkeypatch):
 
     monkeypatch.setattr(preview, "preview", drawn)
     monkeypatch.chdir(tmp_path)
+    data = tmp_path / "data"
+    (data / "mnist").mkdir(parents=True)
     for arguments in (
         [
             "--dataset",
-            "pictures",
+            "mnist",
             "--data-dir",
-            str(tmp_path),
+            str(data),
             "--arch",
             "resnet18",
             "--pre-activation",
@@ -102,7 +104,7 @@ def test_preview_takes_the_flags_of_train(tmp_path, monkeypatch):
         assert result.exit_code == 0, result.stderr
     custom, preset, plain = (config for config, _ in seen)
     assert (custom.name, custom.data.dataset, custom.data.data_dir) == (
-        "custom", "pictures", str(tmp_path),
+        "custom", "mnist", str(data),
     )  # fmt: skip
     assert (custom.model.arch, custom.model.pre_activation, seen[0][1]) == ("resnet18", True, 224)
     assert (preset.data.mixup_alpha, preset.data.image_size) == (0.3, 24)
