@@ -20,11 +20,11 @@ import click
 import numpy as np
 import tensorflow as tf
 
-from tfresnet.config import with_data
+from tfresnet.config.loading import with_data
+from tfresnet.config.sections import DataConfig
 from tfresnet.data import pipeline, sources
 from tfresnet.data.splits import ArraySplit, Split
-from tfresnet.sections import DataConfig
-from tfresnet.spec import InputSpec
+from tfresnet.runtime.spec import InputSpec
 
 RECIPES: dict[str, dict] = {
     "crop + flip": {},

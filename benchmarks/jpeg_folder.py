@@ -22,10 +22,10 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image, ImageFilter
 
+from tfresnet.config.sections import DataConfig
 from tfresnet.data import pipeline
 from tfresnet.data.splits import FileSplit
-from tfresnet.sections import DataConfig
-from tfresnet.spec import InputSpec
+from tfresnet.runtime.spec import InputSpec
 
 BATCH = 32
 

@@ -34,15 +34,15 @@ CHOICES = {
 
 def make(directory: Path, folder: Path, count: int, names: list[str]) -> None:
     """Write a file for each choice, and the answers of the checkpoint and of int8 TFLite."""
-    from tfresnet import metrics
-    from tfresnet import run as runs
     from tfresnet.data import pipeline
     from tfresnet.deploy import calibration
     from tfresnet.deploy.device.runtime import open_model
     from tfresnet.deploy.formats import onnx_format, onnx_graph, onnx_int8, tflite, wrap
+    from tfresnet.runs import run_directory
+    from tfresnet.tasks import metrics
 
     folder.mkdir(parents=True, exist_ok=True)
-    run = runs.open_run(directory)
+    run = run_directory.open_run(directory)
     model, data, spec = run.model(), run.dataset(), run.spec
     images = calibration.draw(data.train, 500, 0, set()).images
     batches = pipeline.raw_batches(data.held_out, 100, count)

@@ -25,12 +25,12 @@ import tensorflow as tf  # noqa: F401  (before onnx)
 import torch
 
 from tests import test_torch_parity as peers
+from tfresnet.config.sections import ModelConfig
 from tfresnet.deploy.device.benchmark import example
 from tfresnet.deploy.device.runtime import open_model
 from tfresnet.deploy.formats import onnx_format, tflite
 from tfresnet.models import zoo
-from tfresnet.sections import ModelConfig
-from tfresnet.spec import InputSpec
+from tfresnet.runtime.spec import InputSpec
 
 Party = Callable[[], object]
 SIZE = 224

@@ -18,9 +18,9 @@ import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
+from tfresnet.config.sections import ModelConfig
 from tfresnet.models import zoo
 from tfresnet.models.functional import functional
-from tfresnet.sections import ModelConfig
 
 CASES = {  # architecture: (stem, image size, batch, steps in a round)
     "resnet18": ("cifar", 32, 32, 6),

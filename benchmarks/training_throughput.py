@@ -30,12 +30,12 @@ import tf_keras as keras
 import torch
 
 from tests import test_torch_parity as peers
+from tfresnet.config.sections import RunConfig
 from tfresnet.data.sources import Dataset
 from tfresnet.data.splits import ArraySplit
 from tfresnet.models import zoo
 from tfresnet.models.functional import functional
-from tfresnet.sections import RunConfig
-from tfresnet.spec import InputSpec
+from tfresnet.runtime.spec import InputSpec
 from tfresnet.training.convolution import speed_up
 from tfresnet.training.loop import Trainer
 

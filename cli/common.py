@@ -11,8 +11,6 @@ from typing import Any
 
 import click
 
-from tfresnet.errors import UserError
-
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON object on stdout, nothing else there."
 )
@@ -75,14 +73,14 @@ def _mistakes() -> tuple[type[ValueError], ...]:
     """Return the exceptions that mean bad input; the runtime, being one file, has its own."""
     from tfresnet.deploy.device.runtime import InputError
 
-    return UserError, InputError
+    return InputError, InputError
 
 
 def model_file(path: Path) -> Path:
     """Return a model as it is, and of a run the best exported file, which is named on stderr.
 
     Raises:
-        UserError: a folder that is neither a SavedModel nor a run with a file that passed.
+        InputError: a folder that is neither a SavedModel nor a run with a file that passed.
     """
     if not path.is_dir() or (path / "saved_model.pb").is_file():
         return path

@@ -10,7 +10,7 @@ import click
 from tfresnet.cli.common import ExpandedPath, set_option
 
 if TYPE_CHECKING:
-    from tfresnet.sections import RunConfig
+    from tfresnet.config.sections import RunConfig
 
 
 class Flag(NamedTuple):
@@ -88,20 +88,21 @@ def configuration(preset: str | None, settings: list[str]) -> "RunConfig":
     in it; the description says how.
 
     Raises:
-        UserError: no such preset, file or folder, an unknown key, or a bad value.
+        InputError: no such preset, file or folder, an unknown key, or a bad value.
     """
-    from tfresnet import config, recipe
+    from tfresnet.config import loading
+    from tfresnet.data import folder_recipe
     from tfresnet.files import expanded
 
     datasets = [s.partition("=")[2] for s in settings if s.startswith("data.dataset=")]
     dataset = datasets[-1] if datasets else None
-    if preset and recipe.is_folder(preset):
+    if preset and folder_recipe.is_folder(preset):
         # As a whole path, so that a folder digits is not taken for the embedded digits.
         dataset = dataset or str(Path(preset).absolute())
         preset = None
-    if not preset and dataset and dataset != "digits" and recipe.is_folder(dataset):
-        return recipe.for_folder(expanded(dataset), settings)
+    if not preset and dataset and dataset != "digits" and folder_recipe.is_folder(dataset):
+        return folder_recipe.for_folder(expanded(dataset), settings)
     if not preset and dataset:
         # Quickstart's recipe is for digits: other data start from the defaults.
-        return config.from_overrides(settings, name="custom")
-    return config.load(preset or "quickstart", settings)
+        return loading.from_overrides(settings, name="custom")
+    return loading.load(preset or "quickstart", settings)

@@ -4,13 +4,7 @@ from pathlib import Path
 
 import click
 
-from tfresnet.cli.common import (
-    PATH,
-    json_option,
-    print_json,
-    reports_mistakes,
-    set_option,
-)
+from tfresnet.cli.common import PATH, json_option, print_json, reports_mistakes, set_option
 from tfresnet.native_stderr import quiet_tensorflow
 
 
@@ -56,11 +50,11 @@ def command(
       tfresnet convert-weights resnet50.safetensors --arch resnet50 --out runs/r50
       tfresnet convert-weights resnet18.pth --arch resnet18 --labels names.txt --out runs/r18
     """
-    from tfresnet import preflight
+    from tfresnet.runs import preflight
 
     preflight.conversion(file, arch, out, labels, overrides)
     quiet_tensorflow()
-    from tfresnet.convert_weights import convert
+    from tfresnet.runs.convert_weights import convert
 
     run, not_finite = convert(file, arch, out, overrides, labels, new_head, mean, std)
     if not_finite:

@@ -13,8 +13,8 @@ from tfresnet.cli.common import (
     reports_mistakes,
     stdout_to_stderr,
 )
-from tfresnet.headings import judged_by
 from tfresnet.native_stderr import quiet_tensorflow
+from tfresnet.tasks.headings import judged_by
 
 
 @click.command("evaluate")
@@ -96,7 +96,7 @@ def command(
 
 def _summary(result: dict[str, Any]) -> list[str]:
     """Return the lines that describe a model's accuracy; top-5 only where it says something."""
-    from tfresnet.intervals import shown
+    from tfresnet.tasks.intervals import shown
 
     if "map" in result:
         interval = result["map_interval"]

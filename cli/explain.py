@@ -47,17 +47,16 @@ def command(
       tfresnet explain runs/quickstart
       tfresnet explain runs/quickstart runs/quickstart/samples/*.png
     """
-    from tfresnet import preflight
-    from tfresnet import run as runs
     from tfresnet.deploy.subject import data_section
-    from tfresnet.errors import UserError
+    from tfresnet.runs import preflight, run_directory
+    from tfresnet.runtime.errors import InputError
 
-    opened = runs.open_run(run)
+    opened = run_directory.open_run(run)
     preflight.network(opened.config.model)
     if lost := [image for image in images if not image.exists()]:
-        raise UserError(f"expected an image, {lost[0]} does not exist")
+        raise InputError(f"expected an image, {lost[0]} does not exist")
     if not images and opened.spec.multi_label:
-        raise UserError(
+        raise InputError(
             "expected a run with one label a picture, got a multi-label one, whose answers are not "
             f"just right or wrong; give pictures to look at: tfresnet explain {run} IMAGE..."
         )

@@ -7,13 +7,7 @@ from typing import Any
 
 import click
 
-from tfresnet.cli.common import (
-    PATH,
-    json_option,
-    print_json,
-    reports_mistakes,
-    stdout_to_stderr,
-)
+from tfresnet.cli.common import PATH, json_option, print_json, reports_mistakes, stdout_to_stderr
 from tfresnet.cli.export_options import check, export_options
 from tfresnet.deploy.plan import USUAL
 from tfresnet.native_stderr import quiet_tensorflow
@@ -54,10 +48,9 @@ def command(
       tfresnet export runs/quickstart --auto --max-drop 0.3 --max-bytes 100000
       tfresnet export runs/quickstart --onnx --quantize int8 --layout nchw --batch 1
     """
-    from tfresnet import preflight
-    from tfresnet import run as runs
     from tfresnet.deploy import plan
     from tfresnet.deploy.subject import data_section
+    from tfresnet.runs import preflight, run_directory
 
     chosen = {"tflite": tflite, "onnx": onnx, "saved_model": saved_model, "tflm": tflm}
     formats = tuple(f for f, wanted in chosen.items() if wanted) or ("tflite", "onnx")
@@ -72,7 +65,7 @@ def command(
         threads=os.cpu_count() or 1,
         **choices,
     )
-    opened = runs.open_run(run)
+    opened = run_directory.open_run(run)
     opened.check_finished()
     preflight.network(opened.config.model)
     data_section(opened.config.data, data)
@@ -123,11 +116,11 @@ def _bar() -> Any:
 def _show(report: dict[str, Any], run: Path, features: bool) -> None:
     from rich.console import Console
 
-    from tfresnet.deploy.proof import report as reports
+    from tfresnet.deploy.report.console import table
 
     directory = run / "export" / ("features" if features else "")
     console = Console(width=None if sys.stdout.isatty() else 120)
-    console.print(reports.table(report, directory))
+    console.print(table(report, directory))
     if report["processor_note"]:
         click.echo(f"Of the ms: {report['processor_note']}")
     if selection := report.get("selection"):

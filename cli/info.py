@@ -5,13 +5,7 @@ from typing import Any
 
 import click
 
-from tfresnet.cli.common import (
-    ExpandedPath,
-    json_option,
-    print_json,
-    reports_mistakes,
-    set_option,
-)
+from tfresnet.cli.common import ExpandedPath, json_option, print_json, reports_mistakes, set_option
 from tfresnet.native_stderr import quiet_tensorflow
 
 # Accuracies and such, fractions of 1 that are printed in percent.
@@ -45,10 +39,9 @@ def command(model: str, overrides: tuple[str, ...], as_json: bool) -> None:
 
 
 def _facts(model: str, overrides: tuple[str, ...]) -> dict[str, Any]:
-    from tfresnet import config as configs
-    from tfresnet import preflight
-    from tfresnet import run as runs
+    from tfresnet.config import loading
     from tfresnet.deploy import describe
+    from tfresnet.runs import preflight, run_directory
 
     path = Path(model)
     is_run = path.is_dir() and not (path / "saved_model.pb").exists()
@@ -58,11 +51,11 @@ def _facts(model: str, overrides: tuple[str, ...]) -> dict[str, Any]:
     if not is_run and not is_architecture:
         return describe.model_file(path)
     if is_run:
-        runs.open_run(path)
+        run_directory.open_run(path)
         quiet_tensorflow()
         return describe.run(path)
     if overrides:
-        preflight.network(configs.from_overrides([f"model.arch={model}", *overrides]).model)
+        preflight.network(loading.from_overrides([f"model.arch={model}", *overrides]).model)
         quiet_tensorflow()
     return describe.architecture(model, overrides)
 

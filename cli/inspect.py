@@ -13,8 +13,8 @@ from tfresnet.cli.common import (
     reports_mistakes,
     stdout_to_stderr,
 )
-from tfresnet.errors import UserError
 from tfresnet.native_stderr import quiet_tensorflow
+from tfresnet.runtime.errors import InputError
 
 
 @click.command("inspect")
@@ -59,12 +59,12 @@ def command(
 
     for file in filter(None, (model, against)):
         if file.suffix != ".tflite":
-            raise UserError(f"expected a .tflite file, got {file}")
+            raise InputError(f"expected a .tflite file, got {file}")
         metadata = read_metadata(file)
         spec_of(file, metadata)
         lookup.kind(measured_data.of_file(file, metadata, data))
     quiet_tensorflow()
-    from tfresnet.deploy.proof import inspect
+    from tfresnet.deploy.report import inspect
 
     with stdout_to_stderr(as_json):
         result = inspect.of_file(model, against, images, data)

@@ -8,7 +8,7 @@ import click
 
 from tfresnet import __version__
 from tfresnet.cli.output import print_anything, quiet_broken_pipe
-from tfresnet.errors import unknown
+from tfresnet.runtime.errors import unknown
 
 COMMANDS = {
     "train": "Train a network from a preset or a YAML file.",

@@ -23,10 +23,11 @@ def command(name: str | None, as_json: bool) -> None:
       tfresnet presets
       tfresnet presets cifar10-resnet20 > mine.yaml
     """
-    from tfresnet import config, records
-    from tfresnet.errors import unknown
+    from tfresnet import records
+    from tfresnet.config import loading
+    from tfresnet.runtime.errors import unknown
 
-    texts = config.presets()
+    texts = loading.presets()
     if name and name not in texts:
         raise unknown("preset", name, texts)
     if name and not as_json:
@@ -34,7 +35,7 @@ def command(name: str | None, as_json: bool) -> None:
         return
     measured = records.measured()
     rows: list[dict[str, Any]] = [
-        config.load(n).model_dump() | {"results": [m for m in measured if m["preset"] == n]}
+        loading.load(n).model_dump() | {"results": [m for m in measured if m["preset"] == n]}
         for n in ([name] if name else texts)
     ]
     if as_json:

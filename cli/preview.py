@@ -4,13 +4,7 @@ from pathlib import Path
 
 import click
 
-from tfresnet.cli.common import (
-    PATH,
-    json_option,
-    print_json,
-    reports_mistakes,
-    stdout_to_stderr,
-)
+from tfresnet.cli.common import PATH, json_option, print_json, reports_mistakes, stdout_to_stderr
 from tfresnet.cli.configuration import configuration, configuration_options
 from tfresnet.native_stderr import quiet_tensorflow
 
@@ -35,12 +29,12 @@ def command(preset: str | None, settings: list[str], out: Path, as_json: bool) -
       tfresnet preview --arch resnet18 --dataset path/to/folder --set data.image_size=96
       tfresnet preview cifar10-resnet18 --set data.randaugment=2 --out augmented.png
     """
-    from tfresnet import preflight
-    from tfresnet.errors import UserError
     from tfresnet.files import write_bytes
+    from tfresnet.runs import preflight
+    from tfresnet.runtime.errors import InputError
 
     if out.suffix.lower() != ".png":
-        raise UserError(f"--out: expected a name that ends in .png, got {out}")
+        raise InputError(f"--out: expected a name that ends in .png, got {out}")
     config = configuration(preset, settings)
     preflight.training(config)
     quiet_tensorflow()

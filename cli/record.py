@@ -46,8 +46,8 @@ def command(run: Path, out: Path, name: str | None, as_json: bool) -> None:
 
 def _of_sweep(file: Path, out: Path, name: str | None) -> tuple[Path, dict[str, Any]]:
     from tfresnet import records
-    from tfresnet.errors import UserError
     from tfresnet.files import read_json
+    from tfresnet.runtime.errors import InputError
 
     def runs(sweep: dict[str, Any]) -> set[tuple[Any, ...]]:
         return {(run.get("base"), *run.get("settings", ())) for run in sweep["runs"]}
@@ -56,17 +56,17 @@ def _of_sweep(file: Path, out: Path, name: str | None) -> tuple[Path, dict[str, 
     path = out / "sweeps" / f"{name or file.resolve().parent.name}.json"
     # A sweep may have grown since it was recorded; it does not shrink.
     if path.exists() and not runs(records.check_sweep(read_json(path), str(path))) <= runs(whole):
-        raise UserError(f"{path} is the record of another sweep; choose another --name")
+        raise InputError(f"{path} is the record of another sweep; choose another --name")
     return path, whole
 
 
 def _of_run(run: Path, out: Path, name: str | None) -> tuple[Path, dict[str, Any]]:
     from tfresnet import records
-    from tfresnet import run as runs
-    from tfresnet.errors import UserError
     from tfresnet.files import read_json
+    from tfresnet.runs import run_directory
+    from tfresnet.runtime.errors import InputError
 
-    opened = runs.open_run(run)
+    opened = run_directory.open_run(run)
     opened.check_finished()
     seed = opened.config.train.seed
     path = out / f"{name or f'{opened.config.name}-seed{seed}'}.json"
@@ -75,10 +75,12 @@ def _of_run(run: Path, out: Path, name: str | None) -> tuple[Path, dict[str, Any
     if path.exists():
         there = records.check(read_json(path), str(path))
         if records.identity(there) != records.identity(whole):
-            raise UserError(f"{path} is the record of another configuration; choose another --name")
+            raise InputError(
+                f"{path} is the record of another configuration; choose another --name"
+            )
         # A later export of the same run is welcome, another run is not.
         if there.get("curve") != whole["curve"]:
-            raise UserError(
+            raise InputError(
                 f"{path} is the record of another run of this configuration; choose another --out, "
                 "or delete it"
             )

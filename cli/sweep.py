@@ -44,8 +44,8 @@ def command(file: Path, jobs: int, run_dir: Path | None, dry_run: bool, as_json:
     Example:
       tfresnet sweep ablation.yaml
     """
-    from tfresnet.errors import UserError
     from tfresnet.files import alone
+    from tfresnet.runtime.errors import InputError
     from tfresnet.sweep import plan, runner, table
     from tfresnet.training.interrupt import Interrupted
 
@@ -65,7 +65,7 @@ def command(file: Path, jobs: int, run_dir: Path | None, dry_run: bool, as_json:
         click.echo(f"[{number}/{len(trials)}] {outcome.trial.name}: {said}", err=True)
 
     if (directory / "config.yaml").exists():
-        raise UserError(f"expected a folder for runs, got {directory}, a run; choose --run-dir")
+        raise InputError(f"expected a folder for runs, got {directory}, a run; choose --run-dir")
     with alone(directory, "choose another --run-dir"):
         click.echo(f"{len(trials)} runs; what each prints goes to {directory}/NAME.log", err=True)
         try:

@@ -8,13 +8,7 @@ from typing import Any
 
 import click
 
-from tfresnet.cli.common import (
-    PATH,
-    json_option,
-    print_json,
-    reports_mistakes,
-    stdout_to_stderr,
-)
+from tfresnet.cli.common import PATH, json_option, print_json, reports_mistakes, stdout_to_stderr
 from tfresnet.cli.configuration import configuration, configuration_options
 from tfresnet.native_stderr import quiet_tensorflow
 
@@ -52,7 +46,8 @@ def command(
       tfresnet train --init-from runs/cifar10 --freeze-until stage2 --dataset path/to/folder
       tfresnet train --resume --run-dir runs/cifar10-resnet20
     """
-    from tfresnet import preflight, recipe
+    from tfresnet.data import folder_recipe
+    from tfresnet.runs import preflight
     from tfresnet.training import header, workers
 
     if name and run_dir:
@@ -60,9 +55,9 @@ def command(
     if name is not None and (Path(name).name != name or name in ("", "..")):
         raise click.UsageError(f"--name: expected a folder's name in runs/, got {name!r}")
     directory = run_dir or (Path("runs") / name if name else None)
-    folder = Path(preset) if preset and recipe.is_folder(preset) else None
+    folder = Path(preset) if preset and folder_recipe.is_folder(preset) else None
     if folder:
-        directory = directory or recipe.run_directory(folder)
+        directory = directory or folder_recipe.run_directory(folder)
     if resume and (folder or not preset) and directory and (found := _config_in(directory)):
         # What was chosen for a folder at first is not chosen anew.
         settings = [f"data.dataset={folder}", *settings] if folder else settings
@@ -74,23 +69,23 @@ def command(
     if not dry_run and not many:  # each worker has its own
         begun = _config_in(directory) if resume else None
         preflight.directory(config, begun.parent if begun else directory, resume)
-    if config.name == recipe.PRESET and not (directory / "config.yaml").exists():
+    if config.name == folder_recipe.PRESET and not (directory / "config.yaml").exists():
         click.echo(config.description, err=True)
     if sys.stderr.isatty():  # in a log nobody waits, and all of it comes soon
         click.echo(header.opening(config), err=True)
     if many:
         workers.hush()
     quiet_tensorflow()
-    from tfresnet import train_run as training
+    from tfresnet.runs import train_run
 
     if dry_run:
         with stdout_to_stderr(as_json):
-            facts = training.dry_run(config)
+            facts = train_run.dry_run(config)
         _say_what_it_takes(facts, as_json)
         return
     try:
         with stdout_to_stderr(as_json):
-            run = training.train(config, directory, resume)
+            run = train_run.train(config, directory, resume)
     except KeyboardInterrupt as stop:
         number = getattr(stop, "number", None)  # of the signal that it has saved for
         _say_stopped(directory, number is not None, many)
@@ -137,7 +132,7 @@ def _say_what_it_takes(facts: dict[str, Any], as_json: bool) -> None:
 
 
 def _say_what_next(directory: Path, result: dict[str, Any]) -> None:
-    from tfresnet.intervals import shown
+    from tfresnet.tasks.intervals import shown
 
     where = shlex.quote(str(directory))
     sample = next(iter(sorted((directory / "samples").glob("*.png"))))

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfresnet.data.splits import Split
-from tfresnet.errors import UserError
+from tfresnet.runtime.errors import InputError
 
 BATCH = 100
 
@@ -50,7 +50,7 @@ def draw(
     Nor one whose index is ``reserved``. With a count of 0 no image is looked at.
 
     Raises:
-        UserError: no image is left, or all are of one class, which no range can be set with.
+        InputError: no image is left, or all are of one class, which no range can be set with.
     """
     if not count:
         nothing: dict = {"count": 0, "seed": None, "sha256": None, "left_out": 0, "indices": []}
@@ -74,12 +74,12 @@ def draw(
         if len(images) == count:
             break
     if not images:
-        raise UserError(
+        raise InputError(
             f"calibration: expected training images that are not measured on too, got {left_out} "
             "that all are; give the run other splits (data.train_split, data.eval_split)"
         )
     if count > 1 and len(np.unique(labels, axis=0)) == 1:
-        raise UserError(
+        raise InputError(
             f"calibration: expected images of several classes, got {len(images)} of class "
             f"{labels[0]} only; raise --calibration-images or look at the training split"
         )

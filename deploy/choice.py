@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tfresnet.errors import UserError
 from tfresnet.files import read_json
+from tfresnet.runtime.errors import InputError
 
 Record = dict[str, Any]  # what report.json says about a file
 
@@ -31,27 +31,27 @@ def of_run(directory: Path) -> Path:
     """Return the best file of a run's last export.
 
     Raises:
-        UserError: the folder is no run, or it has no file that passed its gate.
+        InputError: the folder is no run, or it has no file that passed its gate.
     """
     if not (directory / "config.yaml").is_file():
-        raise UserError(
+        raise InputError(
             f"expected a .tflite or .onnx file or a run, {directory} is a folder that is neither"
         )
     folder = directory / "export"
     export = f"export it: tfresnet export {shlex.quote(str(directory))}"
     if not (folder / "report.json").is_file():
-        raise UserError(f"expected a run with exported files, {directory} has none; {export}")
+        raise InputError(f"expected a run with exported files, {directory} has none; {export}")
     report = read_json(folder / "report.json")
     artifacts = report.get("artifacts", [])
     if "ladder" in report:  # of --auto, which says what is within the budget
         artifacts = [a for a in artifacts if a["path"] == report["chosen"]]
     record = best(artifacts)
     if record is None:
-        raise UserError(
+        raise InputError(
             f"expected a file of {directory} that passed, all failed (see {folder}/report.html); "
             "name one, or export again"
         )
     file = folder / record["path"].rpartition("/export/")[2]
     if not file.is_file():
-        raise UserError(f"expected {file}, as in {folder}/report.json, found none; {export}")
+        raise InputError(f"expected {file}, as in {folder}/report.json, found none; {export}")
     return file

@@ -36,10 +36,10 @@ def run(directory: Path) -> dict[str, Any]:
     ``measured`` is of the deployed weights, as ``tfresnet evaluate`` prints it, without the single
     classes; None before the training is done.
     """
-    from tfresnet import run as runs
     from tfresnet.models import functional
+    from tfresnet.runs import run_directory
 
-    opened = runs.open_run(directory)
+    opened = run_directory.open_run(directory)
     result, config = opened.result, opened.config
     measured = {k: v for k, v in result.get("test", {}).items() if not k.startswith("per_class")}
     model, step = opened.model_and_step()
@@ -53,7 +53,7 @@ def run(directory: Path) -> dict[str, Any]:
         "quantization": "float32",
         "step": step,
         "epoch": max((r["epoch"] for r in opened.records() if r["step"] <= step), default=0),
-        "weights_sha256": runs.weights_sha256(model),
+        "weights_sha256": run_directory.weights_sha256(model),
         "measured": measured or None,
         "provenance": {
             "preset": config.name,
@@ -71,12 +71,13 @@ def architecture(name: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
     Without overrides the costs are those that were recorded, and no TensorFlow is loaded.
 
     Raises:
-        UserError: no such architecture, an unknown key, or a bad value.
+        InputError: no such architecture, an unknown key, or a bad value.
     """
-    from tfresnet import config as configs
-    from tfresnet import preflight, records
+    from tfresnet import records
+    from tfresnet.config import loading
+    from tfresnet.runs import preflight
 
-    config = configs.from_overrides([f"model.arch={name}", *overrides])
+    config = loading.from_overrides([f"model.arch={name}", *overrides])
     preflight.network(config.model)
     if not overrides:
         row = records.costs()[name]

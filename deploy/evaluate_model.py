@@ -8,18 +8,19 @@ from typing import Any
 
 import numpy as np
 
-from tfresnet import metrics, tasks
 from tfresnet.data import corruptions, pipeline, sources
 from tfresnet.data.corrupted_split import CorruptedSplit
 from tfresnet.data.splits import Split
 from tfresnet.deploy import subject
 from tfresnet.deploy.device import runtime
 from tfresnet.deploy.formats import saved_model
-from tfresnet.deploy.proof import figures
-from tfresnet.errors import UserError
+from tfresnet.deploy.report import figures
 from tfresnet.files import png, write_bytes
-from tfresnet.spec import InputSpec
-from tfresnet.tasks import Task
+from tfresnet.runtime.errors import InputError
+from tfresnet.runtime.spec import InputSpec
+from tfresnet.tasks import metrics
+from tfresnet.tasks import task as tasks
+from tfresnet.tasks.task import Task
 from tfresnet.training import progress
 
 
@@ -59,14 +60,14 @@ def evaluate(
             their paths.
 
     Raises:
-        UserError: there is no such model, its labels are not the dataset's, or no such corruption.
+        InputError: there is no such model, its labels are not the dataset's, or no such corruption.
     """
     for name in corrupted:
         corruptions.check(name, severities)
     found = subject.find(path, overrides)
     task = tasks.of(found.spec)
     if plots and found.spec.multi_label:
-        raise UserError(
+        raise InputError(
             "--plots: expected a run with one label a picture, got a multi-label one; the average "
             "precision of each label is in what evaluate prints"
         )

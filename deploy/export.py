@@ -8,19 +8,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import tf_keras as keras
-
 from tfresnet import environment
+from tfresnet.backend import keras
 from tfresnet.deploy import choice
 from tfresnet.deploy.compress import auto, cluster, prune, qat
 from tfresnet.deploy.device import bundle
 from tfresnet.deploy.formats import wrap
 from tfresnet.deploy.plan import FINE_TUNED, INTEGER, Options, Target
-from tfresnet.deploy.proof import card, page
+from tfresnet.deploy.report import card, page
 from tfresnet.deploy.workshop import Workshop
 from tfresnet.files import alone, write_text
 from tfresnet.models.functional import functional
-from tfresnet.run import Run
+from tfresnet.runs.run_directory import Run
 
 Say = Callable[[str], None]
 # What is being done, how many files are finished, and of how many, if that is known.

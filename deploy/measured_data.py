@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tfresnet import config as configs
-from tfresnet.errors import UserError
+from tfresnet.config import loading
+from tfresnet.config.sections import DataConfig
 from tfresnet.files import expanded
-from tfresnet.sections import DataConfig
+from tfresnet.runtime.errors import InputError
 
 LEVELS = 4  # folders above a file in which its run may be: RUN/export/bundle/model.tflite
 
@@ -34,16 +34,16 @@ def of_file(path: Path, metadata: Mapping[str, Any], overrides: Mapping[str, Any
         overrides: keys of the data section that replace what the file says.
 
     Raises:
-        UserError: it was trained on a folder, and nothing says where that is.
+        InputError: it was trained on a folder, and nothing says where that is.
     """
     values = dict(metadata.get("data", {}))
     if values.pop("folder", False) and "dataset" not in overrides:
         parents = path.resolve().parents[:LEVELS]
         run = next((p for p in parents if (p / "config.yaml").is_file()), None)
         if run is None:
-            raise UserError(
+            raise InputError(
                 f"{path}: expected --dataset FOLDER, where the images of {values['dataset']} are "
                 "now, since a file does not say that; got none"
             )
-        values["dataset"] = configs.read(run / "config.yaml").data.dataset
-    return configs.with_data(values, overrides)
+        values["dataset"] = loading.read(run / "config.yaml").data.dataset
+    return loading.with_data(values, overrides)

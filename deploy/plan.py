@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from tfresnet.errors import UserError
+from tfresnet.runtime.errors import InputError
 
 # The quantisations of each format, in the order in which they are made.
 # tflm is a folder for TFLite Micro: a C array beside a .tflite.
@@ -95,22 +95,22 @@ class Options:
     def __post_init__(self) -> None:
         floats = [kind for kind in self.quantizations if kind not in INTEGER]
         if self.interface == "integer" and (floats or not set(self.formats) <= {"tflite", "tflm"}):
-            raise UserError(
+            raise InputError(
                 f"--interface integer: expected --tflite and only the kinds {', '.join(INTEGER)}, "
                 f"got {', '.join(floats or self.formats)}"
             )
         if "saved_model" in self.formats and self.interface != "uint8":
-            raise UserError(f"--saved-model: expected --interface uint8, got {self.interface}")
+            raise InputError(f"--saved-model: expected --interface uint8, got {self.interface}")
         if self.batch is not None and "tflm" in self.formats:
-            raise UserError(f"--tflm: expected no --batch (it is 1), got {self.batch}")
+            raise InputError(f"--tflm: expected no --batch (it is 1), got {self.batch}")
         if (self.prune or self.cluster) and not set(self.formats) & set(FINE_TUNED):
-            raise UserError(
+            raise InputError(
                 f"--prune, --cluster: expected --tflite or --tflm, got {', '.join(self.formats)}"
             )
         if self.prune and self.cluster == 2:
-            raise UserError("--cluster: expected at least 3 with --prune (one is 0), got 2")
+            raise InputError("--cluster: expected at least 3 with --prune (one is 0), got 2")
         if self.prune and self.sparsity == "2:4" and self.prune != 0.5:
-            raise UserError(f"--prune: expected 0.5 with --sparsity 2:4, got {self.prune:g}")
+            raise InputError(f"--prune: expected 0.5 with --sparsity 2:4, got {self.prune:g}")
 
     def targets(self) -> list[Target]:
         """Return the files to write of the network as it is."""

@@ -7,8 +7,8 @@ import tensorflow as tf
 
 from tfresnet.data.sources import Dataset
 from tfresnet.data.splits import Subset
-from tfresnet.deploy.proof import verify
-from tfresnet.errors import UserError
+from tfresnet.deploy.report import verify
+from tfresnet.runtime.errors import InputError
 
 SHARE, MOST = 0.2, 5_000  # of the training images
 STREAM = 1  # calibration images are drawn with the seed alone
@@ -38,11 +38,11 @@ def draw(count: int, seed: int, limit: int | None) -> np.ndarray:
     """Return the indices of a fifth of ``count`` training images, at most 5,000, and ``limit``.
 
     Raises:
-        UserError: there are too few images.
+        InputError: there are too few images.
     """
     size = min(round(SHARE * count), MOST, limit or MOST)
     if not size:
-        raise UserError(f"--auto: expected at least 3 training images to choose on, got {count}")
+        raise InputError(f"--auto: expected at least 3 training images to choose on, got {count}")
     return np.sort(np.random.default_rng([seed, STREAM]).permutation(count)[:size])
 
 

@@ -5,15 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tfresnet import preflight
-from tfresnet import run as runs
-from tfresnet.config import with_data
+from tfresnet.config.loading import with_data
+from tfresnet.config.sections import DataConfig
 from tfresnet.data import lookup
 from tfresnet.deploy import measured_data
 from tfresnet.deploy.device import runtime
-from tfresnet.errors import UserError
-from tfresnet.sections import DataConfig
-from tfresnet.spec import InputSpec
+from tfresnet.runs import preflight, run_directory
+from tfresnet.runtime.errors import InputError
+from tfresnet.runtime.spec import InputSpec
 
 
 @dataclass(frozen=True)
@@ -23,20 +22,20 @@ class Subject:
     path: Path
     spec: InputSpec
     data: DataConfig
-    run: runs.Run | None = None
+    run: run_directory.Run | None = None
 
 
 def find(path: Path, overrides: Mapping[str, Any]) -> Subject:
     """Return the model at ``path``, to be measured on its data with some keys replaced.
 
     Raises:
-        UserError, InputError: there is no such model, it gives no probabilities, its data are not
+        InputError, InputError: there is no such model, it gives no probabilities, its data are not
             there, or ``overrides`` name a split of data that have just one.
     """
     if not path.exists():
-        raise UserError(f"expected a run directory or a model file, {path} does not exist")
+        raise InputError(f"expected a run directory or a model file, {path} does not exist")
     if path.is_dir() and not (path / "saved_model.pb").exists():
-        run = runs.open_run(path)
+        run = run_directory.open_run(path)
         preflight.network(run.config.model)
         return Subject(path, run.spec, data_section(run.config.data, overrides), run)
     metadata = runtime.read_metadata(path)
@@ -46,11 +45,11 @@ def find(path: Path, overrides: Mapping[str, Any]) -> Subject:
 
 
 def spec_of(path: Path, metadata: Mapping[str, Any]) -> InputSpec:
-    """Return the input spec inside a model file, or raise a ``UserError``."""
+    """Return the input spec inside a model file, or raise a ``InputError``."""
     try:
         return InputSpec.from_dict(metadata["spec"])
     except (ValueError, TypeError) as error:
-        raise UserError(f"{path}: expected an input spec inside: {error}") from None
+        raise InputError(f"{path}: expected an input spec inside: {error}") from None
 
 
 def data_section(
@@ -62,7 +61,7 @@ def data_section(
 
 def _with_splits(data: DataConfig, overrides: Mapping[str, Any]) -> DataConfig:
     if lookup.kind(data) != "tfds" and "eval_split" in overrides:
-        raise UserError(
+        raise InputError(
             f"--split: expected a TFDS dataset, {data.dataset} has just one held-out part"
         )
     return data

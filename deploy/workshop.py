@@ -8,19 +8,20 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-import tf_keras as keras
 
-from tfresnet import config as configs
-from tfresnet import metrics, tasks
+from tfresnet.backend import keras
+from tfresnet.config import loading
+from tfresnet.config.sections import DataConfig
 from tfresnet.data import pipeline, sources
 from tfresnet.deploy import calibration, measured_data, selection
 from tfresnet.deploy.device.benchmark import latency_ms
 from tfresnet.deploy.device.runtime import InputError, read_metadata
 from tfresnet.deploy.formats import artifact, graph
 from tfresnet.deploy.plan import Options, Target
-from tfresnet.deploy.proof import verify
-from tfresnet.run import Run, weights_sha256
-from tfresnet.sections import DataConfig
+from tfresnet.deploy.report import verify
+from tfresnet.runs.run_directory import Run, weights_sha256
+from tfresnet.tasks import metrics
+from tfresnet.tasks import task as tasks
 from tfresnet.training import progress
 
 BATCH = 100
@@ -217,8 +218,8 @@ def _held_out(split: Any, shape: tuple[int, ...], limit: int | None) -> tf.data.
 
 def _data(run: Run, changes: dict[str, Any]) -> DataConfig:
     """Return the run's data section with some keys replaced, its paths absolute."""
-    data = configs.with_data(run.config.data, changes)
-    return configs.absolute(run.config.model_copy(update={"data": data})).data
+    data = loading.with_data(run.config.data, changes)
+    return loading.absolute(run.config.model_copy(update={"data": data})).data
 
 
 def _metadata(workshop: Workshop) -> dict[str, Any]:

@@ -75,7 +75,8 @@ def table(name: str) -> str:
     """Return a table in Markdown: presets, results, ablation, or the keys of a schema section."""
     if name == "presets":
         return _presets()
-    from tfresnet import records, results_page, sections
+    from tfresnet import records, results_page
+    from tfresnet.config import sections
     from tfresnet.sweep.plan import Sweep
 
     if name == "results":

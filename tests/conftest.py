@@ -13,10 +13,10 @@ import tensorflow as tf
 import tf_keras as keras
 from PIL import Image
 
-from tfresnet import config as configs
-from tfresnet import run as runs
+from tfresnet.config import loading
 from tfresnet.deploy.device import benchmark
-from tfresnet.train_run import train
+from tfresnet.runs import run_directory
+from tfresnet.runs.train_run import train
 
 tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
@@ -45,14 +45,14 @@ def free_memory() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> runs.Run:
+def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> run_directory.Run:
     """ResNet-8 after two epochs on 16-pixel digits: quick, and better than chance."""
-    config = configs.load("quickstart", TINY)
+    config = loading.load("quickstart", TINY)
     return train(config, tmp_path_factory.mktemp("runs") / "tiny")
 
 
 @pytest.fixture(scope="session")
-def exported(tiny_run: runs.Run) -> dict:
+def exported(tiny_run: run_directory.Run) -> dict:
     """The report of an export of the tiny run, in every format."""
     from tfresnet.deploy.export import export
     from tfresnet.deploy.plan import Options
@@ -75,7 +75,7 @@ def distance(found: np.ndarray, expected: np.ndarray) -> float:
 
 
 @pytest.fixture
-def run_copy(tiny_run: runs.Run, tmp_path: Path) -> Path:
+def run_copy(tiny_run: run_directory.Run, tmp_path: Path) -> Path:
     """A copy of the tiny run's directory, to be spoilt."""
     copy = tmp_path / "copy"
     shutil.copytree(tiny_run.directory, copy, ignore=shutil.ignore_patterns("export"))

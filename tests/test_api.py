@@ -4,9 +4,9 @@ import pytest
 
 import tfresnet
 from tests.conftest import TINY
-from tfresnet import config as configs
-from tfresnet.errors import UserError
-from tfresnet.run import Run, weights_sha256
+from tfresnet.config import loading
+from tfresnet.runs.run_directory import Run, weights_sha256
+from tfresnet.runtime.errors import InputError
 
 
 def test_train_load_evaluate_export_classify(tiny_run, tmp_path):
@@ -28,10 +28,10 @@ def test_train_load_evaluate_export_classify(tiny_run, tmp_path):
 
 
 def test_a_configuration_can_be_given_and_changed(tmp_path):
-    config = configs.load("quickstart", TINY)
-    with pytest.raises(UserError, match="expected at most 1437"):
+    config = loading.load("quickstart", TINY)
+    with pytest.raises(InputError, match="expected at most 1437"):
         tfresnet.train(config, {"train.batch_size": 5000}, tmp_path / "run")
-    with pytest.raises(UserError, match=r"did you mean 'train\.epochs'"):
+    with pytest.raises(InputError, match=r"did you mean 'train\.epochs'"):
         tfresnet.train("quickstart", ["train.epoch=3"], tmp_path / "run")
     assert not (tmp_path / "run").exists()
 

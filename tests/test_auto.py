@@ -17,8 +17,8 @@ from tfresnet.deploy.compress import auto, qat
 from tfresnet.deploy.compress.auto import Budget, Candidate, following
 from tfresnet.deploy.device.runtime import read_metadata
 from tfresnet.deploy.formats import delegates, graph, tflite
-from tfresnet.deploy.proof import inspect, verify
-from tfresnet.errors import UserError
+from tfresnet.deploy.report import inspect, verify
+from tfresnet.runtime.errors import InputError
 
 FEW = ["--verify-images", 50, "--calibration-images", 50]
 
@@ -165,7 +165,7 @@ def test_what_a_network_refuses_is_said_and_passed(run_copy, monkeypatch):
 
     def choosy(maker, candidate):
         if candidate.kind == "int8" and not candidate.trained:
-            raise UserError("this network has no such file")
+            raise InputError("this network has no such file")
         return make(maker, Candidate("int8"))
 
     monkeypatch.setattr(auto.Maker, "make", choosy)

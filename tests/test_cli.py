@@ -249,7 +249,7 @@ def test_a_second_ctrl_c_is_not_said_to_have_saved(run_copy, tmp_path, monkeypat
         assert resume
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("tfresnet.train_run.train", stop)
+    monkeypatch.setattr("tfresnet.runs.train_run.train", stop)
     shutil.copytree(run_copy, tmp_path / "cluster" / "worker1")
     for folder in (run_copy, tmp_path / "cluster"):
         result = tfresnet("train", "--resume", "--run-dir", folder)

@@ -11,19 +11,19 @@ import tf_keras as keras
 
 from tests.conftest import NEAR, TINY, distance
 from tests.test_cli import json_of, refused, tfresnet
-from tfresnet import config as configs
-from tfresnet import run as runs
+from tfresnet.config import loading
+from tfresnet.config.sections import ModelConfig
 from tfresnet.deploy.compress import cluster, finetune, fold, prune, qat
 from tfresnet.deploy.device.runtime import open_model
 from tfresnet.deploy.export import export
 from tfresnet.deploy.formats import graph, tflite
 from tfresnet.deploy.plan import Options
-from tfresnet.deploy.proof import verify
+from tfresnet.deploy.report import verify
 from tfresnet.models import zoo
 from tfresnet.models.functional import functional
-from tfresnet.sections import ModelConfig
-from tfresnet.spec import InputSpec
-from tfresnet.train_run import train
+from tfresnet.runs import run_directory
+from tfresnet.runs.train_run import train
+from tfresnet.runtime.spec import InputSpec
 from tfresnet.training import loop
 from tfresnet.training.optimizers import decays
 
@@ -150,7 +150,7 @@ def test_a_file_with_more_values_than_clusters_fails():
 
 
 def test_a_finished_fine_tuning_is_loaded_and_another_one_is_not(compressed, tiny_run):
-    run = runs.open_run(compressed[0])
+    run = run_directory.open_run(compressed[0])
     folder = run.directory / "export" / "pruned"
     log = (folder / "metrics.jsonl").read_text()
     data = run.dataset()
@@ -184,7 +184,7 @@ def test_an_interrupted_fine_tuning_goes_on(tiny_run, tmp_path, monkeypatch, cap
     resumed = cluster.cluster(tiny_run, data, 8, 2, tmp_path / "cut")
     found = [x.get_weights()[0] for x in resumed.layers if isinstance(x, keras.layers.Conv2D)]
     assert all(len(np.unique(kernel)) <= 8 for kernel in found[1:])
-    assert runs.weights_sha256(resumed) == runs.weights_sha256(whole)
+    assert run_directory.weights_sha256(resumed) == run_directory.weights_sha256(whole)
 
 
 def test_quantization_aware_training_decays_what_training_does():
@@ -214,11 +214,11 @@ def test_a_teacher_goes_on_teaching_while_it_is_there(tiny_run, tmp_path, monkey
     monkeypatch.setattr(finetune, "Trainer", Idle)
     monkeypatch.setattr(loop, "plot", lambda *_: None)
 
-    def teacher_of(run: runs.Run, directory: Path) -> keras.Model | None:
+    def teacher_of(run: run_directory.Run, directory: Path) -> keras.Model | None:
         finetune.fine_tune(run, run.dataset(), 1, directory, run.model, {}, "QAT")
         return trainers[-1].train_step.teacher
 
-    def taught_by(path: Path) -> runs.Run:
+    def taught_by(path: Path) -> run_directory.Run:
         training = tiny_run.config.train.model_copy(update={"teacher": str(path)})
         return dataclasses.replace(
             tiny_run, config=tiny_run.config.model_copy(update={"train": training})
@@ -226,7 +226,7 @@ def test_a_teacher_goes_on_teaching_while_it_is_there(tiny_run, tmp_path, monkey
 
     assert teacher_of(tiny_run, tmp_path / "alone") is None
     teacher = teacher_of(taught_by(tiny_run.directory), tmp_path / "taught")
-    assert runs.weights_sha256(teacher) == runs.weights_sha256(tiny_run.model())
+    assert run_directory.weights_sha256(teacher) == run_directory.weights_sha256(tiny_run.model())
     assert "teacher" not in capsys.readouterr().err
     assert teacher_of(taught_by(tmp_path / "gone"), tmp_path / "orphan") is None
     error = capsys.readouterr().err
@@ -273,7 +273,7 @@ def _optimized(path: str, folder: Path) -> set[str]:
 
 def test_quantisation_aware_training_gives_an_integer_file_that_agrees(run_copy, tmp_path):
     options = Options(("tflite", "onnx"), ("int8",), qat_epochs=1, max_drop=100, verify_images=100)
-    report = export(runs.open_run(run_copy), options)
+    report = export(run_directory.open_run(run_copy), options)
     after, _, aware, twin = report["artifacts"]
     assert options.count() == 4
     assert Path(aware["path"]).name == "model_int8_qat.tflite"
@@ -281,7 +281,7 @@ def test_quantisation_aware_training_gives_an_integer_file_that_agrees(run_copy,
     assert aware["failures"] == []
     assert abs(aware["bytes"] - after["bytes"]) < 2000
     assert Path(twin["path"]).name == "model_int8_qat.onnx"  # with the scales that were trained
-    run = runs.open_run(run_copy)
+    run = run_directory.open_run(run_copy)
     data = run.dataset()
     pixels = data.held_out.images[:50]
     lite, other = (open_model(a["path"]).run(pixels) for a in (aware, twin))
@@ -302,7 +302,7 @@ def test_a_pruned_float_file_may_answer_otherwise_than_the_checkpoint(run_copy):
     options = Options(
         ("tflite",), ("float32",), prune=0.5, compress_epochs=1, max_drop=100, verify_images=100
     )
-    plain, pruned = export(runs.open_run(run_copy), options)["artifacts"]
+    plain, pruned = export(run_directory.open_run(run_copy), options)["artifacts"]
     assert Path(pruned["path"]).name == "model_float32_pruned.tflite"
     assert pruned["sparsity"] == pytest.approx(0.5, abs=0.01)
     assert pruned["max_abs_error"] > 1e-4 > plain["max_abs_error"]
@@ -311,7 +311,7 @@ def test_a_pruned_float_file_may_answer_otherwise_than_the_checkpoint(run_copy):
 
 def test_a_network_that_tfmot_refuses_is_refused_with_the_reason(tmp_path):
     settings = [*TINY, "train.epochs=1", "model.attention=se"]
-    train(configs.load("quickstart", settings), tmp_path / "run")
+    train(loading.load("quickstart", settings), tmp_path / "run")
     reason = "it refuses: it has no quantisation for the products of channel attention"
     assert reason in refused("export", tmp_path / "run", "--tflite", "--qat-epochs", 1)
     assert not list((tmp_path / "run" / "export").glob("*.tflite"))  # before any file is made

@@ -4,40 +4,40 @@ import json
 
 import pytest
 
-from tfresnet import config
-from tfresnet.errors import UserError
-from tfresnet.sections import TrainConfig
+from tfresnet.config import loading
+from tfresnet.config.sections import TrainConfig
+from tfresnet.runtime.errors import InputError
 
 
-@pytest.mark.parametrize("name", config.presets())
+@pytest.mark.parametrize("name", loading.presets())
 def test_every_preset_is_valid_and_described(name):
-    loaded = config.load(name)
+    loaded = loading.load(name)
     assert loaded.name == name
     assert loaded.description
 
 
 def test_overrides_are_read_as_yaml():
-    loaded = config.load("quickstart", ["train.lr=5e-2", "data.flip=true", "train.epochs=3"])
+    loaded = loading.load("quickstart", ["train.lr=5e-2", "data.flip=true", "train.epochs=3"])
     assert (loaded.train.lr, loaded.data.flip, loaded.train.epochs) == (0.05, True, 3)
 
 
 def test_a_file_says_only_what_differs(tmp_path):
     (tmp_path / "mine.yaml").write_text("train:\n  weight_decay: 1e-4\n")
-    loaded = config.load(str(tmp_path / "mine.yaml"))
+    loaded = loading.load(str(tmp_path / "mine.yaml"))
     assert loaded.name == "mine"
     assert loaded.train.weight_decay == 1e-4
     assert loaded.train.batch_size == TrainConfig().batch_size
 
 
 def test_yaml_round_trip_is_complete(tmp_path):
-    loaded = config.load("cifar10-resnet18", ["train.seed=7"])
+    loaded = loading.load("cifar10-resnet18", ["train.seed=7"])
     (tmp_path / "config.yaml").write_text(loaded.to_yaml())
-    assert config.read(tmp_path / "config.yaml") == loaded
+    assert loading.read(tmp_path / "config.yaml") == loaded
 
 
 def test_differences_are_named_by_key():
-    old, new = config.load("quickstart"), config.load("quickstart", ["model.arch=resnet20"])
-    assert config.differences(old, new) == {"model.arch": ("resnet8", "resnet20")}
+    old, new = loading.load("quickstart"), loading.load("quickstart", ["model.arch=resnet20"])
+    assert loading.differences(old, new) == {"model.arch": ("resnet8", "resnet20")}
 
 
 @pytest.mark.parametrize(
@@ -59,37 +59,37 @@ def test_differences_are_named_by_key():
     ],
 )
 def test_a_wrong_override_is_named_with_what_is_allowed(override, expected):
-    with pytest.raises(UserError, match=expected) as caught:
-        config.load("quickstart", [override])
+    with pytest.raises(InputError, match=expected) as caught:
+        loading.load("quickstart", [override])
     assert "\n" not in str(caught.value)
 
 
 def test_unknown_preset_names_the_closest():
     """A path is not taken for a preset's name that was mistyped."""
-    with pytest.raises(UserError, match="unknown preset 'quikstart': did you mean 'quickstart'"):
-        config.load("quikstart")
+    with pytest.raises(InputError, match="unknown preset 'quikstart': did you mean 'quickstart'"):
+        loading.load("quikstart")
     with pytest.raises(
-        UserError, match=r"or a folder of images, got \./none, which does not exist"
+        InputError, match=r"or a folder of images, got \./none, which does not exist"
     ):
-        config.load("./none")
+        loading.load("./none")
 
 
 @pytest.mark.parametrize("text", ["- a\n- b\n", "train: [", "!!python/object:os.system {}", ""])
 def test_a_file_that_is_no_configuration_is_refused(tmp_path, text):
     (tmp_path / "bad.yaml").write_text(text)
-    with pytest.raises(UserError, match=r"bad.yaml: expected"):
-        config.load(str(tmp_path / "bad.yaml"))
+    with pytest.raises(InputError, match=r"bad.yaml: expected"):
+        loading.load(str(tmp_path / "bad.yaml"))
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(UserError, match=r"expected a readable text file, got .*none.yaml"):
-        config.load(str(tmp_path / "none.yaml"))
+    with pytest.raises(InputError, match=r"expected a readable text file, got .*none.yaml"):
+        loading.load(str(tmp_path / "none.yaml"))
 
 
 def test_a_data_section_survives_json():
     """As it travels inside a model file; JSON turns the shares of the epochs into text."""
-    data = config.load("cifar10-resnet18-fast").data
+    data = loading.load("cifar10-resnet18-fast").data
     assert data.progressive
-    assert config.with_data(json.loads(json.dumps(data.model_dump())), {}) == data
-    with pytest.raises(UserError, match=r"data.progressive.*expected a valid number, got 'late'"):
-        config.from_overrides(["data.progressive={late: 20}"])
+    assert loading.with_data(json.loads(json.dumps(data.model_dump())), {}) == data
+    with pytest.raises(InputError, match=r"data.progressive.*expected a valid number, got 'late'"):
+        loading.from_overrides(["data.progressive={late: 20}"])

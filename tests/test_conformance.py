@@ -9,16 +9,16 @@ import pytest
 import tensorflow as tf
 import tf_keras as keras
 
-from tfresnet import run as runs
+from tfresnet.config.sections import ModelConfig, RunConfig
 from tfresnet.data.sources import Dataset
 from tfresnet.data.splits import ArraySplit
 from tfresnet.deploy.compress import affine, qat
 from tfresnet.deploy.device.runtime import open_model
 from tfresnet.deploy.formats import graph, onnx_format, onnx_graph, tflite, wrap
-from tfresnet.errors import UserError
 from tfresnet.models import functional, zoo
-from tfresnet.sections import ModelConfig, RunConfig
-from tfresnet.spec import InputSpec
+from tfresnet.runs import run_directory
+from tfresnet.runtime.errors import InputError
+from tfresnet.runtime.spec import InputSpec
 from tfresnet.training import checkpoint
 from tfresnet.training.loop import Trainer
 
@@ -139,9 +139,9 @@ def test_a_checkpoint_brings_every_weight_back(model, config, tmp_path):
         tf.train.Checkpoint(model=model, step=step), str(tmp_path), 1, step_counter=step
     ).save()
     fresh = zoo.build(config, SPEC.shape, len(SPEC.labels))
-    assert runs.weights_sha256(fresh) != runs.weights_sha256(model)
+    assert run_directory.weights_sha256(fresh) != run_directory.weights_sha256(model)
     assert checkpoint.load_weights(tmp_path, fresh) == 3
-    assert runs.weights_sha256(fresh) == runs.weights_sha256(model)
+    assert run_directory.weights_sha256(fresh) == run_directory.weights_sha256(model)
 
 
 def test_the_functional_twin_shares_variables_and_answers(model, config, pixels):
@@ -165,7 +165,7 @@ def obstacle(model, config) -> str | None:
 def test_tfmot_accepts_the_network_or_the_reason_is_given(model, config, pixels):
     reason = obstacle(model, config)
     if reason:
-        with pytest.raises(UserError, match=f"got {config.arch}, whose .* it refuses: .*{reason}"):
+        with pytest.raises(InputError, match=f"got {config.arch}, whose .* it refuses: .*{reason}"):
             qat.quantization_aware(model, SPEC.shape)
         return
     twin = functional.functional(model, SPEC.shape)

@@ -6,8 +6,8 @@ import tensorflow as tf
 import tf_keras as keras
 
 from tfresnet import environment
+from tfresnet.config.sections import ModelConfig
 from tfresnet.models import zoo
-from tfresnet.sections import ModelConfig
 from tfresnet.training import convolution
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from tfresnet.deploy.device import runtime
 from tfresnet.deploy.formats import decoding
-from tfresnet.spec import InputSpec
+from tfresnet.runtime.spec import InputSpec
 
 PHOTOGRAPH = Path(sklearn.__file__).parent / "datasets" / "images" / "china.jpg"  # 640 x 427
 LABELS = ("a", "b")

@@ -6,8 +6,8 @@ import re
 import pytest
 from rich.console import Console
 
-from tfresnet import config as configs
-from tfresnet.sections import TrainConfig
+from tfresnet.config import loading
+from tfresnet.config.sections import TrainConfig
 from tfresnet.training import header
 from tfresnet.training.progress import SPARE, TrainingDisplay
 
@@ -69,9 +69,9 @@ def test_a_run_that_goes_on_says_where():
 
 
 def test_what_is_known_at_once_is_short():
-    for line in header.opening(configs.load("cifar10-resnet20")).splitlines():
+    for line in header.opening(loading.load("cifar10-resnet20")).splitlines():
         assert len(line) <= 80
-    assert header.opening(configs.load("quickstart")).startswith("quickstart: resnet8 on digits, ")
+    assert header.opening(loading.load("quickstart")).startswith("quickstart: resnet8 on digits, ")
 
 
 def test_what_more_epochs_mean_is_said():

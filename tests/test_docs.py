@@ -19,10 +19,10 @@ import yaml
 from nbclient import NotebookClient
 
 from tests.test_cli import tfresnet
-from tfresnet import config as configs
-from tfresnet import records, sections
+from tfresnet import records
 from tfresnet.cli.configuration import FLAGS
 from tfresnet.cli.main import COMMANDS, main
+from tfresnet.config import loading, sections
 
 ROOT = Path(__file__).parent.parent
 DOCS = sorted((ROOT / "docs").rglob("*.md"))
@@ -98,12 +98,12 @@ def check_settings(given: dict) -> None:
     settings = [f"{FLAGS[key]}={given[key]}" for key in FLAGS if given.get(key) is not None]
     settings += given.get("overrides", ())
     preset = given.get("preset")
-    if preset in configs.presets():
-        configs.load(preset, settings)
+    if preset in loading.presets():
+        loading.load(preset, settings)
     else:
         known = preset is None or preset.endswith(".yaml") or preset in FOLDERS
         assert known, f"there is no preset {preset}"
-        configs.from_overrides(settings)
+        loading.from_overrides(settings)
     assert given.get("arch") is None or given["arch"] in records.costs()
 
 
@@ -244,18 +244,18 @@ def test_every_command_and_preset_is_documented():
     text = "\n".join(page.read_text(encoding="utf-8") for page in DOCS)
     for name in COMMANDS:
         assert f"`tfresnet {name}`" in text
-    for name in configs.presets():
+    for name in loading.presets():
         assert re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", text), name
 
 
 def test_the_table_of_presets_has_their_epochs():
     page = (ROOT / "docs/tutorials/cifar10.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| `([\w-]+)` \| .* \| (\d+) \| [^|]*\|$", page, re.MULTILINE)
-    assert {name for name, _ in rows} == {name for name in configs.presets() if "cifar" in name} | {
+    assert {name for name, _ in rows} == {name for name in loading.presets() if "cifar" in name} | {
         "resnet18_baseline"
     }
     for name, epochs in rows:
-        assert configs.load(name).train.epochs == int(epochs), name
+        assert loading.load(name).train.epochs == int(epochs), name
 
 
 @pytest.fixture(scope="module")
@@ -277,7 +277,7 @@ def test_the_reference_has_every_key_with_its_choices_and_limits(hooks):
     assert "| `flip` | `false`, `true`, `alternating` | `true` |" in text
     assert "| `image_size` | int or list or `null` | `null` |  |" in text
     assert "| `dropout` | float | `0` | ≥ 0, < 1 |" in text
-    assert all(f"\n| `{name}` | " in text for name in configs.presets())
+    assert all(f"\n| `{name}` | " in text for name in loading.presets())
 
 
 def test_marks_for_tests_are_not_shown(hooks):

@@ -12,10 +12,10 @@ from PIL import Image
 from tests.conftest import write_images
 from tests.test_cli import json_of, refused, tfresnet
 from tfresnet import explain
+from tfresnet.config.sections import ModelConfig
 from tfresnet.data.splits import ArraySplit
 from tfresnet.models import zoo
-from tfresnet.sections import ModelConfig
-from tfresnet.spec import InputSpec
+from tfresnet.runtime.spec import InputSpec
 
 SPEC = InputSpec(32, 48, ("a", "b"))
 

@@ -16,21 +16,20 @@ from PIL import Image
 
 from tests.conftest import NEAR, TINY, distance, write_images
 from tests.test_cli import json_of, refused
-from tfresnet import config as configs
-from tfresnet import run as runs
+from tfresnet.config import loading
 from tfresnet.deploy import evaluate_model
 from tfresnet.deploy.device.runtime import (
     Classifier,
     Embedder,
-    InputError,
     open_model,
     read_metadata,
 )
 from tfresnet.deploy.export import export
 from tfresnet.deploy.plan import Options
-from tfresnet.deploy.proof import verify
-from tfresnet.errors import UserError
-from tfresnet.train_run import train
+from tfresnet.deploy.report import verify
+from tfresnet.runs import run_directory
+from tfresnet.runs.train_run import train
+from tfresnet.runtime.errors import InputError
 from tfresnet.training import checkpoint
 
 KEYS = {
@@ -114,7 +113,7 @@ def test_evaluate_takes_everything_that_export_writes(exported, tiny_run, name):
 
 def test_evaluate_refuses_data_with_other_labels(exported, tiny_run, tmp_path):
     folder = write_images(tmp_path, {"cat": 5, "dog": 5})
-    with pytest.raises(UserError, match=r"expected the labels .*\['cat', 'dog'\]"):
+    with pytest.raises(InputError, match=r"expected the labels .*\['cat', 'dog'\]"):
         evaluate_model.evaluate(tiny_run.directory, {"dataset": str(folder)})
 
 
@@ -141,8 +140,8 @@ def test_a_truncated_model_is_refused(exported, tiny_run, tmp_path):
 
 def test_an_unfinished_run_is_not_exported(run_copy):
     (run_copy / "result.json").unlink()
-    with pytest.raises(UserError, match="not trained to its end; go on with --resume"):
-        export(runs.open_run(run_copy), Options())
+    with pytest.raises(InputError, match="not trained to its end; go on with --resume"):
+        export(run_directory.open_run(run_copy), Options())
 
 
 INT8 = Options(("tflite",), ("int8",), max_drop=100, verify_images=20, calibration_images=50)
@@ -151,7 +150,7 @@ INT8 = Options(("tflite",), ("int8",), max_drop=100, verify_images=20, calibrati
 def test_what_is_measured_on_other_data_says_so(tiny_run, run_copy, tmp_path):
     """In the file and in the card; the run's own result stays as it is."""
     folder = write_images(tmp_path / "others", dict.fromkeys(tiny_run.spec.labels, 3))
-    run = runs.open_run(run_copy)
+    run = run_directory.open_run(run_copy)
     before = run.result
     (made,) = export(run, INT8, data={"dataset": str(folder)})["artifacts"]
     assert read_metadata(made["path"])["data"]["dataset"] == folder.name
@@ -162,7 +161,7 @@ def test_what_is_measured_on_other_data_says_so(tiny_run, run_copy, tmp_path):
 
 
 def test_an_export_that_ends_early_leaves_what_was_there(run_copy, monkeypatch):
-    run = runs.open_run(run_copy)
+    run = run_directory.open_run(run_copy)
     (made,) = export(run, INT8)["artifacts"]
     before = Path(made["path"]).read_bytes()
 
@@ -177,13 +176,13 @@ def test_an_export_that_ends_early_leaves_what_was_there(run_copy, monkeypatch):
     assert not list((run_copy / "export").glob(".unmeasured*"))
     with (
         filelock.FileLock(run_copy / "export" / ".lock"),
-        pytest.raises(UserError, match="another is at work in it"),
+        pytest.raises(InputError, match="another is at work in it"),
     ):
         export(run, INT8)
 
 
 def test_a_saved_model_alone_keeps_the_bundle_and_old_models_are_named(run_copy):
-    run = runs.open_run(run_copy)
+    run = run_directory.open_run(run_copy)
     assert export(run, INT8)["bundle"]
     served = replace(INT8, formats=("saved_model",))
     for _ in range(2):  # the second takes the first's place
@@ -273,9 +272,9 @@ def test_the_runtime_takes_tflite_runtime_where_there_is_no_litert(exported, mon
 
 
 @pytest.fixture(scope="module")
-def grey_features(tmp_path_factory) -> tuple[runs.Run, dict]:
+def grey_features(tmp_path_factory) -> tuple[run_directory.Run, dict]:
     """A run on grey pictures, and the report of the export of its embedding."""
-    config = configs.load("quickstart", [*TINY, "train.epochs=1", "data.channels=1"])
+    config = loading.load("quickstart", [*TINY, "train.epochs=1", "data.channels=1"])
     run = train(config, tmp_path_factory.mktemp("grey") / "run")
     options = Options(
         formats=("tflite", "onnx", "saved_model"),

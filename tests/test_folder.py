@@ -14,16 +14,17 @@ from PIL import Image, ImageFile
 
 from tests.conftest import write_images
 from tests.test_cli import json_of, refused, tfresnet
-from tfresnet import api, preflight
-from tfresnet import config as configs
+from tfresnet import api
 from tfresnet.cli.common import ExpandedPath
 from tfresnet.cli.configuration import configuration
 from tfresnet.cli.main import COMMANDS, main
+from tfresnet.config import loading
+from tfresnet.config.sections import DataConfig
 from tfresnet.data import folder, images, lookup, sources
 from tfresnet.deploy.device import runtime
-from tfresnet.errors import UserError
-from tfresnet.sections import DataConfig
-from tfresnet.spec import InputSpec
+from tfresnet.runs import preflight
+from tfresnet.runtime.errors import InputError
+from tfresnet.runtime.spec import InputSpec
 
 TWO = {"cat": 2, "dog": 2}
 
@@ -63,11 +64,11 @@ def test_parts_are_no_classes(tmp_path):
     """With nothing to train on beside them, or beside the classes that they hold as well."""
     for part in ("Test", "Validation"):
         write_images(tmp_path / part, TWO)
-    with pytest.raises(UserError, match="beside Test, Validation; found no such folder"):
+    with pytest.raises(InputError, match="beside Test, Validation; found no such folder"):
         folder.scan(tmp_path)
     mixed = write_images(tmp_path / "mixed", TWO)
     write_images(mixed / "test", TWO)
-    with pytest.raises(UserError, match="beside test; found no such folder"):
+    with pytest.raises(InputError, match="beside test; found no such folder"):
         folder.scan(mixed)
 
 
@@ -81,7 +82,7 @@ def test_a_test_folder_without_classes_is_no_held_out_part(tmp_path):
     """As competitions have it: what is in it has no labels."""
     write_images(tmp_path / "train", TWO)
     write_images(tmp_path, {"test": 3})
-    with pytest.raises(UserError, match=r"to hold out a part of the images in .*train, give that"):
+    with pytest.raises(InputError, match=r"to hold out a part of the images in .*train, give that"):
         folder.scan(tmp_path)
     assert folder.scan(tmp_path / "train").labels == ("cat", "dog")
 
@@ -201,7 +202,7 @@ def test_broken_pictures_can_be_left_out(tmp_path):
     write_images(tmp_path, {"cat": 4, "dog": 4})
     (tmp_path / "cat" / "cut.jpg").write_bytes((tmp_path / "cat" / "0.jpg").read_bytes()[:300])
     config = DataConfig(dataset=str(tmp_path))
-    with pytest.raises(UserError, match=r"got 1 that are not: .*cut.jpg .*--skip-broken"):
+    with pytest.raises(InputError, match=r"got 1 that are not: .*cut.jpg .*--skip-broken"):
         sources.load(config, 16)
     data = sources.load(config.model_copy(update={"skip_broken": True}), 16)
     assert len(data.train) + len(data.held_out) == 8
@@ -209,7 +210,7 @@ def test_broken_pictures_can_be_left_out(tmp_path):
     shutil.copy(tmp_path / "cat" / "cut.jpg", tmp_path / "dog" / "0.jpg")
     for path in (tmp_path / "dog").glob("[1-3].jpg"):
         path.unlink()
-    with pytest.raises(UserError, match="expected readable images of dog, got none"):
+    with pytest.raises(InputError, match="expected readable images of dog, got none"):
         sources.load(config.model_copy(update={"skip_broken": True}), 16)
 
 
@@ -225,7 +226,9 @@ def test_what_is_held_out_is_not_trained_on(tmp_path):
     assert "left out of training: 1 image with the same content" in note
     assert str(Path("train", "cat", "0.jpg")) in note
     shutil.copy(tmp_path / "train" / "cat" / "1.jpg", tmp_path / "val" / "cat" / "copy2.jpg")
-    with pytest.raises(UserError, match="expected images of cat to train on that are not held out"):
+    with pytest.raises(
+        InputError, match="expected images of cat to train on that are not held out"
+    ):
         sources.load(config, 16)
 
 
@@ -257,7 +260,7 @@ def test_classes_may_have_an_order_of_their_own(tmp_path):
     assert data.spec.labels == ("1", "2", "10")
     for text in ("1\n2\n", "1\n2\n2\n10\n", "1\n2\n11\n"):
         names.write_text(text)
-        with pytest.raises(UserError, match=r"data.labels: expected each of the 3 classes once"):
+        with pytest.raises(InputError, match=r"data.labels: expected each of the 3 classes once"):
             sources.load(config.model_copy(update={"labels": str(names)}), 16)
 
 
@@ -273,8 +276,8 @@ def test_an_order_that_lies_beside_the_classes_is_told_and_not_taken(tmp_path):
 
 
 def test_only_a_folder_has_an_order_to_be_given(tmp_path):
-    config = configs.load("quickstart", [f"data.labels={tmp_path / 'names.txt'}"])
-    with pytest.raises(UserError, match=r"data.labels: expected a folder .*, got digits"):
+    config = loading.load("quickstart", [f"data.labels={tmp_path / 'names.txt'}"])
+    with pytest.raises(InputError, match=r"data.labels: expected a folder .*, got digits"):
         preflight.training(config)
 
 
@@ -368,7 +371,7 @@ def test_digits_are_the_embedded_ones_even_beside_a_folder_of_that_name(tmp_path
     assert "--dataset ./digits" in sources.load(DataConfig(), 8).notes[0]
     assert sources.load(DataConfig(dataset="./digits"), 8).spec.labels == ("cat", "dog")
     for preset, settings in (("./digits", []), ("digits", []), (None, ["data.dataset=./digits"])):
-        config = configs.absolute(configuration(preset, settings))  # of train
+        config = loading.absolute(configuration(preset, settings))  # of train
         assert config.data.dataset == str(tmp_path / "digits")
 
 
@@ -390,7 +393,7 @@ def test_home_is_found_in_every_kind_of_path(tmp_path, monkeypatch):
     assert refused("info", "~/none.onnx").endswith(f"{tmp_path}/none.onnx does not exist")
     for arguments in (["~not-a-user/pictures"], ["--dataset=~not-a-user/pictures"]):
         assert "~not-a-user/pictures" in refused("train", *arguments)
-    with pytest.raises(UserError, match=f"{tmp_path}/own.yaml is a file"):
+    with pytest.raises(InputError, match=f"{tmp_path}/own.yaml is a file"):
         api.train("~/pictures", run_dir="~/own.yaml")
 
 
@@ -398,7 +401,7 @@ def test_places_of_data_are_stored_whole(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
     for given in ("sub", "~/sub", "./sub"):
-        config = configs.absolute(configs.load("quickstart", [f"data.data_dir={given}"]))
+        config = loading.absolute(loading.load("quickstart", [f"data.data_dir={given}"]))
         assert config.data.data_dir == str(tmp_path / "sub")
 
 

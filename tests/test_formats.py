@@ -17,7 +17,7 @@ from PIL import Image
 
 from tests.conftest import NEAR, distance
 from tests.test_cli import json_of, refused
-from tfresnet import run as runs
+from tfresnet.config.sections import ModelConfig
 from tfresnet.data.splits import ArraySplit
 from tfresnet.deploy import calibration, plan
 from tfresnet.deploy.device import benchmark
@@ -25,9 +25,9 @@ from tfresnet.deploy.device.runtime import Classifier, open_model
 from tfresnet.deploy.export import export
 from tfresnet.deploy.formats import graph, onnx_format, onnx_graph, recipes, tflite, tflite_metadata
 from tfresnet.deploy.plan import FORMATS, INTEGER, KINDS, Options
-from tfresnet.errors import UserError
 from tfresnet.models import zoo
-from tfresnet.sections import ModelConfig
+from tfresnet.runs import run_directory
+from tfresnet.runtime.errors import InputError
 
 
 @pytest.fixture(scope="module")
@@ -155,7 +155,7 @@ def test_a_fixed_batch_takes_any_number_of_images(network, tmp_path, form):
 def test_an_export_with_a_fixed_batch_is_measured_and_classifies(run_copy, monkeypatch):
     kinds = ("float32", "int8")
     options = Options(("tflite", "onnx"), kinds, batch=4, verify_images=50, max_drop=100)
-    report = export(runs.open_run(run_copy), options)
+    report = export(run_directory.open_run(run_copy), options)
     page = (run_copy / "export" / "report.html").read_text()
     assert "Signal to quantisation noise of each layer of int8, against" in page
     assert not (run_copy / "export" / "bundle" / "native").exists()  # they feed one image
@@ -207,9 +207,9 @@ def test_calibration_leaves_out_what_is_measured_on():
 
 def test_a_calibration_set_that_says_nothing_is_refused():
     source = split(10, 1)
-    with pytest.raises(UserError, match="several classes, got 4 of class 0 only"):
+    with pytest.raises(InputError, match="several classes, got 4 of class 0 only"):
         calibration.draw(source, 4, 0, set())
-    with pytest.raises(UserError, match="not measured on too, got 10 that all are"):
+    with pytest.raises(InputError, match="not measured on too, got 10 that all are"):
         calibration.draw(source, 4, 0, {calibration.digest(i) for i in source.images})
 
 
@@ -277,7 +277,7 @@ with ImageClassifier.create_from_options(options) as classifier:
 @pytest.mark.parametrize("kind", ["float32", "int8"])
 @pytest.mark.parametrize("interface", ["uint8", "float"])
 def test_mediapipe_runs_our_files_unmodified(run_copy, tmp_path, kind, interface):
-    run = runs.open_run(run_copy)
+    run = run_directory.open_run(run_copy)
     options = Options(("tflite",), (kind,), interface=interface, max_drop=100, verify_images=10)
     path = export(run, options)["artifacts"][0]["path"]
     samples = []

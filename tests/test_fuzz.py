@@ -20,13 +20,13 @@ from hypothesis import strategies as some
 from PIL import Image
 from safetensors.numpy import save_file
 
-from tfresnet import config as configs
+from tfresnet.config import loading
 from tfresnet.data import images as pictures
 from tfresnet.deploy import describe
 from tfresnet.deploy.device import runtime
-from tfresnet.errors import UserError
 from tfresnet.models import pretrained
-from tfresnet.spec import InputSpec
+from tfresnet.runtime.errors import InputError
+from tfresnet.runtime.spec import InputSpec
 from tfresnet.sweep import plan
 
 pytestmark = [
@@ -43,7 +43,7 @@ SPEC = InputSpec(16, 16, ("a", "b"))
 keys = [
     f"{section}.{key}"
     for section in ("model", "data", "train")
-    for key in configs.from_overrides([]).model_dump()[section]
+    for key in loading.from_overrides([]).model_dump()[section]
 ]
 scalars = (
     some.none() | some.booleans() | some.integers() | some.floats() | some.text(max_size=20)
@@ -60,7 +60,7 @@ def refused_in_one_line(function, *arguments):
     """Call a function; what it raises must be one line for the user."""
     try:
         return function(*arguments)
-    except (UserError, runtime.InputError) as error:
+    except (InputError, runtime.InputError) as error:
         assert len(str(error).splitlines()) == 1
         assert len(str(error)) < 1000
         return None
@@ -91,7 +91,7 @@ def test_configurations_with_any_values(changes):
     for key, value in changes:
         section, _, name = key.partition(".")
         content.setdefault(section, {})[name] = value
-    refused_in_one_line(configs.validate, content)
+    refused_in_one_line(loading.validate, content)
 
 
 @quick
@@ -100,8 +100,8 @@ def test_yaml_files_with_any_content(content):
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "file.yaml"
         path.write_text(yaml.safe_dump(content, allow_unicode=True), encoding="utf-8")
-        refused_in_one_line(configs.load, str(path))
-        refused_in_one_line(configs.read_as, plan.Sweep, path)
+        refused_in_one_line(loading.load, str(path))
+        refused_in_one_line(loading.read_as, plan.Sweep, path)
 
 
 @quick
@@ -112,7 +112,7 @@ def test_yaml_files_that_are_none(content):
         path.write_bytes(
             content if isinstance(content, bytes) else content.encode("utf-8", "ignore")
         )
-        refused_in_one_line(configs.load, str(path))
+        refused_in_one_line(loading.load, str(path))
 
 
 @pytest.mark.parametrize(
@@ -132,15 +132,15 @@ def test_yaml_files_that_are_none(content):
 def test_yaml_that_means_harm(tmp_path, text):
     path = tmp_path / "file.yaml"
     path.write_text(text)
-    with pytest.raises(UserError) as caught:
-        configs.load(str(path))
+    with pytest.raises(InputError) as caught:
+        loading.load(str(path))
     assert len(str(caught.value)) < 1000
 
 
 @quick
 @given(some.sampled_from(keys) | some.text(max_size=20), some.text(max_size=40))
 def test_any_text_behind_set(key, value):
-    refused_in_one_line(configs.from_overrides, [f"{key}={value}"])
+    refused_in_one_line(loading.from_overrides, [f"{key}={value}"])
 
 
 @quick
@@ -150,7 +150,7 @@ def test_any_text_behind_set(key, value):
 )
 def test_sweeps_with_any_values(content):
     def trials():
-        sweep = plan.check(configs.checked(plan.Sweep, content, "file"), Path("file.yaml"))
+        sweep = plan.check(loading.checked(plan.Sweep, content, "file"), Path("file.yaml"))
         return plan.trials(sweep, Path("file.yaml"), Path("runs"))
 
     refused_in_one_line(trials)

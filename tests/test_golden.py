@@ -13,8 +13,8 @@ import yaml
 from tests.conftest import NEAR
 from tests.golden import make, measured
 from tests.test_cli import json_of
-from tfresnet import run as runs
 from tfresnet.deploy import Classifier
+from tfresnet.runs import run_directory
 
 NUMBERS = json.loads((measured.FOLDER / "numbers.json").read_text())
 ANSWERS = json.loads((measured.FOLDER / "answers.json").read_text())
@@ -59,7 +59,7 @@ def test_batches_are_augmented_in_the_same_way(name):
 @pytest.mark.parametrize("name", ["finished", "stopped"])
 def test_an_old_run_opens_and_is_evaluated(old_runs, name):
     found = json_of("evaluate", old_runs / name)
-    recorded = runs.open_run(old_runs / name).records()[-1]
+    recorded = run_directory.open_run(old_runs / name).records()[-1]
     assert found["n"] == 360
     if name == "finished":  # an image or two may be on the edge for other kernels
         assert abs(found["top1"] - recorded["held_out_top1"]) < 0.01
@@ -68,9 +68,9 @@ def test_an_old_run_opens_and_is_evaluated(old_runs, name):
 @pytest.mark.slow
 def test_an_old_run_goes_on(old_runs):
     run = old_runs / "stopped"
-    before = runs.open_run(run).epochs_done()
+    before = run_directory.open_run(run).epochs_done()
     json_of("train", "--resume", "--run-dir", run)
-    assert runs.open_run(run).epochs_done() == 30 > before >= 1
+    assert run_directory.open_run(run).epochs_done() == 30 > before >= 1
 
 
 def test_an_old_run_is_exported_as_it_was(old_runs):

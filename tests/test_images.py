@@ -6,9 +6,9 @@ from PIL import Image
 
 from tfresnet.data import images
 from tfresnet.deploy.device import runtime
-from tfresnet.errors import UserError
-from tfresnet.spec import InputSpec
-from tfresnet.train_run import uncropped
+from tfresnet.runs.train_run import uncropped
+from tfresnet.runtime.errors import InputError
+from tfresnet.runtime.spec import InputSpec
 
 ODD_SIZES = [(1, 1), (3, 7), (17, 31), (31, 17), (64, 64), (101, 37), (333, 517), (640, 479)]
 SPECS = [
@@ -94,7 +94,7 @@ def test_32_bits_are_refused_and_not_clipped(tmp_path):
     path = tmp_path / "depth.tif"
     Image.fromarray(np.full((4, 4), 0.5, np.float32)).save(path)
     assert "expected 8 or 16 bits" in images.examine(path).problem
-    with pytest.raises(UserError, match="expected 8 or 16 bits"):
+    with pytest.raises(InputError, match="expected 8 or 16 bits"):
         images.read(str(path), SPECS[0])
     classifier = runtime.Classifier.__new__(runtime.Classifier)
     classifier.spec = SPECS[0].to_dict()
@@ -110,7 +110,7 @@ def test_what_reading_would_fail_at_is_found_before(tmp_path, exif):
     if problem is None:  # a version of Pillow that puts up with it
         images.read(str(tmp_path / "image.png"), SPECS[0])
     else:
-        with pytest.raises(UserError, match="expected a readable image"):
+        with pytest.raises(InputError, match="expected a readable image"):
             images.read(str(tmp_path / "image.png"), SPECS[0])
 
 
@@ -156,5 +156,5 @@ def test_a_bad_image_is_found(tmp_path, kind):
     else:
         path.write_text("hello" if kind == "text.jpg" else "")
     assert images.examine(path).problem
-    with pytest.raises(UserError, match=kind):
+    with pytest.raises(InputError, match=kind):
         images.read(str(path), SPECS[0])

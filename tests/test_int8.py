@@ -9,7 +9,6 @@ import pytest
 import tensorflow as tf
 import tf_keras
 
-from tfresnet import metrics
 from tfresnet.deploy.device.runtime import open_model
 from tfresnet.deploy.formats import (
     gptq,
@@ -22,7 +21,8 @@ from tfresnet.deploy.formats import (
     wrap,
 )
 from tfresnet.deploy.plan import INTEGER
-from tfresnet.spec import InputSpec
+from tfresnet.runtime.spec import InputSpec
+from tfresnet.tasks import metrics
 
 CLASSES = 300
 SPEC = InputSpec(16, 16, tuple(map(str, range(CLASSES))))

@@ -3,7 +3,7 @@
 import pytest
 from scipy import stats
 
-from tfresnet import intervals
+from tfresnet.tasks import intervals
 
 
 @pytest.mark.parametrize(

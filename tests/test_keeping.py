@@ -9,18 +9,18 @@ import pytest
 import tensorflow as tf
 
 from tests.conftest import TINY
-from tfresnet import config as configs
-from tfresnet import run as runs
-from tfresnet.errors import UserError
-from tfresnet.train_run import train
+from tfresnet.config import loading
+from tfresnet.runs import run_directory
+from tfresnet.runs.train_run import train
+from tfresnet.runtime.errors import InputError
 from tfresnet.training.interrupt import Interrupted
 from tfresnet.training.loop import Trainer
 
 STEPS = math.ceil(1437 / 64)
 
 
-def tiny(directory, *overrides: str, resume: bool = False) -> runs.Run:
-    return train(configs.load("quickstart", [*TINY, *overrides]), directory, resume)
+def tiny(directory, *overrides: str, resume: bool = False) -> run_directory.Run:
+    return train(loading.load("quickstart", [*TINY, *overrides]), directory, resume)
 
 
 def scores_of(monkeypatch, scores: list[float]) -> None:
@@ -43,10 +43,10 @@ def test_the_best_epoch_is_kept_and_patience_ends_the_run(tmp_path, monkeypatch,
     assert run.result["epochs"] == 4
     assert run.model_and_step()[1] == 2 * STEPS
     assert "measure what comes out on others" in capsys.readouterr().err
-    digest = runs.weights_sha256(run.model())
+    digest = run_directory.weights_sha256(run.model())
     again = tiny(tmp_path / "run", *settings, resume=True)  # it does not go on
     assert len(again.records()) == 4
-    assert runs.weights_sha256(again.model()) == digest
+    assert run_directory.weights_sha256(again.model()) == digest
 
 
 def test_the_last_epoch_is_kept_by_default(tiny_run):
@@ -90,7 +90,7 @@ def test_a_lost_loss_goes_back_and_halves_the_rate_also_after_a_resume(
 
 
 def test_a_rate_that_never_works_stops_all_the_same(tmp_path):
-    with pytest.raises(UserError, match=r"the loss became .*0.03125 of the rate was tried"):
+    with pytest.raises(InputError, match=r"the loss became .*0.03125 of the rate was tried"):
         tiny(tmp_path / "run", "train.on_nan=rollback", "train.lr=1e30", "train.warmup_epochs=0")
 
 
@@ -100,7 +100,7 @@ def test_a_folder_that_cannot_be_written_is_found_before_training(tmp_path, monk
 
     monkeypatch.setattr(tf.train.CheckpointManager, "save", full)
     monkeypatch.setattr(Trainer, "train_steps", lambda *_: pytest.fail("it trained"))
-    with pytest.raises(UserError, match="No space left on device"):
+    with pytest.raises(InputError, match="No space left on device"):
         tiny(tmp_path / "run")
 
 

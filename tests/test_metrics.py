@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfresnet import metrics
-from tfresnet.errors import UserError
+from tfresnet.runtime.errors import InputError
+from tfresnet.tasks import metrics
 
 LABELS = tuple("abcdefg")
 
@@ -61,7 +61,7 @@ def test_a_model_that_answers_everything_alike_knows_nothing():
 def test_answers_that_are_no_numbers_are_not_measured():
     probabilities = np.full((3, 7), 1 / 7)
     probabilities[1, 2] = np.nan
-    with pytest.raises(UserError, match="for 1 of 3 images got NaN"):
+    with pytest.raises(InputError, match="for 1 of 3 images got NaN"):
         metrics.summary(probabilities, np.arange(3), LABELS)
 
 

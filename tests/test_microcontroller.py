@@ -13,7 +13,7 @@ import pytest
 from tests.test_cli import json_of
 from tfresnet.deploy.device.runtime import open_model
 from tfresnet.deploy.formats import graph, microcontroller, tflite
-from tfresnet.errors import UserError
+from tfresnet.runtime.errors import InputError
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +90,7 @@ def _there(program: str) -> bool:
 
 def test_float_operations_are_refused(tiny_run, tmp_path):
     content = tflite.convert(tiny_run.model(), tiny_run.spec, "float32", interface="float")
-    with pytest.raises(UserError, match="expected integer operations, got CONV_2D at"):
+    with pytest.raises(InputError, match="expected integer operations, got CONV_2D at"):
         microcontroller.make(tmp_path / "m.tflite", content)
 
 

@@ -5,9 +5,9 @@ import pytest
 import tensorflow as tf
 
 from tfresnet import records
-from tfresnet.errors import UserError
+from tfresnet.config.sections import ModelConfig
 from tfresnet.models import functional, zoo
-from tfresnet.sections import ModelConfig
+from tfresnet.runtime.errors import InputError
 
 
 def build(size: int = 32, **config):
@@ -155,7 +155,7 @@ def test_v1_has_the_stride_on_the_1x1_and_so_fewer_multiply_adds():
 
 
 def test_the_shortcut_of_bottlenecks_projects():
-    with pytest.raises(UserError, match="expected B for resnet50's bottlenecks, got A"):
+    with pytest.raises(InputError, match="expected B for resnet50's bottlenecks, got A"):
         build(arch="resnet50", shortcut="A")
 
 
@@ -201,7 +201,7 @@ def test_the_padded_shortcut_keeps_every_other_pixel_and_adds_zeros():
     ],
 )
 def test_options_that_an_architecture_has_not_are_refused(config, expected):
-    with pytest.raises(UserError, match=expected):
+    with pytest.raises(InputError, match=expected):
         build(**config)
 
 
@@ -233,10 +233,10 @@ def test_a_network_may_see_grey():
 
 
 def test_an_unknown_architecture_gets_the_closest():
-    with pytest.raises(UserError, match="unknown architecture 'resnet81': did you mean 'resnet8'"):
+    with pytest.raises(InputError, match="unknown architecture 'resnet81': did you mean 'resnet8'"):
         build(arch="resnet81")
 
 
 def test_a_number_of_classes_that_is_not_the_datasets_is_refused():
-    with pytest.raises(UserError, match=r"model.num_classes: expected 10 .*got 7"):
+    with pytest.raises(InputError, match=r"model.num_classes: expected 10 .*got 7"):
         zoo.build(ModelConfig(num_classes=7), (32, 32, 3), num_classes=10)

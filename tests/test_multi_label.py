@@ -14,17 +14,18 @@ from sklearn.metrics import average_precision_score, f1_score
 import tfresnet as api
 from tests.conftest import NEAR, distance, write_images
 from tests.test_cli import json_of, refused, tfresnet
-from tfresnet import average_precision, metrics, multi_label, preflight, recipe, tasks
-from tfresnet import config as configs
-from tfresnet import run as runs
-from tfresnet.data import label_table, pipeline, sources
+from tfresnet.config import loading
+from tfresnet.config.sections import DataConfig, ModelConfig, TrainConfig
+from tfresnet.data import folder_recipe, label_table, pipeline, sources
 from tfresnet.deploy.device.runtime import Classifier
 from tfresnet.deploy.formats import onnx_format, saved_model, tflite
-from tfresnet.deploy.proof import verify
-from tfresnet.errors import UserError
+from tfresnet.deploy.report import verify
 from tfresnet.models import zoo
-from tfresnet.sections import DataConfig, ModelConfig, TrainConfig
-from tfresnet.spec import InputSpec
+from tfresnet.runs import preflight, run_directory
+from tfresnet.runtime.errors import InputError
+from tfresnet.runtime.spec import InputSpec
+from tfresnet.tasks import average_precision, metrics, multi_label
+from tfresnet.tasks import task as tasks
 from tfresnet.training import losses
 
 COLORS = ("blue", "green", "red")
@@ -67,12 +68,12 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def run(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> runs.Run:
+def run(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> run_directory.Run:
     return api.train(pictures, TINY, tmp_path_factory.mktemp("runs") / "bars")
 
 
 @pytest.fixture(scope="module")
-def report(run: runs.Run) -> dict:
+def report(run: run_directory.Run) -> dict:
     options = {"formats": ("tflite", "onnx"), "quantizations": ("float32", "int8"), "max_drop": 100}
     return api.export(run, **options)
 
@@ -244,7 +245,7 @@ def test_pictures_that_the_table_does_not_name_are_told(tmp_path):
     ],
 )  # fmt: skip
 def test_a_bad_table_is_one_line(tmp_path, text, expected):
-    with pytest.raises(UserError) as error:
+    with pytest.raises(InputError) as error:
         label_table.scan(write_table(tmp_path, text))
     assert expected in str(error.value)
     assert str(tmp_path / "labels.csv") in str(error.value)
@@ -252,7 +253,7 @@ def test_a_bad_table_is_one_line(tmp_path, text, expected):
 
 def test_one_name_of_two_pictures_needs_its_folder(tmp_path):
     names = ("one/a.png", "two/a.png")
-    with pytest.raises(UserError, match="write its folder too"):
+    with pytest.raises(InputError, match="write its folder too"):
         label_table.scan(write_table(tmp_path, "file,labels\na.png,x y\n", names))
 
 
@@ -266,7 +267,7 @@ def test_pictures_that_are_not_there_may_be_left_out(tmp_path):
 def test_labels_in_a_chosen_order_and_some_that_no_picture_has(tmp_path):
     folder = write_table(tmp_path, "file,labels\na.png,x\nb.png,y\n")
     assert label_table.scan(folder, ("y", "w", "x")).labels == ("y", "w", "x")
-    with pytest.raises(UserError, match=r"line 3: expected only labels that .* has, got y"):
+    with pytest.raises(InputError, match=r"line 3: expected only labels that .* has, got y"):
         label_table.scan(folder, ("x", "w"))
 
 
@@ -311,11 +312,11 @@ def test_notes_tell_of_labels_that_are_rare_or_missing():
 
 
 def test_the_recipe_of_a_table_has_its_loss(pictures):
-    config = recipe.for_folder(pictures)
+    config = folder_recipe.for_folder(pictures)
     assert (config.train.loss, config.train.label_smoothing) == ("bce", 0)
     # As for one class, but for what the loss's mean over 3 labels makes smaller.
     factor = 2 * 3**0.5
-    usual = recipe.choose(recipe.Pictures(32, 3, 20))["train.lr"]
+    usual = folder_recipe.choose(folder_recipe.Pictures(32, 3, 20))["train.lr"]
     assert config.train.lr == pytest.approx(usual * factor, abs=1e-4)
     assert config.train.weight_decay == pytest.approx(5e-4 / factor, abs=1e-8)
     assert "for 32 pictures with any of 3 labels" in config.description
@@ -331,8 +332,8 @@ def test_the_recipe_of_a_table_has_its_loss(pictures):
     ],
 )
 def test_settings_that_do_not_go_with_many_labels(pictures, setting, expected):
-    config = recipe.for_folder(pictures, [setting])
-    with pytest.raises(UserError, match=expected):
+    config = folder_recipe.for_folder(pictures, [setting])
+    with pytest.raises(InputError, match=expected):
         preflight.training(config)
 
 
@@ -474,14 +475,14 @@ def _run(content: bytes, suffix: str, images: np.ndarray) -> np.ndarray:
 
 
 def test_a_run_of_an_earlier_version_has_the_activation_of_its_loss(tmp_path):
-    config = configs.load("quickstart", ["train.loss=bce"])
+    config = loading.load("quickstart", ["train.loss=bce"])
     spec = InputSpec(16, 16, ("a", "b"))
     directory = tmp_path / "old"
-    runs.create(directory, config, spec)
+    run_directory.create(directory, config, spec)
     values = spec.to_dict()
     del values["activation"], values["multi_label"]
     (directory / "spec.json").write_text(json.dumps(values))
-    assert runs.open_run(directory).spec == replace(spec, activation="sigmoid")
+    assert run_directory.open_run(directory).spec == replace(spec, activation="sigmoid")
 
 
 def test_the_gate_of_many_labels_by_hand():

@@ -6,13 +6,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfresnet.sections import TrainConfig
-from tfresnet.training.optimizers import (
-    WarmupSchedule,
-    decays,
-    finish_gradients,
-    make_optimizer,
-)
+from tfresnet.config.sections import TrainConfig
+from tfresnet.training.optimizers import WarmupSchedule, decays, finish_gradients, make_optimizer
 
 
 def rates(shape: str, *steps: int) -> list[float]:

@@ -218,7 +218,7 @@ def test_predict_and_benchmark_take_a_run(run_copy, files, samples, monkeypatch)
 
 def test_the_file_of_an_automatic_export_is_the_chosen_one(tmp_path):
     from tfresnet.deploy import choice
-    from tfresnet.errors import UserError
+    from tfresnet.runtime.errors import InputError
 
     run = tmp_path / "run"
     run.mkdir()
@@ -228,7 +228,7 @@ def test_the_file_of_an_automatic_export_is_the_chosen_one(tmp_path):
     (run / "export" / ALL[2][0]).write_text("")
     assert choice.of_run(run).name == ALL[2][0]
     report(run, *ALL, ladder=[], chosen=None)
-    with pytest.raises(UserError, match="all failed"):
+    with pytest.raises(InputError, match="all failed"):
         choice.of_run(run)
 
 

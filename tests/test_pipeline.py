@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tfresnet.config.sections import DataConfig
 from tfresnet.data import augment, pipeline
 from tfresnet.data.splits import ArraySplit
-from tfresnet.errors import UserError
-from tfresnet.sections import DataConfig
-from tfresnet.spec import InputSpec
+from tfresnet.runtime.errors import InputError
+from tfresnet.runtime.spec import InputSpec
 
 SPEC = InputSpec(8, 8, tuple("abcd"))
 PLAIN = DataConfig(crop_padding=0, flip=False)
@@ -160,7 +160,7 @@ def test_repeated_images_are_varied_differently_and_never_neighbours():
         classes = labels.numpy().argmax(axis=1)
         assert list(classes[:2]) * 3 == list(classes)
         assert (images[0].numpy() != images[2].numpy()).any()
-    with pytest.raises(UserError, match=r"data.repeats: expected a divisor of the batch size, 6"):
+    with pytest.raises(InputError, match=r"data.repeats: expected a divisor of the batch size, 6"):
         next(iter(pipeline.train_batches(split, spec, DataConfig(repeats=4), 6, 0, 0, 1)))
 
 
@@ -183,15 +183,15 @@ def test_sizes_are_for_whole_epochs_and_end_with_the_full_one():
     assert pipeline.segments(config, 1, 100) == pipeline.segments(DataConfig(), 1, 100)
     assert pipeline.segments(DataConfig(), 10, 100) == [(1000, None)]
     for progressive in ({1.0: 20}, {0.5: 40}, {0.5: 4}):
-        with pytest.raises(UserError, match=r"data.progressive: expected shares between 0"):
+        with pytest.raises(InputError, match=r"data.progressive: expected shares between 0"):
             shown(DataConfig(progressive=progressive, crop_padding=0), 0, 1)
 
 
 def test_settings_that_exclude_each_other_are_refused():
     config = DataConfig(randaugment=2, policy="autoaugment", crop_padding=0)
-    with pytest.raises(UserError, match=r"expected none beside data.randaugment=2, got autoaug"):
+    with pytest.raises(InputError, match=r"expected none beside data.randaugment=2, got autoaug"):
         shown(config, 0, 1)
-    with pytest.raises(UserError, match=r"data.crop_padding: expected less than the image's 8"):
+    with pytest.raises(InputError, match=r"data.crop_padding: expected less than the image's 8"):
         shown(DataConfig(crop_padding=8), 0, 1)
 
 
@@ -231,5 +231,5 @@ def test_a_limit_spreads_over_the_split():
 
 
 def test_a_batch_larger_than_the_dataset_is_refused():
-    with pytest.raises(UserError, match=r"expected at most 20 \(the training images\), got 21"):
+    with pytest.raises(InputError, match=r"expected at most 20 \(the training images\), got 21"):
         pipeline.steps_per_epoch(numbered_split(), 21)

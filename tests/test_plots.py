@@ -5,7 +5,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from tfresnet.sweep import table
-from tfresnet.tasks import SINGLE_LABEL
+from tfresnet.tasks.task import SINGLE_LABEL
 from tfresnet.training import metrics_log
 
 LOSSES = [2.3, 1.5, 1.0, 0.8, 0.7, 0.65]

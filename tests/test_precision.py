@@ -6,9 +6,9 @@ import psutil
 import pytest
 
 from tests.conftest import TINY
-from tfresnet import config as configs
 from tfresnet import environment
-from tfresnet.train_run import train
+from tfresnet.config import loading
+from tfresnet.runs.train_run import train
 from tfresnet.training import precision
 
 
@@ -40,7 +40,7 @@ def test_nothing_is_said_of_a_processor_that_is_not_known(monkeypatch):
 
 
 def test_a_run_keeps_the_precision_that_it_began_with(tmp_path, monkeypatch):
-    config = configs.load("quickstart", [*TINY, "train.precision=auto"])
+    config = loading.load("quickstart", [*TINY, "train.precision=auto"])
     processor_with(monkeypatch, "avx2")
     assert train(config, tmp_path / "run").config.train.precision == "float32"
     processor_with(monkeypatch, "amx_bf16")  # it goes on on a better machine

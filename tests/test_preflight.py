@@ -10,8 +10,8 @@ import pytest
 
 from tests.conftest import write_images
 from tests.test_cli import json_of, refused, tfresnet
+from tfresnet.config.sections import ModelConfig
 from tfresnet.models import options, zoo
-from tfresnet.sections import ModelConfig
 
 # Runs every command of a list in one process, in which TensorFlow can't be imported.
 WITHOUT_TENSORFLOW = """

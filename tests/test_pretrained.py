@@ -10,12 +10,11 @@ import tf_keras as keras
 from safetensors.numpy import load_file, save_file
 
 from tests.test_cli import json_of, refused, tfresnet
-from tfresnet import convert_weights
-from tfresnet import run as runs
-from tfresnet.errors import UserError
+from tfresnet.config.sections import ModelConfig
 from tfresnet.models import functional, names, zoo
 from tfresnet.models.efficientnet import STAGES
-from tfresnet.sections import ModelConfig
+from tfresnet.runs import convert_weights, run_directory
+from tfresnet.runtime.errors import InputError
 
 CLASSES = 10
 TORCH = names.CONVENTIONS["torch", "resnet"]
@@ -233,7 +232,7 @@ def test_the_head_is_kept_or_replaced_as_asked(tmp_path):
                       "--set", NARROW, "--out", out, "--new-head", 5,
                       "--mean", 1, 2, 3)  # fmt: skip
     assert "resnet18 with an untrained head" in result.stdout, result.stderr
-    new = runs.open_run(out)
+    new = run_directory.open_run(out)
     assert new.model().get_layer("head").kernel.shape == (64, 5)
     assert new.spec.mean == (1, 2, 3)
     np.testing.assert_array_equal(
@@ -366,7 +365,7 @@ def test_a_folder_that_is_not_empty_is_left_alone(weights, tmp_path):
 
 def test_labels_must_be_as_many_as_classes(weights, tmp_path):
     (tmp_path / "labels.txt").write_text("a\nb\n")
-    with pytest.raises(UserError, match=r"expected 10 labels, one a line, got 2"):
+    with pytest.raises(InputError, match=r"expected 10 labels, one a line, got 2"):
         convert_weights.convert(
             weights, "resnet18", tmp_path / "run", (NARROW,), tmp_path / "labels.txt"
         )
@@ -374,8 +373,8 @@ def test_labels_must_be_as_many_as_classes(weights, tmp_path):
 
 def test_converted_weights_are_the_runs_weights(weights, tmp_path):
     run, _ = convert_weights.convert(weights, "resnet18", tmp_path / "run", (NARROW,))
-    again = runs.open_run(tmp_path / "run")
-    assert runs.weights_sha256(again.model()) == runs.weights_sha256(run.model())
+    again = run_directory.open_run(tmp_path / "run")
+    assert run_directory.weights_sha256(again.model()) == run_directory.weights_sha256(run.model())
     np.testing.assert_array_equal(
         again.model().get_layer("head").kernel, load_file(weights)["fc.weight"].T
     )

@@ -8,12 +8,12 @@ from click.testing import CliRunner
 from PIL import Image
 
 from tests.conftest import TINY
-from tfresnet import config as configs
 from tfresnet.cli.configuration import FLAGS
 from tfresnet.cli.main import main
+from tfresnet.config import loading
 from tfresnet.data import preview
 from tfresnet.data.sources import load
-from tfresnet.spec import InputSpec
+from tfresnet.runtime.spec import InputSpec
 
 NAMES = ("cat", "dog", "great_white_shark_of_the_north")
 
@@ -41,11 +41,11 @@ def test_pixels_undo_the_normalisation(mean):
 
 def test_what_varies_the_images_is_said_in_order():
     sets = ["data.flip=alternating", "data.randaugment=2", "data.mixup_alpha=0.2"]
-    config = configs.load("cifar10-resnet20", [*sets, "data.cutmix_alpha=0"])
+    config = loading.load("cifar10-resnet20", [*sets, "data.cutmix_alpha=0"])
     assert preview.active(config) == [
         "crop 4 reflect", "alternating flip", "RandAugment(2, 9)", "mixup 0.2",
     ]  # fmt: skip
-    plain = configs.load("quickstart", ["data.crop_padding=0", "data.flip=false"])
+    plain = loading.load("quickstart", ["data.crop_padding=0", "data.flip=false"])
     assert preview.active(plain) == ["no augmentation"]
 
 
@@ -53,7 +53,7 @@ def test_the_rows_are_the_first_images_of_the_first_batches(monkeypatch):
     drawn = []
     monkeypatch.setattr(preview, "grid", lambda rows, names, title: drawn.extend(rows) or b"")
     plain = [*TINY, "data.crop_padding=0", "data.flip=false"]
-    config = configs.load("quickstart", plain)
+    config = loading.load("quickstart", plain)
     preview.preview(config, default_size=32)
     known = {image.tobytes() for image in load(config.data, 32).train.images}
     assert [images.shape for images, _ in drawn] == [(8, 16, 16, 3)] * 4
@@ -108,7 +108,7 @@ def test_preview_takes_the_flags_of_train(tmp_path, monkeypatch):
     )  # fmt: skip
     assert (custom.model.arch, custom.model.pre_activation, seen[0][1]) == ("resnet18", True, 224)
     assert (preset.data.mixup_alpha, preset.data.image_size) == (0.3, 24)
-    assert plain == configs.load("quickstart")
+    assert plain == loading.load("quickstart")
     for name in ("train", "preview"):
         options = {option.name for option in main.get_command(None, name).params}
         assert set(FLAGS) | {"preset", "overrides", "pre_activation"} <= options
@@ -135,7 +135,7 @@ def test_a_mistake_gets_one_line(tmp_path, monkeypatch, arguments, expected):
 def test_small_images_that_a_run_begins_with_are_what_is_drawn(monkeypatch):
     drawn = []
     monkeypatch.setattr(preview, "grid", lambda rows, names, title: drawn.append((rows, title)))
-    config = configs.load("quickstart", ["data.progressive={0.5: 12}", "data.repeats=2"])
+    config = loading.load("quickstart", ["data.progressive={0.5: 12}", "data.repeats=2"])
     preview.preview(config, 32)
     ((rows, title),) = drawn
     assert {images.shape[1:] for images, _ in rows} == {(12, 12, 3)}

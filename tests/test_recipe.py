@@ -7,10 +7,9 @@ import pytest
 import tfresnet as api
 from tests.conftest import write_images
 from tests.test_cli import json_of, refused, tfresnet
-from tfresnet import config as configs
-from tfresnet import recipe
-from tfresnet.data import sources
-from tfresnet.recipe import Pictures
+from tfresnet.config import loading
+from tfresnet.data import folder_recipe, sources
+from tfresnet.data.folder_recipe import Pictures
 
 ONE_STEP = ("--epochs", "1", "--batch-size", "4", "--set", "data.image_size=32")
 
@@ -29,11 +28,11 @@ ONE_STEP = ("--epochs", "1", "--batch-size", "4", "--set", "data.image_size=32")
     ],
 )  # fmt: skip
 def test_settings_fit_the_number_of_pictures_and_their_size(pictures, expected):
-    chosen = recipe.choose(pictures)
+    chosen = folder_recipe.choose(pictures)
     assert expected.items() <= chosen.items()
     assert chosen["train.lr"] == pytest.approx(0.1 * chosen["train.batch_size"] / 128, abs=1e-6)
-    settings = [configs.setting(key, value) for key, value in chosen.items()]
-    configs.load(recipe.PRESET, settings)  # every one of them is allowed
+    settings = [loading.setting(key, value) for key, value in chosen.items()]
+    loading.load(folder_recipe.PRESET, settings)  # every one of them is allowed
 
 
 def test_a_folder_is_enough(tmp_path, monkeypatch):
@@ -55,11 +54,11 @@ def test_a_folder_is_enough(tmp_path, monkeypatch):
 
 def test_settings_that_are_given_stay(tmp_path):
     folder = write_images(tmp_path / "pictures", {"a": 20, "b": 20}, size=(100, 120))
-    config = recipe.for_folder(folder, ["model.arch=resnet34", "train.epochs=7"])
+    config = folder_recipe.for_folder(folder, ["model.arch=resnet34", "train.epochs=7"])
     assert (config.model.arch, config.train.epochs, config.data.image_size) == ("resnet34", 7, 96)
     assert config.model.width == 1
     assert "resnet34" in config.description and "7 epochs" in config.description
-    config = recipe.for_folder(folder, ["train.init_from=some.h5"])
+    config = folder_recipe.for_folder(folder, ["train.init_from=some.h5"])
     assert "arch" not in config.model.model_fields_set
     assert config.data.image_size is None
 
@@ -67,18 +66,18 @@ def test_settings_that_are_given_stay(tmp_path):
 def test_a_preset_is_not_mistaken_for_a_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "quickstart").mkdir()
-    assert not recipe.is_folder("quickstart")
-    assert recipe.is_folder("./quickstart")
+    assert not folder_recipe.is_folder("quickstart")
+    assert folder_recipe.is_folder("./quickstart")
 
 
 def test_images_need_not_be_square(tmp_path):
     """Height comes first, as in an image's shape; a list in YAML, in JSON and in ``--set``."""
     folder = write_images(tmp_path / "pictures", {"a": 4, "b": 4}, size=(60, 90))
-    config = configs.load("photos", [f"data.dataset={folder}", "data.image_size=[32, 48]"])
+    config = loading.load("photos", [f"data.dataset={folder}", "data.image_size=[32, 48]"])
     assert sources.load(config.data, 224).spec.shape == (32, 48, 3)
-    again = configs.validate(json.loads(config.model_dump_json()))
+    again = loading.validate(json.loads(config.model_dump_json()))
     assert again.data.height_and_width == (32, 48)
     (tmp_path / "config.yaml").write_text(config.to_yaml())
-    assert configs.read(tmp_path / "config.yaml") == config
+    assert loading.read(tmp_path / "config.yaml") == config
     for wrong in ("[32]", "[32, 7]", "7"):
         assert "data.image_size" in refused("train", "--set", f"data.image_size={wrong}")

@@ -12,10 +12,10 @@ import tensorflow as tf
 import yaml
 
 from tests.test_demo import CHROMIUM, needs_browser
-from tfresnet import tasks
-from tfresnet.config import dataset_name
-from tfresnet.deploy.proof import figures, page
-from tfresnet.spec import InputSpec
+from tfresnet.config.loading import dataset_name
+from tfresnet.deploy.report import figures, page
+from tfresnet.runtime.spec import InputSpec
+from tfresnet.tasks import task as tasks
 
 PASSED = {
     "format": "tflite", "bytes": 1000, "gzip_bytes": 900, "top1": 0.9, "drop": 0.0,

@@ -7,7 +7,7 @@ import pytest
 
 from tests.test_cli import json_of, refused, tfresnet
 from tfresnet import environment, records, results_page
-from tfresnet import run as runs
+from tfresnet.runs import run_directory
 from tfresnet.sweep import plan
 
 ROOT = Path(__file__).parent.parent
@@ -104,7 +104,7 @@ def test_a_run_that_goes_on_with_other_code_says_so(tiny_run, tmp_path, monkeypa
         folder = tmp_path / "run"
         folder.mkdir(exist_ok=True)
         (folder / "metrics.jsonl").write_text("{}\n" * epochs)
-        return runs.create(folder, tiny_run.config, tiny_run.spec).environment
+        return run_directory.create(folder, tiny_run.config, tiny_run.spec).environment
 
     first = go_on("aaaa", 0)
     assert go_on("aaaa", 1) == first

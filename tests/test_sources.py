@@ -12,12 +12,12 @@ from tensorflow_datasets.core.download import downloader
 
 from tests.conftest import write_images
 from tests.test_cli import refused
-from tfresnet import train_run as training
+from tfresnet.config.sections import DataConfig, RunConfig
 from tfresnet.data import images as pictures
 from tfresnet.data import lookup, pipeline, sources, splits, tfds_source
 from tfresnet.data.splits import RecordSplit, Split
-from tfresnet.errors import UserError
-from tfresnet.sections import DataConfig, RunConfig
+from tfresnet.runs import train_run
+from tfresnet.runtime.errors import InputError
 
 
 def load(**config) -> sources.Dataset:
@@ -59,7 +59,7 @@ def test_a_folder_of_classes_gets_a_seeded_split(tmp_path):
     assert len(load(dataset=str(tmp_path), eval_fraction=0.01).held_out) == 2  # one a class
     (tmp_path / "fox").mkdir()
     shutil.copy(tmp_path / "cat" / "0.jpg", tmp_path / "fox" / "1.jpg")
-    with pytest.raises(UserError, match=r"at least 2 images of a class, .*got fox.1.jpg"):
+    with pytest.raises(InputError, match=r"at least 2 images of a class, .*got fox.1.jpg"):
         load(dataset=str(tmp_path))
 
 
@@ -128,7 +128,7 @@ def test_bad_images_are_named_before_training(tmp_path):
     write_images(tmp_path, {"cat": 4, "dog": 4})
     spoil(tmp_path, "bad.jpg")
     spoil(tmp_path, "empty.png", b"")
-    with pytest.raises(UserError, match=r"got 2 that are not: .*bad.jpg .*empty.png"):
+    with pytest.raises(InputError, match=r"got 2 that are not: .*bad.jpg .*empty.png"):
         load(dataset=str(tmp_path))
 
 
@@ -141,35 +141,35 @@ def test_other_files_are_ignored(tmp_path):
 
 def test_an_empty_class_is_named(tmp_path):
     write_images(tmp_path, {"cat": 4, "dog": 0})
-    with pytest.raises(UserError, match=r"expected images .* in .*dog, found none"):
+    with pytest.raises(InputError, match=r"expected images .* in .*dog, found none"):
         load(dataset=str(tmp_path))
 
 
 @pytest.mark.parametrize("classes", [{}, {"cat": 3}])
 def test_fewer_than_two_classes_are_refused(tmp_path, classes):
     write_images(tmp_path, classes)
-    with pytest.raises(UserError, match="expected at least 2 class folders"):
+    with pytest.raises(InputError, match="expected at least 2 class folders"):
         load(dataset=str(tmp_path))
 
 
 def test_classes_must_agree_between_train_and_val(tmp_path):
     write_images(tmp_path / "train", {"cat": 2, "dog": 2})
     write_images(tmp_path / "val", {"cat": 2, "cow": 2})
-    with pytest.raises(UserError, match=r"the same classes .* in one alone: cow, dog"):
+    with pytest.raises(InputError, match=r"the same classes .* in one alone: cow, dog"):
         load(dataset=str(tmp_path))
 
 
 def test_train_without_val_is_refused(tmp_path):
     write_images(tmp_path / "train", {"cat": 2, "dog": 2})
-    with pytest.raises(UserError, match=r"beside .*train, found neither"):
+    with pytest.raises(InputError, match=r"beside .*train, found neither"):
         load(dataset=str(tmp_path))
 
 
 def test_a_missing_folder_is_named():
-    with pytest.raises(UserError, match=r"got ./no/folder, which does not exist"):
+    with pytest.raises(InputError, match=r"got ./no/folder, which does not exist"):
         load(dataset="./no/folder")
     with pytest.raises(
-        UserError, match=r"unknown dataset 'no/folder': expected .* existing folder"
+        InputError, match=r"unknown dataset 'no/folder': expected .* existing folder"
     ):
         load(dataset="no/folder")
 
@@ -188,7 +188,7 @@ def test_a_dry_run_downloads_nothing(tmp_path, monkeypatch):
 def test_a_version_that_is_not_there_is_not_downloaded_by_a_dry_run(tmp_path, monkeypatch):
     (tmp_path / "mnist").mkdir()
     monkeypatch.setattr(tfds_source, "_download", lambda _: pytest.fail("it downloaded"))
-    with pytest.raises(UserError, match=r"dataset mnist is not in .*--dry-run downloads nothing"):
+    with pytest.raises(InputError, match=r"dataset mnist is not in .*--dry-run downloads nothing"):
         tfds_source.open_builder("mnist", str(tmp_path), download=False)
 
 
@@ -199,7 +199,7 @@ def test_a_download_that_fails_is_one_line_after_one_that_says_it_began(
         raise ConnectionError(f"{downloader.MAX_RETRIES} retries")
 
     monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", offline)
-    with pytest.raises(UserError, match=r"could not be downloaded; .*ConnectionError: 2 retries"):
+    with pytest.raises(InputError, match=r"could not be downloaded; .*ConnectionError: 2 retries"):
         tfds_source.open_builder("mnist", str(tmp_path))
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"dataset mnist is not in {tmp_path}: downloading it")
@@ -207,7 +207,7 @@ def test_a_download_that_fails_is_one_line_after_one_that_says_it_began(
 
 def test_an_unknown_name_gets_the_closest():
     with pytest.raises(
-        UserError, match=r"unknown dataset 'mnits': did you mean 'mnist'. expected digits"
+        InputError, match=r"unknown dataset 'mnits': did you mean 'mnist'. expected digits"
     ):
         load(dataset="mnits")
 
@@ -255,7 +255,7 @@ def test_tfds_images_are_fitted_and_labelled(tmp_path, cache):
     assert (images[..., 0].max(axis=(1, 2)) == 255 * (classes == 0)).all()
     part = load(dataset="tiny_colours", data_dir=str(tmp_path), train_split="train[:50%]")
     assert len(part.train) == 4
-    with pytest.raises(UserError, match=r"expected a split of tiny_colours .*got 'valid'"):
+    with pytest.raises(InputError, match=r"expected a split of tiny_colours .*got 'valid'"):
         load(dataset="tiny_colours", data_dir=str(tmp_path), eval_split="valid")
 
 
@@ -312,8 +312,8 @@ def test_splits_that_share_images_are_refused(tmp_path, train, held_out):
 
     sources.check_apart(config("train[:50%]", "train[50%:]+test"))
     both = RunConfig(data=config(train, held_out))
-    with pytest.raises(UserError, match=r"expected no image of data.train_split=.*train\[90%:\]"):
-        training.train(both, tmp_path / "run")
+    with pytest.raises(InputError, match=r"expected no image of data.train_split=.*train\[90%:\]"):
+        train_run.train(both, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
@@ -322,7 +322,7 @@ def test_a_dataset_that_cannot_be_downloaded_is_explained(tmp_path, monkeypatch)
         raise ConnectionError("no route to host")
 
     monkeypatch.setattr(TinyColours, "download_and_prepare", fail)
-    with pytest.raises(UserError, match=r"could not be downloaded; connect .*no route to host"):
+    with pytest.raises(InputError, match=r"could not be downloaded; connect .*no route to host"):
         load(dataset="tiny_colours", data_dir=str(tmp_path))
 
 
@@ -333,7 +333,9 @@ def test_data_in_a_cloud_are_left_to_tfds(monkeypatch):
 
 
 def test_a_missing_data_dir_is_named(tmp_path):
-    with pytest.raises(UserError, match=r"data.data_dir: expected a folder, .*none does not exist"):
+    with pytest.raises(
+        InputError, match=r"data.data_dir: expected a folder, .*none does not exist"
+    ):
         load(dataset="cifar10", data_dir=str(tmp_path / "none"))
 
 

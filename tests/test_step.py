@@ -9,14 +9,14 @@ import tf_keras as keras
 
 from tests.conftest import TINY
 from tests.test_cli import refused
-from tfresnet import config as configs
-from tfresnet import run as runs
+from tfresnet.config import loading
+from tfresnet.config.sections import ModelConfig, TrainConfig
 from tfresnet.data.sources import Dataset
 from tfresnet.data.splits import ArraySplit
 from tfresnet.models import zoo
-from tfresnet.sections import ModelConfig, TrainConfig
-from tfresnet.spec import InputSpec
-from tfresnet.train_run import train
+from tfresnet.runs import run_directory
+from tfresnet.runs.train_run import train
+from tfresnet.runtime.spec import InputSpec
 from tfresnet.training import losses
 from tfresnet.training.loop import Trainer
 from tfresnet.training.optimizers import WarmupSchedule
@@ -86,7 +86,7 @@ def test_a_run_weights_classes_by_its_training_images(tmp_path):
     split, spec = ArraySplit(images, np.array([0] * 5 + [1] * 3)), InputSpec(16, 16, ("a", "b"))
     held_out = ArraySplit(images, np.array([0] * 2 + [1] * 6))
     settings = ["train.batch_size=8", "train.class_weights=balanced", "model.width=0.25"]
-    config = configs.load("quickstart", settings)
+    config = loading.load("quickstart", settings)
     trainer = Trainer(
         config, Dataset(split, held_out, spec), tmp_path,
         lambda: zoo.build(config.model, spec.shape, 2),
@@ -200,8 +200,8 @@ def test_the_moving_average_by_hand():
         np.testing.assert_allclose(mean - old, 0.6 + 0.1 * 0.4, rtol=1e-4, atol=1e-5)
 
 
-def tiny(directory, *overrides: str) -> runs.Run:
-    return train(configs.load("quickstart", [*TINY, *overrides]), directory)
+def tiny(directory, *overrides: str) -> run_directory.Run:
+    return train(loading.load("quickstart", [*TINY, *overrides]), directory)
 
 
 @pytest.mark.parametrize(
@@ -240,12 +240,12 @@ def test_every_way_to_train_learns(tmp_path, overrides):
 
 def test_the_average_is_what_is_deployed_and_resumed(tmp_path):
     run = tiny(tmp_path / "run", "train.ema_decay=0.9")
-    plain, average = (runs.weights_sha256(run.model(averaged=a)) for a in (False, True))
+    plain, average = (run_directory.weights_sha256(run.model(averaged=a)) for a in (False, True))
     assert plain != average
-    assert runs.weights_sha256(run.model()) == average
+    assert run_directory.weights_sha256(run.model()) == average
     assert run.result["test"]["top1"] == run.result["ema_top1"] == run.result["test_top1"]
     again = train(run.config, run.directory, resume=True)  # finished: nothing changes
-    assert runs.weights_sha256(again.model()) == average
+    assert run_directory.weights_sha256(again.model()) == average
 
 
 def test_a_student_learns_from_its_teacher(tiny_run, tmp_path):
@@ -273,9 +273,9 @@ def test_a_student_learns_from_its_teacher(tiny_run, tmp_path):
     ],
 )
 def test_what_does_not_go_together_is_said(tmp_path, overrides, expected):
-    from tfresnet.errors import UserError
+    from tfresnet.runtime.errors import InputError
 
-    with pytest.raises(UserError, match=expected):
+    with pytest.raises(InputError, match=expected):
         tiny(tmp_path / "run", *overrides)
 
 
@@ -284,7 +284,7 @@ def moved(devices: int, synchronised: bool, directory) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(0)
     split = ArraySplit(rng.integers(0, 256, (8, 16, 16, 3), np.uint8), np.arange(8))
     spec = InputSpec(16, 16, tuple("abcdefgh"))
-    config = configs.load(
+    config = loading.load(
         "quickstart",
         ["train.batch_size=8", "train.epochs=1", "train.strategy=mirrored", "data.crop_padding=0",
          f"train.devices={devices}", f"train.sync_batch_norm={synchronised}"],

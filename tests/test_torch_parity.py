@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from tests.test_pretrained import TOLERANCE, relative_error
-from tfresnet import convert_weights
+from tfresnet.config.sections import ModelConfig
 from tfresnet.models import functional, zoo
-from tfresnet.sections import ModelConfig
+from tfresnet.runs import convert_weights
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 from torch import nn  # noqa: E402

@@ -12,16 +12,16 @@ import tf_keras as keras
 
 from tests.conftest import TINY
 from tests.test_cli import json_of, tfresnet
-from tfresnet import config as configs
-from tfresnet import run as runs
-from tfresnet.errors import UserError
-from tfresnet.train_run import train
+from tfresnet.config import loading
+from tfresnet.runs import run_directory
+from tfresnet.runs.train_run import train
+from tfresnet.runtime.errors import InputError
 from tfresnet.training import checkpoint
 from tfresnet.training.interrupt import Interrupted
 
 
-def digest(run: runs.Run) -> str:
-    return runs.weights_sha256(run.model())
+def digest(run: run_directory.Run) -> str:
+    return run_directory.weights_sha256(run.model())
 
 
 def test_a_run_directory_is_complete(tiny_run):
@@ -34,7 +34,7 @@ def test_a_run_directory_is_complete(tiny_run):
     assert [json.loads(line)["epoch"] for line in lines] == [1, 2]
     assert list((tiny_run.directory / "tensorboard").iterdir())
     assert (tiny_run.directory / "curves.png").read_bytes()[:4] == b"\x89PNG"
-    assert runs.open_run(tiny_run.directory) == tiny_run
+    assert run_directory.open_run(tiny_run.directory) == tiny_run
 
 
 def test_the_loss_falls(tiny_run):
@@ -46,12 +46,12 @@ def test_the_loss_falls(tiny_run):
 
 def test_another_seed_gives_other_weights(tiny_run, tmp_path):
     """And the same seed the same ones: whatever is stopped below, and goes on, ends with them."""
-    other = train(configs.load("quickstart", [*TINY, "train.seed=1"]), tmp_path / "other")
+    other = train(loading.load("quickstart", [*TINY, "train.seed=1"]), tmp_path / "other")
     assert digest(other) != digest(tiny_run)
 
 
 def test_a_finished_run_resumes_to_itself(run_copy):
-    before = runs.open_run(run_copy)
+    before = run_directory.open_run(run_copy)
     after = train(before.config, run_copy, resume=True)
     assert digest(after) == digest(before)
     assert after.result["test_top1"] == before.result["test_top1"]
@@ -64,9 +64,9 @@ def test_a_finished_run_is_trained_for_more_epochs(tiny_run, run_copy):
     result = tfresnet("train", "--resume", "--epochs", 3, "--run-dir", run_copy)
     assert result.exit_code == 0, result.stderr
     assert "3 epochs instead of 2, of which 2 are done: the learning rate" in result.stderr
-    longer, kept = runs.open_run(run_copy), run_copy / "epochs2"
+    longer, kept = run_directory.open_run(run_copy), run_copy / "epochs2"
     assert longer.config.train.epochs == longer.result["epochs"] == 3
-    assert configs.read(kept / "config.yaml") == tiny_run.config
+    assert loading.read(kept / "config.yaml") == tiny_run.config
     assert json.loads((kept / "result.json").read_text()) == tiny_run.result
     assert (kept / "export" / "report.html").exists()
     assert not (run_copy / "export").exists()
@@ -99,14 +99,14 @@ def test_a_finished_run_is_trained_for_more_epochs(tiny_run, run_copy):
     ids=lambda o: o[0],
 )  # fmt: skip
 def test_options_train_and_load_again(tmp_path, overrides):
-    run = train(configs.load("quickstart", [*TINY, *overrides]), tmp_path / "run")
+    run = train(loading.load("quickstart", [*TINY, *overrides]), tmp_path / "run")
     assert run.records()[-1]["loss"] < run.records()[0]["loss"]
     assert run.model().count_params() > 0
 
 
 def test_sizes_change_between_epochs_and_are_resumed_to_the_bit(tmp_path, monkeypatch):
     """A run that stops among the small images goes on with them, and ends with the large ones."""
-    config = configs.load("quickstart", [*TINY, "data.progressive={0.5: 8}"])
+    config = loading.load("quickstart", [*TINY, "data.progressive={0.5: 8}"])
     seeds = []
     with monkeypatch.context() as patch:
         patch.setattr("tensorflow.random.set_seed", seeds.append)
@@ -121,7 +121,7 @@ def test_sizes_change_between_epochs_and_are_resumed_to_the_bit(tmp_path, monkey
 
 
 def test_epochs_that_are_not_evaluated_do_not_change_the_others(tiny_run, tmp_path):
-    run = train(configs.load("quickstart", [*TINY, "train.eval_every=2"]), tmp_path / "run")
+    run = train(loading.load("quickstart", [*TINY, "train.eval_every=2"]), tmp_path / "run")
     first, last = run.records()
     assert "held_out_top1" not in first
     assert last["held_out_top1"] == tiny_run.records()[-1]["held_out_top1"]
@@ -129,20 +129,20 @@ def test_epochs_that_are_not_evaluated_do_not_change_the_others(tiny_run, tmp_pa
 
 def test_a_directory_that_holds_a_run_is_not_overwritten(run_copy):
     before = (run_copy / "metrics.jsonl").read_text()
-    with pytest.raises(UserError, match=r"already holds a run; add --resume .* or --name"):
-        train(runs.open_run(run_copy).config, run_copy)
+    with pytest.raises(InputError, match=r"already holds a run; add --resume .* or --name"):
+        train(run_directory.open_run(run_copy).config, run_copy)
     assert (run_copy / "metrics.jsonl").read_text() == before
 
 
 def test_resume_with_another_architecture_is_refused(run_copy):
-    config = configs.load("quickstart", [*TINY, "model.arch=resnet20"])
-    with pytest.raises(UserError, match=r"expected model.arch='resnet8' .* got 'resnet20'"):
+    config = loading.load("quickstart", [*TINY, "model.arch=resnet20"])
+    with pytest.raises(InputError, match=r"expected model.arch='resnet8' .* got 'resnet20'"):
         train(config, run_copy, resume=True)
 
 
 def test_a_loss_that_is_no_number_stops_with_what_to_try(tmp_path):
-    config = configs.load("quickstart", [*TINY, "train.lr=1e30", "train.warmup_epochs=0"])
-    with pytest.raises(UserError, match=r"the loss became (nan|inf) .*lower train.lr"):
+    config = loading.load("quickstart", [*TINY, "train.lr=1e30", "train.warmup_epochs=0"])
+    with pytest.raises(InputError, match=r"the loss became (nan|inf) .*lower train.lr"):
         train(config, tmp_path / "nan")
 
 
@@ -153,17 +153,17 @@ def test_bad_devices_and_batches_are_refused_and_leave_nothing_behind(tmp_path):
         ("train.batch_size=20000", r"train.batch_size: expected at most 1437"),
         ("data.repeats=3", "data.repeats: expected a divisor of the batch size, 64"),
     ):
-        config = configs.load("quickstart", [*TINY, "train.strategy=mirrored", override])
-        with pytest.raises(UserError, match=expected):
+        config = loading.load("quickstart", [*TINY, "train.strategy=mirrored", override])
+        with pytest.raises(InputError, match=expected):
             train(config, tmp_path / "none")
         assert not (tmp_path / "none").exists()
 
 
 def test_a_directory_that_is_no_run_is_explained(tmp_path):
-    with pytest.raises(UserError, match=r"expected a run directory, .*none does not exist"):
-        runs.open_run(tmp_path / "none")
-    with pytest.raises(UserError, match=r"expected a run directory with config.yaml"):
-        runs.open_run(tmp_path)
+    with pytest.raises(InputError, match=r"expected a run directory, .*none does not exist"):
+        run_directory.open_run(tmp_path / "none")
+    with pytest.raises(InputError, match=r"expected a run directory with config.yaml"):
+        run_directory.open_run(tmp_path)
 
 
 def stopped_after(epochs: float, config, directory, number: int) -> None:
@@ -183,11 +183,11 @@ def stopped_after(epochs: float, config, directory, number: int) -> None:
 
 
 def test_a_signal_saves_in_the_middle_of_an_epoch(tiny_run, tmp_path):
-    config = configs.load("quickstart", TINY)
+    config = loading.load("quickstart", TINY)
     with pytest.raises(Interrupted) as stopped:
         stopped_after(1.01, config, tmp_path / "cut", signal.SIGTERM)
     assert stopped.value.number == signal.SIGTERM
-    cut = runs.open_run(tmp_path / "cut")
+    cut = run_directory.open_run(tmp_path / "cut")
     step = cut.model_and_step()[1]
     assert tiny_run.records()[0]["step"] < step < tiny_run.records()[1]["step"]
     resumed = train(config, cut.directory, resume=True)
@@ -201,11 +201,13 @@ def test_a_signal_saves_in_the_middle_of_an_epoch(tiny_run, tmp_path):
 def test_a_signal_at_the_end_of_an_epoch_does_not_lose_its_record(
     tiny_run, tmp_path, epochs, number
 ):
-    config = configs.load("quickstart", TINY)
+    config = loading.load("quickstart", TINY)
     with pytest.raises(Interrupted) as stopped:
         stopped_after(epochs, config, tmp_path / "cut", number)
     assert stopped.value.number == number
-    assert [r["epoch"] for r in runs.open_run(tmp_path / "cut").records()] == [1, 2][:epochs]
+    assert [r["epoch"] for r in run_directory.open_run(tmp_path / "cut").records()] == [1, 2][
+        :epochs
+    ]
     resumed = train(config, tmp_path / "cut", resume=True)
     assert [r["loss"] for r in resumed.records()] == [r["loss"] for r in tiny_run.records()]
     assert digest(resumed) == digest(tiny_run)
@@ -233,7 +235,7 @@ def test_workers_go_back_to_a_step_that_all_have(tmp_path):
     assert checkpoint.newest_step(tmp_path) == 46
     checkpoint.restore_step(kept, 23)
     assert int(step) == 23
-    with pytest.raises(UserError, match="expected a checkpoint of step 7"):
+    with pytest.raises(InputError, match="expected a checkpoint of step 7"):
         checkpoint.restore_step(kept, 7)
 
 
@@ -247,9 +249,9 @@ def test_a_full_disk_leaves_the_last_good_checkpoint(tiny_run, tmp_path, monkeyp
             raise OSError(28, "No space left on device")
         return save(self, *args, **kwargs)
 
-    config = configs.load("quickstart", TINY)
+    config = loading.load("quickstart", TINY)
     monkeypatch.setattr(tf.train.CheckpointManager, "save", full)
-    with pytest.raises(UserError, match=r"No space left on device; the last good one is .*ckpt-"):
+    with pytest.raises(InputError, match=r"No space left on device; the last good one is .*ckpt-"):
         train(config, tmp_path / "run")
     resumed = train(config, tmp_path / "run", resume=True)
     assert digest(resumed) == digest(tiny_run)
@@ -259,9 +261,9 @@ def test_a_full_disk_leaves_the_last_good_checkpoint(tiny_run, tmp_path, monkeyp
 def test_two_processes_in_one_directory_are_refused(run_copy):
     with (
         filelock.FileLock(run_copy / ".lock"),
-        pytest.raises(UserError, match="another is at work in it"),
+        pytest.raises(InputError, match="another is at work in it"),
     ):
-        train(runs.open_run(run_copy).config, run_copy, resume=True)
+        train(run_directory.open_run(run_copy).config, run_copy, resume=True)
 
 
 def test_a_dry_run_tells_what_it_would_take_and_writes_nothing(tmp_path, monkeypatch):

@@ -8,22 +8,22 @@ import pytest
 from tests.conftest import TINY, write_images
 from tests.test_cli import json_of, refused, tfresnet
 from tests.test_pretrained import state_dict
-from tfresnet import config as configs
-from tfresnet import run as runs
-from tfresnet.errors import UserError
+from tfresnet.config import loading
+from tfresnet.config.sections import ModelConfig
 from tfresnet.models import zoo
 from tfresnet.models.functional import functional
-from tfresnet.sections import ModelConfig
-from tfresnet.train_run import train
+from tfresnet.runs import run_directory
+from tfresnet.runs.train_run import train
+from tfresnet.runtime.errors import InputError
 
 
-def weights(run: runs.Run) -> dict[str, np.ndarray]:
+def weights(run: run_directory.Run) -> dict[str, np.ndarray]:
     model = run.model()
     return {v.name: v.numpy() for v in functional(model, run.spec.shape).variables}
 
 
 def fine_tune(source, directory, *overrides):
-    config = configs.from_overrides([*TINY, f"train.init_from={source}", *overrides])
+    config = loading.from_overrides([*TINY, f"train.init_from={source}", *overrides])
     return train(config, directory)
 
 
@@ -70,7 +70,7 @@ def test_a_file_of_weights_brings_its_normalisation(folder, tmp_path):
     assert result.exit_code == 0, result.stderr
     info = json_of("info", tmp_path / "run")
     assert info["input"]["mean"] == [123.675, 116.28, 103.53]
-    run = runs.open_run(tmp_path / "run")
+    run = run_directory.open_run(tmp_path / "run")
     assert run.config.model.padding == "symmetric"
     assert run.config.model.stem == "imagenet"
     kernel = state_dict("resnet8", width=1)["layer1.0.conv1.weight"].transpose(2, 3, 1, 0)
@@ -100,8 +100,10 @@ def test_a_resumed_fine_tuning_equals_the_uninterrupted_one(tiny_run, folder, tm
         with pytest.raises(KeyboardInterrupt):
             fine_tune(source, tmp_path / "cut", *settings)
     shutil.rmtree(source)  # what it started from is not needed any more
-    resumed = train(runs.open_run(tmp_path / "cut").config, tmp_path / "cut", resume=True)
-    assert runs.weights_sha256(resumed.model()) == runs.weights_sha256(whole.model())
+    resumed = train(run_directory.open_run(tmp_path / "cut").config, tmp_path / "cut", resume=True)
+    assert run_directory.weights_sha256(resumed.model()) == run_directory.weights_sha256(
+        whole.model()
+    )
 
 
 def test_what_does_not_fit_is_said(tiny_run, tmp_path):
@@ -114,7 +116,7 @@ def test_what_does_not_fit_is_said(tiny_run, tmp_path):
             r"unknown part of the network 'stage9'.*expected one of stem, stage1, stage2, stage3",
         ),
     ]:
-        with pytest.raises(UserError, match=expected):
+        with pytest.raises(InputError, match=expected):
             fine_tune(tiny_run.directory, tmp_path / "run", *overrides)
         assert not (tmp_path / "run").exists()
     message = refused("train", "--init-from", tmp_path / "none", "--run-dir", tmp_path / "run")

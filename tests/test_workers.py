@@ -17,10 +17,10 @@ import tensorflow as tf
 
 from tests.conftest import TINY
 from tests.test_cli import refused
-from tfresnet import config as configs
-from tfresnet import run as runs
-from tfresnet.errors import UserError
-from tfresnet.train_run import train
+from tfresnet.config import loading
+from tfresnet.runs import run_directory
+from tfresnet.runs.train_run import train
+from tfresnet.runtime.errors import InputError
 from tfresnet.training import checkpoint, lost_workers, workers
 from tfresnet.training.workers import Cluster
 
@@ -75,10 +75,10 @@ def test_two_processes_equal_two_replicas_in_one(tmp_path):
         for process in start_workers(tmp_path / "run", *more):
             _, errors = process.communicate(timeout=240)
             assert process.returncode == 0, errors
-    one = configs.load("quickstart", [*SETTINGS, "train.strategy=mirrored", "train.devices=2"])
+    one = loading.load("quickstart", [*SETTINGS, "train.strategy=mirrored", "train.devices=2"])
     expected = train(one, tmp_path / "one").records()
     for directory in (tmp_path / "run", tmp_path / "run" / "worker1"):
-        found = runs.open_run(directory).records()
+        found = run_directory.open_run(directory).records()
         for key in ("loss", "accuracy", "held_out_loss"):
             # 44 steps; the sum over replicas comes in another order
             assert [r[key] for r in found] == pytest.approx([r[key] for r in expected], abs=1e-4)
@@ -111,7 +111,7 @@ def test_a_signal_to_one_worker_stops_all_at_the_same_step(tmp_path):
         _, errors = process.communicate(timeout=240)
         assert process.returncode == 0, errors
         assert f"going on after step {behind}" in errors or behind == 0
-    first, second = (runs.open_run(folder).records() for folder in folders)
+    first, second = (run_directory.open_run(folder).records() for folder in folders)
     assert [r["epoch"] for r in first] == [1, 2, 3]
     assert [r["loss"] for r in first] == [r["loss"] for r in second]
 
@@ -145,12 +145,12 @@ def test_a_worker_that_does_not_start_is_waited_for_and_named(tmp_path, monkeypa
     monkeypatch.setattr(workers, "SILENCE", 0)
     monkeypatch.setattr(workers, "POLL", 0.01)
     monkeypatch.setenv(workers.TIMEOUT, "0.2")
-    with pytest.raises(UserError, match="within"):
+    with pytest.raises(InputError, match="within"):
         workers.wait(Cluster(addresses, 1))
     told = f"Waiting for worker 0 ({addresses[0]}), up to 0.2 s\n"
     assert capsys.readouterr().err == told
     monkeypatch.setenv(workers.TIMEOUT, "soon")
-    with pytest.raises(UserError, match="TFRESNET_WORKER_TIMEOUT: expected seconds, got 'soon'"):
+    with pytest.raises(InputError, match="TFRESNET_WORKER_TIMEOUT: expected seconds, got 'soon'"):
         workers.wait(Cluster(addresses, 0))
 
 
@@ -186,7 +186,7 @@ def test_a_port_that_is_taken_is_explained():
     (address,) = free_addresses(1)
     with (
         socket.create_server(("", int(address.rpartition(":")[2]))),
-        pytest.raises(UserError, match=r"expected port \d+ of this machine, .* to be free"),
+        pytest.raises(InputError, match=r"expected port \d+ of this machine, .* to be free"),
     ):
         workers.wait(Cluster((address,), 0))
 
@@ -196,16 +196,16 @@ def test_what_a_lost_worker_raises_becomes_one_line(tmp_path, monkeypatch):
     monkeypatch.setenv("TF_CONFIG", tf_config(addresses, 0))
     unavailable = tf.errors.UnavailableError(None, None, "stopped sending heartbeats")
     gone = rf"worker 1 \({addresses[1]}\) is gone; there is no checkpoint yet; .* --resume"
-    with pytest.raises(UserError, match=gone), lost_workers.explained(tmp_path):
+    with pytest.raises(InputError, match=gone), lost_workers.explained(tmp_path):
         raise unavailable
-    with pytest.raises(UserError, match=gone), lost_workers.explained(tmp_path):
-        raise UserError("expected to write a checkpoint") from unavailable
+    with pytest.raises(InputError, match=gone), lost_workers.explained(tmp_path):
+        raise InputError("expected to write a checkpoint") from unavailable
     mistake = tf.errors.InvalidArgumentError(None, None, "a shape")
     with socket.create_server(("127.0.0.1", int(addresses[1].rpartition(":")[2]))):
         with pytest.raises(tf.errors.InvalidArgumentError), lost_workers.explained(tmp_path):
             raise mistake
         with (
-            pytest.raises(UserError, match=r"^another worker has stopped; there is no"),
+            pytest.raises(InputError, match=r"^another worker has stopped; there is no"),
             lost_workers.explained(tmp_path),
         ):
             raise unavailable
@@ -230,7 +230,7 @@ def test_nothing_is_left_in_the_frames_of_a_lost_worker(tmp_path, monkeypatch):
         except tf.errors.OpError as error:
             raise error.with_traceback(error.__traceback__.tb_next.tb_next) from None
 
-    with pytest.raises(UserError) as caught, lost_workers.explained(tmp_path):
+    with pytest.raises(InputError) as caught, lost_workers.explained(tmp_path):
         filtered()
     assert "gone" in str(caught.value)
     assert left[0]() is None

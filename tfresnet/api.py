@@ -7,15 +7,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tfresnet import config as configs
-from tfresnet import recipe, train_run
+from tfresnet.config import loading
+from tfresnet.config.sections import RunConfig
+from tfresnet.data import folder_recipe
 from tfresnet.data.corruptions import SEVERITIES
 from tfresnet.deploy import evaluate_model
 from tfresnet.deploy import export as stages
 from tfresnet.deploy.plan import Options
 from tfresnet.files import expanded
-from tfresnet.run import Run, open_run
-from tfresnet.sections import RunConfig
+from tfresnet.runs import train_run
+from tfresnet.runs.run_directory import Run, open_run
 
 
 def train(
@@ -28,30 +29,30 @@ def train(
 
     Args:
         config: the name of a preset, a YAML file, a folder of pictures (for which a recipe is
-            chosen, see ``tfresnet.recipe``), or a configuration.
+            chosen, see ``tfresnet.data.folder_recipe``), or a configuration.
         settings: changes to a preset or file: ``{"train.epochs": 10}`` or ``["train.epochs=10"]``.
         run_dir: where to; by default ``runs/`` and the configuration's or the folder's name.
         resume: go on with the run that is there.
 
     Raises:
-        UserError: anything that is not as expected, in one line.
+        InputError: anything that is not as expected, in one line.
     """
     if isinstance(settings, Mapping):
-        settings = [configs.setting(key, value) for key, value in settings.items()]
+        settings = [loading.setting(key, value) for key, value in settings.items()]
     if isinstance(config, RunConfig):
         values = config.model_dump(exclude_unset=True)
-        chosen = configs.validate(configs.overridden(values, settings))
-    elif recipe.is_folder(str(config)):
+        chosen = loading.validate(loading.overridden(values, settings))
+    elif folder_recipe.is_folder(str(config)):
         pictures = expanded(str(config))
-        directory = expanded(run_dir or recipe.run_directory(pictures))
+        directory = expanded(run_dir or folder_recipe.run_directory(pictures))
         begun = directory / "config.yaml" if resume else Path()
         if begun.is_file():
-            chosen = configs.load(str(begun), [f"data.dataset={pictures}", *settings])
+            chosen = loading.load(str(begun), [f"data.dataset={pictures}", *settings])
         else:
-            chosen = recipe.for_folder(pictures, settings)
+            chosen = folder_recipe.for_folder(pictures, settings)
         return train_run.train(chosen, directory, resume)
     else:
-        chosen = configs.load(str(config), settings)
+        chosen = loading.load(str(config), settings)
     return train_run.train(chosen, expanded(run_dir or Path("runs") / chosen.name), resume)
 
 
@@ -59,7 +60,7 @@ def load(run_dir: str | Path) -> Run:
     """Return the run in a directory: its ``config``, ``spec``, ``result``, ``model()``.
 
     Raises:
-        UserError: there is none.
+        InputError: there is none.
     """
     return open_run(expanded(run_dir))
 
@@ -88,7 +89,7 @@ def evaluate(
         exact_match loss n per_class`` and ``corrupted_map``.
 
     Raises:
-        UserError, deploy.device.runtime.InputError: anything that is not as expected, in one line.
+        InputError, deploy.device.runtime.InputError: anything that is not as expected, in one line.
     """
     folder = None if plots is None else expanded(plots)
     return evaluate_model.evaluate(_directory(model), data, flip, corruptions, severities, folder)
@@ -108,7 +109,7 @@ def export(
         What ``report.json`` holds: ``checkpoint_top1``, ``n``, ``artifacts`` and more.
 
     Raises:
-        UserError: anything that is not as expected, in one line.
+        InputError: anything that is not as expected, in one line.
     """
     opened = run if isinstance(run, Run) else load(run)
     return stages.export(opened, Options(**options), data=dict(data or {}))

@@ -10,17 +10,17 @@ from typing import Any
 import matplotlib
 import numpy as np
 import tensorflow as tf
-import tf_keras as keras
 from matplotlib.figure import Figure
 from PIL import Image
 
-from tfresnet import metrics
+from tfresnet.backend import keras
 from tfresnet.data import images as pictures
 from tfresnet.data import pipeline
 from tfresnet.data.splits import Split, path_of
-from tfresnet.errors import UserError
 from tfresnet.files import png, write_bytes
-from tfresnet.spec import InputSpec
+from tfresnet.runtime.errors import InputError
+from tfresnet.runtime.spec import InputSpec
+from tfresnet.tasks import metrics
 
 COLUMNS = 4  # at most; pairs of an image and what the network looks at
 MAPPED = 1000  # images on the map
@@ -149,12 +149,12 @@ def feature_map(model: keras.Model, spec: InputSpec, split: Split, folder: Path)
     t-SNE (van der Maaten and Hinton 2008) of the embeddings of up to 1,000 images.
 
     Raises:
-        UserError: fewer than 10 images.
+        InputError: fewer than 10 images.
     """
     from sklearn.manifold import TSNE
 
     if len(split) < 10:
-        raise UserError(f"expected at least 10 held-out images for a map, got {len(split)}")
+        raise InputError(f"expected at least 10 held-out images for a map, got {len(split)}")
     batches = pipeline.raw_batches(split, metrics.EVAL_BATCH, MAPPED)
     embed = tf.function(lambda x: model.features(pipeline.normalise(x, spec)).embedding)
     embeddings, classes = metrics.collect(embed, batches)

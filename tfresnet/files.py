@@ -10,7 +10,7 @@ from typing import Any
 
 import filelock
 
-from tfresnet.errors import UserError
+from tfresnet.runtime.errors import InputError
 
 
 def expanded(path: str | os.PathLike) -> Path:
@@ -32,14 +32,14 @@ def alone(directory: Path, instead: str) -> Iterator[None]:
     """Keep other processes from writing in a directory at the same time; it is made if missing.
 
     Raises:
-        UserError: another process is in it; the message ends with what to do ``instead``.
+        InputError: another process is in it; the message ends with what to do ``instead``.
     """
     directory.mkdir(parents=True, exist_ok=True)
     lock = filelock.FileLock(directory / ".lock")
     try:
         lock.acquire(timeout=0)
     except filelock.Timeout:
-        raise UserError(
+        raise InputError(
             f"expected {directory} for one process, another is at work in it; wait for it, or "
             f"{instead}"
         ) from None
@@ -62,21 +62,21 @@ def write_text(path: Path, content: str) -> Path:
 
 
 def read_text(path: Path) -> str:
-    """Return the text of a UTF-8 file, or raise a ``UserError`` that names it."""
+    """Return the text of a UTF-8 file, or raise a ``InputError`` that names it."""
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"expected a readable text file, got {path}: {error}") from None
+        raise InputError(f"expected a readable text file, got {path}: {error}") from None
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Return the JSON object that a file holds, or raise a ``UserError`` that names it."""
+    """Return the JSON object that a file holds, or raise a ``InputError`` that names it."""
     try:
         value = json.loads(read_text(path))
     except ValueError as error:
-        raise UserError(f"{path}: expected JSON: {error}") from None
+        raise InputError(f"{path}: expected JSON: {error}") from None
     if not isinstance(value, dict):
-        raise UserError(f"{path}: expected a JSON object, got {value!r:.40}")
+        raise InputError(f"{path}: expected a JSON object, got {value!r:.40}")
     return value
 
 
@@ -91,5 +91,5 @@ def read_json_lines(path: Path) -> list[dict[str, Any]]:
             records.append(json.loads(line))
         except ValueError as error:
             if number < len(lines):
-                raise UserError(f"{path}, line {number}: expected JSON: {error}") from None
+                raise InputError(f"{path}, line {number}: expected JSON: {error}") from None
     return records

@@ -11,10 +11,10 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from tfresnet import intervals
-from tfresnet.errors import UserError
+from tfresnet.config.sections import RunConfig
 from tfresnet.files import read_json
-from tfresnet.sections import RunConfig
+from tfresnet.runtime.errors import InputError
+from tfresnet.tasks import intervals
 
 NEEDED = {
     "preset", "seed", "parameters", "epochs", "test", "wall_seconds", "images_per_second",
@@ -55,13 +55,13 @@ def measured() -> list[dict[str, Any]]:
 
 
 def check(result: dict[str, Any], where: str) -> dict[str, Any]:
-    """Return a run's result if it holds what a table needs, else raise a one-line ``UserError``."""
+    """Return a run's result if it has what a table needs, else raise a one-line ``InputError``."""
     if "test" not in result and "arch" in result:
-        raise UserError(f"{where}: expected a run that was trained, got converted weights")
+        raise InputError(f"{where}: expected a run that was trained, got converted weights")
     if lost := sorted(NEEDED - set(result)):
-        raise UserError(f"{where}: expected the result of a run, got none of {', '.join(lost)}")
+        raise InputError(f"{where}: expected the result of a run, got none of {', '.join(lost)}")
     if "top1" not in result["test"]:
-        raise UserError(
+        raise InputError(
             f"{where}: expected a run with one label a picture, got a multi-label one; its numbers "
             "are in result.json"
         )
@@ -69,9 +69,9 @@ def check(result: dict[str, Any], where: str) -> dict[str, Any]:
 
 
 def check_sweep(sweep: dict[str, Any], where: str) -> dict[str, Any]:
-    """Return a sweep's table, or raise a one-line ``UserError``."""
+    """Return a sweep's table, or raise a one-line ``InputError``."""
     if lost := sorted({"sweep", "description", "rows", "runs"} - set(sweep)):
-        raise UserError(f"{where}: expected the table of a sweep, got none of {', '.join(lost)}")
+        raise InputError(f"{where}: expected the table of a sweep, got none of {', '.join(lost)}")
     return sweep
 
 
@@ -79,19 +79,19 @@ def read_all(folder: Path) -> tuple[dict[str, dict], dict[str, dict]]:
     """Return the records of runs in a folder, and of sweeps in its ``sweeps``, by file name.
 
     Raises:
-        UserError: there are none, one is damaged, or two are of the same run.
+        InputError: there are none, one is damaged, or two are of the same run.
     """
     runs = {p.name: check(read_json(p), str(p)) for p in sorted(folder.glob("*.json"))}
     sweeps = {
         p.name: check_sweep(read_json(p), str(p)) for p in sorted(folder.glob("sweeps/*.json"))
     }
     if not runs and not sweeps:
-        raise UserError(f"expected records in {folder}, found none; see tfresnet record")
+        raise InputError(f"expected records in {folder}, found none; see tfresnet record")
     seen: dict[str, str] = {}
     for name, result in runs.items():
         first = seen.setdefault(identity(result), name)
         if first != name:
-            raise UserError(f"{folder}: {first} and {name} are of the same run; delete one")
+            raise InputError(f"{folder}: {first} and {name} are of the same run; delete one")
     return runs, sweeps
 
 

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tfresnet import intervals
-from tfresnet.errors import UserError
 from tfresnet.records import (
     epoch_was_chosen,
     experiments,
@@ -16,6 +14,8 @@ from tfresnet.records import (
     settings,
     top1_interval,
 )
+from tfresnet.runtime.errors import InputError
+from tfresnet.tasks import intervals
 
 INTRODUCTION = """# Results
 
@@ -55,12 +55,12 @@ def put_into(text: str, table: str, where: str) -> str:
     """Return a Markdown text with ``table`` between its two marks.
 
     Raises:
-        UserError: it has not exactly these marks.
+        InputError: it has not exactly these marks.
     """
     before, _, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not end or text.count(BEGIN) != 1 or text.count(END) != 1:
-        raise UserError(f"{where}: expected a line {BEGIN} and after it a line {END}, once each")
+        raise InputError(f"{where}: expected a line {BEGIN} and after it a line {END}, once each")
     return f"{before}{BEGIN}\n\n{table}\n\n{END}{after}"
 
 

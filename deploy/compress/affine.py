@@ -6,8 +6,7 @@ convolution of 1 x 1 with a bias, which tfmot and TFLite both quantise, per chan
 behind it.
 """
 
-import tf_keras as keras
-
+from tfresnet.backend import keras
 from tfresnet.deploy.compress.fold import follows_convolution, scale_and_shift
 from tfresnet.training.optimizers import AFFINE
 

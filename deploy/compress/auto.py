@@ -7,9 +7,9 @@ from functools import cached_property
 from tfresnet.deploy.compress import qat
 from tfresnet.deploy.formats import artifact, recipes, tflite
 from tfresnet.deploy.plan import Target
-from tfresnet.deploy.proof import inspect
+from tfresnet.deploy.report import inspect
 from tfresnet.deploy.workshop import Workshop
-from tfresnet.errors import UserError
+from tfresnet.runtime.errors import InputError
 
 EXAMINED = 50  # calibration images that find the layers to blame
 SIZES = ("int8", "int4_mixed", "int4")  # ever smaller, and they lose ever more
@@ -107,14 +107,14 @@ class Maker:
         """Return what the report says about a candidate's file.
 
         Raises:
-            UserError: this network can't be had that way.
+            InputError: this network can't be had that way.
         """
         if candidate.trained:
             return self._trained(candidate.kind)
         if candidate.in_float:
             return self._selective(candidate.in_float)
         if candidate.kind == "float32" and self.workshop.options.interface == "integer":
-            raise UserError("float32: expected another --interface than integer")
+            raise InputError("float32: expected another --interface than integer")
         return self.workshop.make(self.workshop.model, Target("tflite", candidate.kind))
 
     def _selective(self, count: int) -> dict:
@@ -165,7 +165,7 @@ def search(
         no file); and the path of the file that meets the budget, None if none does.
 
     Raises:
-        UserError: no file can be made at all.
+        InputError: no file can be made at all.
     """
     records: list[dict] = []
     ladder: list[dict] = []
@@ -176,7 +176,7 @@ def search(
         progress(name)
         try:
             record = maker.make(candidate)
-        except UserError as error:  # this network can't be had this way
+        except InputError as error:  # this network can't be had this way
             ladder.append({"rung": name, "path": None, "misses": [str(error)]})
             missed[candidate] = {"drop"}
             continue
@@ -188,7 +188,7 @@ def search(
         # What fails a check is as if it had lost too much: the same may help.
         missed[candidate] = over or {"drop"}
     if not records:
-        raise UserError(ladder[0]["misses"][0])
+        raise InputError(ladder[0]["misses"][0])
     return records, ladder, None
 
 

@@ -2,13 +2,12 @@
 
 from pathlib import Path
 
-import tf_keras as keras
-
+from tfresnet.backend import keras
 from tfresnet.data.sources import Dataset
 from tfresnet.deploy.compress.finetune import copied, fine_tune
 from tfresnet.deploy.compress.fold import folded
 from tfresnet.models.functional import functional
-from tfresnet.run import Run
+from tfresnet.runs.run_directory import Run
 
 
 def cluster(

@@ -8,16 +8,16 @@ from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
-import tf_keras as keras
 
-from tfresnet import teacher
+from tfresnet.backend import keras
+from tfresnet.config.sections import RunConfig
 from tfresnet.data import pipeline
 from tfresnet.data.sources import Dataset
 from tfresnet.data.splits import Subset
-from tfresnet.errors import UserError
 from tfresnet.files import read_json, write_text
-from tfresnet.run import Run, weights_sha256
-from tfresnet.sections import RunConfig
+from tfresnet.runs import teacher
+from tfresnet.runs.run_directory import Run, weights_sha256
+from tfresnet.runtime.errors import InputError
 from tfresnet.training.loop import Trainer
 
 LR_FACTOR = 0.01  # of the run's peak rate: the weights need to move by fractions of a step only
@@ -90,7 +90,7 @@ def _with_teacher(
     """Return the configuration that is possible, what loads the teacher, and warnings."""
     try:
         return config, teacher.loader(config, run.spec), []
-    except UserError as error:
+    except InputError as error:
         alone = config.train.model_copy(update={"teacher": None})
         warning = f"fine-tuning without the teacher that this run had, from the labels: {error}"
         return config.model_copy(update={"train": alone}), None, [warning]

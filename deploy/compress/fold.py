@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-import tf_keras as keras
+
+from tfresnet.backend import keras
 
 CONVOLUTIONS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D)
 FUSED_INTO = (*CONVOLUTIONS, keras.layers.Dense)

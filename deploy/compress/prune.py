@@ -3,12 +3,12 @@
 from pathlib import Path
 
 import numpy as np
-import tf_keras as keras
 
+from tfresnet.backend import keras
 from tfresnet.data.sources import Dataset
 from tfresnet.deploy.compress.finetune import copied, fine_tune, steps
 from tfresnet.models.functional import functional
-from tfresnet.run import Run
+from tfresnet.runs.run_directory import Run
 
 PATTERNS = ("unstructured", "2:4")
 LR_FACTOR = 0.1  # of the run's peak rate: what is left must take over from what goes

@@ -11,16 +11,16 @@ from unittest import mock
 
 import numpy as np
 import tensorflow as tf
-import tf_keras as keras
 
+from tfresnet.backend import keras
 from tfresnet.data.sources import Dataset
 from tfresnet.deploy import calibration
 from tfresnet.deploy.compress import affine, cluster
 from tfresnet.deploy.compress.finetune import copied, fine_tune
-from tfresnet.errors import UserError
 from tfresnet.models.functional import functional
-from tfresnet.run import Run
-from tfresnet.spec import InputSpec
+from tfresnet.runs.run_directory import Run
+from tfresnet.runtime.errors import InputError
+from tfresnet.runtime.spec import InputSpec
 
 OBSERVED, BATCH = 512, 64  # images that ranges start from, and how many at a time
 
@@ -43,7 +43,7 @@ def quantization_aware(
     that follows no convolution, as before an activation, becomes a depthwise convolution of 1 x 1.
 
     Raises:
-        UserError: see :func:`check`.
+        InputError: see :func:`check`.
     """
     from tensorflow_model_optimization.quantization import keras as quantization
 
@@ -59,10 +59,10 @@ def quantization_aware(
 
 
 def check(model: keras.Model) -> None:
-    """Raise a ``UserError`` for a functional model that tfmot refuses; it says why."""
+    """Raise a ``InputError`` for a functional model that tfmot refuses; it says why."""
     for layer in model.layers:
         if reason := OBSTACLES.get(type(layer).__name__):
-            raise UserError(
+            raise InputError(
                 f"quantisation-aware training: expected a network that tfmot can quantise, got "
                 f"{model.name}, whose {layer.name} it refuses: {reason}; quantise it after "
                 "training instead (--quantize int8)"
@@ -112,7 +112,7 @@ def train(
     convolutions and dense layers, and those of the first convolution's and the classifier's.
 
     Raises:
-        UserError: tfmot refuses the network.
+        InputError: tfmot refuses the network.
     """
 
     def build() -> keras.Model:

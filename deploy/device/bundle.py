@@ -6,7 +6,7 @@ from typing import Any
 
 from tfresnet.deploy.device import runtime
 from tfresnet.files import write_text
-from tfresnet.headings import judged_by
+from tfresnet.tasks.headings import judged_by
 
 README = """\
 # {arch}: {classes} classes

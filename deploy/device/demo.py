@@ -15,7 +15,7 @@ from typing import Any
 
 from tfresnet.deploy.device import web_runtimes
 from tfresnet.deploy.device.runtime import InputError, check_output, read_metadata
-from tfresnet.headings import HEADINGS, judged_by
+from tfresnet.tasks.headings import HEADINGS, judged_by
 
 HOST = "127.0.0.1"
 TYPES = {".mjs": "text/javascript", ".js": "text/javascript", ".wasm": "application/wasm"}

@@ -63,13 +63,17 @@ TOP = 5  # answers, where a picture has one label
 METADATA_NAME = "tfresnet.json"  # in the zip behind a .tflite; "tfresnet" in an .onnx
 
 
-class InputError(ValueError):
-    """A file that can't be used: one line that says what was expected and what was got."""
+try:
+    from tfresnet.runtime.errors import InputError
+except ImportError:  # on a device
 
-    def __init__(self, message: str):
-        text = message.encode(errors="replace").decode()  # of names that are no text
-        line = "".join(c if c.isprintable() else " " for c in text)
-        super().__init__(line if len(line) <= 900 else f"{line[:900]} ...")
+    class InputError(ValueError):
+        """A file that can't be used: one line that says what was expected and what was got."""
+
+        def __init__(self, message: str):
+            text = message.encode(errors="replace").decode()  # of names that are no text
+            line = "".join(c if c.isprintable() else " " for c in text)
+            super().__init__(line if len(line) <= 900 else f"{line[:900]} ...")
 
 
 class Answer(NamedTuple):

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-import tf_keras as keras
 
+from tfresnet.backend import keras
 from tfresnet.deploy.compress import qat
 from tfresnet.deploy.device.runtime import METADATA_NAME, digest, open_model
 from tfresnet.deploy.formats import (
@@ -25,7 +25,7 @@ from tfresnet.deploy.formats import (
 )
 from tfresnet.deploy.plan import Options, Target
 from tfresnet.files import write_bytes
-from tfresnet.spec import InputSpec
+from tfresnet.runtime.spec import InputSpec
 
 
 class Artifact(Protocol):

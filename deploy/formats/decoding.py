@@ -7,7 +7,7 @@ orientation, and a resize in two passes with bytes between them. Pixels differ b
 
 import tensorflow as tf
 
-from tfresnet.spec import InputSpec
+from tfresnet.runtime.spec import InputSpec
 
 RATIOS = (1, 2, 4, 8)  # by which libjpeg shrinks while it decodes
 KERNELS = {"bilinear": "triangle", "bicubic": "keyscubic", "lanczos": "lanczos3"}

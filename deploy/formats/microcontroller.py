@@ -8,8 +8,8 @@ import numpy as np
 
 from tfresnet.deploy.formats import graph
 from tfresnet.deploy.formats.artifact import FileArtifact, with_tflite_metadata
-from tfresnet.errors import UserError
 from tfresnet.files import write_text
+from tfresnet.runtime.errors import InputError
 
 # MicroMutableOpResolver's methods, of the operations that our networks become.
 # https://github.com/tensorflow/tflite-micro/blob/main/tensorflow/lite/micro/micro_mutable_op_resolver.h
@@ -83,15 +83,15 @@ def make(path: Path, content: bytes) -> MicrocontrollerArtifact:
     """Return an int8 TFLite file as an artifact for microcontrollers.
 
     Raises:
-        UserError: it has an operation that TFLite Micro has not, or one that computes with float.
+        InputError: it has an operation that TFLite Micro has not, or one that computes with float.
     """
     names = operations(content)
     unknown = sorted(set(names) - METHODS.keys())
     if unknown:
-        raise UserError(f"TFLite Micro: expected only operations that it has, got {unknown}")
+        raise InputError(f"TFLite Micro: expected only operations that it has, got {unknown}")
     computing = [o for o in graph.float_operations(content) if not o.startswith(graph.CONVERSIONS)]
     if computing:
-        raise UserError(f"TFLite Micro: expected integer operations, got {computing[0]}")
+        raise InputError(f"TFLite Micro: expected integer operations, got {computing[0]}")
     return MicrocontrollerArtifact(path, content, with_tflite_metadata)
 
 

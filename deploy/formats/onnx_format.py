@@ -8,12 +8,12 @@ from unittest import mock
 
 import numpy as np
 import tensorflow as tf  # (before onnx: the other order crashes in protobuf)
-import tf_keras as keras
 
+from tfresnet.backend import keras
 from tfresnet.deploy.formats import graph, onnx_graph, onnx_int8, wrap
-from tfresnet.errors import UserError
 from tfresnet.native_stderr import captured
-from tfresnet.spec import InputSpec
+from tfresnet.runtime.errors import InputError
+from tfresnet.runtime.spec import InputSpec
 
 OPSETS = range(13, 19)  # 13: scales per channel; tf2onnx 1.17 raises on 19 and above
 
@@ -51,7 +51,7 @@ def convert(
         proto = onnx_graph.to_float16(proto)
     if quantization == "int8":
         if calibration is None or not len(calibration):
-            raise UserError("int8 needs calibration images, got none")
+            raise InputError("int8 needs calibration images, got none")
         proto = onnx_int8.quantize(proto, calibration)
         onnx_int8.leave_logits_float(proto)
         if interface == "uint8":

@@ -5,8 +5,8 @@ from typing import Any
 
 import tensorflow as tf  # noqa: F401  (before onnx: the other order crashes in protobuf)
 
-from tfresnet.errors import UserError
 from tfresnet.native_stderr import captured
+from tfresnet.runtime.errors import InputError
 
 Proto = Any  # onnx.ModelProto
 WITH_WEIGHTS = ("Conv", "MatMul", "Gemm")
@@ -63,15 +63,15 @@ def name_border(proto: Proto, output: str) -> None:
 
 
 def check(proto: Proto, quantization: str) -> None:
-    """Raise a ``UserError`` unless a graph is valid, and quantised throughout if it says so."""
+    """Raise a ``InputError`` unless a graph is valid, and quantised throughout if it says so."""
     import onnx
 
     try:
         onnx.checker.check_model(proto, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        raise UserError(f"ONNX: expected a valid graph: {error!s:.200}") from None
+        raise InputError(f"ONNX: expected a valid graph: {error!s:.200}") from None
     if quantization == "int8" and (left := not_quantized(proto)):
-        raise UserError(f"ONNX int8: expected quantised weights, got float ones in {left[0]}")
+        raise InputError(f"ONNX int8: expected quantised weights, got float ones in {left[0]}")
 
 
 def not_quantized(proto: Proto) -> list[str]:

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from tfresnet.deploy.formats import gptq, onnx_graph, wrap
-from tfresnet.errors import UserError
 from tfresnet.native_stderr import captured
+from tfresnet.runtime.errors import InputError
 
 # The softmax stays float: its answers are what is read.
 OPERATIONS = ["Conv", "MatMul", "Gemm", "Add", "Relu", "Clip", "GlobalAveragePool", "MaxPool",
@@ -73,7 +73,7 @@ def take_bytes(proto: onnx_graph.Proto) -> None:
     """Drop what quantises the input: let the image's bytes in.
 
     Raises:
-        UserError: the input's scale is not that of bytes.
+        InputError: the input's scale is not that of bytes.
     """
     import onnx
     from onnx import numpy_helper
@@ -83,7 +83,7 @@ def take_bytes(proto: onnx_graph.Proto) -> None:
     values = {t.name: numpy_helper.to_array(t) for t in proto.graph.initializer}
     scale, zero_point = (values[name].item() for name in quantizer.input[1:3])
     if (scale, zero_point) != (wrap.SCALE, wrap.ZERO_POINT):
-        raise UserError(
+        raise InputError(
             f"expected an int8 input with scale {wrap.SCALE} and zero point {wrap.ZERO_POINT:g}, "
             f"so that it holds the image's bytes, got {scale} and {zero_point}"
         )

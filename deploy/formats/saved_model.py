@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-import tf_keras as keras
 
+from tfresnet.backend import keras
 from tfresnet.deploy.device.runtime import METADATA_NAME
 from tfresnet.deploy.formats import wrap
-from tfresnet.errors import UserError
 from tfresnet.files import write_text
 from tfresnet.native_stderr import captured
-from tfresnet.spec import InputSpec
+from tfresnet.runtime.errors import InputError
+from tfresnet.runtime.spec import InputSpec
 
 
 class SavedModel:
@@ -88,7 +88,7 @@ class LoadedSavedModel:
                 self.module = tf.saved_model.load(str(path))
         except (OSError, ValueError, tf.errors.OpError) as error:
             reason = " ".join(str(error).split())[:100]
-            raise UserError(f"{path}: expected a whole SavedModel: {reason}") from None
+            raise InputError(f"{path}: expected a whole SavedModel: {reason}") from None
         signature = self.module.signatures["serving_default"].structured_input_signature[1]
         self.input_shape = (1, *signature["image"].shape[1:])
 

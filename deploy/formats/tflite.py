@@ -4,15 +4,15 @@ from dataclasses import replace
 
 import numpy as np
 import tensorflow as tf
-import tf_keras as keras
 from tensorflow.lite.python.util import modify_model_io_type
 
+from tfresnet.backend import keras
 from tfresnet.deploy.device.runtime import centre
 from tfresnet.deploy.formats import float_softmax, graph, recipes, wrap
 from tfresnet.deploy.plan import INTEGER
-from tfresnet.errors import UserError
 from tfresnet.native_stderr import captured
-from tfresnet.spec import InputSpec
+from tfresnet.runtime.errors import InputError
+from tfresnet.runtime.spec import InputSpec
 
 CONVERTED = ("float32", "float16", "dynamic", "int8")  # by TensorFlow's converter alone
 PER_CHANNEL = ("dynamic", "int8")  # of these, with a scale for each output channel, come what may
@@ -48,7 +48,7 @@ def convert(
     """
     images = np.empty((0, *spec.shape), np.uint8) if calibration is None else calibration
     if quantization in INTEGER and not len(images):
-        raise UserError(f"{quantization} needs calibration images, got none")
+        raise InputError(f"{quantization} needs calibration images, got none")
     if quantization in CONVERTED and not (clusters and quantization in PER_CHANNEL):
         content = _convert(model, spec, quantization, images, interface, batch, dense_per_tensor)
         return content if integer_softmax else float_softmax.apply(content)
@@ -140,7 +140,7 @@ def _check_input(content: bytes, interface: str) -> None:
     expected = wrap.SCALE, wrap.ZERO_POINT if interface == "uint8" else 0
     found = graph.input_quantization(content)
     if found != expected:
-        raise UserError(
+        raise InputError(
             f"expected an int8 input with scale {expected[0]} and zero point {expected[1]:g}, "
             f"so that it holds the image's bytes, got {found}"
         )

@@ -12,7 +12,7 @@ import flatbuffers
 from ai_edge_litert import schema_py_generated as schema
 
 from tfresnet.deploy.formats import graph, wrap
-from tfresnet.spec import InputSpec
+from tfresnet.runtime.spec import InputSpec
 
 NAME, IDENTIFIER, PARSER = "TFLITE_METADATA", b"M001", "1.0.0"
 LABELS = "labels.txt"

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 
 import numpy as np
 import tensorflow as tf
-import tf_keras as keras
 
+from tfresnet.backend import keras
 from tfresnet.data.pipeline import normalise
 from tfresnet.deploy.device.runtime import centre
 from tfresnet.deploy.formats import decoding
 from tfresnet.models.network import Network
-from tfresnet.spec import InputSpec
+from tfresnet.runtime.spec import InputSpec
 
 # uint8 pixel p is the real number (p - 128) / 128: LiteRT's int8 input needs no arithmetic.
 ZERO_POINT, SCALE = 128.0, 1 / 128.0

@@ -17,13 +17,13 @@ import yaml
 from click.testing import CliRunner
 
 from tests.golden import measured
-from tfresnet import config as configs
-from tfresnet import run as runs
 from tfresnet.cli.main import main as cli
+from tfresnet.config import loading
 from tfresnet.deploy import Classifier
 from tfresnet.deploy.export import export
 from tfresnet.deploy.plan import Options
-from tfresnet.train_run import train
+from tfresnet.runs import run_directory
+from tfresnet.runs.train_run import train
 
 TINY = ("data.image_size=16", "model.width=0.25", "train.epochs=3", "train.warmup_epochs=1")
 
@@ -40,7 +40,7 @@ def main() -> None:
 
 def presets() -> dict[str, Any]:
     """Return the complete configuration of every preset."""
-    return {name: configs.load(name).model_dump(mode="json") for name in configs.presets()}
+    return {name: loading.load(name).model_dump(mode="json") for name in loading.presets()}
 
 
 def _write_presets() -> None:
@@ -62,7 +62,7 @@ def _write_numbers() -> None:
 def _make_runs() -> None:
     """Train a run to its end, and stop another in its second epoch."""
     finished, stopped = (measured.FOLDER / "runs" / name for name in ("finished", "stopped"))
-    train(configs.load("quickstart", [*TINY, "train.ema_decay=0.9"]), finished)
+    train(loading.load("quickstart", [*TINY, "train.ema_decay=0.9"]), finished)
     settings = [f"--set={setting}" for setting in (*TINY, "train.epochs=30")]
     program = [sys.executable, "-m", "tfresnet.cli", "train", "--run-dir", "stopped", *settings]
     with subprocess.Popen(
@@ -80,9 +80,11 @@ def _make_runs() -> None:
 
 def _make_files() -> None:
     """Export the finished run, keep some files, and what they answer."""
-    run = runs.open_run(measured.FOLDER / "runs" / "finished")
+    run = run_directory.open_run(measured.FOLDER / "runs" / "finished")
     os.chdir(run.directory.parent)  # no path of this machine in result.json
-    export(runs.open_run(Path("finished")), Options(formats=("tflite", "onnx"), max_drop=100))
+    export(
+        run_directory.open_run(Path("finished")), Options(formats=("tflite", "onnx"), max_drop=100)
+    )
     folder = measured.FOLDER / "files"
     folder.mkdir()
     for name in ("float32.tflite", "int8.tflite", "float32.onnx", "int8.onnx"):

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfresnet import config as configs
 from tfresnet import environment
+from tfresnet.config import loading
+from tfresnet.config.sections import DataConfig
 from tfresnet.data import pipeline
 from tfresnet.data.splits import ArraySplit
-from tfresnet.sections import DataConfig
-from tfresnet.spec import InputSpec
-from tfresnet.train_run import train
+from tfresnet.runs.train_run import train
+from tfresnet.runtime.spec import InputSpec
 
 FOLDER = Path(__file__).parent
 # 20 steps of 72 images each: 1,437 images in an epoch. At the presets' own rates the rounding of
@@ -72,7 +72,7 @@ def machine() -> dict[str, Any]:
 
 def weights_after(preset: str, directory: Path) -> dict[str, Any]:
     """Return digest and norms of a preset's weights after 20 steps on digits."""
-    run = train(configs.load(preset, [*SHORT, *TRAININGS[preset]]), directory)
+    run = train(loading.load(preset, [*SHORT, *TRAININGS[preset]]), directory)
     return summary(run.model().get_weights())
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
-from tfresnet.errors import UserError, unknown
+from tfresnet.runtime.errors import InputError, unknown
 
 SEVERITIES = (1, 2, 3, 4, 5)
 Corruption = Callable[[np.ndarray, float, np.random.Generator], np.ndarray]
@@ -96,12 +96,12 @@ CORRUPTIONS: dict[str, tuple[Callable, tuple]] = {
 
 
 def check(name: str, severities: Iterable[int]) -> None:
-    """Raise a ``UserError`` for a name or a severity that is none."""
+    """Raise a ``InputError`` for a name or a severity that is none."""
     if name not in CORRUPTIONS:
         raise unknown("corruption", name, CORRUPTIONS)
     for severity in severities:
         if severity not in SEVERITIES:
-            raise UserError(f"severity: expected 1 to 5, got {severity}")
+            raise InputError(f"severity: expected 1 to 5, got {severity}")
 
 
 def corrupt(images: np.ndarray, name: str, severity: int, seeds: Iterable[int]) -> np.ndarray:

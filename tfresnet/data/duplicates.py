@@ -6,7 +6,7 @@ from hashlib import blake2b
 from pathlib import Path
 
 from tfresnet.data.folder import Files, counted, named, on_all_cores, without, without_images
-from tfresnet.errors import UserError
+from tfresnet.runtime.errors import InputError
 
 
 def leave_out(train: Files, held_out: Files, labels: Sequence[str]) -> tuple[Files, list[str]]:
@@ -15,7 +15,7 @@ def leave_out(train: Files, held_out: Files, labels: Sequence[str]) -> tuple[Fil
     Only files of equal size are read.
 
     Raises:
-        UserError: a class has no others.
+        InputError: a class has no others.
     """
     same = _also_in(train[0], held_out[0])
     if not same:
@@ -23,7 +23,7 @@ def leave_out(train: Files, held_out: Files, labels: Sequence[str]) -> tuple[Fil
     names = named([str(path) for path in same])
     kept = without(train, same)
     if empty := without_images(labels, kept[1]):
-        raise UserError(
+        raise InputError(
             f"expected images of {', '.join(empty)} to train on that are not held out as well, got "
             f"the same content on both sides: {names}"
         )

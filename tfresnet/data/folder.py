@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from tfresnet.data.images import examine, how_to_read, is_image
-from tfresnet.errors import UserError
+from tfresnet.runtime.errors import InputError
 
 TRAIN = ("train", "training", "train_set", "training_set", "trainset")
 # In the order in which they are taken.
@@ -81,7 +81,7 @@ def scan(root: Path, order: Sequence[str] = ()) -> Scan:
             are in the order of their names.
 
     Raises:
-        UserError: an empty class, classes that differ between the two parts, or parts that have no
+        InputError: an empty class, classes that differ between the two parts, or parts that have no
             training images.
     """
     parts = _parts(root)
@@ -92,7 +92,7 @@ def scan(root: Path, order: Sequence[str] = ()) -> Scan:
         names = set(_classes(parts.held_out))
         if names != set(labels):
             odd = ", ".join(sorted(names ^ set(labels)))
-            raise UserError(
+            raise InputError(
                 f"expected the same classes in {parts.train} and {parts.held_out}, got in one "
                 f"alone: {odd}"
             )
@@ -107,7 +107,7 @@ def check(scan: Scan, skip_broken: bool = False) -> Scan:
     """Read every image to its end, on all cores; return the scan, without those that can't be.
 
     Raises:
-        UserError: there are some, and ``skip_broken`` is off; one error names them.
+        InputError: there are some, and ``skip_broken`` is off; one error names them.
     """
     paths = [*scan.train[0], *(scan.held_out[0] if scan.held_out else [])]
     bad: dict[Path, str] = {}
@@ -122,7 +122,7 @@ def check(scan: Scan, skip_broken: bool = False) -> Scan:
         return scan
     broken = named([f"{path} ({reason})" for path, reason in bad.items()])
     if not skip_broken:
-        raise UserError(
+        raise InputError(
             f"expected readable images, got {len(bad)} that are not: {broken}; remove or replace "
             "them, or leave them out with --skip-broken (data.skip_broken)"
         )
@@ -130,7 +130,7 @@ def check(scan: Scan, skip_broken: bool = False) -> Scan:
     held_out = scan.held_out and without(scan.held_out, bad)
     for _, classes in filter(None, (train, held_out)):
         if empty := without_images(scan.required, classes):
-            raise UserError(f"expected readable images of {', '.join(empty)}, got none: {broken}")
+            raise InputError(f"expected readable images of {', '.join(empty)}, got none: {broken}")
     note = f"left out: {counted(len(bad), 'broken image')}: {broken}"
     return replace(scan, train=train, held_out=held_out, notes=(*scan.notes, note))
 
@@ -184,7 +184,7 @@ def _parts(root: Path) -> Parts:
     others that are classes: a train is a vehicle, too.
 
     Raises:
-        UserError: parts without the one to train on, or without one that is held out.
+        InputError: parts without the one to train on, or without one that is held out.
     """
     folders = subfolders(root)
     called = {path: part_name(path) for path in folders if part_name(path)}
@@ -201,7 +201,7 @@ def _parts(root: Path) -> Parts:
         return Parts(root, None)
     train = trains[0]
     if not others:
-        raise UserError(
+        raise InputError(
             f"expected {root}/val or {root}/test beside {train}, found neither with class folders; "
             f"to hold out a part of the images in {train}, give that folder as the data set"
         )
@@ -221,14 +221,14 @@ def part_name(path: Path) -> str | None:
 
 
 def _refuse_parts_as_classes(root: Path, folders: list[Path], parts: list[Path]) -> None:
-    """Raise a ``UserError`` if held-out parts would be classes.
+    """Raise a ``InputError`` if held-out parts would be classes.
 
     All folders are called like one, or one holds the folders that are beside it.
     """
     names = {path.name for path in folders}
     repeated = [path for path in parts if names & {inner.name for inner in subfolders(path)}]
     if found := folders if all(part_name(path) for path in folders) else repeated:
-        raise UserError(
+        raise InputError(
             f"expected training images, in {root}/train/<class>, beside "
             f"{', '.join(path.name for path in found)}; found no such folder"
         )
@@ -248,9 +248,9 @@ def _classes(folder: Path) -> tuple[str, ...]:
     names = [p.name for p in subfolders(folder)]
     for name in names:
         if name.encode(errors="replace").decode() != name:
-            raise UserError(f"expected class names in UTF-8 in {folder}, got {name!r}; rename it")
+            raise InputError(f"expected class names in UTF-8 in {folder}, got {name!r}; rename it")
     if len(names) < 2:
-        raise UserError(
+        raise InputError(
             f"expected at least 2 class folders in {folder}, got {len(names)}"
             f"{f': {names[0]}' if names else ''}; put each class's images in {folder}/<class>/, or "
             "name the labels of each image in a labels.csv"
@@ -271,7 +271,7 @@ def _files(folder: Path, labels: Sequence[str]) -> tuple[Files, list[Path]]:
         images, more = images_below(folder / label)
         others += more
         if not images:
-            raise UserError(
+            raise InputError(
                 f"expected images (.jpg, .png, .webp and others) in {folder / label}, found none "
                 f"among {len(more)} files"
             )

@@ -15,8 +15,8 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from tfresnet.errors import UserError
-from tfresnet.spec import InputSpec
+from tfresnet.runtime.errors import InputError
+from tfresnet.runtime.spec import InputSpec
 
 # Formats that not every Pillow reads: endings, first bytes ("ftyp" and then these), what to do.
 INSTALLED = (
@@ -116,7 +116,7 @@ def decode(file: str | BinaryIO, spec: InputSpec, name: str) -> np.ndarray:
             return fit(upright(image), spec)
     except UNREADABLE as error:
         reason = _reason(error, file if isinstance(file, str) else None)
-        raise UserError(f"{name}: expected a readable image: {reason}") from None
+        raise InputError(f"{name}: expected a readable image: {reason}") from None
 
 
 def fit(image: Image.Image, spec: InputSpec) -> np.ndarray:

@@ -18,8 +18,8 @@ import numpy as np
 
 from tfresnet.data import folder
 from tfresnet.data.folder import HELD_OUT, TRAIN, Files, Scan, counted, named
-from tfresnet.errors import UserError
 from tfresnet.files import read_text
+from tfresnet.runtime.errors import InputError
 
 NAMES = ("labels.csv", "_classes.csv")
 FILES = ("file", "filename", "file_name", "fname", "image", "image_name", "image_id", "name",
@@ -60,7 +60,7 @@ def scan(root: Path, order: Sequence[str] = (), skip_broken: bool = False) -> Sc
         skip_broken: whether pictures that are not there are left out.
 
     Raises:
-        UserError: a bad line, a picture that is missing or twice there, labels that are not in
+        InputError: a bad line, a picture that is missing or twice there, labels that are not in
             ``order``, or a part without pictures.
     """
     tables = {table: read(table) for table in _tables(root)}
@@ -104,7 +104,7 @@ def _labels(tables: Mapping[Path, Sequence[Line]], order: Sequence[str]) -> tupl
     """Return all labels, in ``order`` if there is one.
 
     Raises:
-        UserError: one is not in ``order``, or there are fewer than two.
+        InputError: one is not in ``order``, or there are fewer than two.
     """
     every = [
         (table, line, name) for table in tables for line in tables[table] for name in line.labels
@@ -112,14 +112,14 @@ def _labels(tables: Mapping[Path, Sequence[Line]], order: Sequence[str]) -> tupl
     names = sorted({name for *_, name in every})
     if order and (unknown := [name for name in names if name not in set(order)]):
         table, line, _ = next(entry for entry in every if entry[2] == unknown[0])
-        raise UserError(
+        raise InputError(
             f"{table}, line {line.number}: expected only labels that the model or data.labels has, "
             f"got {named(unknown)}"
         )
     labels = tuple(order) or tuple(names)
     if len(labels) < 2:
         table = next(iter(tables))
-        raise UserError(f"{table}: expected at least 2 different labels, got {len(labels)}")
+        raise InputError(f"{table}: expected at least 2 different labels, got {len(labels)}")
     return labels
 
 
@@ -127,7 +127,7 @@ def read(table: Path) -> list[Line]:
     """Return the lines of a table.
 
     Raises:
-        UserError: it is no table of pictures and labels, or has a bad line.
+        InputError: it is no table of pictures and labels, or has a bad line.
     """
     text = read_text(table).removeprefix("\ufeff")  # as Excel begins it
     header = text.partition("\n")[0]
@@ -135,11 +135,11 @@ def read(table: Path) -> list[Line]:
     try:
         rows = list(csv.reader(text.splitlines(), delimiter=delimiter, strict=True))
     except csv.Error as error:
-        raise UserError(f"{table}: expected a CSV file: {error}") from None
+        raise InputError(f"{table}: expected a CSV file: {error}") from None
     columns = [name.strip() for name in rows[0]] if rows else []
     file, labels, split = (_column(columns, known) for known in (FILES, LABELS, SPLITS))
     if file is None or (labels is None and len(columns) < 2 + (split is not None)):
-        raise UserError(
+        raise InputError(
             f"{table}: expected the columns file and labels, or file and one of 0 and 1 for each "
             f"label, got {', '.join(columns) or 'none'}"
         )
@@ -151,7 +151,7 @@ def read(table: Path) -> list[Line]:
             continue
         where = f"{table}, line {number}"
         if len(row) != len(columns) or not row[file].strip():
-            raise UserError(
+            raise InputError(
                 f"{where}: expected a file and {len(columns)} columns as in the first line, got "
                 f"{len(row)}; labels that are separated by {delimiter} belong in quotes"
             )
@@ -162,7 +162,7 @@ def read(table: Path) -> list[Line]:
         part = None if split is None else _part(row[split], columns[split].lower(), where)
         lines.append(Line(number, row[file].strip().replace("\\", "/"), given, part))
     if not lines:
-        raise UserError(f"{table}: expected a line for each picture, got none")
+        raise InputError(f"{table}: expected a line for each picture, got none")
     return lines
 
 
@@ -198,7 +198,7 @@ def _bit(cell: str, where: str) -> bool:
     try:
         return BITS[cell.strip().lower()]
     except KeyError:
-        raise UserError(
+        raise InputError(
             f"{where}: expected 0 or 1, got {cell!r}; a column with the labels' names is called "
             "labels"
         ) from None
@@ -212,7 +212,7 @@ def _part(cell: str, column: str, where: str) -> str:
     if name in TRAIN:
         return "train"
     if name not in HELD_OUT:
-        raise UserError(f"{where}, split: expected train, val or test, got {cell!r}")
+        raise InputError(f"{where}, split: expected train, val or test, got {cell!r}")
     return name
 
 
@@ -226,7 +226,7 @@ def _refuse_twice(table: Path, places: Sequence[tuple[str, int]]) -> None:
     seen: dict[str, int] = {}
     for name, number in places:
         if name in seen:
-            raise UserError(
+            raise InputError(
                 f"{table}: expected one line for each picture, got {name} in lines {seen[name]} "
                 f"and {number}; put its labels on one"
             )
@@ -243,7 +243,7 @@ def _found(
     for line in lines:
         candidates = paths.get(PurePosixPath(line.file).as_posix(), [])
         if len(candidates) > 1:
-            raise UserError(
+            raise InputError(
                 f"{table}, line {line.number}: expected one picture {line.file}, got "
                 f"{named([str(path) for path in candidates])}; write its folder too"
             )
@@ -256,7 +256,7 @@ def _found(
     if missing:
         told = named([f"{line.file} (line {line.number})" for line in missing])
         if not skip_missing:
-            raise UserError(
+            raise InputError(
                 f"{table}: expected the pictures that it names, {len(missing)} of {len(lines)} are "
                 f"not there or no images: {told}; mend the lines, or leave them out with "
                 "--skip-broken (data.skip_broken)"
@@ -287,7 +287,7 @@ def _by_name(root: Path, images: Iterable[Path]) -> Mapping[str, list[Path]]:
 def _chosen(table: Path, parts: Mapping[str, Files]) -> tuple[Files, Files | None, list[str]]:
     """Return the part to train on, the one to hold out, and a line about others."""
     if not parts.get("train"):
-        raise UserError(f"{table}: expected pictures to train on, got only {', '.join(parts)}")
+        raise InputError(f"{table}: expected pictures to train on, got only {', '.join(parts)}")
     others = [name for name in HELD_OUT if name in parts]
     if not others:
         return parts["train"], None, []

@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
+from tfresnet.config.sections import DataConfig
 from tfresnet.data import label_table
-from tfresnet.errors import UserError, unknown
 from tfresnet.files import expanded
-from tfresnet.sections import DataConfig
+from tfresnet.runtime.errors import InputError, unknown
 
 # name, name:version, name/config, name/config:version
 TFDS_NAME = re.compile(r"[\w:.]+(/[\w.,=+*-]+(:[\w.*]+)?)?")
@@ -26,14 +26,14 @@ def kind(config: DataConfig) -> Literal["digits", "folder", "tfds"]:
     Whether TFDS has it is not known here.
 
     Raises:
-        UserError: a name that TFDS can't have and no folder, or no folder ``data.data_dir``.
+        InputError: a name that TFDS can't have and no folder, or no folder ``data.data_dir``.
     """
     if config.dataset == "digits":
         return "digits"
     if folder(config).is_dir():
         return "folder"
     if not TFDS_NAME.fullmatch(config.dataset) or config.dataset.startswith("."):
-        raise UserError(
+        raise InputError(
             f"data.dataset: expected digits, a TFDS name or an existing folder, "
             f"got {config.dataset}, which does not exist"
         )
@@ -56,7 +56,7 @@ def data_dir(given: str | None, name: str) -> Path | None:
         name: of the data set, as TFDS has it.
 
     Raises:
-        UserError: the folder given is none.
+        InputError: the folder given is none.
     """
     where = given or os.environ.get("TFDS_DATA_DIR")
     if not where or (_is_remote(where) and not given):  # TFDS reads the variable itself
@@ -65,7 +65,7 @@ def data_dir(given: str | None, name: str) -> Path | None:
     if not path.is_dir():
         if not given:
             return path  # TFDS will make it
-        raise UserError(f"data.data_dir: expected a folder, {given} does not exist")
+        raise InputError(f"data.data_dir: expected a folder, {given} does not exist")
     inside = re.split("[/:]", name)[0]
     if (path / inside).is_dir():
         return path
@@ -79,7 +79,7 @@ def check_present(config: DataConfig, download: bool = True) -> None:
     A version that is not there is found later, by TFDS. Nothing is downloaded here.
 
     Raises:
-        UserError: it is not, with the closest name of TFDS.
+        InputError: it is not, with the closest name of TFDS.
     """
     name = config.dataset.partition("/")[0]
     if kind(config) != "tfds" or ":" in name:  # a version or a namespace, which TFDS knows
@@ -103,15 +103,15 @@ def _is_remote(where: str) -> bool:
     return "://" in where  # gs://bucket
 
 
-def not_known(name: str, known: Iterable[str]) -> UserError:
+def not_known(name: str, known: Iterable[str]) -> InputError:
     """Return the error for a dataset that TFDS, which has those ``known``, has not."""
     expected = "digits, a TFDS name or an existing folder of images"
     return unknown("dataset", name, ["digits", *known], expected)
 
 
-def not_present(name: str, root: Path) -> UserError:
+def not_present(name: str, root: Path) -> InputError:
     """Return the error for a dataset that must not be downloaded now."""
-    return UserError(
+    return InputError(
         f"dataset {name} is not in {root}, and --dry-run downloads nothing; train without it, "
         "which fetches what TFDS has, or give the folder that holds it: --data-dir"
     )

@@ -9,11 +9,11 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
+from tfresnet.config.sections import DataConfig
 from tfresnet.data import augment, erasing, policies, shuffle
 from tfresnet.data.splits import Split
-from tfresnet.errors import UserError
-from tfresnet.sections import DataConfig
-from tfresnet.spec import InputSpec
+from tfresnet.runtime.errors import InputError
+from tfresnet.runtime.spec import InputSpec
 
 
 def steps_per_epoch(split: Split, batch_size: int) -> int:
@@ -23,7 +23,7 @@ def steps_per_epoch(split: Split, batch_size: int) -> int:
     """
     count = len(split)
     if batch_size > count:
-        raise UserError(
+        raise InputError(
             f"train.batch_size: expected at most {count} (the training images), got {batch_size}; "
             f"try --batch-size {min(32, count)}"
         )
@@ -206,26 +206,26 @@ def _mix(
 
 
 def check(config: DataConfig, spec: InputSpec, batch_size: int) -> None:
-    """Raise a ``UserError`` for settings that do not go together."""
+    """Raise a ``InputError`` for settings that do not go together."""
     size = min(spec.height, spec.width)
     for share, pixels in config.progressive.items():
         if not 0 < share < 1 or not 8 <= pixels < size:
-            raise UserError(
+            raise InputError(
                 f"data.progressive: expected shares between 0 and 1, and 8 to {size - 1} pixels, "
                 f"got {share:g}: {pixels}"
             )
     if batch_size % config.repeats:
-        raise UserError(
+        raise InputError(
             f"data.repeats: expected a divisor of the batch size, {batch_size}, "
             f"got {config.repeats}"
         )
     if config.crop_padding >= size:
-        raise UserError(
+        raise InputError(
             f"data.crop_padding: expected less than the image's {size} "
             f"pixels, got {config.crop_padding}"
         )
     if config.randaugment and config.policy != "none":
-        raise UserError(
+        raise InputError(
             f"data.policy: expected none beside data.randaugment={config.randaugment}, "
             f"got {config.policy}"
         )

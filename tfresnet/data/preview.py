@@ -5,10 +5,10 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from tfresnet.config.sections import RunConfig
 from tfresnet.data import pipeline, sources
 from tfresnet.files import png
-from tfresnet.sections import RunConfig
-from tfresnet.spec import InputSpec
+from tfresnet.runtime.spec import InputSpec
 
 ROWS, COLUMNS = 4, 8
 
@@ -19,7 +19,7 @@ def preview(config: RunConfig, default_size: int) -> bytes:
     These are the very images that a run with this configuration and seed begins with.
 
     Raises:
-        UserError: what the data and their settings object to.
+        InputError: what the data and their settings object to.
     """
     dataset = sources.load(config.data, default_size)
     steps = pipeline.steps_per_epoch(dataset.train, config.train.batch_size)

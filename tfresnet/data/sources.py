@@ -10,13 +10,13 @@ import numpy as np
 from PIL import Image
 from sklearn.model_selection import train_test_split
 
+from tfresnet.config.sections import DataConfig
 from tfresnet.data import digits, duplicates, folder, label_table, lookup, tfds_source
 from tfresnet.data.images import fit
 from tfresnet.data.splits import ArraySplit, FileSplit, Split, in_memory
-from tfresnet.errors import UserError
 from tfresnet.files import expanded, read_text
-from tfresnet.sections import DataConfig
-from tfresnet.spec import InputSpec
+from tfresnet.runtime.errors import InputError
+from tfresnet.runtime.spec import InputSpec
 
 RATIO = 5  # of the largest class to the smallest, from which on a person should know of it
 
@@ -44,7 +44,7 @@ def load(
     without them ``data.labels`` orders them, else their names.
 
     Raises:
-        UserError: no such dataset or folder, unreadable images, or splits that do not fit.
+        InputError: no such dataset or folder, unreadable images, or splits that do not fit.
     """
     kind = lookup.kind(config)
     if kind == "digits":
@@ -60,14 +60,14 @@ def is_tfds(config: DataConfig) -> bool:
 
 
 def check_apart(config: DataConfig) -> None:
-    """Raise a ``UserError`` if the held-out images are among those to train on."""
+    """Raise a ``InputError`` if the held-out images are among those to train on."""
     if is_tfds(config):
         builder = tfds_source.open_builder(config.dataset, config.data_dir)
         tfds_source.check_apart(builder, config.train_split, config.eval_split)
 
 
 def check_present(config: DataConfig) -> None:
-    """Raise a ``UserError`` if the dataset would have to be downloaded."""
+    """Raise a ``InputError`` if the dataset would have to be downloaded."""
     if is_tfds(config):
         tfds_source.open_builder(config.dataset, config.data_dir, download=False)
 
@@ -76,20 +76,20 @@ def load_for(spec: InputSpec, config: DataConfig) -> Dataset:
     """Return the dataset for a model that was trained with ``spec``.
 
     Raises:
-        UserError: the dataset's labels or image size are not the model's.
+        InputError: the dataset's labels or image size are not the model's.
     """
     same = {"channels": spec.shape[2], "crop_fraction": spec.crop_fraction}
     dataset = load(config.model_copy(update=same), (spec.height, spec.width), spec.labels)
     if spec.multi_label != dataset.spec.multi_label:
         kinds = ("one label a picture", "any number of labels a picture")
-        raise UserError(
+        raise InputError(
             f"{config.dataset}: expected {kinds[spec.multi_label]}, as the model was trained with, "
             f"got {kinds[dataset.spec.multi_label]}"
         )
     for key in ("labels", "shape"):
         expected, got = getattr(spec, key), getattr(dataset.spec, key)
         if expected != got:
-            raise UserError(
+            raise InputError(
                 f"{config.dataset}: expected the {key} that the model was trained with, "
                 f"{list(expected)}, got {list(got)}"
             )
@@ -160,7 +160,7 @@ def _scan(path: Path, config: DataConfig, labels: tuple[str, ...]) -> folder.Sca
     found = label_table.scan_folder(path, names, config.skip_broken)
     if found.labels != names or len(set(names)) < len(names):
         odd = sorted(set(found.labels) ^ set(names)) or sorted(names)
-        raise UserError(
+        raise InputError(
             f"data.labels: expected each of the {len(found.labels)} classes once in {config.labels}"
             f", a name a line; look at {', '.join(odd[:5])}"
         )
@@ -172,7 +172,7 @@ def _other_order(path: Path, labels: tuple[str, ...]) -> list[str]:
     for file in (path / "classes.txt", path / "labels.txt"):
         try:
             order = _labels_in(file)
-        except UserError:  # there is none, or it is no text
+        except InputError:  # there is none, or it is no text
             continue
         if order != labels and sorted(order) == sorted(labels):
             return [
@@ -272,14 +272,14 @@ def _hold_out_files(
         if lone and len(files) == 1 and len(ranked) > 1:
             continue
         if len(files) == 1:
-            raise UserError(
+            raise InputError(
                 "expected at least 2 images of a class, one to hold out, got "
                 f"{names[files[0][1]]} alone; add another"
             )
         count = min(max(1, round(config.eval_fraction * len(files))), len(files) - 1)
         held_out |= {index for _, index in sorted(files)[:count]}
     if not held_out:
-        raise UserError(f"expected pictures with the same label to hold out, got {names[0]} alone")
+        raise InputError(f"expected pictures with the same label to hold out, got {names[0]} alone")
     return [i for i in range(len(names)) if i not in held_out], sorted(held_out)
 
 
@@ -293,7 +293,7 @@ def _hold_out(labels: np.ndarray, config: DataConfig) -> list[np.ndarray]:
             stratify=labels,
         )
     except ValueError as error:
-        raise UserError(
+        raise InputError(
             f"data.eval_fraction: expected a share that leaves every class images on both "
             f"sides, got {config.eval_fraction}: {error}"
         ) from None

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from tfresnet import environment
 from tfresnet.data import images as pictures
-from tfresnet.spec import InputSpec
+from tfresnet.runtime.spec import InputSpec
 
 # Bytes of decoded images in one split: the training and the held-out images are two.
 MEMORY_LIMIT = min(8 * 2**30, environment.memory() // 4)

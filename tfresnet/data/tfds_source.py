@@ -14,17 +14,10 @@ from PIL import Image
 
 from tfresnet.data import lookup
 from tfresnet.data.images import fit
-from tfresnet.data.splits import (
-    MEMORY_LIMIT,
-    ArraySplit,
-    LazySplit,
-    RecordSplit,
-    Split,
-    in_memory,
-)
-from tfresnet.errors import UserError
+from tfresnet.data.splits import MEMORY_LIMIT, ArraySplit, LazySplit, RecordSplit, Split, in_memory
 from tfresnet.native_stderr import captured
-from tfresnet.spec import InputSpec
+from tfresnet.runtime.errors import InputError
+from tfresnet.runtime.spec import InputSpec
 
 DECODED_TOGETHER = 500
 RETRIES = 2  # of a download; TFDS's own number is 10, with minutes between them
@@ -36,7 +29,7 @@ def open_builder(name: str, data_dir: str | None, download: bool = True) -> Any:
     ``data_dir`` is the folder that holds ``name/``; None means TFDS_DATA_DIR, then TFDS's own.
 
     Raises:
-        UserError: no such dataset, or it is not there and can't, or with ``download`` off must
+        InputError: no such dataset, or it is not there and can't, or with ``download`` off must
             not, be downloaded.
     """
     import tensorflow_datasets as tfds
@@ -50,7 +43,7 @@ def open_builder(name: str, data_dir: str | None, download: bool = True) -> Any:
     features = builder.info.features
     kinds = {key: type(feature).__name__ for key, feature in features.items()}
     if (kinds.get("image"), kinds.get("label")) != ("Image", "ClassLabel"):
-        raise UserError(f"expected a dataset with an image and a class label, {name} has {kinds}")
+        raise InputError(f"expected a dataset with an image and a class label, {name} has {kinds}")
     if not Path(builder.data_dir).is_dir():
         if not download:
             raise lookup.not_present(name, Path(builder.data_dir))
@@ -79,7 +72,7 @@ def _download(builder: Any) -> None:
                 builder.download_and_prepare()
     except Exception as error:  # TFDS passes on whatever its downloader and parsers raise.
         reason = textwrap.shorten(f"{type(error).__name__}: {error}", 100, placeholder=" ...")
-        raise UserError(
+        raise InputError(
             f"dataset {builder.name} is not in {builder.data_dir} and could not be downloaded; "
             f"connect to the network, or prepare it elsewhere and give --data-dir ({reason})"
         ) from None
@@ -101,7 +94,7 @@ def load(builder: Any, split: str, spec: InputSpec, cache: str) -> Split:
         return LazySplit(count, lambda: _decoded(builder, split, count, spec))
     if builder.info.file_format.value != "tfrecord":
         size = count * math.prod(spec.shape) / 2**30
-        raise UserError(
+        raise InputError(
             f"expected TFRecord files or at most {MEMORY_LIMIT / 2**30:.1f} GiB of decoded images, "
             f"{builder.name} {split} has {builder.info.file_format.value} files and "
             f"{size:.0f} GiB at {spec.height}x{spec.width}; use a slice ({split}[:10%]), "
@@ -111,13 +104,13 @@ def load(builder: Any, split: str, spec: InputSpec, cache: str) -> Split:
 
 
 def check_apart(builder: Any, train: str, held_out: str) -> None:
-    """Raise a ``UserError`` if two splits share images."""
+    """Raise a ``InputError`` if two splits share images."""
     ours, theirs = (builder.info.splits[split].file_instructions for split in (train, held_out))
     for one in ours:
         for other in theirs:
             first = max(one.skip, other.skip)
             if one.filename == other.filename and first < min(_end(one), _end(other)):
-                raise UserError(
+                raise InputError(
                     f"data.eval_split: expected no image of data.train_split={train}, got "
                     f"{held_out}; take two slices, such as train[:90%] and train[90%:]"
                 )
@@ -132,12 +125,12 @@ def _count(builder: Any, split: str) -> int:
         count = builder.info.splits[split].num_examples
     except (KeyError, ValueError) as error:
         known = ", ".join(builder.info.splits)
-        raise UserError(
+        raise InputError(
             f"expected a split of {builder.name} ({known}, or a slice such as train[:90%]), "
             f"got {split!r}: {' '.join(str(error).split())[:120]}"
         ) from None
     if not count:
-        raise UserError(f"expected images in {builder.name} {split}, it is empty")
+        raise InputError(f"expected images in {builder.name} {split}, it is empty")
     return count
 
 

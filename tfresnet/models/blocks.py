@@ -10,8 +10,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import tf_keras as keras
-
+from tfresnet.backend import keras
 from tfresnet.models.network import Block, Layers, apply
 
 layers = keras.layers

@@ -6,12 +6,11 @@ Source: arXiv:1608.06993. 121 and 169 equal those of keras.applications.
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import tf_keras as keras
-
+from tfresnet.backend import keras
+from tfresnet.config.sections import ModelConfig
 from tfresnet.models.blocks import Conv, Style, convolution, norm_relu
 from tfresnet.models.network import Block, Layers, Network, apply, classifier, scaled
 from tfresnet.models.resnet import STEMS
-from tfresnet.sections import ModelConfig
 
 layers = keras.layers
 BOTTLENECK = 4  # channels of the 1x1 over those of the 3x3

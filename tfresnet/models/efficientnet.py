@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from string import ascii_lowercase
 from typing import Any, ClassVar, NamedTuple
 
-import tf_keras as keras
-
+from tfresnet.backend import keras
+from tfresnet.config.sections import ModelConfig
 from tfresnet.models.blocks import (
     Conv,
     convolution,
@@ -20,7 +20,6 @@ from tfresnet.models.blocks import (
     stochastic_depth,
 )
 from tfresnet.models.network import Block, Layers, Network, apply, classifier, scaled
-from tfresnet.sections import ModelConfig
 
 layers = keras.layers
 STEM_WIDTH, TOP_WIDTH = 32, 1280

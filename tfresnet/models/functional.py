@@ -6,8 +6,7 @@ needs every layer's shape; both look at this twin. Its outputs equal the model's
 
 import math
 
-import tf_keras as keras
-
+from tfresnet.backend import keras
 from tfresnet.models.network import Block
 
 

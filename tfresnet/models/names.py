@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from tfresnet.errors import UserError
+from tfresnet.runtime.errors import InputError
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -197,12 +197,12 @@ def library(path: Path) -> str:
     """Return whose format a weights file has, by its name: ``torch`` or ``keras``.
 
     Raises:
-        UserError: no such file, or another ending.
+        InputError: no such file, or another ending.
     """
     if not path.is_file():
-        raise UserError(f"expected a file of weights, {path} does not exist")
+        raise InputError(f"expected a file of weights, {path} does not exist")
     if path.suffix not in LIBRARIES:
-        raise UserError(f"expected weights in {', '.join(LIBRARIES)}, got {path}")
+        raise InputError(f"expected weights in {', '.join(LIBRARIES)}, got {path}")
     return LIBRARIES[path.suffix]
 
 
@@ -215,12 +215,12 @@ def convention(library: str, arch: str, family: str) -> Convention:
     """Return how ``library``, ``torch`` or ``keras``, names the weights of an architecture.
 
     Raises:
-        UserError: that library has no such network, or its names are not known here.
+        InputError: that library has no such network, or its names are not known here.
     """
     if library == "keras" and arch not in KERAS_APPLICATIONS:
         known = ", ".join(KERAS_APPLICATIONS)
-        raise UserError(f"expected one of keras.applications' networks ({known}), got {arch}")
+        raise InputError(f"expected one of keras.applications' networks ({known}), got {arch}")
     if (library, family) not in CONVENTIONS:
         known = ", ".join(f for lib, f in CONVENTIONS if lib == library)
-        raise UserError(f"expected {arch}'s weights in another format: of {library}, {known} only")
+        raise InputError(f"expected {arch}'s weights in another format: of {library}, {known} only")
     return CONVENTIONS[library, family]

@@ -8,9 +8,9 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import tensorflow as tf
-import tf_keras as keras
 
-from tfresnet.errors import unknown
+from tfresnet.backend import keras
+from tfresnet.runtime.errors import unknown
 
 layers = keras.layers
 Layers = list[keras.layers.Layer]
@@ -85,7 +85,7 @@ class Network(keras.Model):
         """Keep ``last``, and all parts before it, as they are; their statistics too.
 
         Raises:
-            UserError: there is no such part before the pooling.
+            InputError: there is no such part before the pooling.
         """
         body = self.trunk[: self._position("pool")]
         parts = [part(step) for step in body]

@@ -1,7 +1,7 @@
 """Which keys of the model section an architecture takes; loads no TensorFlow."""
 
-from tfresnet.errors import UserError
-from tfresnet.sections import ModelConfig
+from tfresnet.config.sections import ModelConfig
+from tfresnet.runtime.errors import InputError
 
 COMMON = frozenset({"arch", "stem", "num_classes", "width", "dropout"})
 # Besides those, by family: the architectures that share their layers' names.
@@ -16,13 +16,13 @@ FAMILIES = {
 
 
 def check(config: ModelConfig, family: str) -> None:
-    """Raise a ``UserError`` for an option that the architecture, of ``family``, does not have."""
+    """Raise a ``InputError`` for an option that the architecture, of ``family``, does not have."""
     known = FAMILIES[family] | COMMON
     for key, value in config.model_dump(exclude_defaults=True).items():
         if key not in known:
             takes = ", ".join(sorted(known - {"arch"}))
             default = ModelConfig.model_fields[key].default
-            raise UserError(
+            raise InputError(
                 f"model.{key}: expected {default}, as {config.arch} has no such option (it takes "
                 f"{takes}), got {value}"
             )

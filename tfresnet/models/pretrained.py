@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tf_keras as keras
 
-from tfresnet.errors import UserError
+from tfresnet.backend import keras
 from tfresnet.models.functional import functional
 from tfresnet.models.names import KERAS_APPLICATIONS, Convention, variable_kind
+from tfresnet.runtime.errors import InputError
 
 Arrays = dict[str, np.ndarray]
 
@@ -26,15 +26,15 @@ def read(path: Path, arch: str) -> Arrays:
     ``arch`` says which network a ``.weights.h5`` is of; its file does not.
 
     Raises:
-        UserError: cut short, another kind, or with code in it.
+        InputError: cut short, another kind, or with code in it.
     """
     try:
         return READERS[path.suffix](path, arch)
-    except UserError:
+    except InputError:
         raise
     except Exception as error:  # each library has exceptions of its own for a damaged file
         reason = textwrap.shorten(f"{type(error).__name__}: {error}", 120, placeholder=" ...")
-        raise UserError(f"{path}: expected whole weights without code: {reason}") from None
+        raise InputError(f"{path}: expected whole weights without code: {reason}") from None
 
 
 def load(
@@ -49,7 +49,7 @@ def load(
     Without ``with_head`` the model keeps its own head, and the file's may be of any shape.
 
     Raises:
-        UserError: names the tensors that are missing, unexpected, or of another shape.
+        InputError: names the tensors that are missing, unexpected, or of another shape.
     """
     pairs, missing, misfits = [], [], []
     left = {name for name in arrays if not re.search(convention.ignored, name)}
@@ -72,7 +72,7 @@ def load(
     problems = {"missing": missing, "unexpected": sorted(left), "of another shape": misfits}
     found = [f"{len(v)} {k}: {_some(v)}" for k, v in problems.items() if v]
     if found:
-        raise UserError(f"the weights do not fit {model.name}: {'; '.join(found)}")
+        raise InputError(f"the weights do not fit {model.name}: {'; '.join(found)}")
     for variable, array in pairs:
         variable.assign(array.astype(np.float32))
 
@@ -105,7 +105,7 @@ def _read_torch(path: Path, arch: str) -> Arrays:
     try:
         import torch
     except ImportError:
-        raise UserError(
+        raise InputError(
             f"{path} needs PyTorch to be read (pip install torch), or save it as .safetensors"
         ) from None
     state = torch.load(path, map_location="cpu", weights_only=True)
@@ -155,7 +155,7 @@ def _named(path: Path, arch: str, classes: int | None) -> Arrays:
     So Keras's own network reads it, and says what its layers are called.
     """
     if classes is None:
-        raise UserError(f"{path}: expected weights of a classifier, found no dense layer")
+        raise InputError(f"{path}: expected weights of a classifier, found no dense layer")
     theirs = getattr(keras.applications, KERAS_APPLICATIONS[arch])(weights=None, classes=classes)
     theirs.load_weights(str(path))
     return {

@@ -6,8 +6,8 @@ Source: arXiv:1610.02915, and the authors' code (github.com/dyhan0920/PyramidNet
 from dataclasses import dataclass
 from typing import ClassVar
 
-import tf_keras as keras
-
+from tfresnet.backend import keras
+from tfresnet.config.sections import ModelConfig
 from tfresnet.models.blocks import (
     Conv,
     ResidualBlock,
@@ -19,7 +19,6 @@ from tfresnet.models.blocks import (
 )
 from tfresnet.models.network import Layers, Network, classifier, scaled
 from tfresnet.models.resnet import imagenet_stem
-from tfresnet.sections import ModelConfig
 
 layers = keras.layers
 

@@ -4,9 +4,8 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
-import tf_keras as keras
-
-from tfresnet.errors import UserError
+from tfresnet.backend import keras
+from tfresnet.config.sections import ModelConfig
 from tfresnet.models.blocks import (
     EXPANSION,
     Conv,
@@ -17,7 +16,7 @@ from tfresnet.models.blocks import (
     residual_block,
 )
 from tfresnet.models.network import Layers, Network, classifier, scaled
-from tfresnet.sections import ModelConfig
+from tfresnet.runtime.errors import InputError
 
 layers = keras.layers
 
@@ -158,9 +157,9 @@ class ResNetRow:
             changes["pre_activation"] = config.pre_activation
         style = dataclasses.replace(self.style, **changes)
         if style.shortcut == "A" and style.block == "bottleneck":
-            raise UserError(f"model.shortcut: expected B for {config.arch}'s bottlenecks, got A")
+            raise InputError(f"model.shortcut: expected B for {config.arch}'s bottlenecks, got A")
         if style.strides_last and not style.pre_activation:
-            raise UserError(
+            raise InputError(
                 f"model.pre_activation: {config.arch} is pre-activated; for post-activation "
                 f"take {config.arch.removesuffix('v2')}"
             )

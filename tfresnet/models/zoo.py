@@ -7,9 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
-import tf_keras as keras
-
-from tfresnet.errors import UserError, unknown
+from tfresnet.backend import keras
+from tfresnet.config.sections import ModelConfig
 from tfresnet.files import write_text
 from tfresnet.models import options
 from tfresnet.models.blocks import Style
@@ -19,7 +18,7 @@ from tfresnet.models.functional import functional, layer_macs, parameters
 from tfresnet.models.network import Network
 from tfresnet.models.pyramidnet import PyramidNetRow
 from tfresnet.models.resnet import ResNetRow
-from tfresnet.sections import ModelConfig
+from tfresnet.runtime.errors import InputError, unknown
 
 CIFAR_STEM_UP_TO = 64  # pixels; model.stem = auto
 IMAGENET_WIDTHS = (64, 128, 256, 512)
@@ -120,7 +119,7 @@ ARCHITECTURES: dict[str, Row] = {
 
 
 def architecture(name: str) -> Row:
-    """Return the row called ``name``, or raise a ``UserError`` with the closest match."""
+    """Return the row called ``name``, or raise a ``InputError`` with the closest match."""
     if name not in ARCHITECTURES:
         raise unknown("architecture", name, ARCHITECTURES)
     return ARCHITECTURES[name]
@@ -189,7 +188,7 @@ def _build(
     precision: str,
 ) -> Network:
     if config.num_classes and num_classes and config.num_classes != num_classes:
-        raise UserError(
+        raise InputError(
             f"model.num_classes: expected {num_classes} (the dataset's classes), "
             f"got {config.num_classes}; leave it out"
         )

@@ -8,11 +8,11 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
-from tfresnet import config as configs
-from tfresnet import preflight
+from tfresnet.config import loading
+from tfresnet.config.sections import RunConfig, Section
 from tfresnet.data import lookup
-from tfresnet.errors import UserError
-from tfresnet.sections import RunConfig, Section
+from tfresnet.runs import preflight
+from tfresnet.runtime.errors import InputError
 
 Settings = Annotated[dict[str, Any], BeforeValidator(lambda given: {} if given is None else given)]
 
@@ -53,22 +53,22 @@ class Trial:
 
 
 def read(file: Path) -> Sweep:
-    """Return what a sweep's file says, or raise a one-line ``UserError``."""
-    return check(configs.read_as(Sweep, file), file)
+    """Return what a sweep's file says, or raise a one-line ``InputError``."""
+    return check(loading.read_as(Sweep, file), file)
 
 
 def check(sweep: Sweep, file: Path) -> Sweep:
-    """Return a sweep whose settings do not contradict each other, or raise a ``UserError``."""
+    """Return a sweep whose settings do not contradict each other, or raise a ``InputError``."""
     for settings in (sweep.set, sweep.grid, *sweep.runs.values()):
         if "train.seed" in settings:
-            raise UserError(f"{file}: expected seeds: [...], got train.seed among the settings")
+            raise InputError(f"{file}: expected seeds: [...], got train.seed among the settings")
         if nested := [key for key in settings if "." not in key]:
-            raise UserError(
+            raise InputError(
                 f"{file}: expected section.key: value (train.lr: 0.1), got {nested[0]!r} as a key"
             )
     for name, settings in sweep.runs.items():
         if both := sorted(set(settings) & set(sweep.grid)):
-            raise UserError(f"{file}: expected {both[0]} in the grid or in {name!r}, got both")
+            raise InputError(f"{file}: expected {both[0]} in the grid or in {name!r}, got both")
     return sweep
 
 
@@ -76,7 +76,7 @@ def trials(sweep: Sweep, file: Path, directory: Path) -> list[Trial]:
     """Return the runs of a sweep's file, each in a folder of ``directory``, variant by variant.
 
     Raises:
-        UserError: an unknown key or a bad value in any of the runs, or two variants whose names
+        InputError: an unknown key or a bad value in any of the runs, or two variants whose names
             make the same folder.
     """
     base = sweep.base
@@ -88,10 +88,10 @@ def trials(sweep: Sweep, file: Path, directory: Path) -> list[Trial]:
             settings = sweep.set | changes | {"train.seed": seed}
             name = f"{_folder(variant, file)}-seed{seed}"
             if name.casefold() in found:  # some file systems do not tell case
-                raise UserError(
+                raise InputError(
                     f"{file}: expected names and seeds that differ, two runs would be {name}"
                 )
-            written = tuple(configs.setting(key, value) for key, value in settings.items())
+            written = tuple(loading.setting(key, value) for key, value in settings.items())
             config = _checked(base, written, f"{file}: {variant}")
             found[name.casefold()] = Trial(variant, seed, base, written, config, directory / name)
     return list(found.values())
@@ -113,19 +113,19 @@ def _variants(sweep: Sweep) -> dict[str, dict[str, Any]]:
 
 def _checked(base: str, settings: tuple[str, ...], where: str) -> RunConfig:
     try:
-        config = configs.load(base, settings)
+        config = loading.load(base, settings)
         preflight.network(config.model)
         if table := lookup.table(config.data):
-            raise UserError(
+            raise InputError(
                 f"expected data with one label a picture, got {table}; train the runs one by one"
             )
         return config
-    except UserError as error:
-        raise UserError(f"{where}: {error}") from None
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None
 
 
 def _folder(variant: str, file: Path) -> str:
     name = re.sub(r"[^\w.=+]+", "-", variant).strip("-.")
     if not name:
-        raise UserError(f"{file}: expected a name for a run, got {variant!r}")
+        raise InputError(f"{file}: expected a name for a run, got {variant!r}")
     return name

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tfresnet import config as configs
 from tfresnet import records
-from tfresnet.errors import UserError
+from tfresnet.config import loading
 from tfresnet.files import read_json, write_text
+from tfresnet.runtime.errors import InputError
 from tfresnet.sweep.plan import Trial
 from tfresnet.training.interrupt import Interrupted, stop_request
 
@@ -144,8 +144,8 @@ def _conflict(trial: Trial) -> str | None:
     if not wanted.exists():
         return f"{trial.directory} was not made by this sweep; choose another --run-dir"
     try:
-        changed = configs.differences(configs.read(wanted), trial.config)
-    except UserError as error:
+        changed = loading.differences(loading.read(wanted), trial.config)
+    except InputError as error:
         return str(error)
     for key, (old, new) in changed.items():
         if key != "data.data_dir":
@@ -161,5 +161,5 @@ def _finished(trial: Trial) -> Outcome:
     path = trial.directory / "result.json"
     try:
         return Outcome(trial, records.check(read_json(path), str(path)))
-    except UserError as error:
+    except InputError as error:
         return Outcome(trial, {}, str(error))

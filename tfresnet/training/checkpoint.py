@@ -4,9 +4,9 @@ import textwrap
 from pathlib import Path
 
 import tensorflow as tf
-import tf_keras as keras
 
-from tfresnet.errors import UserError
+from tfresnet.backend import keras
+from tfresnet.runtime.errors import InputError
 
 KEPT = 2
 # What TensorFlow raises when files are cut, lost, or of another network.
@@ -39,11 +39,11 @@ def restore(checkpoints: tf.train.CheckpointManager) -> list[str]:
         Why newer ones were passed over; usually nothing.
 
     Raises:
-        UserError: there are some, but none can be read or they are of another network.
+        InputError: there are some, but none can be read or they are of another network.
     """
     directory = Path(checkpoints.directory)
     if not checkpoints.checkpoints and any(directory.glob("ckpt-*.index")):
-        raise UserError(
+        raise InputError(
             f"expected {directory}/checkpoint to name the newest of the checkpoints beside it, it "
             "does not; restore that file, or start another run with --name NAME"
         )
@@ -55,7 +55,7 @@ def restore(checkpoints: tf.train.CheckpointManager) -> list[str]:
         except UNREADABLE as error:
             problems.append(str(_unreadable(path, error)))
     if problems:
-        raise UserError(problems[0])
+        raise InputError(problems[0])
     return []
 
 
@@ -63,11 +63,11 @@ def restore_step(checkpoints: tf.train.CheckpointManager, step: int) -> None:
     """Bring back the checkpoint of a step.
 
     Raises:
-        UserError: it is not there, or can't be read.
+        InputError: it is not there, or can't be read.
     """
     path = next((path for path in checkpoints.checkpoints if _step(path) == step), None)
     if path is None:
-        raise UserError(f"expected a checkpoint of step {step} in {checkpoints.directory}")
+        raise InputError(f"expected a checkpoint of step {step} in {checkpoints.directory}")
     try:
         checkpoints.checkpoint.restore(path).assert_existing_objects_matched()
     except UNREADABLE as error:
@@ -78,14 +78,14 @@ def save(checkpoints: tf.train.CheckpointManager) -> None:
     """Write a checkpoint; one that can't be written leaves those before as they are.
 
     Raises:
-        UserError: the disk is full, or the folder can't be written.
+        InputError: the disk is full, or the folder can't be written.
     """
     last = checkpoints.latest_checkpoint
     try:
         checkpoints.save()
     except (OSError, tf.errors.OpError) as error:
         reason = textwrap.shorten(str(error), 150, placeholder=" ...")
-        raise UserError(
+        raise InputError(
             f"expected to write a checkpoint into {checkpoints.directory}: {reason}; the last good "
             f"one is {last}; make room, then go on with --resume"
         ) from error
@@ -120,11 +120,11 @@ def load_weights(directory: Path, model: keras.Model, averaged: bool = False) ->
     With ``averaged``, those are the moving average.
 
     Raises:
-        UserError: there is no checkpoint, or it is of another architecture.
+        InputError: there is no checkpoint, or it is of another architecture.
     """
     latest = tf.train.latest_checkpoint(str(directory))
     if latest is None:
-        raise UserError(f"expected a checkpoint in {directory}, found none; train the run first")
+        raise InputError(f"expected a checkpoint in {directory}, found none; train the run first")
     step = tf.Variable(0, dtype=tf.int64)
     try:
         part = {"average" if averaged else "model": model}
@@ -143,6 +143,6 @@ def _step(path: str) -> int | None:
         return None
 
 
-def _unreadable(path: str, error: Exception) -> UserError:
+def _unreadable(path: str, error: Exception) -> InputError:
     reason = textwrap.shorten(str(error), 150, placeholder=" ...")
-    return UserError(f"{path}: expected a whole checkpoint of this network: {reason}")
+    return InputError(f"{path}: expected a whole checkpoint of this network: {reason}")

@@ -8,9 +8,9 @@ channels are many and pixels few: the deep half of a ResNet. Matrix products rea
 import functools
 
 import tensorflow as tf
-import tf_keras as keras
 
 from tfresnet import environment
+from tfresnet.backend import keras
 
 CHANNELS = 256  # of the input, from which on products are faster
 

@@ -4,8 +4,8 @@ import contextlib
 
 import tensorflow as tf
 
-from tfresnet.errors import UserError
-from tfresnet.sections import TrainConfig
+from tfresnet.config.sections import TrainConfig
+from tfresnet.runtime.errors import InputError
 from tfresnet.training import workers
 
 
@@ -21,7 +21,7 @@ def make_strategy(config: TrainConfig) -> tf.distribute.Strategy:
     else that TensorFlow does.
 
     Raises:
-        UserError: there are not as many devices, or the batch can't be shared out evenly.
+        InputError: there are not as many devices, or the batch can't be shared out evenly.
     """
     if config.strategy == "multiworker":
         return _workers(config)
@@ -36,7 +36,7 @@ def make_strategy(config: TrainConfig) -> tf.distribute.Strategy:
     if config.strategy == "auto" and not gpus:
         wanted = 1
     if wanted and wanted > len(available):
-        raise UserError(f"train.devices: expected at most {len(available)}, got {wanted}")
+        raise InputError(f"train.devices: expected at most {len(available)}, got {wanted}")
     devices = [device.name for device in available[:wanted]]
     check_batch(config, len(devices))
     # TensorFlow's collectives on CPUs mix up two strategies in one process; GPUs have NCCL.
@@ -81,19 +81,19 @@ def distributed(
 
 
 def check_batch(config: TrainConfig, devices: int) -> None:
-    """Raise a ``UserError`` unless the batch can be shared out, and XLA has one device."""
+    """Raise a ``InputError`` unless the batch can be shared out, and XLA has one device."""
     if config.batch_size % (devices * config.accumulate):
         parts = f" times {config.accumulate} (train.accumulate)" if config.accumulate > 1 else ""
-        raise UserError(
+        raise InputError(
             f"train.batch_size: expected a multiple of the {devices} devices{parts}, "
             f"got {config.batch_size}"
         )
     if config.sync_batch_norm and config.accumulate > 1:
-        raise UserError(
+        raise InputError(
             f"train.sync_batch_norm: expected train.accumulate=1 with it, got {config.accumulate}"
         )
     if config.xla and devices > 1:
-        raise UserError(f"train.xla: expected one device with it, got {devices}")
+        raise InputError(f"train.xla: expected one device with it, got {devices}")
 
 
 def _cpus(count: int | None) -> list[tf.config.LogicalDevice]:

@@ -1,7 +1,8 @@
 """When a training is lost: a loss or a weight that is no number, or out of all proportion."""
 
 import numpy as np
-import tf_keras as keras
+
+from tfresnet.backend import keras
 
 EXPLODED = 1e4  # nats: far above anything that a network comes back from
 

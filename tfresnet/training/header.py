@@ -6,10 +6,10 @@ Loads no TensorFlow.
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tfresnet import config as configs
 from tfresnet import environment
-from tfresnet.sections import RunConfig, TrainConfig
-from tfresnet.spec import InputSpec
+from tfresnet.config import loading
+from tfresnet.config.sections import RunConfig, TrainConfig
+from tfresnet.runtime.spec import InputSpec
 
 if TYPE_CHECKING:
     from tfresnet.training.loop import Trainer
@@ -20,7 +20,7 @@ def opening(config: RunConfig) -> str:
     training = config.train
     start = f" from {Path(training.init_from).name}" if training.init_from else ""
     return (
-        f"{config.name}: {config.model.arch}{start} on {configs.dataset_name(config.data.dataset)}"
+        f"{config.name}: {config.model.arch}{start} on {loading.dataset_name(config.data.dataset)}"
         f", {training.epochs} epochs in batches of {training.batch_size}\nStarting TensorFlow"
     )
 
@@ -37,7 +37,7 @@ def facts(config: RunConfig, trainer: "Trainer", parameters: int, directory: Pat
     data, training = trainer.dataset, config.train
     height, width, channels = data.spec.shape
     rows = {
-        "data": f"{configs.dataset_name(config.data.dataset)}, {_kinds(data.spec)}: "
+        "data": f"{loading.dataset_name(config.data.dataset)}, {_kinds(data.spec)}: "
         f"{len(data.train):,} images to train on, {len(data.held_out):,} held out",
         "images": f"{height} x {width} pixels, {'grey' if channels == 1 else 'color'}",
         "network": f"{config.model.arch}, {parameters:,} parameters",

@@ -6,14 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
-import tf_keras as keras
 
-from tfresnet import metrics, tasks
-from tfresnet.config import dataset_name
+from tfresnet.backend import keras
+from tfresnet.config.loading import dataset_name
+from tfresnet.config.sections import RunConfig, TrainConfig
 from tfresnet.data import pipeline, preview
 from tfresnet.data.sources import Dataset
-from tfresnet.errors import UserError
-from tfresnet.sections import RunConfig, TrainConfig
+from tfresnet.runtime.errors import InputError
+from tfresnet.tasks import metrics
+from tfresnet.tasks import task as tasks
 from tfresnet.training import checkpoint, losses, precision, timing
 from tfresnet.training.agreement import Agreement
 from tfresnet.training.distribute import distributed, make_strategy
@@ -136,7 +137,7 @@ class Trainer:
 
         Raises:
             Interrupted: by a signal, see ``interrupt``; where it was is saved.
-            UserError: the loss is lost, or a checkpoint can't be written or read.
+            InputError: the loss is lost, or a checkpoint can't be written or read.
         """
         passed_over = checkpoint.restore(self.checkpoints)
         oldest = self.workers.lowest(int(self.step))
@@ -190,7 +191,7 @@ class Trainer:
         if self.config.on_nan == "stop" or factor < LOWEST_FACTOR:
             stopped = self.config.on_nan == "stop"
             more = "or go back at a lower rate with --on-nan rollback"
-            raise UserError(
+            raise InputError(
                 f"{loss}; the last good checkpoint is {self.checkpoints.latest_checkpoint}; lower "
                 "train.lr, lengthen train.warmup_epochs, or set train.grad_clip=1"
                 + (f", {more}" if stopped else f"; {2 * factor:g} of the rate was tried")

@@ -2,9 +2,9 @@
 
 import numpy as np
 import tensorflow as tf
-import tf_keras as keras
 
-from tfresnet.sections import TrainConfig
+from tfresnet.backend import keras
+from tfresnet.config.sections import TrainConfig
 
 
 def per_image(

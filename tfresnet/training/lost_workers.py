@@ -7,7 +7,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from tfresnet.errors import UserError
+from tfresnet.runtime.errors import InputError
 from tfresnet.training import workers
 from tfresnet.training.checkpoint import newest_step
 
@@ -27,13 +27,13 @@ def explained(directory: Path) -> Iterator[None]:
     ``directory`` is that of this worker's run.
 
     Raises:
-        UserError: a worker is gone.
+        InputError: a worker is gone.
     """
     try:
         yield
-    except (tf.errors.OpError, UserError) as error:
+    except (tf.errors.OpError, InputError) as error:
         # A checkpoint takes all workers, so that one may fail to be written for their sake.
-        cause = error.__cause__ if isinstance(error, UserError) else error
+        cause = error.__cause__ if isinstance(error, InputError) else error
         if not isinstance(cause, tf.errors.OpError):
             raise
         cluster = workers.cluster()
@@ -41,7 +41,7 @@ def explained(directory: Path) -> Iterator[None]:
             raise
         for one in (error, cause):
             _clear_frames(one)
-        raise UserError(workers.lost(cluster, newest_step(directory))) from None
+        raise InputError(workers.lost(cluster, newest_step(directory))) from None
 
 
 def _clear_frames(error: BaseException) -> None:

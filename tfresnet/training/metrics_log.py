@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tensorflow as tf
 
-from tfresnet.errors import UserError
 from tfresnet.files import read_json_lines, write_text
+from tfresnet.runtime.errors import InputError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from tfresnet.tasks import Task
+    from tfresnet.tasks.task import Task
 
 IMAGES = 16  # of a batch, for TensorBoard
 CURVES = ("training (accuracy: of augmented images)", "held-out")
@@ -31,7 +31,7 @@ class MetricsLog:
         try:
             self.writer = tf.summary.create_file_writer(str(directory / "tensorboard"))
         except tf.errors.OpError as error:
-            raise UserError(
+            raise InputError(
                 f"expected a folder, {directory}/tensorboard: {error.message}"
             ) from None
 

@@ -4,9 +4,9 @@ import math
 from typing import Any
 
 import tensorflow as tf
-import tf_keras as keras
 
-from tfresnet.sections import TrainConfig
+from tfresnet.backend import keras
+from tfresnet.config.sections import TrainConfig
 
 # Ends the name of a depthwise convolution that stands for a batch norm: its kernel is a scale.
 AFFINE = "_affine"

@@ -8,7 +8,7 @@ from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Column
 
-from tfresnet.headings import EPOCHS
+from tfresnet.tasks.headings import EPOCHS
 from tfresnet.training import timing
 
 SETTLED = 5.0  # seconds after the first steps, whose time is TensorFlow's to trace them

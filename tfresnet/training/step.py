@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
-import tf_keras as keras
 
-from tfresnet.sections import TrainConfig
+from tfresnet.backend import keras
+from tfresnet.config.sections import TrainConfig
 from tfresnet.training import losses
 from tfresnet.training.optimizers import finish_gradients
 

@@ -1,7 +1,8 @@
 """Batch normalization with the statistics of the whole batch, over all replicas."""
 
 import tensorflow as tf
-import tf_keras as keras
+
+from tfresnet.backend import keras
 
 
 class SynchronizedBatchNormalization(keras.layers.BatchNormalization):

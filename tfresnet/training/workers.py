@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tfresnet.errors import UserError
+from tfresnet.runtime.errors import InputError
 
 TIMEOUT = "TFRESNET_WORKER_TIMEOUT"  # the environment variable, in seconds
 SECONDS = 600.0  # its default
@@ -49,7 +49,7 @@ def cluster() -> Cluster:
     """Return what ``TF_CONFIG`` says.
 
     Raises:
-        UserError: it is not set, or names no workers.
+        InputError: it is not set, or names no workers.
     """
     text = os.environ.get("TF_CONFIG", "")
     try:
@@ -60,7 +60,7 @@ def cluster() -> Cluster:
         for address in addresses:
             _host_and_port(address)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(
+        raise InputError(
             "train.strategy=multiworker: expected TF_CONFIG to hold "
             '{"cluster": {"worker": ["host:port", ...]}, "task": {"type": "worker", "index": 0}}, '
             f"got {text[:80]!r} ({error!r:.60})"
@@ -84,7 +84,7 @@ def wait(cluster: Cluster) -> None:
     meaning.
 
     Raises:
-        UserError: one has not started within ``TFRESNET_WORKER_TIMEOUT`` seconds, or this
+        InputError: one has not started within ``TFRESNET_WORKER_TIMEOUT`` seconds, or this
             worker's port is taken.
     """
     limit, started = _limit(), time.monotonic()
@@ -93,7 +93,7 @@ def wait(cluster: Cluster) -> None:
         while missing := cluster.missing():
             waited = time.monotonic() - started
             if waited > limit:
-                raise UserError(
+                raise InputError(
                     f"expected {cluster.names(missing)} within {limit:g} s, as in TF_CONFIG; start "
                     f"the same command there, or set {TIMEOUT} to more seconds"
                 )
@@ -131,7 +131,7 @@ def _limit() -> float:
     try:
         return float(text or SECONDS)
     except ValueError:
-        raise UserError(f"{TIMEOUT}: expected seconds, got {text!r}") from None
+        raise InputError(f"{TIMEOUT}: expected seconds, got {text!r}") from None
 
 
 def _host_and_port(address: str) -> tuple[str, int]:
@@ -156,7 +156,7 @@ def _listening(cluster: Cluster) -> Iterator[socket.socket]:
     try:
         server = socket.create_server(("", port), family=family, dualstack_ipv6=both)
     except OSError as error:
-        raise UserError(
+        raise InputError(
             f"expected port {port} of this machine, as in TF_CONFIG, to be free: {error.strerror}; "
             "end what uses it, or take another"
         ) from None

@@ -10,7 +10,7 @@ from matplotlib.colors import LinearSegmentedColormap, to_hex
 from matplotlib.figure import Figure
 from PIL import Image
 
-from tfresnet.headings import HEADINGS
+from tfresnet.tasks.headings import HEADINGS
 
 matplotlib.rcParams["svg.hashsalt"] = "tfresnet"  # the same figure gives the same text
 MARKERS = {"tflite": "o", "onnx": "s", "saved_model": "^", "tflm": "D"}

@@ -5,7 +5,7 @@ from pathlib import Path
 from rich import box
 from rich.table import Table
 
-from tfresnet.headings import judged_by
+from tfresnet.tasks.headings import judged_by
 
 # Heading, key of a record, and form of the numbers that say how good a file's answers are.
 ACCURACY = {

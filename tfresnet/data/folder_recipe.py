@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tfresnet import config as configs
+from tfresnet.config import loading
+from tfresnet.config.sections import DataConfig, RunConfig, TrainConfig
 from tfresnet.data import label_table
 from tfresnet.data.images import UNREADABLE, opened
-from tfresnet.errors import UserError
 from tfresnet.files import expanded
-from tfresnet.sections import DataConfig, RunConfig, TrainConfig
+from tfresnet.runtime.errors import InputError
 
 PRESET = "photos"
 LOOKED_AT = 100  # pictures whose size is read
@@ -46,12 +46,12 @@ class Pictures:
 
 def is_folder(argument: str) -> bool:
     """Tell whether the argument of ``train`` means a folder of pictures, and no preset."""
-    return argument not in configs.presets() and expanded(argument).is_dir()
+    return argument not in loading.presets() and expanded(argument).is_dir()
 
 
 def run_directory(path: Path) -> Path:
     """Return where a folder's run goes unless it is told: ``runs/`` and the folder's name."""
-    return Path("runs") / configs.safe_name(path.resolve())
+    return Path("runs") / loading.safe_name(path.resolve())
 
 
 def for_folder(path: Path, overrides: Iterable[str] = ()) -> RunConfig:
@@ -63,26 +63,26 @@ def for_folder(path: Path, overrides: Iterable[str] = ()) -> RunConfig:
             has its whole width; with ``train.init_from`` network and size are left to the weights.
 
     Raises:
-        UserError: it holds a run and no pictures; or anything that is wrong with the folder or
+        InputError: it holds a run and no pictures; or anything that is wrong with the folder or
             with an override.
     """
     if (path / "config.yaml").exists():
-        raise UserError(
+        raise InputError(
             f"{path}: expected a folder of pictures, got a run; to go on with it: "
             f"tfresnet train --resume --run-dir {path}"
         )
     overrides = [f"data.dataset={path.absolute()}", *overrides]
-    pictures = look(path, configs.load(PRESET, overrides).data)
+    pictures = look(path, loading.load(PRESET, overrides).data)
     chosen = choose(pictures)
-    values = configs.preset(PRESET)
+    values = loading.preset(PRESET)
     given = {override.partition("=")[0] for override in overrides}
     if given & {"model.arch", "train.init_from"}:
         del values["model"]
         chosen = {key: value for key, value in chosen.items() if not key.startswith("model.")}
     if "train.init_from" in given:
         del values["data"]["image_size"], chosen["data.image_size"]
-    settings = [configs.setting(key, value) for key, value in chosen.items()]
-    config = configs.validate(configs.overridden(values, [*settings, *overrides]))
+    settings = [loading.setting(key, value) for key, value in chosen.items()]
+    config = loading.validate(loading.overridden(values, [*settings, *overrides]))
     return config.model_copy(update={"description": summary(pictures, config)})
 
 

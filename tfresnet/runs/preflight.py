@@ -3,14 +3,14 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from tfresnet import config as configs
+from tfresnet.config import loading
 from tfresnet import records
 from tfresnet.data import lookup
-from tfresnet.errors import UserError, unknown
+from tfresnet.runtime.errors import InputError, unknown
 from tfresnet.files import expanded, read_text
 from tfresnet.models import names, options
-from tfresnet.run import Run, open_run
-from tfresnet.sections import ModelConfig, RunConfig, TrainConfig
+from tfresnet.runs.run_directory import Run, open_run
+from tfresnet.config.sections import ModelConfig, RunConfig, TrainConfig
 from tfresnet.training import workers
 from tfresnet.training.patience import stale
 
@@ -19,7 +19,7 @@ def network(config: ModelConfig) -> None:
     """Check that there is such an architecture, and that it has the options that are set.
 
     Raises:
-        UserError: with the closest name, or with the options that it takes.
+        InputError: with the closest name, or with the options that it takes.
     """
     costs = records.costs()
     if config.arch not in costs:
@@ -33,13 +33,13 @@ def training(config: RunConfig, resume: bool = False, dry_run: bool = False) -> 
     It is enough that TFDS knows a dataset, unless in a dry run, which downloads nothing.
 
     Raises:
-        UserError: it is not; several workers in a dry run, for they have no common clock.
+        InputError: it is not; several workers in a dry run, for they have no common clock.
     """
     network(config.model)
     kind, order = lookup.kind(config.data), config.data.labels
     if order and not resume:  # a run that goes on has its classes already
         if kind != "folder":
-            raise UserError(
+            raise InputError(
                 f"data.labels: expected a folder of images in data.dataset, got "
                 f"{config.data.dataset}, whose classes have an order of their own"
             )
@@ -49,7 +49,7 @@ def training(config: RunConfig, resume: bool = False, dry_run: bool = False) -> 
     lookup.check_present(config.data, download=not dry_run)
     if config.train.strategy == "multiworker":
         if dry_run:
-            raise UserError(
+            raise InputError(
                 "--dry-run: expected one process, got train.strategy=multiworker; ask on one "
                 "machine, with --strategy mirrored"
             )
@@ -63,7 +63,7 @@ def training(config: RunConfig, resume: bool = False, dry_run: bool = False) -> 
 
 
 def _multi_label(config: TrainConfig, table: Path) -> None:
-    """Raise a ``UserError`` for settings that do not go with any number of labels a picture."""
+    """Raise a ``InputError`` for settings that do not go with any number of labels a picture."""
     for key, wanted, reason in (
         ("loss", "bce", "a softmax has one answer; add --set train.loss=bce"),
         ("class_weights", "none", "a picture has no class to be weighted by"),
@@ -71,7 +71,7 @@ def _multi_label(config: TrainConfig, table: Path) -> None:
     ):
         got = getattr(config, key)
         if got != wanted:
-            raise UserError(
+            raise InputError(
                 f"train.{key}: expected {wanted or 'none'} with {table}, which gives a picture any "
                 f"number of labels, got {got}; {reason}"
             )
@@ -83,14 +83,14 @@ def conversion(
     """Check that a file of weights can be that of an architecture, and that a run has a place.
 
     Raises:
-        UserError: no such file or architecture, a library that has no such network, a folder that
+        InputError: no such file or architecture, a library that has no such network, a folder that
             is taken, or a bad setting.
     """
-    network(configs.from_overrides([f"model.arch={arch}", *overrides]).model)
+    network(loading.from_overrides([f"model.arch={arch}", *overrides]).model)
     family = records.costs()[arch]["family"]
     names.convention(names.library(file), arch, family)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"expected a new folder for the run, {out} is not empty")
+        raise InputError(f"expected a new folder for the run, {out} is not empty")
     if labels:
         read_text(labels)
 
@@ -104,25 +104,25 @@ def directory(config: RunConfig, path: Path, resume: bool, settled: bool = False
     not compared: ``train.precision=auto``, and the model section with ``train.init_from``.
 
     Raises:
-        UserError: a file, a run where none was expected or the other way round, other settings.
+        InputError: a file, a run where none was expected or the other way round, other settings.
     """
     try:
         str(path.absolute()).encode()
     except UnicodeEncodeError:
-        raise UserError(f"expected a run's folder with a name in UTF-8, got {path}") from None
+        raise InputError(f"expected a run's folder with a name in UTF-8, got {path}") from None
     if path.exists() and not path.is_dir():
-        raise UserError(f"expected a folder for the run, {path} is a file")
+        raise InputError(f"expected a folder for the run, {path} is a file")
     if not (path / "config.yaml").exists():
         if resume:
-            raise UserError(f"expected a run to resume in {path}, found none; drop --resume")
+            raise InputError(f"expected a run to resume in {path}, found none; drop --resume")
         return
     if not resume:
-        raise UserError(
+        raise InputError(
             f"{path} already holds a run; add --resume (in Python: resume=True) to go on with "
             "it, or --name NAME (run_dir) for another"
         )
     run = open_run(path)
-    changed = configs.differences(run.config, configs.absolute(config))
+    changed = loading.differences(run.config, loading.absolute(config))
     if "train.epochs" in changed:
         _epochs(run, changed.pop("train.epochs")[1])
     for key, (old, new) in changed.items():
@@ -130,7 +130,7 @@ def directory(config: RunConfig, path: Path, resume: bool, settled: bool = False
         moved = key == "data.data_dir" or (key == "data.dataset" and Path(str(new)).is_dir())
         decided_later = new == "auto" or (key.startswith("model.") and config.train.init_from)
         if not (moved or (decided_later and not settled)):
-            raise UserError(
+            raise InputError(
                 f"--resume keeps a run's configuration: expected {key}={old!r} as in {path}, "
                 f"got {new!r}; start another run with --name NAME"
             )
@@ -140,13 +140,13 @@ def _epochs(run: Run, new: int) -> None:
     """Check that a run can be trained for ``new`` epochs in all."""
     done = run.epochs_done()
     if new <= done:
-        raise UserError(
+        raise InputError(
             f"train.epochs: expected more than the {done} that {run.directory} is trained for, got "
             f"{new}; leave it out to go on, or start another run with --name NAME"
         )
     patience, score = run.config.train.patience, "map" if run.spec.multi_label else "top1"
     if stale(run.records(), f"held_out_{score}", patience):
-        raise UserError(
+        raise InputError(
             f"train.epochs: expected a run that gets better, {run.directory} did not in {patience} "
             "evaluations (train.patience); start another from its weights, with --init-from"
         )

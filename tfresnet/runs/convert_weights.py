@@ -3,16 +3,16 @@
 from pathlib import Path
 
 import numpy as np
-import tf_keras as keras
+from tfresnet.backend import keras
 
-from tfresnet import config as configs
-from tfresnet import preflight
+from tfresnet.config import loading
+from tfresnet.runs import preflight
 from tfresnet.data.sources import default_crop
-from tfresnet.errors import UserError
+from tfresnet.runtime.errors import InputError
 from tfresnet.files import read_text
 from tfresnet.models import functional, names, pretrained, zoo
-from tfresnet.run import Run, create
-from tfresnet.spec import ACTIVATIONS, InputSpec
+from tfresnet.runs.run_directory import Run, create
+from tfresnet.runtime.spec import ACTIVATIONS, InputSpec
 from tfresnet.training import checkpoint
 
 Channels = tuple[float, float, float]
@@ -36,13 +36,13 @@ def convert(
     are of the pixels, 0 to 255, by default those that the library's networks expect.
 
     Raises:
-        UserError: the file can't be read or does not fit, or the directory is taken.
+        InputError: the file can't be read or does not fit, or the directory is taken.
     """
     preflight.conversion(file, arch, directory, labels_file, overrides)
     row = zoo.architecture(arch)
     convention = names.convention(names.library(file), arch, row.family)
     arrays = pretrained.read(file, arch)
-    config = configs.from_overrides(
+    config = loading.from_overrides(
         [
             f"model.arch={arch}",
             "data.dataset=imagenet2012",
@@ -50,7 +50,7 @@ def convert(
             *_settings(arrays, convention, row),
             *overrides,
         ],
-        configs.safe_name(file),
+        loading.safe_name(file),
     )
     classes = new_head or _classes(file, arch, arrays, convention)
     height, width = config.data.height_and_width or (row.image_size, row.image_size)
@@ -86,11 +86,11 @@ def _settings(arrays: pretrained.Arrays, convention: names.Convention, row: zoo.
 
 def _classes(file: Path, arch: str, arrays: pretrained.Arrays, convention: names.Convention) -> int:
     if convention.head_kernel not in arrays:
-        raise UserError(f"the weights do not fit {arch}: 1 missing: {convention.head_kernel}")
+        raise InputError(f"the weights do not fit {arch}: 1 missing: {convention.head_kernel}")
     head = arrays[convention.head_kernel].shape
     classes = convention.classes(head) if len(head) == 2 else 0
     if classes < 2:
-        raise UserError(f"{file}: expected a head of 2 classes or more, got a kernel of {head}")
+        raise InputError(f"{file}: expected a head of 2 classes or more, got a kernel of {head}")
     return classes
 
 
@@ -100,7 +100,7 @@ def _labels(file: Path | None, classes: int) -> tuple[str, ...]:
         return tuple(f"{i:0{width}}" for i in range(classes))
     labels = tuple(line.strip() for line in read_text(file).splitlines() if line.strip())
     if len(labels) != classes:
-        raise UserError(f"{file}: expected {classes} labels, one a line, got {len(labels)}")
+        raise InputError(f"{file}: expected {classes} labels, one a line, got {len(labels)}")
     return labels
 
 

@@ -12,15 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tfresnet import config as configs
+from tfresnet.config import loading
 from tfresnet import environment
-from tfresnet.errors import UserError
+from tfresnet.runtime.errors import InputError
 from tfresnet.files import read_json, read_json_lines, write_text
-from tfresnet.sections import RunConfig
-from tfresnet.spec import ACTIVATIONS, InputSpec
+from tfresnet.config.sections import RunConfig
+from tfresnet.runtime.spec import ACTIVATIONS, InputSpec
 
 if TYPE_CHECKING:
-    import tf_keras as keras
+    from tfresnet.backend import keras
 
     from tfresnet.data.sources import Dataset
 
@@ -68,11 +68,11 @@ class Run:
         """Return the run's data; ``overrides`` replace keys of the data section.
 
         Raises:
-            UserError: the data's classes or image size are not those that the run learnt.
+            InputError: the data's classes or image size are not those that the run learnt.
         """
         from tfresnet.data import sources
 
-        return sources.load_for(self.spec, configs.with_data(self.config.data, overrides))
+        return sources.load_for(self.spec, loading.with_data(self.config.data, overrides))
 
     @property
     def environment(self) -> dict:
@@ -86,13 +86,13 @@ class Run:
         result = read_json(path) if path.exists() else {}
         if result and not set(result) >= RESULT_KEYS:
             lost = ", ".join(sorted(RESULT_KEYS - set(result)))
-            raise UserError(f"{path}: expected also {lost}; write it anew with --resume")
+            raise InputError(f"{path}: expected also {lost}; write it anew with --resume")
         return result
 
     def check_finished(self) -> None:
-        """Raise a ``UserError`` unless the run was trained to its end."""
+        """Raise a ``InputError`` unless the run was trained to its end."""
         if not self.result:
-            raise UserError(f"{self.directory} is not trained to its end; go on with --resume")
+            raise InputError(f"{self.directory} is not trained to its end; go on with --resume")
 
     def write_result(self, result: dict) -> None:
         """Record what was measured."""
@@ -100,25 +100,25 @@ class Run:
 
 
 def open_run(directory: Path) -> Run:
-    """Return the run in ``directory``, or raise a ``UserError`` that says what is missing."""
+    """Return the run in ``directory``, or raise a ``InputError`` that says what is missing."""
     if not directory.exists():
-        raise UserError(f"expected a run directory, {directory} does not exist; see tfresnet train")
+        raise InputError(f"expected a run directory, {directory} does not exist; see tfresnet train")
     if not directory.is_dir() or (directory / "saved_model.pb").is_file():
         kind = "a SavedModel" if directory.is_dir() else "a file"
         kind = "a model file" if directory.suffix in (".tflite", ".onnx") else kind
-        raise UserError(f"expected a run directory, {directory} is {kind}; {_its_run(directory)}")
+        raise InputError(f"expected a run directory, {directory} is {kind}; {_its_run(directory)}")
     for name in ("config.yaml", "spec.json"):
         if not (directory / name).is_file():
-            raise UserError(
+            raise InputError(
                 f"expected a run directory with {name}, {directory} has none; train it first"
             )
-    config = configs.read(directory / "config.yaml")
+    config = loading.read(directory / "config.yaml")
     try:
         values = read_json(directory / "spec.json")
         # Earlier versions did not record it.
         spec = InputSpec.from_dict({"activation": ACTIVATIONS[config.train.loss], **values})
     except (ValueError, TypeError) as error:
-        raise UserError(f"{directory}/spec.json: expected an input spec: {error}") from None
+        raise InputError(f"{directory}/spec.json: expected an input spec: {error}") from None
     return Run(directory, config, spec)
 
 
@@ -150,7 +150,7 @@ def _changed(directory: Path, config: RunConfig) -> dict[str, dict[str, Any]]:
     file = directory / "config.yaml"
     if not file.exists():
         return {}
-    pairs = configs.differences(configs.read(file), config)
+    pairs = loading.differences(loading.read(file), config)
     return {
         key: {"from": old, "to": new}
         for key, (old, new) in pairs.items()
@@ -159,7 +159,7 @@ def _changed(directory: Path, config: RunConfig) -> dict[str, dict[str, Any]]:
 
 
 def _set_aside(directory: Path) -> None:
-    folder = directory / f"epochs{configs.read(directory / 'config.yaml').train.epochs}"
+    folder = directory / f"epochs{loading.read(directory / 'config.yaml').train.epochs}"
     folder.mkdir(exist_ok=True)
     shutil.copyfile(directory / "config.yaml", folder / "config.yaml")
     for name in ("result.json", "export"):  # no longer those of this run's weights

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-import tf_keras as keras
 
-from tfresnet import metrics, multi_label
+from tfresnet.backend import keras
 from tfresnet.data import pipeline
 from tfresnet.data.splits import Split
-from tfresnet.headings import EPOCHS, HEADINGS
-from tfresnet.spec import InputSpec
+from tfresnet.runtime.spec import InputSpec
+from tfresnet.tasks import metrics, multi_label
+from tfresnet.tasks.headings import EPOCHS, HEADINGS
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,10 @@ from functools import cached_property
 
 import numpy as np
 
-from tfresnet import tasks
 from tfresnet.deploy.plan import INTEGER
-from tfresnet.headings import HEADINGS
-from tfresnet.tasks import Task
+from tfresnet.tasks import task as tasks
+from tfresnet.tasks.headings import HEADINGS
+from tfresnet.tasks.task import Task
 
 FLOAT_TOLERANCE = {"float32": 1e-4, "float16": 1e-2}  # largest difference of a probability
 TOP = 5

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from tfresnet import average_precision, metrics
+from tfresnet.tasks import average_precision, metrics
 
 THRESHOLD = 0.5  # of a probability, from which on a picture is said to have a label
 
@@ -45,7 +45,7 @@ def summary(
     average precision, None if no picture has it, ``per_class_counts`` how many have.
 
     Raises:
-        UserError: a probability is no number.
+        InputError: a probability is no number.
     """
     metrics.check(probabilities)
     true = truth > 0.5

@@ -3,19 +3,19 @@
 from collections.abc import Callable
 from pathlib import Path
 
-import tf_keras as keras
+from tfresnet.backend import keras
 
-from tfresnet.errors import UserError
-from tfresnet.run import open_run
-from tfresnet.sections import RunConfig
-from tfresnet.spec import InputSpec
+from tfresnet.runtime.errors import InputError
+from tfresnet.runs.run_directory import open_run
+from tfresnet.config.sections import RunConfig
+from tfresnet.runtime.spec import InputSpec
 
 
 def loader(config: RunConfig, spec: InputSpec) -> Callable[[], keras.Model] | None:
     """Return a function that loads the teacher, None if ``train.teacher`` names none.
 
     Raises:
-        UserError: there is no such run, or its input or its labels are not the student's.
+        InputError: there is no such run, or its input or its labels are not the student's.
     """
     if not config.train.teacher:
         return None
@@ -23,16 +23,16 @@ def loader(config: RunConfig, spec: InputSpec) -> Callable[[], keras.Model] | No
     for key in ("labels", "shape", "mean", "std"):
         expected, got = getattr(spec, key), getattr(teacher.spec, key)
         if expected != got:
-            raise UserError(
+            raise InputError(
                 f"train.teacher: expected the {key} of this run, {list(expected)}, got {list(got)}"
             )
     if teacher.spec.multi_label:
-        raise UserError(
+        raise InputError(
             "train.teacher: expected a run with one label a picture, got a multi-label one, whose "
             "answers are no softmax that could be matched"
         )
     if config.data.progressive:
-        raise UserError(
+        raise InputError(
             "train.teacher: expected images of the size that the teacher knows, got "
             "data.progressive; leave one of them out"
         )

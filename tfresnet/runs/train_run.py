@@ -7,31 +7,24 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tf_keras as keras
+from tfresnet.backend import keras
 from PIL import Image
 
-from tfresnet import config as configs
-from tfresnet import metrics, preflight, tasks, teacher, transfer
+from tfresnet.config import loading
+from tfresnet.tasks import metrics
+from tfresnet.runs import preflight
+from tfresnet.tasks import task as tasks
+from tfresnet.runs import teacher
+from tfresnet.runs import transfer
 from tfresnet.data import pipeline, sources
 from tfresnet.data.sources import Dataset
-from tfresnet.errors import UserError
+from tfresnet.runtime.errors import InputError
 from tfresnet.files import alone
 from tfresnet.models import functional, zoo
-from tfresnet.run import Run, create, open_run
-from tfresnet.sections import RunConfig
-from tfresnet.spec import ACTIVATIONS
-from tfresnet.training import (
-    checkpoint,
-    convolution,
-    distribute,
-    header,
-    lost_workers,
-    optimizers,
-    precision,
-    progress,
-    timing,
-    workers,
-)
+from tfresnet.runs.run_directory import Run, create, open_run
+from tfresnet.config.sections import RunConfig
+from tfresnet.runtime.spec import ACTIVATIONS
+from tfresnet.training import (checkpoint, convolution, distribute, header, lost_workers, optimizers, precision, progress, timing, workers)
 from tfresnet.training.loop import Trainer
 
 SAMPLES, LOOKED_AT = 5, 100  # pictures that are written, out of these
@@ -44,7 +37,7 @@ def train(config: RunConfig, directory: Path, resume: bool = False) -> Run:
     each has a whole run; that of the first is in ``directory``, others in ``workerN`` in it.
 
     Raises:
-        UserError: the directory holds a run and ``resume`` is off, or that run's configuration
+        InputError: the directory holds a run and ``resume`` is off, or that run's configuration
             is another; or anything that the data, the model or the devices object to.
     """
     if config.train.strategy == "multiworker":
@@ -95,7 +88,7 @@ def dry_run(config: RunConfig) -> dict[str, Any]:
     estimated_seconds peak_memory_mb peak_gpu_memory_mb``; evaluations are not in the estimate.
 
     Raises:
-        UserError: as :func:`train` does; several workers, which have no common clock; data that
+        InputError: as :func:`train` does; several workers, which have no common clock; data that
             have yet to be downloaded.
     """
     preflight.training(config, dry_run=True)
@@ -122,7 +115,7 @@ def _prepare(
     """Return the whole configuration, the data, and what trains; nothing is written yet."""
     preflight.training(config, resume)
     strategy = distribute.make_strategy(config.train)  # before TensorFlow is used: see there
-    config = _with_precision(configs.absolute(config), directory, resume)
+    config = _with_precision(loading.absolute(config), directory, resume)
     # A run that has a checkpoint goes on without the weights that it once started from.
     begun = resume and any((directory / "checkpoints").glob("*.index"))
     gone = begun and not Path(config.train.init_from or "").exists()
@@ -166,7 +159,7 @@ def _with_precision(config: RunConfig, directory: Path, resume: bool) -> RunConf
     """Return the configuration with what ``train.precision=auto`` means, or has meant, here."""
     chosen = precision.resolve(config.train.precision)
     if config.train.precision == "auto" and resume and (directory / "config.yaml").exists():
-        chosen = configs.read(directory / "config.yaml").train.precision
+        chosen = loading.read(directory / "config.yaml").train.precision
     training = config.train.model_copy(update={"precision": chosen})
     return config.model_copy(update={"train": training})
 
@@ -197,7 +190,7 @@ def _write_result(run: Run, dataset: Dataset) -> None:
     """Measure the final weights in float32, as they will be exported, and record the run."""
     records = run.records()
     if not records:
-        raise UserError(
+        raise InputError(
             f"expected the epochs' records in {run.directory}/metrics.jsonl, found none"
         )
     task, images = tasks.of(run.spec), (dataset.held_out, run.spec)
@@ -245,5 +238,5 @@ def _exported(run: Run) -> list[dict]:
     """Return the artifacts of a finished run that was resumed; damaged results have none."""
     try:
         return run.result.get("artifacts", [])
-    except UserError:
+    except InputError:
         return []

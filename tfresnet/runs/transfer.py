@@ -5,16 +5,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import tf_keras as keras
+from tfresnet.backend import keras
 
-from tfresnet.convert_weights import convert
-from tfresnet.errors import UserError
+from tfresnet.runs.convert_weights import convert
+from tfresnet.runtime.errors import InputError
 from tfresnet.models import pretrained, zoo
 from tfresnet.models.functional import functional
 from tfresnet.models.names import OURS, variable_kind
-from tfresnet.run import Run, open_run
-from tfresnet.sections import ModelConfig, RunConfig
-from tfresnet.spec import InputSpec
+from tfresnet.runs.run_directory import Run, open_run
+from tfresnet.config.sections import ModelConfig, RunConfig
+from tfresnet.runtime.spec import InputSpec
 
 # What must be the same for weights to mean the same.
 STRUCTURE = (
@@ -36,7 +36,7 @@ def start(config: RunConfig) -> Start | None:
     """Return what ``train.init_from`` names: a run, or a file of weights from elsewhere.
 
     Raises:
-        UserError: there is no such run or file, or it can't be read.
+        InputError: there is no such run or file, or it can't be read.
     """
     if not config.train.init_from:
         return None
@@ -62,13 +62,13 @@ def adopt(config: RunConfig, start: Start) -> RunConfig:
     """Return the configuration with the start's network where it leaves that open.
 
     Raises:
-        UserError: it asks for another network.
+        InputError: it asks for another network.
     """
     changes = {}
     for key in STRUCTURE:
         wanted, got = getattr(start.model, key), getattr(config.model, key)
         if key in config.model.model_fields_set and got not in ("auto", wanted):
-            raise UserError(
+            raise InputError(
                 f"train.init_from: expected model.{key}={wanted!r} as in {start.name}, got {got!r}"
             )
         changes[key] = wanted
@@ -79,11 +79,11 @@ def normalised_as(start: Start, spec: InputSpec) -> InputSpec:
     """Return ``spec`` with the normalisation that the start's weights have learnt.
 
     Raises:
-        UserError: one is grey and the other RGB.
+        InputError: one is grey and the other RGB.
     """
     expected, got = start.spec.shape[2], spec.shape[2]
     if expected != got:
-        raise UserError(f"data.channels: expected {expected} as in {start.name}, got {got}")
+        raise InputError(f"data.channels: expected {expected} as in {start.name}, got {got}")
     return replace(spec, mean=start.spec.mean, std=start.spec.std)
 
 
@@ -91,7 +91,7 @@ def initialise(model: keras.Model, spec: InputSpec, start: Start) -> None:
     """Give ``model`` the start's weights; its head too if the classes are the same.
 
     Raises:
-        UserError: the networks differ.
+        InputError: the networks differ.
     """
     with_head = start.spec.labels == spec.labels
     pretrained.load(model, spec.shape, start.arrays, OURS, with_head)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tfresnet.intervals import Z
+from tfresnet.tasks.intervals import Z
 
 RESAMPLES = 200
 LARGEST = 2_000_000  # numbers that are computed at once

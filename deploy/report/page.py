@@ -10,13 +10,12 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from tfresnet.config import dataset_name
+from tfresnet.config.loading import dataset_name
 from tfresnet.deploy.formats.delegates import DELEGATES
 from tfresnet.deploy.plan import INTEGER
-from tfresnet.deploy.proof import figures, inspect
-from tfresnet.deploy.proof import report as reports
+from tfresnet.deploy.report import console, figures, inspect
 from tfresnet.deploy.workshop import Workshop
-from tfresnet.headings import judged_by
+from tfresnet.tasks.headings import judged_by
 
 SHOWN = 24  # pictures on which a file disagrees
 EXAMINED = 20  # calibration images for the error of each layer
@@ -41,7 +40,7 @@ def html(workshop: Workshop, report: dict[str, Any]) -> str:
     sections.append(("Where they run", _where(artifacts)))
     sections.append(("How to run them", _how_to_run(artifacts)))
     body = "".join(f"<h2>{escape(heading)}</h2>\n{content}\n" for heading, content in sections)
-    style = (resources.files("tfresnet.deploy.proof") / "report.css").read_text(encoding="utf-8")
+    style = (resources.files("tfresnet.deploy.report") / "report.css").read_text(encoding="utf-8")
     dataset = dataset_name(workshop.data.dataset)
     what = f"{workshop.run.result['arch']} on {dataset}, {len(workshop.run.spec.labels)} classes"
     return (
@@ -204,16 +203,16 @@ def _pictures(
 
 
 def _table(artifacts: list[dict], checkpoint: dict) -> str:
-    accuracy = reports.headings(checkpoint)
+    accuracy = console.headings(checkpoint)
     headings = ("file", "kB", "gzip kB", *accuracy, "max error", "ms", "integer")
-    measured = "".join(f"<td>{reports.cell(checkpoint, heading)}</td>" for heading in accuracy)
+    measured = "".join(f"<td>{console.cell(checkpoint, heading)}</td>" for heading in accuracy)
     rows = [f"<tr><td>checkpoint</td><td></td><td></td>{measured}<td></td><td></td><td></td></tr>"]
     for a in artifacts:
         cells = (
             figures.label(a),
             f"{a['bytes'] / 1000:,.1f}",
             "-" if a["gzip_bytes"] is None else f"{a['gzip_bytes'] / 1000:,.1f}",
-            *(reports.cell(a, heading) for heading in accuracy),
+            *(console.cell(a, heading) for heading in accuracy),
             f"{a['max_abs_error']:.1e}",
             f"{a['latency_ms']:.3f}",
             "-" if a["format"] == "onnx" else "yes" if a["fully_integer"] else "no",

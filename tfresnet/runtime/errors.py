@@ -6,7 +6,7 @@ from collections.abc import Iterable
 LONGEST = 900  # characters of a message
 
 
-class UserError(ValueError):
+class InputError(ValueError):
     """Bad usage or bad input: one line that says what was expected, what was got and what to do.
 
     The command line prints it without a traceback and exits with 2. What a file or a name brings
@@ -19,7 +19,7 @@ class UserError(ValueError):
         super().__init__(line if len(line) <= LONGEST else f"{line[:LONGEST]} ...")
 
 
-def unknown(kind: str, got: str, known: Iterable[str], expected: str = "") -> UserError:
+def unknown(kind: str, got: str, known: Iterable[str], expected: str = "") -> InputError:
     """Return the error for a name that is not in ``known``, with the closest match if any.
 
     ``expected`` stands for the names where they are too many to list.
@@ -27,6 +27,6 @@ def unknown(kind: str, got: str, known: Iterable[str], expected: str = "") -> Us
     names = list(known)
     close = difflib.get_close_matches(got, names, n=1)
     hint = f"did you mean {close[0]!r}? " if close else ""
-    return UserError(
+    return InputError(
         f"unknown {kind} {got!r}: {hint}expected {expected or 'one of ' + ', '.join(names)}"
     )

@@ -14,9 +14,9 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import ValidationError
 
-from tfresnet.errors import UserError, unknown
+from tfresnet.config.sections import DataConfig, RunConfig, Section
 from tfresnet.files import expanded, read_text
-from tfresnet.sections import DataConfig, RunConfig, Section
+from tfresnet.runtime.errors import InputError, unknown
 
 S = TypeVar("S", bound=Section)
 
@@ -54,7 +54,7 @@ def preset(name: str) -> dict[str, Any]:
     """Return what a preset's YAML says, with its name, as nested dictionaries.
 
     Raises:
-        UserError: there is no such preset.
+        InputError: there is no such preset.
     """
     known = presets()
     if name not in known:
@@ -66,7 +66,7 @@ def load(preset_or_file: str, overrides: Iterable[str] = ()) -> RunConfig:
     """Return the configuration of a preset or YAML file with ``section.key=value`` overrides.
 
     Raises:
-        UserError: no such preset or file, unreadable YAML, an unknown key, or a bad value.
+        InputError: no such preset or file, unreadable YAML, an unknown key, or a bad value.
     """
     name, text = _find(preset_or_file)
     values = _parse(text, where=preset_or_file)
@@ -90,12 +90,12 @@ def setting(key: str, value: Any) -> str:
     """Return ``section.key=value`` as ``--set`` takes it: text as it is, all else as YAML.
 
     Raises:
-        UserError: a value that no key can have, such as a date.
+        InputError: a value that no key can have, such as a date.
     """
     try:
         return f"{key}={value if isinstance(value, str) else json.dumps(value)}"
     except TypeError:
-        raise UserError(f"{key}: expected text, a number or a list, got {value!r}") from None
+        raise InputError(f"{key}: expected text, a number or a list, got {value!r}") from None
 
 
 def with_data(config: DataConfig | Mapping[str, Any], overrides: Mapping[str, Any]) -> DataConfig:
@@ -105,16 +105,16 @@ def with_data(config: DataConfig | Mapping[str, Any], overrides: Mapping[str, An
 
 
 def validate(values: Mapping[str, Any], where: str = "configuration") -> RunConfig:
-    """Return ``values`` as a checked ``RunConfig``, or raise a one-line ``UserError``."""
+    """Return ``values`` as a checked ``RunConfig``, or raise a one-line ``InputError``."""
     return checked(RunConfig, values, where)
 
 
 def checked(kind: type[S], values: Mapping[str, Any], where: str) -> S:
-    """Return ``values`` as a ``kind`` of section, or raise a one-line ``UserError``."""
+    """Return ``values`` as a ``kind`` of section, or raise a one-line ``InputError``."""
     try:
         return kind.model_validate(values)
     except ValidationError as error:
-        raise UserError(_explain(error, where, kind)) from None
+        raise InputError(_explain(error, where, kind)) from None
 
 
 def read(path: Path) -> RunConfig:
@@ -123,7 +123,7 @@ def read(path: Path) -> RunConfig:
 
 
 def read_as(kind: type[S], path: Path) -> S:
-    """Return what a YAML file holds as a ``kind`` of section, or raise a one-line ``UserError``."""
+    """Return the section of a ``kind`` in a YAML file, or raise a one-line ``InputError``."""
     values = _parse(read_text(path), str(path), "keys " + ", ".join(kind.model_fields))
     return checked(kind, values, str(path))
 
@@ -175,7 +175,7 @@ def _find(preset_or_file: str) -> tuple[str, str]:
     if path.suffix not in (".yaml", ".yml"):
         if path.name != preset_or_file:
             missing = "" if path.exists() else ", which does not exist"
-            raise UserError(
+            raise InputError(
                 "expected a preset, a file that ends in .yaml or a folder of images, got "
                 f"{preset_or_file}{missing}"
             )
@@ -188,9 +188,9 @@ def _parse(text: str, where: str, keys: str = "sections model, data, train") -> 
         values = yaml.load(text, Loader=_Loader)
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         line = " ".join(str(error).split())
-        raise UserError(f"{where}: expected YAML, got something else: {line}") from None
+        raise InputError(f"{where}: expected YAML, got something else: {line}") from None
     if not isinstance(values, dict):
-        raise UserError(f"{where}: expected {keys}, got {text.strip()!r:.60}")
+        raise InputError(f"{where}: expected {keys}, got {text.strip()!r:.60}")
     return values
 
 
@@ -199,11 +199,11 @@ def _set(values: dict[str, Any], override: str) -> None:
     path, equals, text = override.partition("=")
     section, dot, key = path.partition(".")
     if not (equals and dot and section and key):
-        raise UserError(f"--set: expected section.key=value (train.lr=0.1), got {override!r}")
+        raise InputError(f"--set: expected section.key=value (train.lr=0.1), got {override!r}")
     value = text if _is_text(section, key) and text != "null" else _scalar(text)
     inner = values.setdefault(section, {})
     if not isinstance(inner, dict):
-        raise UserError(
+        raise InputError(
             f"--set: expected section.key=value, got {override!r}: {section} is no section"
         )
     inner[key] = value

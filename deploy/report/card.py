@@ -7,10 +7,10 @@ from typing import Any
 
 import yaml
 
-from tfresnet.config import dataset_name
-from tfresnet.deploy.proof import figures
+from tfresnet.config.loading import dataset_name
+from tfresnet.deploy.report import figures
 from tfresnet.deploy.workshop import Workshop
-from tfresnet.headings import judged_by
+from tfresnet.tasks.headings import judged_by
 
 TEXT = """\
 # {arch} on {dataset}

@@ -16,11 +16,11 @@ from ai_edge_litert.interpreter import Interpreter
 
 from tfresnet.data import pipeline, sources
 from tfresnet.deploy import measured_data
-from tfresnet.deploy.device.runtime import InputError, centre, open_model, read_metadata
+from tfresnet.deploy.device.runtime import centre, open_model, read_metadata
 from tfresnet.deploy.formats import delegates, graph
-from tfresnet.errors import UserError
 from tfresnet.native_stderr import captured
-from tfresnet.spec import InputSpec
+from tfresnet.runtime.errors import InputError
+from tfresnet.runtime.spec import InputSpec
 
 SAME_DB = 150.0  # where nothing differs: more than float32 can tell
 LAYERS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "ADD", "MUL", "MEAN", "CONCATENATION")
@@ -149,11 +149,11 @@ def of_file(path: Path, against: Path | None, count: int, data: dict[str, Any]) 
     ``data`` replaces keys of the data section in the file.
 
     Raises:
-        UserError: ``against`` is of another network.
+        InputError: ``against`` is of another network.
     """
     metadata, content = read_metadata(path), _content(path)
     if against and _network(against) != _network(path):
-        raise UserError(
+        raise InputError(
             f"--against: expected a file of the same weights as {path}, got {against}; export both "
             "with one command"
         )

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-import tf_keras as keras
 
-from tfresnet import intervals
-from tfresnet.errors import UserError
-from tfresnet.spec import InputSpec
+from tfresnet.backend import keras
+from tfresnet.runtime.errors import InputError
+from tfresnet.runtime.spec import InputSpec
+from tfresnet.tasks import intervals
 
 EVAL_BATCH = 250
 TINY = 1e-12  # what is less likely counts as that likely, so that a loss is finite
@@ -36,7 +36,7 @@ def summary(
         activation: what made the probabilities: ``softmax`` or ``sigmoid``.
 
     Raises:
-        UserError: a probability is no number.
+        InputError: a probability is no number.
     """
     check(probabilities)
     correct = probabilities.argmax(axis=1) == classes
@@ -86,10 +86,10 @@ def loss(probabilities: np.ndarray, true: np.ndarray, activation: str) -> float:
 
 
 def check(probabilities: np.ndarray) -> None:
-    """Raise a ``UserError`` if a probability is no number."""
+    """Raise a ``InputError`` if a probability is no number."""
     lost = int((~np.isfinite(probabilities)).any(axis=1).sum())
     if lost:
-        raise UserError(
+        raise InputError(
             f"expected probabilities, for {lost} of {len(probabilities)} images got NaN; train "
             "anew at a lower rate, or with train.precision=float32"
         )
