@@ -104,10 +104,10 @@ def table(name: str) -> str:
 
 
 def _presets() -> str:
-    from tfresnet import config
+    from tfresnet.config import loading
 
     rows = ["| preset | is |", "| --- | --- |"]
-    rows += [f"| `{name}` | {config.load(name).description} |" for name in config.presets()]
+    rows += [f"| `{name}` | {loading.load(name).description} |" for name in loading.presets()]
     return "\n".join(rows)
 
 

@@ -89,7 +89,7 @@ def evaluate(
         exact_match loss n per_class`` and ``corrupted_map``.
 
     Raises:
-        InputError, deploy.device.runtime.InputError: anything that is not as expected, in one line.
+        InputError: anything that is not as expected, in one line.
     """
     folder = None if plots is None else expanded(plots)
     return evaluate_model.evaluate(_directory(model), data, flip, corruptions, severities, folder)
