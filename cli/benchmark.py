@@ -13,7 +13,7 @@ from tfresnet.cli.common import (
     reports_mistakes,
     stdout_to_stderr,
 )
-from tfresnet.native_stderr import quiet_tensorflow
+from tfresnet.system.native_stderr import quiet_tensorflow
 
 
 def _thread_counts(ctx: click.Context, option: click.Parameter, value: str) -> list[int]:
@@ -53,7 +53,7 @@ def command(
     """
     from tfresnet.deploy.device.benchmark import check, compare
     from tfresnet.deploy.device.profile import profile
-    from tfresnet.environment import processor, slow_integers
+    from tfresnet.system.environment import processor, slow_integers
 
     models = tuple(map(model_file, models))
     check(models)

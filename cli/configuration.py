@@ -92,7 +92,7 @@ def configuration(preset: str | None, settings: list[str]) -> "RunConfig":
     """
     from tfresnet.config import loading
     from tfresnet.data import folder_recipe
-    from tfresnet.files import expanded
+    from tfresnet.system.files import expanded
 
     datasets = [s.partition("=")[2] for s in settings if s.startswith("data.dataset=")]
     dataset = datasets[-1] if datasets else None

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from tfresnet.cli.common import PATH, json_option, print_json, reports_mistakes, set_option
-from tfresnet.native_stderr import quiet_tensorflow
+from tfresnet.system.native_stderr import quiet_tensorflow
 
 
 @click.command("convert-weights")

@@ -13,7 +13,7 @@ from tfresnet.cli.common import (
     reports_mistakes,
     stdout_to_stderr,
 )
-from tfresnet.native_stderr import quiet_tensorflow
+from tfresnet.system.native_stderr import quiet_tensorflow
 from tfresnet.tasks.headings import judged_by
 
 

@@ -15,7 +15,7 @@ from tfresnet.cli.common import (
     reports_mistakes,
     stdout_to_stderr,
 )
-from tfresnet.native_stderr import quiet_tensorflow
+from tfresnet.system.native_stderr import quiet_tensorflow
 
 
 @click.command("explain")

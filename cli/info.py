@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from tfresnet.cli.common import ExpandedPath, json_option, print_json, reports_mistakes, set_option
-from tfresnet.native_stderr import quiet_tensorflow
+from tfresnet.system.native_stderr import quiet_tensorflow
 
 # Accuracies and such, fractions of 1 that are printed in percent.
 SHARES = {

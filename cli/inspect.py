@@ -13,8 +13,8 @@ from tfresnet.cli.common import (
     reports_mistakes,
     stdout_to_stderr,
 )
-from tfresnet.native_stderr import quiet_tensorflow
 from tfresnet.runtime.errors import InputError
+from tfresnet.system.native_stderr import quiet_tensorflow
 
 
 @click.command("inspect")

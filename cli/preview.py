@@ -6,7 +6,7 @@ import click
 
 from tfresnet.cli.common import PATH, json_option, print_json, reports_mistakes, stdout_to_stderr
 from tfresnet.cli.configuration import configuration, configuration_options
-from tfresnet.native_stderr import quiet_tensorflow
+from tfresnet.system.native_stderr import quiet_tensorflow
 
 
 @click.command("preview")
@@ -29,9 +29,9 @@ def command(preset: str | None, settings: list[str], out: Path, as_json: bool) -
       tfresnet preview --arch resnet18 --dataset path/to/folder --set data.image_size=96
       tfresnet preview cifar10-resnet18 --set data.randaugment=2 --out augmented.png
     """
-    from tfresnet.files import write_bytes
     from tfresnet.runs import preflight
     from tfresnet.runtime.errors import InputError
+    from tfresnet.system.files import write_bytes
 
     if out.suffix.lower() != ".png":
         raise InputError(f"--out: expected a name that ends in .png, got {out}")

@@ -31,7 +31,7 @@ def command(run: Path, out: Path, name: str | None, as_json: bool) -> None:
       tfresnet record runs/short --name cifar10-resnet20-50-epochs-seed0
       tfresnet record runs/ablation
     """
-    from tfresnet.files import write_bytes, write_text
+    from tfresnet.system.files import write_bytes, write_text
 
     sweep = run / "sweep.json"
     path, content = _of_sweep(sweep, out, name) if sweep.exists() else _of_run(run, out, name)
@@ -46,8 +46,8 @@ def command(run: Path, out: Path, name: str | None, as_json: bool) -> None:
 
 def _of_sweep(file: Path, out: Path, name: str | None) -> tuple[Path, dict[str, Any]]:
     from tfresnet import records
-    from tfresnet.files import read_json
     from tfresnet.runtime.errors import InputError
+    from tfresnet.system.files import read_json
 
     def runs(sweep: dict[str, Any]) -> set[tuple[Any, ...]]:
         return {(run.get("base"), *run.get("settings", ())) for run in sweep["runs"]}
@@ -62,9 +62,9 @@ def _of_sweep(file: Path, out: Path, name: str | None) -> tuple[Path, dict[str, 
 
 def _of_run(run: Path, out: Path, name: str | None) -> tuple[Path, dict[str, Any]]:
     from tfresnet import records
-    from tfresnet.files import read_json
     from tfresnet.runs import run_directory
     from tfresnet.runtime.errors import InputError
+    from tfresnet.system.files import read_json
 
     opened = run_directory.open_run(run)
     opened.check_finished()

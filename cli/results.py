@@ -29,7 +29,7 @@ def command(folder: Path, check: bool, into: Path | None, as_json: bool) -> None
       tfresnet results --into README.md
     """
     from tfresnet import results_page
-    from tfresnet.files import read_text, write_text
+    from tfresnet.system.files import read_text, write_text
 
     pages = {folder / "RESULTS.md": results_page.page(folder)}
     if into:

@@ -44,9 +44,9 @@ def command(file: Path, jobs: int, run_dir: Path | None, dry_run: bool, as_json:
     Example:
       tfresnet sweep ablation.yaml
     """
-    from tfresnet.files import alone
     from tfresnet.runtime.errors import InputError
     from tfresnet.sweep import plan, runner, table
+    from tfresnet.system.files import lock
     from tfresnet.training.interrupt import Interrupted
 
     directory = run_dir or Path("runs") / file.stem
@@ -66,7 +66,7 @@ def command(file: Path, jobs: int, run_dir: Path | None, dry_run: bool, as_json:
 
     if (directory / "config.yaml").exists():
         raise InputError(f"expected a folder for runs, got {directory}, a run; choose --run-dir")
-    with alone(directory, "choose another --run-dir"):
+    with lock(directory, "choose another --run-dir"):
         click.echo(f"{len(trials)} runs; what each prints goes to {directory}/NAME.log", err=True)
         try:
             outcomes = runner.run_all(trials, jobs, report)

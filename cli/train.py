@@ -10,7 +10,7 @@ import click
 
 from tfresnet.cli.common import PATH, json_option, print_json, reports_mistakes, stdout_to_stderr
 from tfresnet.cli.configuration import configuration, configuration_options
-from tfresnet.native_stderr import quiet_tensorflow
+from tfresnet.system.native_stderr import quiet_tensorflow
 
 
 @click.command("train")

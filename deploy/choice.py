@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tfresnet.files import read_json
 from tfresnet.runtime.errors import InputError
+from tfresnet.system.files import read_json
 
 Record = dict[str, Any]  # what report.json says about a file
 

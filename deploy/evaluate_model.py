@@ -15,9 +15,9 @@ from tfresnet.deploy import subject
 from tfresnet.deploy.device import runtime
 from tfresnet.deploy.formats import saved_model
 from tfresnet.deploy.report import figures
-from tfresnet.files import png, write_bytes
 from tfresnet.runtime.errors import InputError
 from tfresnet.runtime.spec import InputSpec
+from tfresnet.system.files import png, write_bytes
 from tfresnet.tasks import metrics
 from tfresnet.tasks import task as tasks
 from tfresnet.tasks.task import Task

@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tfresnet import environment
 from tfresnet.backend import keras
 from tfresnet.deploy import choice
 from tfresnet.deploy.compress import auto, cluster, prune, qat
@@ -17,9 +16,10 @@ from tfresnet.deploy.formats import wrap
 from tfresnet.deploy.plan import FINE_TUNED, INTEGER, Options, Target
 from tfresnet.deploy.report import card, page
 from tfresnet.deploy.workshop import Workshop
-from tfresnet.files import alone, write_text
 from tfresnet.models.functional import functional
 from tfresnet.runs.run_directory import Run
+from tfresnet.system import environment
+from tfresnet.system.files import lock, write_text
 
 Say = Callable[[str], None]
 # What is being done, how many files are finished, and of how many, if that is known.
@@ -87,7 +87,7 @@ def export_within(
 
 def _alone(run: Run) -> AbstractContextManager[None]:
     """Keep other processes from exporting the same run at the same time."""
-    return alone(run.directory / "export", "export a copy of the run")
+    return lock(run.directory / "export", "export a copy of the run")
 
 
 def finish(workshop: Workshop, artifacts: list[dict], candidates: list[dict], **more: Any) -> dict:

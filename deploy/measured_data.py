@@ -10,8 +10,8 @@ from typing import Any
 
 from tfresnet.config import loading
 from tfresnet.config.sections import DataConfig
-from tfresnet.files import expanded
 from tfresnet.runtime.errors import InputError
+from tfresnet.system.files import expanded
 
 LEVELS = 4  # folders above a file in which its run may be: RUN/export/bundle/model.tflite
 

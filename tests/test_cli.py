@@ -157,7 +157,7 @@ CPUS = {
 @pytest.mark.usefixtures("no_memory")
 @pytest.mark.parametrize(("cpuinfo", "expected"), CPUS.values(), ids=CPUS)
 def test_a_line_says_why_integers_are_slow(files, tmp_path, monkeypatch, cpuinfo, expected):
-    monkeypatch.setattr("tfresnet.environment.CPUINFO", tmp_path / "cpuinfo")
+    monkeypatch.setattr("tfresnet.system.environment.CPUINFO", tmp_path / "cpuinfo")
     (tmp_path / "cpuinfo").write_text(cpuinfo)
     lines = tfresnet("benchmark", files / "model_int8.tflite", "--rounds", 1).stdout.splitlines()
     assert len(lines) == 3 + bool(expected)
@@ -167,7 +167,7 @@ def test_a_line_says_why_integers_are_slow(files, tmp_path, monkeypatch, cpuinfo
 @pytest.mark.usefixtures("no_memory")
 def test_nothing_is_said_of_integers_where_there_are_none(files, tmp_path, monkeypatch):
     """TFLite and ONNX files; pixels in are bytes in all of them."""
-    monkeypatch.setattr("tfresnet.environment.CPUINFO", tmp_path / "cpuinfo")
+    monkeypatch.setattr("tfresnet.system.environment.CPUINFO", tmp_path / "cpuinfo")
     (tmp_path / "cpuinfo").write_text(LACKING)
     names = ("float32.tflite", "float16.tflite", "float32.onnx", "int8.onnx", "dynamic.tflite")
     models = [files / f"model_{name}" for name in names]
@@ -179,7 +179,7 @@ def test_nothing_is_said_of_integers_where_there_are_none(files, tmp_path, monke
 
 @pytest.mark.usefixtures("no_memory")
 def test_the_table_of_a_benchmark_is_narrow_and_relative_to_float32(files, monkeypatch):
-    monkeypatch.setattr("tfresnet.environment.slow_integers", lambda: None)
+    monkeypatch.setattr("tfresnet.system.environment.slow_integers", lambda: None)
     models = [files / "model_int8.tflite", files / "model_float32.tflite"]
     head, *rows, where = tfresnet("benchmark", *models, "--rounds", 1).stdout.splitlines()
     assert head.split()[-1] == "speed"

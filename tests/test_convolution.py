@@ -5,9 +5,9 @@ import pytest
 import tensorflow as tf
 import tf_keras as keras
 
-from tfresnet import environment
 from tfresnet.config.sections import ModelConfig
 from tfresnet.models import zoo
+from tfresnet.system import environment
 from tfresnet.training import convolution
 
 

@@ -6,9 +6,9 @@ import psutil
 import pytest
 
 from tests.conftest import TINY
-from tfresnet import environment
 from tfresnet.config import loading
 from tfresnet.runs.train_run import train
+from tfresnet.system import environment
 from tfresnet.training import precision
 
 

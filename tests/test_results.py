@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from tests.test_cli import json_of, refused, tfresnet
-from tfresnet import environment, records, results_page
+from tfresnet import records, results_page
 from tfresnet.runs import run_directory
 from tfresnet.sweep import plan
+from tfresnet.system import environment
 
 ROOT = Path(__file__).parent.parent
 

@@ -57,7 +57,7 @@ def __getattr__(name: str) -> Any:
     if name == "deploy":
         return importlib.import_module("tfresnet.deploy")
     if name in __all__:
-        importlib.import_module("tfresnet.native_stderr").quiet_tensorflow()
+        importlib.import_module("tfresnet.system.native_stderr").quiet_tensorflow()
         globals()[name] = value = getattr(importlib.import_module("tfresnet.api"), name)
         return value
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

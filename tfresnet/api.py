@@ -14,9 +14,9 @@ from tfresnet.data.corruptions import SEVERITIES
 from tfresnet.deploy import evaluate_model
 from tfresnet.deploy import export as stages
 from tfresnet.deploy.plan import Options
-from tfresnet.files import expanded
 from tfresnet.runs import train_run
 from tfresnet.runs.run_directory import Run, open_run
+from tfresnet.system.files import expanded
 
 
 def train(

@@ -17,9 +17,9 @@ from tfresnet.backend import keras
 from tfresnet.data import images as pictures
 from tfresnet.data import pipeline
 from tfresnet.data.splits import Split, path_of
-from tfresnet.files import png, write_bytes
 from tfresnet.runtime.errors import InputError
 from tfresnet.runtime.spec import InputSpec
+from tfresnet.system.files import png, write_bytes
 from tfresnet.tasks import metrics
 
 COLUMNS = 4  # at most; pairs of an image and what the network looks at

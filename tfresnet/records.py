@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from tfresnet.config.sections import RunConfig
-from tfresnet.files import read_json
 from tfresnet.runtime.errors import InputError
+from tfresnet.system.files import read_json
 from tfresnet.tasks import intervals
 
 NEEDED = {

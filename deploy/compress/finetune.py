@@ -14,10 +14,10 @@ from tfresnet.config.sections import RunConfig
 from tfresnet.data import pipeline
 from tfresnet.data.sources import Dataset
 from tfresnet.data.splits import Subset
-from tfresnet.files import read_json, write_text
 from tfresnet.runs import teacher
 from tfresnet.runs.run_directory import Run, weights_sha256
 from tfresnet.runtime.errors import InputError
+from tfresnet.system.files import read_json, write_text
 from tfresnet.training.loop import Trainer
 
 LR_FACTOR = 0.01  # of the run's peak rate: the weights need to move by fractions of a step only

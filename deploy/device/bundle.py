@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from tfresnet.deploy.device import runtime
-from tfresnet.files import write_text
+from tfresnet.system.files import write_text
 from tfresnet.tasks.headings import judged_by
 
 README = """\

@@ -15,7 +15,7 @@ from pathlib import Path
 import platformdirs
 
 from tfresnet.deploy.device.runtime import InputError
-from tfresnet.files import write_bytes
+from tfresnet.system.files import write_bytes
 
 # Of each package: its version, its licence, and which files go where.
 PACKAGES: dict[str, tuple[str, str, dict[str, str]]] = {

@@ -24,8 +24,8 @@ from tfresnet.deploy.formats import (
     wrap,
 )
 from tfresnet.deploy.plan import Options, Target
-from tfresnet.files import write_bytes
 from tfresnet.runtime.spec import InputSpec
+from tfresnet.system.files import write_bytes
 
 
 class Artifact(Protocol):

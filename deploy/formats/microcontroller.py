@@ -8,8 +8,8 @@ import numpy as np
 
 from tfresnet.deploy.formats import graph
 from tfresnet.deploy.formats.artifact import FileArtifact, with_tflite_metadata
-from tfresnet.files import write_text
 from tfresnet.runtime.errors import InputError
+from tfresnet.system.files import write_text
 
 # MicroMutableOpResolver's methods, of the operations that our networks become.
 # https://github.com/tensorflow/tflite-micro/blob/main/tensorflow/lite/micro/micro_mutable_op_resolver.h

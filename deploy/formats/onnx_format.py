@@ -11,9 +11,9 @@ import tensorflow as tf  # (before onnx: the other order crashes in protobuf)
 
 from tfresnet.backend import keras
 from tfresnet.deploy.formats import graph, onnx_graph, onnx_int8, wrap
-from tfresnet.native_stderr import captured
 from tfresnet.runtime.errors import InputError
 from tfresnet.runtime.spec import InputSpec
+from tfresnet.system.native_stderr import captured
 
 OPSETS = range(13, 19)  # 13: scales per channel; tf2onnx 1.17 raises on 19 and above
 

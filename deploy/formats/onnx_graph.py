@@ -5,8 +5,8 @@ from typing import Any
 
 import tensorflow as tf  # noqa: F401  (before onnx: the other order crashes in protobuf)
 
-from tfresnet.native_stderr import captured
 from tfresnet.runtime.errors import InputError
+from tfresnet.system.native_stderr import captured
 
 Proto = Any  # onnx.ModelProto
 WITH_WEIGHTS = ("Conv", "MatMul", "Gemm")

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from tfresnet.deploy.formats import gptq, onnx_graph, wrap
-from tfresnet.native_stderr import captured
 from tfresnet.runtime.errors import InputError
+from tfresnet.system.native_stderr import captured
 
 # The softmax stays float: its answers are what is read.
 OPERATIONS = ["Conv", "MatMul", "Gemm", "Add", "Relu", "Clip", "GlobalAveragePool", "MaxPool",

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tfresnet.deploy.formats import graph
-from tfresnet.native_stderr import captured
+from tfresnet.system.native_stderr import captured
 
 if TYPE_CHECKING:
     from litert_quantizer import recipe_manager

@@ -11,10 +11,10 @@ import tensorflow as tf
 from tfresnet.backend import keras
 from tfresnet.deploy.device.runtime import METADATA_NAME
 from tfresnet.deploy.formats import wrap
-from tfresnet.files import write_text
-from tfresnet.native_stderr import captured
 from tfresnet.runtime.errors import InputError
 from tfresnet.runtime.spec import InputSpec
+from tfresnet.system.files import write_text
+from tfresnet.system.native_stderr import captured
 
 
 class SavedModel:

@@ -10,9 +10,9 @@ from tfresnet.backend import keras
 from tfresnet.deploy.device.runtime import centre
 from tfresnet.deploy.formats import float_softmax, graph, recipes, wrap
 from tfresnet.deploy.plan import INTEGER
-from tfresnet.native_stderr import captured
 from tfresnet.runtime.errors import InputError
 from tfresnet.runtime.spec import InputSpec
+from tfresnet.system.native_stderr import captured
 
 CONVERTED = ("float32", "float16", "dynamic", "int8")  # by TensorFlow's converter alone
 PER_CHANNEL = ("dynamic", "int8")  # of these, with a scale for each output channel, come what may

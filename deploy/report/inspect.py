@@ -18,9 +18,9 @@ from tfresnet.data import pipeline, sources
 from tfresnet.deploy import measured_data
 from tfresnet.deploy.device.runtime import centre, open_model, read_metadata
 from tfresnet.deploy.formats import delegates, graph
-from tfresnet.native_stderr import captured
 from tfresnet.runtime.errors import InputError
 from tfresnet.runtime.spec import InputSpec
+from tfresnet.system.native_stderr import captured
 
 SAME_DB = 150.0  # where nothing differs: more than float32 can tell
 LAYERS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "ADD", "MUL", "MEAN", "CONCATENATION")

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfresnet import environment
 from tfresnet.config import loading
 from tfresnet.config.sections import DataConfig
 from tfresnet.data import pipeline
 from tfresnet.data.splits import ArraySplit
 from tfresnet.runs.train_run import train
 from tfresnet.runtime.spec import InputSpec
+from tfresnet.system import environment
 
 FOLDER = Path(__file__).parent
 # 20 steps of 72 images each: 1,437 images in an epoch. At the presets' own rates the rounding of

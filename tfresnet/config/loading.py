@@ -15,8 +15,8 @@ import yaml
 from pydantic import ValidationError
 
 from tfresnet.config.sections import DataConfig, RunConfig, Section
-from tfresnet.files import expanded, read_text
 from tfresnet.runtime.errors import InputError, unknown
+from tfresnet.system.files import expanded, read_text
 
 S = TypeVar("S", bound=Section)
 

@@ -14,8 +14,8 @@ from tfresnet.config import loading
 from tfresnet.config.sections import DataConfig, RunConfig, TrainConfig
 from tfresnet.data import label_table
 from tfresnet.data.images import UNREADABLE, opened
-from tfresnet.files import expanded
 from tfresnet.runtime.errors import InputError
+from tfresnet.system.files import expanded
 
 PRESET = "photos"
 LOOKED_AT = 100  # pictures whose size is read

@@ -18,8 +18,8 @@ import numpy as np
 
 from tfresnet.data import folder
 from tfresnet.data.folder import HELD_OUT, TRAIN, Files, Scan, counted, named
-from tfresnet.files import read_text
 from tfresnet.runtime.errors import InputError
+from tfresnet.system.files import read_text
 
 NAMES = ("labels.csv", "_classes.csv")
 FILES = ("file", "filename", "file_name", "fname", "image", "image_name", "image_id", "name",

@@ -8,8 +8,8 @@ from typing import Literal
 
 from tfresnet.config.sections import DataConfig
 from tfresnet.data import label_table
-from tfresnet.files import expanded
 from tfresnet.runtime.errors import InputError, unknown
+from tfresnet.system.files import expanded
 
 # name, name:version, name/config, name/config:version
 TFDS_NAME = re.compile(r"[\w:.]+(/[\w.,=+*-]+(:[\w.*]+)?)?")

@@ -7,8 +7,8 @@ import numpy as np
 
 from tfresnet.config.sections import RunConfig
 from tfresnet.data import pipeline, sources
-from tfresnet.files import png
 from tfresnet.runtime.spec import InputSpec
+from tfresnet.system.files import png
 
 ROWS, COLUMNS = 4, 8
 

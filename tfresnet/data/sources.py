@@ -14,9 +14,9 @@ from tfresnet.config.sections import DataConfig
 from tfresnet.data import digits, duplicates, folder, label_table, lookup, tfds_source
 from tfresnet.data.images import fit
 from tfresnet.data.splits import ArraySplit, FileSplit, Split, in_memory
-from tfresnet.files import expanded, read_text
 from tfresnet.runtime.errors import InputError
 from tfresnet.runtime.spec import InputSpec
+from tfresnet.system.files import expanded, read_text
 
 RATIO = 5  # of the largest class to the smallest, from which on a person should know of it
 

@@ -10,9 +10,9 @@ from typing import Protocol
 import numpy as np
 import tensorflow as tf
 
-from tfresnet import environment
 from tfresnet.data import images as pictures
 from tfresnet.runtime.spec import InputSpec
+from tfresnet.system import environment
 
 # Bytes of decoded images in one split: the training and the held-out images are two.
 MEMORY_LIMIT = min(8 * 2**30, environment.memory() // 4)

@@ -15,9 +15,9 @@ from PIL import Image
 from tfresnet.data import lookup
 from tfresnet.data.images import fit
 from tfresnet.data.splits import MEMORY_LIMIT, ArraySplit, LazySplit, RecordSplit, Split, in_memory
-from tfresnet.native_stderr import captured
 from tfresnet.runtime.errors import InputError
 from tfresnet.runtime.spec import InputSpec
+from tfresnet.system.native_stderr import captured
 
 DECODED_TOGETHER = 500
 RETRIES = 2  # of a download; TFDS's own number is 10, with minutes between them

@@ -9,7 +9,6 @@ from typing import Protocol
 
 from tfresnet.backend import keras
 from tfresnet.config.sections import ModelConfig
-from tfresnet.files import write_text
 from tfresnet.models import options
 from tfresnet.models.blocks import Style
 from tfresnet.models.densenet import DenseNetRow
@@ -19,6 +18,7 @@ from tfresnet.models.network import Network
 from tfresnet.models.pyramidnet import PyramidNetRow
 from tfresnet.models.resnet import ResNetRow
 from tfresnet.runtime.errors import InputError, unknown
+from tfresnet.system.files import write_text
 
 CIFAR_STEM_UP_TO = 64  # pixels; model.stem = auto
 IMAGENET_WIDTHS = (64, 128, 256, 512)

@@ -9,7 +9,7 @@ from tfresnet.config import loading
 from tfresnet.runs import preflight
 from tfresnet.data.sources import default_crop
 from tfresnet.runtime.errors import InputError
-from tfresnet.files import read_text
+from tfresnet.system.files import read_text
 from tfresnet.models import functional, names, pretrained, zoo
 from tfresnet.runs.run_directory import Run, create
 from tfresnet.runtime.spec import ACTIVATIONS, InputSpec

@@ -7,7 +7,7 @@ from tfresnet.config import loading
 from tfresnet import records
 from tfresnet.data import lookup
 from tfresnet.runtime.errors import InputError, unknown
-from tfresnet.files import expanded, read_text
+from tfresnet.system.files import expanded, read_text
 from tfresnet.models import names, options
 from tfresnet.runs.run_directory import Run, open_run
 from tfresnet.config.sections import ModelConfig, RunConfig, TrainConfig

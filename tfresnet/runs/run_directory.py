@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tfresnet.config import loading
-from tfresnet import environment
+from tfresnet.system import environment
 from tfresnet.runtime.errors import InputError
-from tfresnet.files import read_json, read_json_lines, write_text
+from tfresnet.system.files import read_json, read_json_lines, write_text
 from tfresnet.config.sections import RunConfig
 from tfresnet.runtime.spec import ACTIVATIONS, InputSpec
 

@@ -19,7 +19,7 @@ from tfresnet.runs import transfer
 from tfresnet.data import pipeline, sources
 from tfresnet.data.sources import Dataset
 from tfresnet.runtime.errors import InputError
-from tfresnet.files import alone
+from tfresnet.system.files import lock
 from tfresnet.models import functional, zoo
 from tfresnet.runs.run_directory import Run, create, open_run
 from tfresnet.config.sections import RunConfig
@@ -51,7 +51,7 @@ def train(config: RunConfig, directory: Path, resume: bool = False) -> Run:
 def _train(config: RunConfig, directory: Path, resume: bool) -> Run:
     config, dataset, trainer = _prepare(config, directory, resume)
     # Only now, when everything fits, does the directory come into being.
-    with alone(directory, "start another run with --name NAME"):
+    with lock(directory, "start another run with --name NAME"):
         changed = _other_epochs(config, directory, trainer) if resume else ()
         run = create(directory, config, dataset.spec)
         _write_samples(dataset, directory / "samples")

@@ -12,9 +12,9 @@ from typing import Any
 
 from tfresnet import records
 from tfresnet.config import loading
-from tfresnet.files import read_json, write_text
 from tfresnet.runtime.errors import InputError
 from tfresnet.sweep.plan import Trial
+from tfresnet.system.files import read_json, write_text
 from tfresnet.training.interrupt import Interrupted, stop_request
 
 POLL_SECONDS = 0.2

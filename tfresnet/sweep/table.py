@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tfresnet.files import png, read_json_lines, write_bytes, write_text
 from tfresnet.records import top1_interval
 from tfresnet.results_page import sweep_table
 from tfresnet.sweep.runner import Outcome
+from tfresnet.system.files import png, read_json_lines, write_bytes, write_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

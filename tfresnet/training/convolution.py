@@ -9,8 +9,8 @@ import functools
 
 import tensorflow as tf
 
-from tfresnet import environment
 from tfresnet.backend import keras
+from tfresnet.system import environment
 
 CHANNELS = 256  # of the input, from which on products are faster
 

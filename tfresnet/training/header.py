@@ -6,10 +6,10 @@ Loads no TensorFlow.
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tfresnet import environment
 from tfresnet.config import loading
 from tfresnet.config.sections import RunConfig, TrainConfig
 from tfresnet.runtime.spec import InputSpec
+from tfresnet.system import environment
 
 if TYPE_CHECKING:
     from tfresnet.training.loop import Trainer

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tensorflow as tf
 
-from tfresnet.files import read_json_lines, write_text
 from tfresnet.runtime.errors import InputError
+from tfresnet.system.files import read_json_lines, write_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from tfresnet import environment
+from tfresnet.system import environment
 
 # Instructions without which a processor takes 10 times as long for bfloat16 as for float32.
 BFLOAT16_INSTRUCTIONS = {"avx512_bf16", "amx_bf16"}

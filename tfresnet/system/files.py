@@ -28,16 +28,16 @@ def write_bytes(path: Path, content: bytes) -> Path:
 
 
 @contextlib.contextmanager
-def alone(directory: Path, instead: str) -> Iterator[None]:
-    """Keep other processes from writing in a directory at the same time; it is made if missing.
+def lock(directory: Path, instead: str) -> Iterator[None]:
+    """Lock a directory, made if missing, so that one process at a time writes in it.
 
     Raises:
-        InputError: another process is in it; the message ends with what to do ``instead``.
+        InputError: another process holds the lock; the message ends with what to do ``instead``.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    lock = filelock.FileLock(directory / ".lock")
+    file = filelock.FileLock(directory / ".lock")
     try:
-        lock.acquire(timeout=0)
+        file.acquire(timeout=0)
     except filelock.Timeout:
         raise InputError(
             f"expected {directory} for one process, another is at work in it; wait for it, or "
@@ -46,7 +46,7 @@ def alone(directory: Path, instead: str) -> Iterator[None]:
     try:
         yield
     finally:
-        lock.release()
+        file.release()
 
 
 def png(figure: Any) -> bytes:

@@ -61,7 +61,7 @@ def _program() -> str:
 
 def commit() -> str | None:
     """Return the commit of the checkout that tfresnet runs from, ``-dirty`` if it was changed."""
-    package = Path(__file__).parent
+    package = Path(__file__).parent.parent
     top = _git(package, "rev-parse", "--show-toplevel")
     # Not another project's, in whose folder a virtual environment happens to be.
     if top is None or Path(top) != package.parent:
