@@ -84,7 +84,7 @@ def _export(
 ) -> dict[str, Any]:
     quiet_tensorflow()
     from tfresnet.deploy import export as stages
-    from tfresnet.deploy.compress.auto import Budget
+    from tfresnet.deploy.search import Budget
 
     with _bar() as bar, stdout_to_stderr(as_json):
         task = bar.add_task("", total=None)

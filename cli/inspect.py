@@ -64,7 +64,7 @@ def command(
         spec_of(file, metadata)
         lookup.kind(measured_data.of_file(file, metadata, data))
     quiet_tensorflow()
-    from tfresnet.deploy.report import inspect
+    from tfresnet.deploy import inspect
 
     with stdout_to_stderr(as_json):
         result = inspect.of_file(model, against, images, data)

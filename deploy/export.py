@@ -10,11 +10,12 @@ from typing import Any
 
 from tfresnet.backend import keras
 from tfresnet.deploy import choice
-from tfresnet.deploy.compress import auto, cluster, prune, qat
+from tfresnet.deploy.compress import cluster, prune, qat
 from tfresnet.deploy.device import bundle
 from tfresnet.deploy.formats import wrap
 from tfresnet.deploy.plan import FINE_TUNED, INTEGER, Options, Target
 from tfresnet.deploy.report import card, page
+from tfresnet.deploy.search import Budget, search
 from tfresnet.deploy.workshop import Workshop
 from tfresnet.models.functional import functional
 from tfresnet.runs.run_directory import Run
@@ -62,7 +63,7 @@ def export(
 def export_within(
     run: Run,
     options: Options,
-    budget: auto.Budget,
+    budget: Budget,
     progress: Progress = lambda stage, done, total: None,
     data: dict[str, Any] | None = None,
 ) -> dict:
@@ -79,10 +80,14 @@ def export_within(
         say(LOADING)
         workshop = Workshop(run, options, data, chooses=True)
         epochs = options.qat_epochs or AUTO_QAT_EPOCHS
-        records, ladder, chosen = auto.search(workshop, budget, epochs, say)
-        within = [record for record in records if record["path"] == chosen]
+        found = search(workshop, budget, epochs, say)
+        within = [record for record in found.records if record["path"] == found.chosen]
         images = workshop.selection.summary if workshop.selection else None
-        return finish(workshop, records, within, ladder=ladder, chosen=chosen, selection=images)
+        ladder = [tried.to_dict() for tried in found.tried]
+        return finish(
+            workshop, found.records, within,
+            ladder=ladder, chosen=found.chosen, selection=images,
+        )  # fmt: skip
 
 
 def _alone(run: Run) -> AbstractContextManager[None]:

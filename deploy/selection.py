@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from tfresnet.data.sources import Dataset
 from tfresnet.data.splits import Subset
-from tfresnet.deploy.report import verify
+from tfresnet.deploy.reference import Reference
 from tfresnet.runtime.errors import InputError
 
 SHARE, MOST = 0.2, 5_000  # of the training images
@@ -26,7 +26,7 @@ class Selection:
     """
 
     batches: tf.data.Dataset
-    reference: verify.Reference
+    reference: Reference
 
     @property
     def summary(self) -> dict:

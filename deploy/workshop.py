@@ -13,12 +13,12 @@ from tfresnet.backend import keras
 from tfresnet.config import loading
 from tfresnet.config.sections import DataConfig
 from tfresnet.data import pipeline, sources
-from tfresnet.deploy import calibration, measured_data, selection
+from tfresnet.deploy import calibration, gate, measured_data, selection
 from tfresnet.deploy.device.benchmark import latency_ms
 from tfresnet.deploy.device.runtime import InputError, read_metadata
 from tfresnet.deploy.formats import artifact, graph
 from tfresnet.deploy.plan import Options, Target
-from tfresnet.deploy.report import verify
+from tfresnet.deploy.reference import Reference, compare
 from tfresnet.runs.run_directory import Run, weights_sha256
 from tfresnet.tasks import metrics
 from tfresnet.tasks import task as tasks
@@ -97,9 +97,9 @@ class Workshop:
 
     def _reference(
         self, infer: Callable[[tf.Tensor], tf.Tensor], batches: tf.data.Dataset
-    ) -> verify.Reference:
+    ) -> Reference:
         answers, truth = metrics.collect(infer, batches)
-        return verify.Reference(answers, truth, self.task, self.run.spec.activation)
+        return Reference(answers, truth, self.task, self.run.spec.activation)
 
     def _reserve(self, indices: np.ndarray) -> selection.Selection:
         """Take training images out of the dataset, to choose on."""
@@ -185,7 +185,7 @@ class Workshop:
             "sparsity": made.sparsity(),
             "unique_weights": made.unique_weights(),
             "delegates": made.delegates(),
-            **verify.compare(answers, self.reference),
+            **compare(answers, self.reference),
             "n": len(answers),
             "latency_ms": latency_ms(made.open(threads=1)),
             "fully_integer": floats == [],
@@ -193,14 +193,14 @@ class Workshop:
         computing = [o for o in floats or [] if not o.startswith(graph.CONVERSIONS)]
 
         def failures(measured: dict[str, Any]) -> list[str]:
-            return verify.failures(
+            return gate.failures(
                 measured, self.options.max_drop, computing, bool(target.suffix), target.clusters
             )
 
         record["failures"] = failures(record)
         if self.selection:
             opened, chosen_on = made.open(self.options.threads), self.selection
-            found = verify.compare(self.answers(opened, chosen_on.batches), chosen_on.reference)
+            found = compare(self.answers(opened, chosen_on.batches), chosen_on.reference)
             record["selection"] = {
                 "n": len(chosen_on.reference.classes),
                 self.task.primary: found["value"],

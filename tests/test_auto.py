@@ -12,12 +12,11 @@ import tf_keras as keras
 
 from tests.test_cli import json_of, refused, tfresnet
 from tests.test_damage import with_metadata
-from tfresnet.deploy import calibration, selection
-from tfresnet.deploy.compress import auto, qat
-from tfresnet.deploy.compress.auto import Budget, Candidate, following
+from tfresnet.deploy import calibration, gate, inspect, search, selection
+from tfresnet.deploy.compress import qat
 from tfresnet.deploy.device.runtime import read_metadata
 from tfresnet.deploy.formats import delegates, graph, tflite
-from tfresnet.deploy.report import inspect, verify
+from tfresnet.deploy.search import Budget, Candidate, next_candidate
 from tfresnet.runtime.errors import InputError
 
 FEW = ["--verify-images", 50, "--calibration-images", 50]
@@ -52,7 +51,12 @@ def test_the_search_ends_when_nothing_is_left(run_copy):
     assert "no file is within the budget" in result.stderr
     assert "absl" not in result.stderr  # what libraries warn of is not for who exports
     assert "Chosen on 50 training images" in result.stdout
-    for rung in ("int8", "int8 but for the 1 worst", "the 4 worst", "int8 after 1 epochs"):
+    for rung in (
+        "int8",
+        "int8 with the 1 most sensitive layer in float",
+        "the 4 most sensitive layers",
+        "int8 after 1 epoch of",
+    ):
         assert f"  {rung}" in result.stdout or rung in result.stdout
     assert "int4" not in result.stdout  # bytes were not the trouble
     assert not bundle.exists()  # of an earlier export, it would look current
@@ -75,8 +79,8 @@ INT8, MIXED, INT4, FLOAT32 = map(Candidate, ("int8", "int4_mixed", "int4", "floa
         ([(INT8, "bytes"), (MIXED, "bytes"), (INT4, "drop")], Candidate("int4", trained=True)),
         ([(INT8, "bytes"), (MIXED, "bytes"), (INT4, "bytes")], None),
         # What lost too much gets layers in float while they fit, then training.
-        ([(INT8, "drop")], Candidate("int8", in_float=1)),
-        ([(INT8, "drop"), (Candidate("int8", 1), "drop")], Candidate("int8", in_float=2)),
+        ([(INT8, "drop")], Candidate("int8", layers_in_float=1)),
+        ([(INT8, "drop"), (Candidate("int8", 1), "drop")], Candidate("int8", layers_in_float=2)),
         ([(INT8, "drop"), (Candidate("int8", 1), "bytes")], Candidate("int8", trained=True)),
         ([(INT8, "drop"), (Candidate("int8", 1), "latency_ms drop")],
          Candidate("int8", trained=True)),
@@ -90,18 +94,18 @@ INT8, MIXED, INT4, FLOAT32 = map(Candidate, ("int8", "int4_mixed", "int4", "floa
     ],
 )  # fmt: skip
 def test_what_is_tried_next_helps_with_what_was_missed(missed, expected):
-    assert following({candidate: set(keys.split()) for candidate, keys in missed}) == expected
+    assert next_candidate({candidate: set(keys.split()) for candidate, keys in missed}) == expected
 
 
 def test_what_chooses_is_neither_reported_nor_trained_on():
     record = {"drop": 0.5, "bytes": 10, "latency_ms": 1.0, "failures": [],
               "selection": {"drop": 0.0, "failures": []}}  # fmt: skip
     budget = Budget(0.3)
-    assert auto.judge(record, budget) == ({"drop"}, ["on the held-out images: drop 0.5 > 0.3"])
+    assert search.judge(record, budget) == ({"drop"}, ["on the held-out images: drop 0.5 > 0.3"])
     chosen = record | {"drop": 0.1}
-    assert auto.judge(chosen, budget) == (set(), [])
+    assert search.judge(chosen, budget) == (set(), [])
     worse = chosen | {"selection": {"drop": 0.4, "failures": ["top-1 dropped 0.40 points"]}}
-    assert auto.judge(worse, budget) == ({"drop"}, ["drop 0.4 > 0.3"])
+    assert search.judge(worse, budget) == ({"drop"}, ["drop 0.4 > 0.3"])
 
 
 def test_a_fifth_of_the_training_images_is_kept_to_choose_on(tiny_run):
@@ -145,30 +149,30 @@ def test_four_bits_can_be_trained_for(tiny_run, tmp_path):
 
 
 def test_a_file_that_fails_a_check_is_not_within_the_budget(run_copy, monkeypatch):
-    """And the next rung, of which not all need be integer, is tried."""
-    failures = verify.failures
+    """And the next candidate, of which not all need be integer, is tried."""
+    failures = gate.failures
 
     def strict(record, *rest, **more):
         found = failures(record, *rest, **more)
         return [*found, "1 operation is not integer"] if record["quantization"] == "int8" else found
 
-    monkeypatch.setattr(verify, "failures", strict)
+    monkeypatch.setattr(gate, "failures", strict)
     report = json_of("export", run_copy, "--auto", "--max-drop", 100, *FEW)
     first, second = report["ladder"]
     assert first["misses"] == ["1 operation is not integer"]
-    assert second["rung"] == "int8 but for the 1 worst layers"
+    assert second["rung"] == "int8 with the 1 most sensitive layer in float"
     assert report["chosen"] == second["path"]
 
 
 def test_what_a_network_refuses_is_said_and_passed(run_copy, monkeypatch):
-    make = auto.Maker.make
+    make = search.CandidateFiles.make
 
-    def choosy(maker, candidate):
-        if candidate.kind == "int8" and not candidate.trained:
+    def choosy(files, candidate):
+        if candidate.quantization == "int8" and not candidate.trained:
             raise InputError("this network has no such file")
-        return make(maker, Candidate("int8"))
+        return make(files, Candidate("int8"))
 
-    monkeypatch.setattr(auto.Maker, "make", choosy)
+    monkeypatch.setattr(search.CandidateFiles, "make", choosy)
     report = json_of("export", run_copy, "--auto", "--max-drop", 100, *FEW)
     first, *_, last = report["ladder"]
     assert first == {"rung": "int8", "path": None, "misses": ["this network has no such file"]}
@@ -177,11 +181,11 @@ def test_what_a_network_refuses_is_said_and_passed(run_copy, monkeypatch):
 
 def test_a_budget_by_hand():
     record = {"drop": 0.4, "bytes": 1000, "latency_ms": 2.0}
-    assert Budget(0.5, 1000, 2.0).misses(record) == []
-    assert Budget(0.3, 999, 1.0).misses(record) == [
+    assert Budget(0.5, 1000, 2.0).exceeded(record) == {}
+    assert list(Budget(0.3, 999, 1.0).exceeded(record).values()) == [
         "drop 0.4 > 0.3", "bytes 1000 > 999", "latency_ms 2 > 1"
     ]  # fmt: skip
-    assert Budget(0.5).misses(record | {"drop": float("nan")}) == ["drop nan > 0.5"]
+    assert Budget(0.5).exceeded(record | {"drop": float("nan")}) == {"drop": "drop nan > 0.5"}
 
 
 def test_inspect_measures_every_layer(exported, tiny_run, tmp_path):
@@ -277,7 +281,7 @@ def test_a_file_is_compared_with_the_float32_one_of_its_own_weights(exported, ti
     assert inspect.partner(int8) is None
 
 
-def test_the_layer_that_is_spoilt_is_blamed(tiny_run):
+def test_the_layer_with_wrong_weights_is_the_most_sensitive(tiny_run):
     """A file whose third convolution has other weights than the float file's."""
     model, spec = tiny_run.model(), tiny_run.spec
     images = tiny_run.dataset().train.images[:20]

@@ -13,12 +13,12 @@ from tests.conftest import NEAR, TINY, distance
 from tests.test_cli import json_of, refused, tfresnet
 from tfresnet.config import loading
 from tfresnet.config.sections import ModelConfig
+from tfresnet.deploy import gate
 from tfresnet.deploy.compress import cluster, finetune, fold, prune, qat
 from tfresnet.deploy.device.runtime import open_model
 from tfresnet.deploy.export import export
 from tfresnet.deploy.formats import graph, tflite
 from tfresnet.deploy.plan import Options
-from tfresnet.deploy.report import verify
 from tfresnet.models import zoo
 from tfresnet.models.functional import functional
 from tfresnet.runs import run_directory
@@ -143,10 +143,10 @@ def test_folding_changes_no_answer():
 
 def test_a_file_with_more_values_than_clusters_fails():
     record = {"quantization": "int8", "drop": 0.0, "unique_weights": 73}
-    assert verify.failures(record, 1.0, [], fine_tuned=True, clusters=16) == [
+    assert gate.failures(record, 1.0, [], fine_tuned=True, clusters=16) == [
         "a kernel has 73 different weights, more than 16"
     ]
-    assert verify.failures(record, 1.0, [], fine_tuned=True) == []
+    assert gate.failures(record, 1.0, [], fine_tuned=True) == []
 
 
 def test_a_finished_fine_tuning_is_loaded_and_another_one_is_not(compressed, tiny_run):

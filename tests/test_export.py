@@ -17,7 +17,7 @@ from PIL import Image
 from tests.conftest import NEAR, TINY, distance, write_images
 from tests.test_cli import json_of, refused
 from tfresnet.config import loading
-from tfresnet.deploy import evaluate_model
+from tfresnet.deploy import evaluate_model, gate, workshop
 from tfresnet.deploy.device.runtime import (
     Classifier,
     Embedder,
@@ -26,7 +26,7 @@ from tfresnet.deploy.device.runtime import (
 )
 from tfresnet.deploy.export import export
 from tfresnet.deploy.plan import Options
-from tfresnet.deploy.report import verify
+from tfresnet.deploy.reference import Reference, compare
 from tfresnet.runs import run_directory
 from tfresnet.runs.train_run import train
 from tfresnet.runtime.errors import InputError
@@ -169,7 +169,7 @@ def test_an_export_that_ends_early_leaves_what_was_there(run_copy, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(verify, "compare", fail)
+        patch.setattr(workshop, "compare", fail)
         with pytest.raises(KeyboardInterrupt):
             export(run, replace(INT8, calibration_images=10))
     assert Path(made["path"]).read_bytes() == before
@@ -221,7 +221,7 @@ def record(**values) -> dict:
     ],
 )
 def test_the_gate(values, float_operations, expected):
-    found = verify.failures(record(**values), 1.0, float_operations)
+    found = gate.failures(record(**values), 1.0, float_operations)
     if expected is None:
         assert found == []
     else:
@@ -230,8 +230,8 @@ def test_the_gate(values, float_operations, expected):
 
 
 def test_comparison_by_hand():
-    reference = verify.Reference(np.array([[0.9, 0.1], [0.2, 0.8]]), np.array([0, 1]))
-    found = verify.compare(np.array([[0.7, 0.3], [0.6, 0.4]]), reference)
+    reference = Reference(np.array([[0.9, 0.1], [0.2, 0.8]]), np.array([0, 1]))
+    found = compare(np.array([[0.7, 0.3], [0.6, 0.4]]), reference)
     assert found == {
         "top1": 0.5, "drop": 50.0, "agreement": 0.5, "max_abs_error": pytest.approx(0.4),
         "metric": "top1", "value": 0.5,

@@ -17,9 +17,10 @@ from tests.test_cli import json_of, refused, tfresnet
 from tfresnet.config import loading
 from tfresnet.config.sections import DataConfig, ModelConfig, TrainConfig
 from tfresnet.data import folder_recipe, label_table, pipeline, sources
+from tfresnet.deploy import gate
 from tfresnet.deploy.device.runtime import Classifier
 from tfresnet.deploy.formats import onnx_format, saved_model, tflite
-from tfresnet.deploy.report import verify
+from tfresnet.deploy.reference import Reference, compare
 from tfresnet.models import zoo
 from tfresnet.runs import preflight, run_directory
 from tfresnet.runtime.errors import InputError
@@ -486,13 +487,13 @@ def test_a_run_of_an_earlier_version_has_the_activation_of_its_loss(tmp_path):
 
 
 def test_the_gate_of_many_labels_by_hand():
-    reference = verify.Reference(
+    reference = Reference(
         np.array([[0.9, 0.6], [0.2, 0.8]]), np.array([[1, 0], [0, 1]]), tasks.MULTI_LABEL, "sigmoid"
     )
-    found = verify.compare(np.array([[0.3, 0.6], [0.4, 0.4]]), reference)
+    found = compare(np.array([[0.3, 0.6], [0.4, 0.4]]), reference)
     assert found["drop"] == pytest.approx(50)  # each label's average precision fell from 1 to 1/2
     assert found["agreement"] == 2 / 4  # of (image, label)
     assert found["max_abs_error"] == pytest.approx(0.6)
     record = found | {"quantization": "int8"}
-    (failure,) = verify.failures(record, 1.0, [])
+    (failure,) = gate.failures(record, 1.0, [])
     assert failure == "mAP dropped 50.00 points, more than 1"

@@ -11,9 +11,10 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from tfresnet.config.loading import dataset_name
+from tfresnet.deploy import inspect
 from tfresnet.deploy.formats.delegates import DELEGATES
 from tfresnet.deploy.plan import INTEGER
-from tfresnet.deploy.report import console, figures, inspect
+from tfresnet.deploy.report import console, figures
 from tfresnet.deploy.workshop import Workshop
 from tfresnet.tasks.headings import judged_by
 

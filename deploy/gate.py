@@ -1,0 +1,46 @@
+"""The gate: decide whether a measured file may be used."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tfresnet.deploy.plan import INTEGER
+from tfresnet.tasks.headings import HEADINGS
+
+# Largest difference of a probability from the checkpoint's, by quantization.
+FLOAT_TOLERANCE = {"float32": 1e-4, "float16": 1e-2}
+
+
+def failures(
+    artifact: Mapping[str, Any],
+    max_drop: float,
+    float_operations: Sequence[str] | None,
+    fine_tuned: bool = False,
+    clusters: int = 0,
+) -> list[str]:
+    """Return the reasons why a file must not be used; an empty list if it passes.
+
+    Args:
+        artifact: the measured values of the file.
+        max_drop: largest loss of the primary metric against the checkpoint, in percentage points.
+        float_operations: operations that compute in float; None where the format does not say.
+        fine_tuned: whether the network was trained after the checkpoint: the probabilities of a
+            float file may then differ from the checkpoint's.
+        clusters: the most different weights that a kernel of a clustered network may have; 0 for
+            any number.
+    """
+    kind, found = artifact["quantization"], []
+    if not artifact["drop"] <= max_drop:  # also if it is not a number
+        heading = HEADINGS[artifact["metric"]]
+        found.append(f"{heading} dropped {artifact['drop']:.2f} points, more than {max_drop:g}")
+    tolerance = None if fine_tuned else FLOAT_TOLERANCE.get(kind)
+    if tolerance and not artifact["max_abs_error"] <= tolerance:
+        found.append(
+            f"a probability differs by {artifact['max_abs_error']:.1e}, more than {tolerance:g}"
+        )
+    if kind in INTEGER and float_operations:
+        shown = ", ".join(float_operations[:3])
+        found.append(f"{len(float_operations)} operations are not integer: {shown}")
+    unique = artifact.get("unique_weights")
+    if clusters and unique is not None and unique > clusters:
+        found.append(f"a kernel has {unique} different weights, more than {clusters}")
+    return found

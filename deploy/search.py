@@ -1,0 +1,275 @@
+"""Find the smallest file within a budget of accuracy, size and time (``export --auto``).
+
+Candidates are tried one after the other. Which one is next depends on the limits that the earlier
+ones exceeded.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from tfresnet.deploy import inspect
+from tfresnet.deploy.compress import qat
+from tfresnet.deploy.formats import artifact, recipes, tflite
+from tfresnet.deploy.plan import Target
+from tfresnet.deploy.workshop import Workshop
+from tfresnet.runtime.errors import InputError
+
+EXAMINED = 50  # calibration images on which the sensitive layers are found
+FLOAT = "float32"
+SIZES = ("int8", "int4_mixed", "int4")  # the largest first; a smaller one loses more
+FIRST = SIZES[0]
+LAYERS_IN_FLOAT = (1, 2, 4)
+SELECTIVE = "int8_selective"
+HELD_OUT = "on the held-out images: "
+LIMITS = ("drop", "bytes", "latency_ms")
+
+
+@dataclass(frozen=True)
+class Budget:
+    """The limits that a file must keep.
+
+    Attributes:
+        max_drop: largest loss of the primary metric against the checkpoint, in percentage points.
+        max_bytes: largest size of the file; None for any.
+        max_latency: longest time for one image on one thread of this machine, in milliseconds;
+            None for any.
+    """
+
+    max_drop: float
+    max_bytes: int | None = None
+    max_latency: float | None = None
+
+    def exceeded(self, record: Mapping[str, Any]) -> dict[str, str]:
+        """Return the limits that a measured file exceeds.
+
+        Keys are among ``LIMITS``; values say by how much, as ``drop 0.41 > 0.3``.
+        """
+        limits = zip(LIMITS, (self.max_drop, self.max_bytes, self.max_latency), strict=True)
+        return {
+            key: f"{key} {record[key]:.6g} > {limit:g}"
+            for key, limit in limits
+            if limit is not None and not record[key] <= limit  # also if it is not a number
+        }
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One way to make a file.
+
+    Attributes:
+        quantization: one of ``SIZES``, or ``float32``.
+        layers_in_float: how many of the layers that lose most are not quantized.
+        trained: whether quantization-aware training comes first.
+    """
+
+    quantization: str
+    layers_in_float: int = 0
+    trained: bool = False
+
+    def name(self, epochs: int) -> str:
+        """Return the candidate's name in the report; ``epochs`` are those of training."""
+        if self.trained:
+            training = f"{_counted(epochs, 'epoch')} of quantization-aware training"
+            return f"{self.quantization} after {training}"
+        if self.layers_in_float:
+            worst = _counted(self.layers_in_float, "most sensitive layer")
+            return f"{self.quantization} with the {worst} in float"
+        return self.quantization
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+@dataclass(frozen=True)
+class TriedCandidate:
+    """The outcome of one candidate.
+
+    Attributes:
+        name: of the candidate, for people.
+        path: of its file; None if none could be made.
+        misses: why it is not within the budget; empty if it is.
+    """
+
+    name: str
+    path: str | None
+    misses: list[str]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the entry of ``ladder`` in report.json."""
+        return {"rung": self.name, "path": self.path, "misses": self.misses}
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """What a search found.
+
+    Attributes:
+        records: the measured files.
+        tried: the candidates, in order.
+        chosen: path of the file within the budget; None if there is none.
+    """
+
+    records: list[dict[str, Any]]
+    tried: list[TriedCandidate]
+    chosen: str | None
+
+
+def next_candidate(exceeded: Mapping[Candidate, set[str]]) -> Candidate | None:
+    """Return the candidate to try next; None if no other one could help.
+
+    A file that is too large is made smaller, with fewer bits. If the first quantization that fits
+    loses too much, some of its layers are left in float, as long as there is room, and then the
+    network is trained for it. If integers are too slow on this processor, float32 is tried.
+
+    Args:
+        exceeded: of every candidate tried so far, the ``LIMITS`` that it exceeded; at least one.
+    """
+    fitting = [size for size in SIZES if "bytes" not in exceeded.get(Candidate(size), ())]
+    if not fitting:
+        return None
+    quantization, *_ = fitting
+    plain = Candidate(quantization)
+    if plain not in exceeded:
+        return plain
+    if "latency_ms" in exceeded[plain]:
+        return _unless_tried(Candidate(FLOAT), exceeded)
+    if quantization == FIRST and (selective := _next_selective(exceeded)):
+        return selective
+    return _unless_tried(Candidate(quantization, trained=True), exceeded)
+
+
+def _next_selective(exceeded: Mapping[Candidate, set[str]]) -> Candidate | None:
+    """Return the next candidate with some layers in float; None if more of them cannot help."""
+    for count in LAYERS_IN_FLOAT:
+        selective = Candidate(FIRST, layers_in_float=count)
+        if selective not in exceeded:
+            return selective
+        if exceeded[selective] & {"bytes", "latency_ms"}:
+            break  # with more layers in float it would be larger and slower still
+    return None
+
+
+def _unless_tried(candidate: Candidate, exceeded: Mapping[Candidate, set[str]]) -> Candidate | None:
+    return None if candidate in exceeded else candidate
+
+
+class CandidateFiles:
+    """Makes and measures the files of the candidates of one run.
+
+    Args:
+        workshop: the run, its data and the checkpoint's predictions.
+        qat_epochs: epochs of quantization-aware training.
+    """
+
+    def __init__(self, workshop: Workshop, qat_epochs: int):
+        self.workshop, self.qat_epochs = workshop, qat_epochs
+
+    def make(self, candidate: Candidate) -> dict[str, Any]:
+        """Write a candidate's file and return its record for the report.
+
+        Raises:
+            InputError: such a file cannot be made of this network.
+        """
+        if candidate.trained:
+            return self._trained(candidate.quantization)
+        if candidate.layers_in_float:
+            return self._selective(candidate.layers_in_float)
+        if candidate.quantization == FLOAT and self.workshop.options.interface == "integer":
+            raise InputError(f"{FLOAT}: expected another --interface than integer")
+        return self.workshop.make(self.workshop.model, Target("tflite", candidate.quantization))
+
+    def _selective(self, count: int) -> dict[str, Any]:
+        shop, interface = self.workshop, self.workshop.options.interface
+        recipe = recipes.Recipe(keep_float=tuple(self.sensitive_layers[:count]))
+        content = tflite.quantize_static(
+            shop.model, shop.run.spec, recipe, shop.calibration.images, interface,
+            shop.options.batch_of("tflite"),
+        )  # fmt: skip
+        target = Target("tflite", SELECTIVE, f"_{count}")
+        path = shop.directory / target.name
+        made = artifact.tflite_file(path, content, shop.model, shop.run.spec, interface)
+        return shop.finish(made, target, shop.model)
+
+    def _trained(self, quantization: str) -> dict[str, Any]:
+        shop, recipe = self.workshop, recipes.RECIPES[quantization]
+        suffix = "" if quantization == FIRST else f"_{quantization}"
+        aware = qat.train(
+            shop.tuned, shop.dataset, self.qat_epochs, shop.directory / f"auto_qat{suffix}",
+            bits=(recipe.weights, recipe.edges or recipe.weights),
+        )  # fmt: skip
+        # The converter understands fake quantization of 8 bits only; of others, the weights are
+        # taken.
+        network = (
+            aware if quantization == FIRST else qat.without_fake_quantization(aware, shop.model)
+        )
+        return shop.make(network, Target("tflite", quantization, "_qat"))
+
+    @cached_property
+    def sensitive_layers(self) -> list[str]:
+        """The layers in which int8 quantization adds most noise, worst first.
+
+        They are named by their output tensors in the float32 TFLite file.
+        """
+        shop = self.workshop
+        images, spec = shop.calibration.images, shop.run.spec
+        quantized = tflite.quantize_static(shop.model, spec, recipes.Recipe(), images, "float")
+        floating = tflite.convert(shop.model, spec, FLOAT, interface="float")
+        errors = inspect.layer_errors(quantized, floating, images[:EXAMINED])
+        return [error.tensor for error in inspect.worst(errors)]
+
+
+def search(
+    workshop: Workshop, budget: Budget, qat_epochs: int, progress: Callable[[str], None]
+) -> SearchResult:
+    """Try one candidate after the other until a file is within the budget.
+
+    The drop that decides is measured on the workshop's ``selection``, training images that were not
+    used for anything else in this export. A file that is within the budget there must be so on the
+    held-out images too; otherwise that is reported and the search goes on.
+
+    Args:
+        workshop: the run, its data and the checkpoint's predictions.
+        budget: the limits.
+        qat_epochs: epochs of quantization-aware training, for candidates that need it.
+        progress: called with the name of each candidate before it is made.
+
+    Raises:
+        InputError: no candidate's file can be made.
+    """
+    records: list[dict[str, Any]] = []
+    tried: list[TriedCandidate] = []
+    exceeded: dict[Candidate, set[str]] = {}
+    files = CandidateFiles(workshop, qat_epochs)
+    while candidate := next_candidate(exceeded):
+        name = candidate.name(qat_epochs)
+        progress(name)
+        try:
+            record = files.make(candidate)
+        except InputError as error:
+            tried.append(TriedCandidate(name, None, [str(error)]))
+            exceeded[candidate] = {"drop"}
+            continue
+        records.append(record)
+        limits, misses = judge(record, budget)
+        tried.append(TriedCandidate(name, record["path"], misses))
+        if not misses:
+            return SearchResult(records, tried, record["path"])
+        # A failed check counts as a loss of accuracy: the same candidates may help.
+        exceeded[candidate] = limits or {"drop"}
+    if not records:
+        raise InputError(tried[0].misses[0])
+    return SearchResult(records, tried, None)
+
+
+def judge(record: dict[str, Any], budget: Budget) -> tuple[set[str], list[str]]:
+    """Return the limits that a measured file exceeds and all reasons why it can't be chosen."""
+    selection = record["selection"]
+    exceeded = budget.exceeded(record | {"drop": selection["drop"]})
+    if misses := list(exceeded.values()) or selection["failures"]:
+        return set(exceeded), misses
+    exceeded = budget.exceeded(record)
+    misses = list(exceeded.values()) or record["failures"]
+    return set(exceeded), [f"{HELD_OUT}{miss}" for miss in misses]
