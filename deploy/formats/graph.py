@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
+from ai_edge_litert.tools import flatbuffer_utils
 
 WITH_KERNELS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 TYPES = {"FLOAT32": np.float32, "FLOAT16": np.float16, "INT8": np.int8}
@@ -52,20 +52,17 @@ class Operation:
 
 
 def read(content: bytes) -> Any:
-    """Return a file as the schema's objects, with the weights of large ones, kept behind them."""
-    model = schema.ModelT.InitFromPackedBuf(content, 0)
-    for buffer in model.buffers:
-        if buffer.offset > 1:
-            buffer.data = np.frombuffer(content, np.uint8, buffer.size, buffer.offset)
-            buffer.offset = buffer.size = 0
+    """Return a TFLite file as a ``ModelT``: the schema's objects, with all weights inside."""
+    model = flatbuffer_utils.read_model_from_bytearray(content)
+    for buffer in model.buffers:  # of weights behind the flatbuffer it gives bytes
+        if isinstance(buffer.data, bytes):
+            buffer.data = np.frombuffer(buffer.data, np.uint8)
     return model
 
 
 def packed(model: Any) -> bytes:
-    """Return the file of what :func:`read` gave, with all weights inside."""
-    builder = flatbuffers.Builder(1 << 20)
-    builder.Finish(model.Pack(builder), b"TFL3")
-    return bytes(builder.Output())
+    """Return the TFLite file of a ``ModelT``."""
+    return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
 
 
 def operations(content: bytes) -> Iterator[Operation]:
@@ -201,7 +198,8 @@ def input_name(content: bytes) -> str:
 
 def operator_name(code: Any) -> str:
     """Return the name of a builtin operator, as in TFLite's schema."""
-    return _name(schema.BuiltinOperator, max(code.builtinCode, code.deprecatedBuiltinCode))
+    builtin = flatbuffer_utils.get_builtin_code_from_operator_code(code)
+    return _name(schema.BuiltinOperator, builtin)
 
 
 @cache

@@ -3,16 +3,16 @@
 from pathlib import Path
 
 import numpy as np
-from tfresnet.backend import keras
 
+from tfresnet.backend import keras
 from tfresnet.config import loading
-from tfresnet.runs import preflight
 from tfresnet.data.sources import default_crop
-from tfresnet.runtime.errors import InputError
-from tfresnet.system.files import read_text
 from tfresnet.models import functional, names, pretrained, zoo
+from tfresnet.runs import preflight
 from tfresnet.runs.run_directory import Run, create
+from tfresnet.runtime.errors import InputError
 from tfresnet.runtime.spec import ACTIVATIONS, InputSpec
+from tfresnet.system.files import read_text
 from tfresnet.training import checkpoint
 
 Channels = tuple[float, float, float]

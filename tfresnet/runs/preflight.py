@@ -3,14 +3,14 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from tfresnet.config import loading
 from tfresnet import records
+from tfresnet.config import loading
+from tfresnet.config.sections import ModelConfig, RunConfig, TrainConfig
 from tfresnet.data import lookup
-from tfresnet.runtime.errors import InputError, unknown
-from tfresnet.system.files import expanded, read_text
 from tfresnet.models import names, options
 from tfresnet.runs.run_directory import Run, open_run
-from tfresnet.config.sections import ModelConfig, RunConfig, TrainConfig
+from tfresnet.runtime.errors import InputError, unknown
+from tfresnet.system.files import expanded, read_text
 from tfresnet.training import workers
 from tfresnet.training.patience import stale
 

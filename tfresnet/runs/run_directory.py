@@ -13,15 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tfresnet.config import loading
-from tfresnet.system import environment
-from tfresnet.runtime.errors import InputError
-from tfresnet.system.files import read_json, read_json_lines, write_text
 from tfresnet.config.sections import RunConfig
+from tfresnet.runtime.errors import InputError
 from tfresnet.runtime.spec import ACTIVATIONS, InputSpec
+from tfresnet.system import environment
+from tfresnet.system.files import read_json, read_json_lines, write_text
 
 if TYPE_CHECKING:
     from tfresnet.backend import keras
-
     from tfresnet.data.sources import Dataset
 
 RESULT_KEYS = {"preset", "arch", "seed", "parameters", "macs", "epochs", "test_top1", "commit"}
@@ -102,7 +101,9 @@ class Run:
 def open_run(directory: Path) -> Run:
     """Return the run in ``directory``, or raise a ``InputError`` that says what is missing."""
     if not directory.exists():
-        raise InputError(f"expected a run directory, {directory} does not exist; see tfresnet train")
+        raise InputError(
+            f"expected a run directory, {directory} does not exist; see tfresnet train"
+        )
     if not directory.is_dir() or (directory / "saved_model.pb").is_file():
         kind = "a SavedModel" if directory.is_dir() else "a file"
         kind = "a model file" if directory.suffix in (".tflite", ".onnx") else kind

@@ -4,10 +4,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tfresnet.backend import keras
-
-from tfresnet.runtime.errors import InputError
-from tfresnet.runs.run_directory import open_run
 from tfresnet.config.sections import RunConfig
+from tfresnet.runs.run_directory import open_run
+from tfresnet.runtime.errors import InputError
 from tfresnet.runtime.spec import InputSpec
 
 

@@ -7,24 +7,33 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tfresnet.backend import keras
 from PIL import Image
 
+from tfresnet.backend import keras
 from tfresnet.config import loading
-from tfresnet.tasks import metrics
-from tfresnet.runs import preflight
-from tfresnet.tasks import task as tasks
-from tfresnet.runs import teacher
-from tfresnet.runs import transfer
+from tfresnet.config.sections import RunConfig
 from tfresnet.data import pipeline, sources
 from tfresnet.data.sources import Dataset
-from tfresnet.runtime.errors import InputError
-from tfresnet.system.files import lock
 from tfresnet.models import functional, zoo
+from tfresnet.runs import preflight, teacher, transfer
 from tfresnet.runs.run_directory import Run, create, open_run
-from tfresnet.config.sections import RunConfig
+from tfresnet.runtime.errors import InputError
 from tfresnet.runtime.spec import ACTIVATIONS
-from tfresnet.training import (checkpoint, convolution, distribute, header, lost_workers, optimizers, precision, progress, timing, workers)
+from tfresnet.system.files import lock
+from tfresnet.tasks import metrics
+from tfresnet.tasks import task as tasks
+from tfresnet.training import (
+    checkpoint,
+    convolution,
+    distribute,
+    header,
+    lost_workers,
+    optimizers,
+    precision,
+    progress,
+    timing,
+    workers,
+)
 from tfresnet.training.loop import Trainer
 
 SAMPLES, LOOKED_AT = 5, 100  # pictures that are written, out of these

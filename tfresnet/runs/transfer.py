@@ -5,15 +5,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from tfresnet.backend import keras
 
-from tfresnet.runs.convert_weights import convert
-from tfresnet.runtime.errors import InputError
+from tfresnet.backend import keras
+from tfresnet.config.sections import ModelConfig, RunConfig
 from tfresnet.models import pretrained, zoo
 from tfresnet.models.functional import functional
 from tfresnet.models.names import OURS, variable_kind
+from tfresnet.runs.convert_weights import convert
 from tfresnet.runs.run_directory import Run, open_run
-from tfresnet.config.sections import ModelConfig, RunConfig
+from tfresnet.runtime.errors import InputError
 from tfresnet.runtime.spec import InputSpec
 
 # What must be the same for weights to mean the same.

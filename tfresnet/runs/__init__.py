@@ -1,0 +1,1 @@
+"""A run and its directory: made, trained, opened, started from other weights."""
