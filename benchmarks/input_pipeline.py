@@ -24,7 +24,7 @@ from tfresnet.config.loading import with_data
 from tfresnet.config.sections import DataConfig
 from tfresnet.data import pipeline, sources
 from tfresnet.data.splits import ArraySplit, Split
-from tfresnet.runtime.spec import InputSpec
+from tfresnet.runtime.spec import InputSpec, OutputSpec
 
 RECIPES: dict[str, dict] = {
     "crop + flip": {},
@@ -36,15 +36,15 @@ RECIPES: dict[str, dict] = {
 }
 
 
-def source(dataset: str | None) -> tuple[Split, InputSpec]:
+def source(dataset: str | None) -> tuple[Split, InputSpec, OutputSpec]:
     """Return the images to augment: a dataset's, or random ones."""
     if dataset:
         loaded = sources.load(DataConfig(dataset=dataset), default_size=32)
-        return loaded.train, loaded.spec
+        return loaded.train, loaded.spec, loaded.output
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (50_000, 32, 32, 3), np.uint8)
-    labels = tuple(str(n) for n in range(10))
-    return ArraySplit(images, rng.integers(0, 10, 50_000)), InputSpec(32, 32, labels)
+    output = OutputSpec("classification", tuple(str(n) for n in range(10)))
+    return ArraySplit(images, rng.integers(0, 10, 50_000)), InputSpec(32, 32), output
 
 
 def timed(dataset: tf.data.Dataset, steps: int, batch_size: int) -> float:
@@ -66,10 +66,10 @@ def timed(dataset: tf.data.Dataset, steps: int, batch_size: int) -> float:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def main(dataset: str | None, batch_size: int, steps: int, rounds: int, as_json: bool) -> None:
     """Print the images a second of each recipe."""
-    split, spec = source(dataset)
+    split, spec, output = source(dataset)
     recipes = {name: with_data(DataConfig(), change) for name, change in RECIPES.items()}
     streams = {
-        name: pipeline.train_batches(split, spec, config, batch_size, 0, 0, steps + 30)
+        name: pipeline.train_batches(split, spec, output, config, batch_size, 0, 0, steps + 30)
         for name, config in recipes.items()
     }
     speeds: dict[str, list[float]] = {name: [] for name in recipes}

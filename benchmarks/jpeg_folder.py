@@ -25,7 +25,7 @@ from PIL import Image, ImageFilter
 from tfresnet.config.sections import DataConfig
 from tfresnet.data import pipeline
 from tfresnet.data.splits import FileSplit
-from tfresnet.runtime.spec import InputSpec
+from tfresnet.runtime.spec import InputSpec, OutputSpec
 
 BATCH = 32
 
@@ -44,9 +44,10 @@ def write_pictures(folder: Path, count: int, width: int = 500) -> list[str]:
 
 def ours(paths: list[str], spec: InputSpec) -> tf.data.Dataset:
     """What training reads, without augmentation."""
+    output = OutputSpec("classification", ("a", "b"))
     split = FileSplit(paths, np.zeros(len(paths), np.int64), spec)
     plain = DataConfig(crop_padding=0, flip=False)
-    return pipeline.train_batches(split, spec, plain, BATCH, 0, 0, len(paths) // BATCH)
+    return pipeline.train_batches(split, spec, output, plain, BATCH, 0, 0, len(paths) // BATCH)
 
 
 def decoding(paths: list[str]) -> tf.data.Dataset:
@@ -65,7 +66,7 @@ def rate(dataset: tf.data.Dataset) -> float:
 
 def compare(width: int, images: int, size: int, rounds: int) -> None:
     """Print images/s of both and the ratio, for pictures of a width."""
-    spec = InputSpec(size, size, ("a", "b"), crop_fraction=0.875)
+    spec = InputSpec(size, size, crop_fraction=0.875)
     with tempfile.TemporaryDirectory() as folder:
         paths = write_pictures(Path(folder), images, width)
         kilobytes = sum(Path(p).stat().st_size for p in paths) / images / 1000

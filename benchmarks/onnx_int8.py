@@ -43,18 +43,18 @@ def make(directory: Path, folder: Path, count: int, names: list[str]) -> None:
 
     folder.mkdir(parents=True, exist_ok=True)
     run = run_directory.open_run(directory)
-    model, data, spec = run.model(), run.dataset(), run.spec
+    model, data, spec, output = run.model(), run.dataset(), run.spec, run.output
     images = calibration.draw(data.train, 500, 0, set()).images
     batches = pipeline.raw_batches(data.held_out, 100, count)
     pixels, classes = metrics.collect(lambda images: images, batches)
-    infer = metrics.probability_function(model, spec)
+    infer = metrics.probability_function(model, output)
     exact, _ = metrics.collect(lambda i: infer(pipeline.normalise(i, spec)), batches)
-    (folder / "int8.tflite").write_bytes(tflite.convert(model, spec, "int8", images))
+    (folder / "int8.tflite").write_bytes(tflite.convert(model, spec, output, "int8", images))
     given = {"pixels": pixels, "classes": classes, "checkpoint": exact}
     given["tflite"] = open_model(folder / "int8.tflite").run(pixels)
     np.savez(folder / "answers.npz", **given)
-    function = wrap.from_centred_pixels(model, spec, None)
-    floating = onnx_format.convert(model, spec, "float32", interface="float", layout="nchw")
+    function = wrap.from_centred_pixels(model, spec, output, None)
+    floating = onnx_format.convert(model, spec, output, "float32", interface="float", layout="nchw")
     (folder / "float32.onnx").write_bytes(floating)
     for name, choices in CHOICES.items():
         if names and name not in names:

@@ -23,7 +23,7 @@ def child(name: str, precision: str) -> None:
     import training_throughput as throughput
 
     model, size, batch = throughput.CASES[name]
-    spec = throughput.InputSpec(size, size, tuple("abcdefghij"))
+    spec = throughput.InputSpec(size, size)
     with tempfile.TemporaryDirectory() as folder:
         run = throughput.ours(model, spec, batch, precision, Path(folder))
         run(2)

@@ -30,7 +30,7 @@ from tfresnet.deploy.device.benchmark import example
 from tfresnet.deploy.device.runtime import open_model
 from tfresnet.deploy.formats import onnx_format, tflite
 from tfresnet.models import zoo
-from tfresnet.runtime.spec import InputSpec
+from tfresnet.runtime.spec import InputSpec, OutputSpec
 
 Party = Callable[[], object]
 SIZE = 224
@@ -38,13 +38,14 @@ SIZE = 224
 
 def files(folder: Path) -> dict[str, Path]:
     """Convert ResNet-50 for both runtimes; ranges are of random images."""
-    spec = InputSpec(SIZE, SIZE, tuple(map(str, range(1000))))
+    spec = InputSpec(SIZE, SIZE)
+    output = OutputSpec("classification", tuple(map(str, range(1000))))
     model = zoo.build(ModelConfig(arch="resnet50"), spec.shape, 1000)
     images = np.random.default_rng(0).integers(0, 256, (8, *spec.shape), np.uint8)
     found = {}
     for kind in ("float32", "int8"):
         for form, convert in (("tflite", tflite.convert), ("onnx", onnx_format.convert)):
-            content = convert(model, spec, kind, images, batch=1)
+            content = convert(model, spec, output, kind, images, batch=1)
             path = folder / f"resnet50_{kind}.{form}"
             path.write_bytes(content)
             found[f"{'LiteRT' if form == 'tflite' else 'onnxruntime'} {kind}"] = path

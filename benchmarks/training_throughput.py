@@ -35,7 +35,7 @@ from tfresnet.data.sources import Dataset
 from tfresnet.data.splits import ArraySplit
 from tfresnet.models import zoo
 from tfresnet.models.functional import functional
-from tfresnet.runtime.spec import InputSpec
+from tfresnet.runtime.spec import InputSpec, OutputSpec
 from tfresnet.training.convolution import speed_up
 from tfresnet.training.loop import Trainer
 
@@ -56,7 +56,12 @@ def ours(model: dict, spec: InputSpec, batch: int, precision: str, folder: Path)
     images = np.zeros((batch, *spec.shape), np.uint8)
     split = ArraySplit(images, np.arange(batch) % 10)
     build = lambda: speed_up(zoo.build(config.model, spec.shape, 10, precision))  # noqa: E731
-    trainer = Trainer(config, Dataset(split, split, spec), folder, build)
+    trainer = Trainer(
+        config,
+        Dataset(split, split, spec, OutputSpec("classification", tuple("abcdefghij"))),
+        folder,
+        build,
+    )
     batches = trainer.distributed(_batch(spec, batch).repeat())
 
     def run(steps: int) -> float:
@@ -131,7 +136,7 @@ def main(precision: str, rounds: int, nets: str, seconds: float, compiled: bool)
     """Print images/s of every party, and ours over theirs."""
     for name in nets.split(","):
         model, size, batch = CASES[name]
-        spec = InputSpec(size, size, tuple("abcdefghij"))
+        spec = InputSpec(size, size)
         with tempfile.TemporaryDirectory() as folder:
             parties = {
                 "ours": ours(model, spec, batch, precision, Path(folder)),

@@ -69,6 +69,6 @@ def command(
         )
         return
     click.echo(
-        f"{run.config.model.arch} with {len(run.spec.labels)} classes is in {out}. "
+        f"{run.config.model.arch} with {len(run.output.labels)} classes is in {out}. "
         f"To export it: tfresnet export {out} --dataset IMAGES, a folder of those classes"
     )

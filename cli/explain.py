@@ -55,7 +55,7 @@ def command(
     preflight.network(opened.config.model)
     if lost := [image for image in images if not image.exists()]:
         raise InputError(f"expected an image, {lost[0]} does not exist")
-    if not images and opened.spec.multi_label:
+    if not images and opened.output.multi_label:
         raise InputError(
             "expected a run with one label a picture, got a multi-label one, whose answers are not "
             f"just right or wrong; give pictures to look at: tfresnet explain {run} IMAGE..."
@@ -67,17 +67,17 @@ def command(
     from tfresnet import explain
     from tfresnet.training import progress
 
-    model, spec = opened.model(), opened.spec
+    model, specs = opened.model(), (opened.spec, opened.output)
     with stdout_to_stderr(as_json):
         if images:
-            drawn, answers = explain.pictures_given(model, spec, images, folder)
+            drawn, answers = explain.pictures_given(model, *specs, images, folder)
             said: dict[str, Any] = {"pictures": [str(drawn)], "answers": answers}
         else:
             dataset = opened.dataset(**data)
             progress.tell(dataset.notes)
             held_out = dataset.held_out
-            wrong = explain.mistakes(model, spec, held_out, count, folder)
-            written = [wrong.picture, explain.feature_map(model, spec, held_out, folder)]
+            wrong = explain.mistakes(model, *specs, held_out, count, folder)
+            written = [wrong.picture, explain.feature_map(model, *specs, held_out, folder)]
             said = {
                 "pictures": [str(path) for path in written if path],
                 "csv": str(folder / "mistakes.csv"),

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tfresnet.deploy.device import runtime
+from tfresnet.runtime.spec import to_flat
 
 OUTPUT = ("activation", "multi_label")  # what a spec says of the output
 PROVENANCE = ("preset", "seed", "epochs", "commit", "data", "calibration_images", "calibration")
@@ -47,9 +48,9 @@ def run(directory: Path) -> dict[str, Any]:
         "arch": model.name,
         "parameters": functional.parameters(model),
         "macs": functional.macs(model, opened.spec.shape),
-        "input": _input(opened.spec.to_dict(), dtype="float32"),
-        "labels": list(opened.spec.labels),
-        **_output(opened.spec.to_dict()),
+        "input": _input(to_flat(opened.spec, opened.output), dtype="float32"),
+        "labels": list(opened.output.labels),
+        **_output(to_flat(opened.spec, opened.output)),
         "quantization": "float32",
         "step": step,
         "epoch": max((r["epoch"] for r in opened.records() if r["step"] <= step), default=0),

@@ -16,7 +16,7 @@ from tfresnet.deploy.device import runtime
 from tfresnet.deploy.formats import saved_model
 from tfresnet.deploy.report import figures
 from tfresnet.runtime.errors import InputError
-from tfresnet.runtime.spec import InputSpec
+from tfresnet.runtime.spec import InputSpec, OutputSpec
 from tfresnet.system.files import png, write_bytes
 from tfresnet.tasks import metrics
 from tfresnet.tasks import task as tasks
@@ -30,6 +30,7 @@ class Measured:
 
     infer: Callable[[Any], Any]
     spec: InputSpec
+    output: OutputSpec
     held_out: Split
 
     def answers(self, split: Split | None = None) -> tuple[np.ndarray, np.ndarray]:
@@ -65,8 +66,8 @@ def evaluate(
     for name in corrupted:
         corruptions.check(name, severities)
     found = subject.find(path, overrides)
-    task = tasks.of(found.spec)
-    if plots and found.spec.multi_label:
+    task = tasks.of(found.output)
+    if plots and found.output.multi_label:
         raise InputError(
             "--plots: expected a run with one label a picture, got a multi-label one; the average "
             "precision of each label is in what evaluate prints"
@@ -76,14 +77,14 @@ def evaluate(
     measured = _load(found)
     if flip:
         mirrored = metrics.with_mirrored(measured.infer)
-        measured = Measured(mirrored, measured.spec, measured.held_out)
+        measured = Measured(mirrored, measured.spec, measured.output, measured.held_out)
     answers, classes = measured.answers()
-    spec = measured.spec
-    result = task.summary(answers, classes, spec.labels, spec.activation)
+    output = measured.output
+    result = task.summary(answers, classes, output.labels, output.activation)
     if corrupted:
         result |= _robustness(measured, task, corrupted, severities)
     if plots:
-        result["plots"] = _draw(answers, classes, measured.spec.labels, path.name, plots)
+        result["plots"] = _draw(answers, classes, measured.output.labels, path.name, plots)
     return result
 
 
@@ -96,7 +97,7 @@ def _robustness(
         for severity in severities:
             split = CorruptedSplit(measured.held_out, name, severity)
             answers, classes = measured.answers(split)
-            found = task.scores(answers, classes, measured.spec.activation)
+            found = task.scores(answers, classes, measured.output.activation)
             table[name][str(severity)] = found[task.primary]
     every = [value for row in table.values() for value in row.values()]
     return {"corruptions": table, f"corrupted_{task.primary}": float(np.mean(every))}
@@ -116,14 +117,14 @@ def _draw(
 
 def _load(found: subject.Subject) -> Measured:
     infer = _infer(found)
-    dataset = sources.load_for(found.spec, found.data)
+    dataset = sources.load_for(found.spec, found.output, found.data)
     progress.tell(dataset.notes)
-    return Measured(infer, found.spec, dataset.held_out)
+    return Measured(infer, found.spec, found.output, dataset.held_out)
 
 
 def _infer(found: subject.Subject) -> Callable[[Any], Any]:
     if found.run:
-        network = metrics.probability_function(found.run.model(), found.spec)
+        network = metrics.probability_function(found.run.model(), found.output)
         return lambda images: network(pipeline.normalise(images, found.spec))
     model: Any
     if found.path.is_dir():

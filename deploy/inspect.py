@@ -19,7 +19,7 @@ from tfresnet.deploy import measured_data
 from tfresnet.deploy.device.runtime import centre, open_model, read_metadata
 from tfresnet.deploy.formats import delegates, graph
 from tfresnet.runtime.errors import InputError
-from tfresnet.runtime.spec import InputSpec
+from tfresnet.runtime.spec import from_flat
 from tfresnet.system.native_stderr import captured
 
 SAME_DB = 150.0  # where nothing differs: more than float32 can tell
@@ -160,8 +160,8 @@ def of_file(path: Path, against: Path | None, count: int, data: dict[str, Any]) 
     source = against or partner(path)
     layers = []
     if source:
-        spec = InputSpec.from_dict(metadata["spec"])
-        training = sources.load_for(spec, measured_data.of_file(path, metadata, data)).train
+        section = measured_data.of_file(path, metadata, data)
+        training = sources.load_for(*from_flat(metadata["spec"]), section).train
         batches = pipeline.raw_batches(training, min(count, len(training)), count)
         images = next(iter(batches))[0].numpy()
         layers = [vars(e) for e in layer_errors(content, _content(source), images)]

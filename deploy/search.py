@@ -185,12 +185,14 @@ class CandidateFiles:
         shop, interface = self.workshop, self.workshop.options.interface
         recipe = recipes.Recipe(keep_float=tuple(self.sensitive_layers[:count]))
         content = tflite.quantize_static(
-            shop.model, shop.run.spec, recipe, shop.calibration.images, interface,
+            shop.model, shop.run.spec, shop.run.output, recipe, shop.calibration.images, interface,
             shop.options.batch_of("tflite"),
         )  # fmt: skip
         target = Target("tflite", SELECTIVE, f"_{count}")
         path = shop.directory / target.name
-        made = artifact.tflite_file(path, content, shop.model, shop.run.spec, interface)
+        made = artifact.tflite_file(
+            path, content, shop.model, shop.run.spec, shop.run.output, interface
+        )
         return shop.finish(made, target, shop.model)
 
     def _trained(self, quantization: str) -> dict[str, Any]:
@@ -214,9 +216,9 @@ class CandidateFiles:
         They are named by their output tensors in the float32 TFLite file.
         """
         shop = self.workshop
-        images, spec = shop.calibration.images, shop.run.spec
-        quantized = tflite.quantize_static(shop.model, spec, recipes.Recipe(), images, "float")
-        floating = tflite.convert(shop.model, spec, FLOAT, interface="float")
+        images, network = shop.calibration.images, (shop.model, shop.run.spec, shop.run.output)
+        quantized = tflite.quantize_static(*network, recipes.Recipe(), images, "float")
+        floating = tflite.convert(*network, FLOAT, interface="float")
         errors = inspect.layer_errors(quantized, floating, images[:EXAMINED])
         return [error.tensor for error in inspect.worst(errors)]
 

@@ -12,7 +12,7 @@ from tfresnet.deploy import measured_data
 from tfresnet.deploy.device import runtime
 from tfresnet.runs import preflight, run_directory
 from tfresnet.runtime.errors import InputError
-from tfresnet.runtime.spec import InputSpec
+from tfresnet.runtime.spec import InputSpec, OutputSpec, from_flat
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,7 @@ class Subject:
 
     path: Path
     spec: InputSpec
+    output: OutputSpec
     data: DataConfig
     run: run_directory.Run | None = None
 
@@ -37,17 +38,17 @@ def find(path: Path, overrides: Mapping[str, Any]) -> Subject:
     if path.is_dir() and not (path / "saved_model.pb").exists():
         run = run_directory.open_run(path)
         preflight.network(run.config.model)
-        return Subject(path, run.spec, data_section(run.config.data, overrides), run)
+        return Subject(path, run.spec, run.output, data_section(run.config.data, overrides), run)
     metadata = runtime.read_metadata(path)
     runtime.check_output(path, metadata, "probabilities")
     data = _with_splits(measured_data.of_file(path, metadata, overrides), overrides)
-    return Subject(path, spec_of(path, metadata), data)
+    return Subject(path, *specs_of(path, metadata), data)
 
 
-def spec_of(path: Path, metadata: Mapping[str, Any]) -> InputSpec:
-    """Return the input spec inside a model file, or raise a ``InputError``."""
+def specs_of(path: Path, metadata: Mapping[str, Any]) -> tuple[InputSpec, OutputSpec]:
+    """Return the input spec and the output spec inside a model file, or raise a ``InputError``."""
     try:
-        return InputSpec.from_dict(metadata["spec"])
+        return from_flat(metadata["spec"])
     except (ValueError, TypeError) as error:
         raise InputError(f"{path}: expected an input spec inside: {error}") from None
 

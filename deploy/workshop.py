@@ -20,6 +20,7 @@ from tfresnet.deploy.formats import artifact, graph
 from tfresnet.deploy.plan import Options, Target
 from tfresnet.deploy.reference import Reference, compare
 from tfresnet.runs.run_directory import Run, weights_sha256
+from tfresnet.runtime.spec import to_flat
 from tfresnet.tasks import metrics
 from tfresnet.tasks import task as tasks
 from tfresnet.training import progress
@@ -72,17 +73,17 @@ class Workshop:
         self.data = _data(run, data or {})
         here = self.data.model_copy(update={"data_dir": run.config.data.data_dir})
         self.tuned = replace(run, config=run.config.model_copy(update={"data": here}))
-        self.model, self.dataset = run.model(), sources.load_for(run.spec, self.data)
+        self.model, self.dataset = run.model(), sources.load_for(run.spec, run.output, self.data)
         progress.tell(self.dataset.notes)
         self.held_out = _held_out(self.dataset.held_out, run.spec.shape, options.verify_images)
         measured: set[bytes] = set()
-        infer = metrics.probability_function(self.model, run.spec)
+        infer = metrics.probability_function(self.model, run.output)
 
         def answer(images: tf.Tensor) -> tf.Tensor:
             measured.update(calibration.digest(image) for image in images.numpy())
             return infer(pipeline.normalise(images, run.spec))
 
-        self.task = tasks.of(run.spec)
+        self.task = tasks.of(run.output)
         self.reference = self._reference(answer, self.held_out)
         count = options.calibration_images if options.calibrates() else 0
         reserved = np.empty(0, np.int64)
@@ -99,13 +100,13 @@ class Workshop:
         self, infer: Callable[[tf.Tensor], tf.Tensor], batches: tf.data.Dataset
     ) -> Reference:
         answers, truth = metrics.collect(infer, batches)
-        return Reference(answers, truth, self.task, self.run.spec.activation)
+        return Reference(answers, truth, self.task, self.run.output.activation)
 
     def _reserve(self, indices: np.ndarray) -> selection.Selection:
         """Take training images out of the dataset, to choose on."""
         self.dataset, images = selection.divide(self.dataset, indices)
         batches = _held_out(images, self.run.spec.shape, None)
-        infer = metrics.probability_function(self.model, self.run.spec)
+        infer = metrics.probability_function(self.model, self.run.output)
         reference = self._reference(
             lambda pixels: infer(pipeline.normalise(pixels, self.run.spec)), batches
         )
@@ -114,7 +115,13 @@ class Workshop:
     def make(self, model: keras.Model, target: Target) -> dict[str, Any]:
         """Convert, write and measure; return what the report says about the file."""
         made = artifact.make(
-            model, self.run.spec, target, self.options, self.calibration.images, self.directory
+            model,
+            self.run.spec,
+            self.run.output,
+            target,
+            self.options,
+            self.calibration.images,
+            self.directory,
         )
         return self.finish(made, target, model)
 
@@ -168,7 +175,7 @@ class Workshop:
         images = self.held_out if batches is None else batches
         answers, _ = metrics.collect(lambda pixels: opened.run(pixels.numpy()), images)
         if self.options.features:
-            activation = keras.activations.get(self.run.spec.activation)
+            activation = keras.activations.get(self.run.output.activation)
             return activation(self.model.classify(answers)).numpy()
         return answers
 
@@ -229,7 +236,7 @@ def _metadata(workshop: Workshop) -> dict[str, Any]:
         "format_version": 1,
         "output": "embedding" if options.features else "probabilities",
         "interface": options.interface,
-        "spec": run.spec.to_dict(),
+        "spec": to_flat(run.spec, run.output),
         **{key: run.result[key] for key in PROVENANCE},
         "data": measured_data.public(workshop.data),
         "calibration_images": workshop.calibration.manifest["count"],

@@ -126,10 +126,10 @@ def test_a_fifth_of_the_training_images_is_kept_to_choose_on(tiny_run):
 
 def test_four_bits_can_be_trained_for(tiny_run, tmp_path):
     """The weights of the trained network are a float network's, which a recipe then rounds."""
-    data, spec = tiny_run.dataset(), tiny_run.spec
+    data, specs = tiny_run.dataset(), (tiny_run.spec, tiny_run.output)
     images = data.train.images[:50]
     model = tiny_run.model()
-    aware = qat.quantization_aware(model, spec.shape)
+    aware = qat.quantization_aware(model, tiny_run.spec.shape)
     pixels = (images.astype(np.float32) - 128) / 128
     plain = qat.without_fake_quantization(aware, model)
     # Keras folds a norm into another order of the same sums.
@@ -143,7 +143,7 @@ def test_four_bits_can_be_trained_for(tiny_run, tmp_path):
     assert {bits.pop("stem_conv"), bits.pop("head")} == {8}
     assert set(bits.values()) == {4}
     content = tflite.convert(
-        qat.without_fake_quantization(trained, model), spec, "int4_mixed", images
+        qat.without_fake_quantization(trained, model), *specs, "int4_mixed", images
     )
     assert graph.unique_weights(content) <= 16
 
@@ -225,7 +225,9 @@ RUNS = {
 def test_where_a_file_runs_is_read_from_it(tiny_run, kind, interface):
     """Vela 5.2 says the same of an Ethos-U: 0 operations on the CPU for int8 and int16x8."""
     images = tiny_run.dataset().train.images[:5]
-    content = tflite.convert(tiny_run.model(), tiny_run.spec, kind, images, interface)
+    content = tflite.convert(
+        tiny_run.model(), tiny_run.spec, tiny_run.output, kind, images, interface
+    )
     found = {verdict["delegate"]: verdict for verdict in delegates.advice(content)}
     for name, expected in RUNS[kind, interface].items():
         runs, _, left = expected.partition(" ")
@@ -238,7 +240,9 @@ def test_what_to_export_is_said_where_it_helps(tiny_run):
     images = tiny_run.dataset().train.images[:5]
 
     def said(interface: str, kind: str = "float32") -> dict[str, str]:
-        content = tflite.convert(tiny_run.model(), tiny_run.spec, kind, images, interface)
+        content = tflite.convert(
+            tiny_run.model(), tiny_run.spec, tiny_run.output, kind, images, interface
+        )
         verdicts = delegates.advice(content)
         texts = list(delegates.lines(verdicts))
         assert max(map(len, texts)) <= 78
@@ -283,12 +287,12 @@ def test_a_file_is_compared_with_the_float32_one_of_its_own_weights(exported, ti
 
 def test_the_layer_with_wrong_weights_is_the_most_sensitive(tiny_run):
     """A file whose third convolution has other weights than the float file's."""
-    model, spec = tiny_run.model(), tiny_run.spec
+    network = (tiny_run.model(), tiny_run.spec, tiny_run.output)
     images = tiny_run.dataset().train.images[:20]
-    floating = tflite.convert(model, spec, "float32")
-    kernel = next(v for v in model.variables if "stage2_block1_conv1/kernel" in v.name)
+    floating = tflite.convert(*network, "float32")
+    kernel = next(v for v in network[0].variables if "stage2_block1_conv1/kernel" in v.name)
     kernel.assign(kernel * np.random.default_rng(0).uniform(0, 2, kernel.shape))
-    spoilt = tflite.convert(model, spec, "int8", images)
+    spoilt = tflite.convert(*network, "int8", images)
     worst = inspect.worst(inspect.layer_errors(spoilt, floating, images))[0]
     assert "stage2_block1_conv1" in worst.tensor
 

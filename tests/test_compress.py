@@ -23,7 +23,7 @@ from tfresnet.models import zoo
 from tfresnet.models.functional import functional
 from tfresnet.runs import run_directory
 from tfresnet.runs.train_run import train
-from tfresnet.runtime.spec import InputSpec
+from tfresnet.runtime.spec import InputSpec, OutputSpec
 from tfresnet.training import loop
 from tfresnet.training.optimizers import decays
 
@@ -103,7 +103,7 @@ def clustered_of(architecture: dict, sparse: bool = False) -> tuple[keras.Model,
     return cluster.stripped(model), rng.integers(0, 256, (4, 16, 16, 3), np.uint8)
 
 
-SPEC = InputSpec(16, 16, tuple("0123456789"), (128.0,) * 3, (128.0,) * 3)
+SPEC, OUTPUT = InputSpec(16, 16), OutputSpec("classification", tuple("0123456789"))
 
 
 @pytest.mark.parametrize(
@@ -118,9 +118,9 @@ def test_a_clustered_kernel_keeps_its_few_values_in_every_file(architecture):
     """Whether norms come after the convolutions or before, and whatever the weights become."""
     model, images = clustered_of(architecture)
     for kind in ("float32", "float16", "dynamic", "int8"):
-        content = tflite.convert(model, SPEC, kind, images, clusters=8)
+        content = tflite.convert(model, SPEC, OUTPUT, kind, images, clusters=8)
         assert 1 < graph.unique_weights(content) <= 8, kind
-    per_channel = tflite.convert(model, SPEC, "int8", images)
+    per_channel = tflite.convert(model, SPEC, OUTPUT, "int8", images)
     assert graph.unique_weights(per_channel) > 8  # what one scale a kernel is good for
 
 

@@ -18,11 +18,11 @@ from tfresnet.deploy.formats import graph, onnx_format, onnx_graph, tflite, wrap
 from tfresnet.models import functional, zoo
 from tfresnet.runs import run_directory
 from tfresnet.runtime.errors import InputError
-from tfresnet.runtime.spec import InputSpec
+from tfresnet.runtime.spec import InputSpec, OutputSpec
 from tfresnet.training import checkpoint
 from tfresnet.training.loop import Trainer
 
-SPEC = InputSpec(32, 32, tuple("abcdefghij"))
+SPEC, OUTPUT = InputSpec(32, 32), OutputSpec("classification", tuple("abcdefghij"))
 # A row of each kind and each option; those that differ in depth alone share a style. The nets
 # are cut to two stages of a block each and a quarter of the width, for the sake of time.
 VARIANTS = [
@@ -102,7 +102,7 @@ def pixels():
 def model(config, pixels):
     """A model whose batch-norm statistics are not the initial ones."""
     tf.keras.utils.set_random_seed(1)
-    model = zoo.build(config, SPEC.shape, len(SPEC.labels))
+    model = zoo.build(config, SPEC.shape, len(OUTPUT.labels))
     for _ in range(10):
         model(normalised(pixels), training=True)
     return model
@@ -138,7 +138,7 @@ def test_a_checkpoint_brings_every_weight_back(model, config, tmp_path):
     tf.train.CheckpointManager(
         tf.train.Checkpoint(model=model, step=step), str(tmp_path), 1, step_counter=step
     ).save()
-    fresh = zoo.build(config, SPEC.shape, len(SPEC.labels))
+    fresh = zoo.build(config, SPEC.shape, len(OUTPUT.labels))
     assert run_directory.weights_sha256(fresh) != run_directory.weights_sha256(model)
     assert checkpoint.load_weights(tmp_path, fresh) == 3
     assert run_directory.weights_sha256(fresh) == run_directory.weights_sha256(model)
@@ -178,7 +178,7 @@ def test_tfmot_accepts_the_network_or_the_reason_is_given(model, config, pixels)
     pools = any(isinstance(layer, keras.layers.AveragePooling2D) for layer in twin.layers)
     if plain is not twin or pools:  # what tfmot can't do by itself must be integer too
         aware(x, training=True)  # sets ranges
-        content = tflite.convert(aware, SPEC, "int8", pixels)
+        content = tflite.convert(aware, SPEC, OUTPUT, "int8", pixels)
         assert graph.float_operations(content) == []
 
 
@@ -210,10 +210,10 @@ def one_step(config: ModelConfig, devices: int, pixels: np.ndarray, directory: P
     )  # fmt: skip
     trainer = Trainer(
         run_config,
-        Dataset(split, split, SPEC),
+        Dataset(split, split, SPEC, OUTPUT),
         directory,
         # In float64: in float32 another order of summation flips a few ReLUs of ResNet-18.
-        lambda: zoo.build(config, SPEC.shape, len(SPEC.labels), precision="float64"),
+        lambda: zoo.build(config, SPEC.shape, len(OUTPUT.labels), precision="float64"),
     )
     # The second half of the batch repeats the first: then the batch norms, which look at one
     # replica's share only, see the same statistics on one device as on two.
@@ -248,14 +248,14 @@ def run_file(content: bytes, path: Path, pixels: np.ndarray) -> np.ndarray:
 
 def test_float_tflite_and_onnx_agree_with_the_model(model, pixels, tmp_path):
     expected = probabilities(model, pixels)
-    lite = run_file(tflite.convert(model, SPEC, "float32"), tmp_path / "m.tflite", pixels)
-    other = run_file(onnx_format.convert(model, SPEC), tmp_path / "m.onnx", pixels)
+    lite = run_file(tflite.convert(model, SPEC, OUTPUT, "float32"), tmp_path / "m.tflite", pixels)
+    other = run_file(onnx_format.convert(model, SPEC, OUTPUT), tmp_path / "m.onnx", pixels)
     np.testing.assert_allclose(lite, expected, atol=1e-5)  # float32, other summation order
     np.testing.assert_allclose(other, expected, atol=1e-5)
 
 
 def test_int8_tflite_is_integer_throughout_and_agrees(model, pixels, tmp_path):
-    content = tflite.convert(model, SPEC, "int8", calibration=pixels)
+    content = tflite.convert(model, SPEC, OUTPUT, "int8", calibration=pixels)
     assert graph.float_operations(content) == []
     assert graph.input_quantization(content) == (0.0078125, 128)
     answers = run_file(content, tmp_path / "m.tflite", pixels)
@@ -265,7 +265,7 @@ def test_int8_tflite_is_integer_throughout_and_agrees(model, pixels, tmp_path):
 
 
 def test_int8_onnx_is_quantised_throughout_and_agrees(model, pixels, tmp_path):
-    content = onnx_format.convert(model, SPEC, "int8", pixels, layout="nchw")
+    content = onnx_format.convert(model, SPEC, OUTPUT, "int8", pixels, layout="nchw")
     proto = onnx.load_model_from_string(content)
     assert onnx_graph.not_quantized(proto) == []
     # The mean over pixels of ECA is convolved along the channels: there, and back.
@@ -276,7 +276,7 @@ def test_int8_onnx_is_quantised_throughout_and_agrees(model, pixels, tmp_path):
 
 
 def test_mixed_precision_has_the_same_variables(config, model, pixels):
-    mixed = zoo.build(config, SPEC.shape, len(SPEC.labels), precision="mixed_bfloat16")
+    mixed = zoo.build(config, SPEC.shape, len(OUTPUT.labels), precision="mixed_bfloat16")
     assert all(v.dtype == tf.float32 for v in mixed.variables)
     computed = {layer.compute_dtype for layer in functional.functional(mixed, SPEC.shape).layers}
     assert computed == {"bfloat16", "float32"}  # float32: the head
@@ -287,14 +287,14 @@ def test_mixed_precision_has_the_same_variables(config, model, pixels):
 
 def test_another_normalisation_is_baked_in(pixels, tmp_path):
     """Per-channel mean and std, as imported ImageNet weights have them, also in int8."""
-    spec = InputSpec(32, 32, SPEC.labels, (123.7, 116.3, 103.5), (58.4, 57.1, 57.4))
+    spec = InputSpec(32, 32, (123.7, 116.3, 103.5), (58.4, 57.1, 57.4))
     model = zoo.build(ModelConfig(arch="resnet8"), spec.shape, 10)
     for _ in range(10):
         model((tf.cast(pixels, tf.float32) - spec.mean) / spec.std, training=True)
-    expected = wrap.from_pixels(model, spec, None)(pixels).numpy()
-    centred = wrap.from_centred_pixels(model, spec, None)(normalised(pixels)).numpy()
+    expected = wrap.from_pixels(model, spec, OUTPUT, None)(pixels).numpy()
+    centred = wrap.from_centred_pixels(model, spec, OUTPUT, None)(normalised(pixels)).numpy()
     np.testing.assert_allclose(centred, expected, atol=1e-5)
-    content = tflite.convert(model, spec, "int8", calibration=pixels)
+    content = tflite.convert(model, spec, OUTPUT, "int8", calibration=pixels)
     assert graph.float_operations(content) == []
     assert graph.input_quantization(content) == (0.0078125, 128)
     assert np.abs(run_file(content, tmp_path / "m.tflite", pixels) - expected).max() < 0.15
@@ -303,14 +303,14 @@ def test_another_normalisation_is_baked_in(pixels, tmp_path):
 def test_a_layer_that_stays_in_float_is_found(pixels):
     """The converter can leave a layer in float and say nothing; reading the file back tells."""
     model = zoo.build(ModelConfig(arch="resnet8"), SPEC.shape, 10)
-    found = graph.float_operations(tflite.convert(model, SPEC, "dynamic"))
+    found = graph.float_operations(tflite.convert(model, SPEC, OUTPUT, "dynamic"))
     assert sum(name.startswith("CONV_2D") for name in found) == 9
 
 
 def test_zero_gamma_is_integer_too(pixels, tmp_path):
     """A gamma of exactly 0 folds into a convolution of zeros, which has no scale of its own."""
     model = zoo.build(ModelConfig(arch="resnet8", zero_gamma=True), SPEC.shape, 10)
-    content = tflite.convert(model, SPEC, "int8", calibration=pixels)
+    content = tflite.convert(model, SPEC, OUTPUT, "int8", calibration=pixels)
     assert graph.float_operations(content) == []
     answers = run_file(content, tmp_path / "m.tflite", pixels)
     assert np.abs(answers - probabilities(model, pixels)).max() < 0.15

@@ -63,7 +63,7 @@ def test_photographs_are_turned_upright(photograph, order):
     contents = [jpeg(photograph, turned, order) for turned in TURNED]
     assert all(order + (b"*\0" if order == b"II" else b"\0*") in content for content in contents)
     assert orientations(contents) == list(TURNED)
-    spec = InputSpec(48, 64, LABELS)
+    spec = InputSpec(48, 64)
     found, expected = in_graph(contents, spec), on_device(contents, spec)
     assert abs(found - expected).max() <= NEAR
     for i in range(len(contents)):
@@ -90,11 +90,11 @@ def test_without_a_readable_orientation_a_photograph_stays_as_it_is(photograph):
 @pytest.mark.parametrize(
     "spec",
     [
-        InputSpec(24, 32, LABELS),  # decoded at a quarter
-        InputSpec(96, 96, LABELS, crop_fraction=0.875),
-        InputSpec(224, 224, LABELS, crop_fraction=0.9, interpolation="bicubic"),
-        InputSpec(60, 60, LABELS, (128.0,), (128.0,), interpolation="lanczos"),  # grey
-        InputSpec(50, 40, LABELS, interpolation="nearest"),
+        InputSpec(24, 32),  # decoded at a quarter
+        InputSpec(96, 96, crop_fraction=0.875),
+        InputSpec(224, 224, crop_fraction=0.9, interpolation="bicubic"),
+        InputSpec(60, 60, (128.0,), (128.0,), interpolation="lanczos"),  # grey
+        InputSpec(50, 40, interpolation="nearest"),
     ],
     ids=lambda spec: f"{spec.interpolation}-{spec.height}x{spec.width}",
 )

@@ -15,9 +15,9 @@ from tfresnet import explain
 from tfresnet.config.sections import ModelConfig
 from tfresnet.data.splits import ArraySplit
 from tfresnet.models import zoo
-from tfresnet.runtime.spec import InputSpec
+from tfresnet.runtime.spec import InputSpec, OutputSpec
 
-SPEC = InputSpec(32, 48, ("a", "b"))
+SPEC = InputSpec(32, 48)
 
 
 @pytest.mark.parametrize("arch", ["resnet8", "densenet121", "resnet50v2", "efficientnet_b0"])
@@ -101,11 +101,11 @@ def test_mistakes_have_the_names_of_their_files(run_copy, tmp_path, monkeypatch)
 
 
 def test_a_network_without_mistakes_has_no_picture_of_them(tmp_path):
-    spec = InputSpec(16, 16, ("a", "b"))
+    spec, output = InputSpec(16, 16), OutputSpec("classification", ("a", "b"))
     model = zoo.build(ModelConfig(arch="resnet8"), spec.shape, 2)
     images = np.random.default_rng(0).integers(0, 256, (4, *spec.shape), np.uint8)
     given = model((images.astype(np.float32) - 128) / 128).numpy().argmax(axis=1)
-    found = explain.mistakes(model, spec, ArraySplit(images, given), 5, tmp_path)
+    found = explain.mistakes(model, spec, output, ArraySplit(images, given), 5, tmp_path)
     assert (found.found, found.n, found.picture) == ([], 4, None)
     assert (tmp_path / "mistakes.csv").read_text().startswith("index,file,label,")
 

@@ -30,6 +30,7 @@ from tfresnet.deploy.reference import Reference, compare
 from tfresnet.runs import run_directory
 from tfresnet.runs.train_run import train
 from tfresnet.runtime.errors import InputError
+from tfresnet.runtime.spec import to_flat
 from tfresnet.training import checkpoint
 
 KEYS = {
@@ -85,7 +86,7 @@ def test_int8_is_integer_small_and_close(exported, tiny_run):
 )
 def test_a_file_describes_itself(exported, tiny_run, name):
     metadata = Classifier(tiny_run.directory / "export" / name).metadata
-    assert metadata["spec"] == tiny_run.spec.to_dict()
+    assert metadata["spec"] == to_flat(tiny_run.spec, tiny_run.output)
     assert metadata["arch"] == "resnet8"
     assert metadata["measured"]["n"] == 360
     assert metadata["measured"]["top1"] in [a["top1"] for a in exported["artifacts"]]
@@ -149,7 +150,7 @@ INT8 = Options(("tflite",), ("int8",), max_drop=100, verify_images=20, calibrati
 
 def test_what_is_measured_on_other_data_says_so(tiny_run, run_copy, tmp_path):
     """In the file and in the card; the run's own result stays as it is."""
-    folder = write_images(tmp_path / "others", dict.fromkeys(tiny_run.spec.labels, 3))
+    folder = write_images(tmp_path / "others", dict.fromkeys(tiny_run.output.labels, 3))
     run = run_directory.open_run(run_copy)
     before = run.result
     (made,) = export(run, INT8, data={"dataset": str(folder)})["artifacts"]

@@ -127,7 +127,7 @@ def test_heic_is_read_where_pillow_heif_is_installed(tmp_path, fake_heif):
     """One picture by its path or its bytes, too, without a folder that is looked through."""
     for name in ("a.HEIC", "renamed.jpg"):
         (tmp_path / name).write_bytes(fake_heif)
-    spec = InputSpec(1, 1, ("a", "b"))
+    spec = InputSpec(1, 1)
     for source in (tmp_path / "a.HEIC", tmp_path / "renamed.jpg", fake_heif):
         assert runtime.read_picture(source, spec.to_dict())[0, 0, 0] == 77
     assert images.read(str(tmp_path / "renamed.jpg"), spec)[0, 0, 0] == 77
@@ -141,7 +141,7 @@ def test_heic_is_named_with_what_to_install_elsewhere(tmp_path, no_heif):
         (tmp_path / name).write_bytes(heic)
         assert images.examine(tmp_path / name).problem == "for HEIC: pip install pillow-heif"
         with pytest.raises(runtime.InputError, match=f"{name}: .*pip install pillow-heif"):
-            runtime.read_picture(tmp_path / name, InputSpec(1, 1, ("a", "b")).to_dict())
+            runtime.read_picture(tmp_path / name, InputSpec(1, 1).to_dict())
     assert len(runtime.pictures_of(tmp_path)) == 2
 
 
@@ -247,17 +247,17 @@ def test_classes_may_have_an_order_of_their_own(tmp_path):
     """That of a file; and a model that was trained with one keeps it, wherever the file is."""
     pictures = write_images(tmp_path / "pictures", {"1": 3, "2": 3, "10": 3})
     config = DataConfig(dataset=str(pictures))
-    assert sources.load(config, 16).spec.labels == ("1", "10", "2")
+    assert sources.load(config, 16).output.labels == ("1", "10", "2")
     names = tmp_path / "names.txt"
     names.write_text("1\n2\n10\n")
     data = sources.load(config.model_copy(update={"labels": str(names)}), 16)
-    assert data.spec.labels == ("1", "2", "10")
-    assert sources.load_for(data.spec, config).spec.labels == ("1", "2", "10")
+    assert data.output.labels == ("1", "2", "10")
+    assert sources.load_for(data.spec, data.output, config).output.labels == ("1", "2", "10")
     gone = config.model_copy(update={"labels": str(tmp_path / "gone.txt")})
-    assert sources.load_for(data.spec, gone).spec.labels == ("1", "2", "10")
+    assert sources.load_for(data.spec, data.output, gone).output.labels == ("1", "2", "10")
     names.write_text("\ufeff1\r\n2\r\n\r\n10\r\n")  # as Windows' editors write it
     data = sources.load(config.model_copy(update={"labels": str(names)}), 16)
-    assert data.spec.labels == ("1", "2", "10")
+    assert data.output.labels == ("1", "2", "10")
     for text in ("1\n2\n", "1\n2\n2\n10\n", "1\n2\n11\n"):
         names.write_text(text)
         with pytest.raises(InputError, match=r"data.labels: expected each of the 3 classes once"):
@@ -268,7 +268,7 @@ def test_an_order_that_lies_beside_the_classes_is_told_and_not_taken(tmp_path):
     write_images(tmp_path, TWO)
     (tmp_path / "classes.txt").write_text("dog\ncat\n")
     data = sources.load(DataConfig(dataset=str(tmp_path)), 16)
-    assert data.spec.labels == ("cat", "dog")
+    assert data.output.labels == ("cat", "dog")
     assert f"--set data.labels={tmp_path / 'classes.txt'}" in data.notes[0]
     for text in ("cat\ndog\n", "cat\ncow\n"):  # the same order, and other classes
         (tmp_path / "classes.txt").write_text(text)
@@ -289,7 +289,7 @@ def test_colors_of_12_bits_in_16_are_refused_and_not_black(tmp_path, kind):
         pixels[..., : 1 if kind == "LA" else 3] = white
         path = tmp_path / f"{white}.png"
         path.write_bytes(tf.io.encode_png(pixels).numpy())
-        spec = InputSpec(4, 4, ("a", "b")).to_dict()
+        spec = InputSpec(4, 4).to_dict()
         if readable:
             assert images.examine(path).problem is None
             assert runtime.read_picture(path, spec).max() == 255
@@ -369,7 +369,7 @@ def test_digits_are_the_embedded_ones_even_beside_a_folder_of_that_name(tmp_path
     monkeypatch.chdir(tmp_path)
     write_images(tmp_path / "digits", TWO)
     assert "--dataset ./digits" in sources.load(DataConfig(), 8).notes[0]
-    assert sources.load(DataConfig(dataset="./digits"), 8).spec.labels == ("cat", "dog")
+    assert sources.load(DataConfig(dataset="./digits"), 8).output.labels == ("cat", "dog")
     for preset, settings in (("./digits", []), ("digits", []), (None, ["data.dataset=./digits"])):
         config = loading.absolute(configuration(preset, settings))  # of train
         assert config.data.dataset == str(tmp_path / "digits")

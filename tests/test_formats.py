@@ -36,7 +36,8 @@ def network(tiny_run):
     model, data = tiny_run.model(), tiny_run.dataset()
     pixels = data.held_out.images[:50]
     logits = model((pixels.astype(np.float32) - 128) / 128, training=False)
-    return model, tiny_run.spec, pixels, tf.nn.softmax(logits).numpy(), data.train.images[:100]
+    specs, answers = (tiny_run.spec, tiny_run.output), tf.nn.softmax(logits).numpy()
+    return model, specs, pixels, answers, data.train.images[:100]
 
 
 def distance_of(content: bytes, path: Path, pixels: np.ndarray, expected: np.ndarray) -> float:
@@ -46,9 +47,9 @@ def distance_of(content: bytes, path: Path, pixels: np.ndarray, expected: np.nda
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_with_every_interface(network, tmp_path, kind):
-    model, spec, pixels, expected, images = network
+    model, specs, pixels, expected, images = network
     for interface in plan.INTERFACES if kind in INTEGER else ("uint8", "float"):
-        content = tflite.convert(model, spec, kind, images, interface)
+        content = tflite.convert(model, *specs, kind, images, interface)
         most = NEAR[4 if "int4" in kind else 8]
         assert distance_of(content, tmp_path / "m.tflite", pixels, expected) < most, interface
         if kind in INTEGER:
@@ -60,8 +61,8 @@ def test_every_kind_with_every_interface(network, tmp_path, kind):
 
 @pytest.mark.parametrize("kind", ["float32", "int8", "int4"])
 def test_any_number_of_images_at_a_time(network, tmp_path, kind):
-    model, spec, pixels, _, images = network
-    content = tflite.convert(model, spec, kind, images, batch=None)
+    model, specs, pixels, _, images = network
+    content = tflite.convert(model, *specs, kind, images, batch=None)
     (tmp_path / "m.tflite").write_bytes(content)
     opened = open_model(tmp_path / "m.tflite")
     together = opened.run(pixels)
@@ -75,9 +76,9 @@ def weight_bits(content: bytes) -> set[str]:
 
 
 def test_int4_halves_the_weights_once_more(network):
-    model, spec, _, _, images = network
+    model, specs, _, _, images = network
     eight, four, mixed = (
-        tflite.convert(model, spec, k, images) for k in ("int8", "int4", "int4_mixed")
+        tflite.convert(model, *specs, k, images) for k in ("int8", "int4", "int4_mixed")
     )
     assert len(four) < len(mixed) < 0.62 * len(eight)  # scales and structure stay as they are
     assert "INT4" in weight_bits(four)
@@ -88,11 +89,11 @@ def test_int4_halves_the_weights_once_more(network):
 @pytest.mark.parametrize("kind", ["int4", "int8_weights"])
 def test_large_weights_stay_inside_the_flatbuffer(network, tmp_path, kind):
     """litert-quantizer puts those of a file above 256 kB behind it, where metadata would go."""
-    _, spec, pixels, _, images = network
-    model = zoo.build(ModelConfig(arch="resnet8", width=4), spec.shape, 10)
-    content = tflite.convert(model, spec, kind, images)
+    _, specs, pixels, _, images = network
+    model = zoo.build(ModelConfig(arch="resnet8", width=4), specs[0].shape, 10)
+    content = tflite.convert(model, *specs, kind, images)
     assert len(content) > 300_000
-    described = tflite_metadata.describe(content, spec, "wide", classifies=True, centred=False)
+    described = tflite_metadata.describe(content, *specs, "wide", classifies=True, centred=False)
     (tmp_path / "m.tflite").write_bytes(described)
     answers = open_model(tmp_path / "m.tflite").run(pixels[:5])
     logits = model((pixels[:5].astype(np.float32) - 128) / 128, training=False)
@@ -102,21 +103,23 @@ def test_large_weights_stay_inside_the_flatbuffer(network, tmp_path, kind):
 
 
 def test_weights_only_computes_in_float(network):
-    model, spec, _, _, _ = network
+    model, specs, _, _, _ = network
     for kind, bits in (("int8_weights", "INT8"), ("int4_weights", "INT4")):
-        content = tflite.convert(model, spec, kind)
+        content = tflite.convert(model, *specs, kind)
         assert bits in weight_bits(content)
         assert any(o.startswith("CONV_2D") for o in graph.float_operations(content))
 
 
 def test_layers_that_are_named_stay_in_float(network, tmp_path):
-    model, spec, pixels, expected, images = network
-    whole = tflite.convert(model, spec, "int8", images)
+    model, specs, pixels, expected, images = network
+    whole = tflite.convert(model, *specs, "int8", images)
     names = [o.outputs[0] for o in graph.operations(whole) if o.name == "CONV_2D"]
-    source = tflite.convert(model, spec, "float32", interface="float")
+    source = tflite.convert(model, *specs, "float32", interface="float")
     chosen = [o.outputs[0] for o in graph.operations(source) if o.name == "CONV_2D"][3:5]
     assert len(names) == 9
-    content = tflite.quantize_static(model, spec, recipes.Recipe(keep_float=tuple(chosen)), images)
+    content = tflite.quantize_static(
+        model, *specs, recipes.Recipe(keep_float=tuple(chosen)), images
+    )
     floats = [o for o in graph.float_operations(content) if o.startswith("CONV_2D")]
     assert len(floats) == 2
     assert graph.input_quantization(content) == (0.0078125, 128)
@@ -127,8 +130,8 @@ def test_layers_that_are_named_stay_in_float(network, tmp_path):
 @pytest.mark.parametrize("interface", ["uint8", "float"])
 @pytest.mark.parametrize("layout", ["nhwc", "nchw"])
 def test_every_form_of_onnx(network, tmp_path, kind, interface, layout):
-    model, spec, pixels, expected, images = network
-    content = onnx_format.convert(model, spec, kind, images, interface, None, layout)
+    model, specs, pixels, expected, images = network
+    content = onnx_format.convert(model, *specs, kind, images, interface, None, layout)
     proto = onnx.load_model_from_string(content)
     shape = [d.dim_value for d in proto.graph.input[0].type.tensor_type.shape.dim][1:]
     assert shape == ([16, 16, 3] if layout == "nhwc" else [3, 16, 16])
@@ -142,10 +145,10 @@ def test_every_form_of_onnx(network, tmp_path, kind, interface, layout):
 @pytest.mark.parametrize("form", ["tflite", "onnx"])
 def test_a_fixed_batch_takes_any_number_of_images(network, tmp_path, form):
     """50 images in batches of 8: the last one is filled up, and what fills it does not count."""
-    model, spec, pixels, expected, images = network
+    model, specs, pixels, expected, images = network
     convert = tflite.convert if form == "tflite" else onnx_format.convert
     path = tmp_path / f"m.{form}"
-    path.write_bytes(convert(model, spec, "float32", images, batch=8))
+    path.write_bytes(convert(model, *specs, "float32", images, batch=8))
     opened = open_model(path)
     assert opened.input_shape[0] == 8
     np.testing.assert_allclose(opened.run(pixels), expected, atol=1e-5)
@@ -171,8 +174,8 @@ def test_an_export_with_a_fixed_batch_is_measured_and_classifies(run_copy, monke
 
 
 def test_an_onnx_file_of_one_image_and_an_old_opset(network, tmp_path):
-    model, spec, pixels, expected, _ = network
-    content = onnx_format.convert(model, spec, batch=1, opset=13)
+    model, specs, pixels, expected, _ = network
+    content = onnx_format.convert(model, *specs, batch=1, opset=13)
     proto = onnx.load_model_from_string(content)
     assert proto.opset_import[0].version == 13
     assert proto.graph.input[0].type.tensor_type.shape.dim[0].dim_value == 1

@@ -26,7 +26,7 @@ from tfresnet.deploy import describe
 from tfresnet.deploy.device import runtime
 from tfresnet.models import pretrained
 from tfresnet.runtime.errors import InputError
-from tfresnet.runtime.spec import InputSpec
+from tfresnet.runtime.spec import InputSpec, OutputSpec, to_flat
 from tfresnet.sweep import plan
 
 pytestmark = [
@@ -38,7 +38,7 @@ quick = settings(
     max_examples=CASES, deadline=None, derandomize=True, database=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )  # fmt: skip
-SPEC = InputSpec(16, 16, ("a", "b"))
+SPEC = to_flat(InputSpec(16, 16), OutputSpec("classification", ("a", "b")))
 
 keys = [
     f"{section}.{key}"
@@ -178,7 +178,7 @@ def test_pictures_that_are_spoilt(data):
         pixels = refused_in_one_line(pictures.read, str(path), SPEC)
         assert pixels is None or pixels.shape == SPEC.shape
         refused_in_one_line(pictures.examine, path)
-        same = refused_in_one_line(runtime.read_picture, path, SPEC.to_dict())
+        same = refused_in_one_line(runtime.read_picture, path, SPEC)
         assert (pixels is None) == (same is None)
 
 
@@ -249,11 +249,9 @@ def test_model_files_with_any_metadata(models, metadata):
 
 
 @quick
-@given(some.sampled_from(list(SPEC.to_dict())), values)
+@given(some.sampled_from(list(SPEC)), values)
 def test_model_files_with_any_value_in_their_spec(models, key, value):
-    _with_metadata(
-        models, json.dumps({"spec": SPEC.to_dict() | {key: value}}, default=str, skipkeys=True)
-    )
+    _with_metadata(models, json.dumps({"spec": SPEC | {key: value}}, default=str, skipkeys=True))
 
 
 def _with_metadata(models, text: str) -> None:

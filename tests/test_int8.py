@@ -21,11 +21,11 @@ from tfresnet.deploy.formats import (
     wrap,
 )
 from tfresnet.deploy.plan import INTEGER
-from tfresnet.runtime.spec import InputSpec
+from tfresnet.runtime.spec import InputSpec, OutputSpec
 from tfresnet.tasks import metrics
 
 CLASSES = 300
-SPEC = InputSpec(16, 16, tuple(map(str, range(CLASSES))))
+SPEC, OUTPUT = InputSpec(16, 16), OutputSpec("classification", tuple(map(str, range(CLASSES))))
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,7 @@ def file(many):
     @functools.cache
     def made(kind, interface="uint8", integer_softmax=False):
         return tflite.convert(
-            model, SPEC, kind, calibration, interface, None, integer_softmax=integer_softmax
+            model, SPEC, OUTPUT, kind, calibration, interface, None, integer_softmax=integer_softmax
         )
 
     @functools.cache
@@ -69,7 +69,7 @@ def file(many):
         if kind == "trained":  # as for networks that were trained with fake quantization
             content = made("int8", "float", integer_softmax=True)
             return onnx_format.from_int8_tflite(content, "m", calibration, "uint8", "nhwc")
-        return onnx_format.convert(model, SPEC, kind, calibration)
+        return onnx_format.convert(model, SPEC, OUTPUT, kind, calibration)
 
     def file(kind, *how, **more):
         form, _, inside = kind.rpartition(" ")
@@ -139,7 +139,7 @@ def test_a_head_in_float_has_no_integers_behind_it(many, file, tmp_path):
     source = file("float32", "float")
     (head,) = [o.outputs[0] for o in graph.operations(source) if o.name == "FULLY_CONNECTED"]
     recipe = recipes.Recipe(keep_float=(head,))
-    content = tflite.quantize_static(model, SPEC, recipe, calibration)
+    content = tflite.quantize_static(model, SPEC, OUTPUT, recipe, calibration)
     *_, dense, softmax = graph.operations(content)
     assert (dense.name, softmax.name) == ("FULLY_CONNECTED", "SOFTMAX")
     assert [o.split()[0] for o in graph.float_operations(content)] == [
@@ -153,8 +153,8 @@ def test_a_head_may_have_no_bias(tmp_path):
     layers = [tf_keras.layers.GlobalAveragePooling2D(), tf_keras.layers.Dense(10, use_bias=False)]
     model = tf_keras.Sequential([tf_keras.Input((16, 16, 3)), *layers])
     images = rng.integers(0, 256, (40, 1, 1, 3), np.uint8).repeat(16, axis=1).repeat(16, axis=2)
-    spec = InputSpec(16, 16, tuple("abcdefghij"))
-    content = tflite.convert(model, spec, "int8", images)
+    output = OutputSpec("classification", tuple("abcdefghij"))
+    content = tflite.convert(model, SPEC, output, "int8", images)
     expected = tf.nn.softmax(model((images.astype(np.float32) - 128) / 128))
     answers = opened(content, tmp_path).run(images)
     # Weights and inputs of 8 bits: logits below 3 err by less than 0.05.
@@ -201,7 +201,7 @@ def test_no_processor_cuts_off_sums_of_an_onnx_file(file, kind):
 def test_eight_bits_would_be_cut_off(many):
     """What the test above looks for is there in onnxruntime's usual files."""
     model, calibration, *_ = many
-    function = wrap.from_centred_pixels(model, SPEC, None)
+    function = wrap.from_centred_pixels(model, SPEC, OUTPUT, None)
     proto = onnx_graph.simplified(onnx_format._translate(function, 18, channels_first=True))
     proto = onnx_int8.quantize(proto, calibration, nearest=True, reduce_range=False)
     assert all(map(saturates, kernels(proto.SerializeToString())))

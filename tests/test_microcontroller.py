@@ -89,7 +89,9 @@ def _there(program: str) -> bool:
 
 
 def test_float_operations_are_refused(tiny_run, tmp_path):
-    content = tflite.convert(tiny_run.model(), tiny_run.spec, "float32", interface="float")
+    content = tflite.convert(
+        tiny_run.model(), tiny_run.spec, tiny_run.output, "float32", interface="float"
+    )
     with pytest.raises(InputError, match="expected integer operations, got CONV_2D at"):
         microcontroller.make(tmp_path / "m.tflite", content)
 

@@ -24,7 +24,7 @@ from tfresnet.deploy.reference import Reference, compare
 from tfresnet.models import zoo
 from tfresnet.runs import preflight, run_directory
 from tfresnet.runtime.errors import InputError
-from tfresnet.runtime.spec import InputSpec
+from tfresnet.runtime.spec import InputSpec, OutputSpec, to_flat
 from tfresnet.tasks import average_precision, metrics, multi_label
 from tfresnet.tasks import task as tasks
 from tfresnet.training import losses
@@ -289,10 +289,17 @@ def test_the_held_out_share_has_rare_labels_and_stays_when_pictures_are_added(pi
 
 def test_labels_reach_training_as_ones_and_zeros(pictures):
     dataset = sources.load(DataConfig(dataset=str(pictures), mixup_alpha=0.0), 16)
-    assert dataset.spec.multi_label
+    assert dataset.output.multi_label
     assert dataset.train.labels.dtype == np.float32
     batches = pipeline.train_batches(
-        dataset.train, dataset.spec, DataConfig(crop_padding=0, flip=False), 8, 0, 0, 1
+        dataset.train,
+        dataset.spec,
+        dataset.output,
+        DataConfig(crop_padding=0, flip=False),
+        8,
+        0,
+        0,
+        1,
     )
     images, labels = next(iter(batches))
     assert labels.shape == (8, 3)
@@ -343,7 +350,7 @@ def test_a_run_records_what_many_labels_are_judged_by(run, pictures):
     assert result["test_top1"] is None
     assert result["test_map"] == result["test"]["map"]
     assert "top1" not in result["test"]
-    assert (run.spec.multi_label, run.spec.activation) == (True, "sigmoid")
+    assert (run.output.multi_label, run.output.activation) == (True, "sigmoid")
     (last,) = run.records()[-1:]
     assert last["held_out_map"] == result["test_map"]
     assert 0 <= last["exact_match"] <= 1
@@ -355,7 +362,7 @@ def test_a_run_records_what_many_labels_are_judged_by(run, pictures):
 
 
 def test_exported_files_give_the_sigmoids_of_the_logits_and_are_judged_by_them(run, report):
-    dataset = sources.load_for(run.spec, run.config.data)
+    dataset = sources.load_for(run.spec, run.output, run.config.data)
     images, _, _ = next(iter(pipeline.raw_batches(dataset.held_out, 50)))
     logits = run.model()(pipeline.normalise(images, run.spec), training=False)
     expected = tf.sigmoid(logits).numpy()
@@ -446,7 +453,7 @@ def test_looking_at_pictures_and_corruptions_work(run, pictures, tmp_path):
 
 def test_files_end_in_what_the_loss_fits():
     """In all formats, also where a picture has one label; the best answer is the same."""
-    spec = InputSpec(16, 16, tuple("abcd"), activation="sigmoid")
+    spec, output = InputSpec(16, 16), OutputSpec("classification", tuple("abcd"), "sigmoid")
     network = zoo.build(ModelConfig(arch="resnet8"), spec.shape, 4)
     images = np.random.default_rng(0).integers(0, 256, (8, 16, 16, 3), np.uint8)
     logits = network(pipeline.normalise(images, spec), training=False)
@@ -455,12 +462,12 @@ def test_files_end_in_what_the_loss_fits():
     for quantization in ("float32", "int8"):
         close = 1e-4 if quantization == "float32" else NEAR[8]
         for suffix, convert in ((".tflite", tflite.convert), (".onnx", onnx_format.convert)):
-            content = convert(network, spec, quantization, images)
+            content = convert(network, spec, output, quantization, images)
             found = _run(content, suffix, images)
             assert distance(found, expected) < close, (quantization, suffix)
-    module = saved_model.SavedModel(Path("unused"), network, spec).module
+    module = saved_model.SavedModel(Path("unused"), network, spec, output).module
     assert distance(module.classify(images).numpy(), expected) < 1e-4
-    infer = metrics.probability_function(network, replace(spec, activation="softmax"))
+    infer = metrics.probability_function(network, replace(output, activation="softmax"))
     softmax = infer(pipeline.normalise(images, spec)).numpy()
     assert np.array_equal(softmax.argmax(axis=1), expected.argmax(axis=1))
 
@@ -477,13 +484,13 @@ def _run(content: bytes, suffix: str, images: np.ndarray) -> np.ndarray:
 
 def test_a_run_of_an_earlier_version_has_the_activation_of_its_loss(tmp_path):
     config = loading.load("quickstart", ["train.loss=bce"])
-    spec = InputSpec(16, 16, ("a", "b"))
+    spec, output = InputSpec(16, 16), OutputSpec("classification", ("a", "b"))
     directory = tmp_path / "old"
-    run_directory.create(directory, config, spec)
-    values = spec.to_dict()
+    run_directory.create(directory, config, spec, output)
+    values = to_flat(spec, output)
     del values["activation"], values["multi_label"]
     (directory / "spec.json").write_text(json.dumps(values))
-    assert run_directory.open_run(directory).spec == replace(spec, activation="sigmoid")
+    assert run_directory.open_run(directory).output == replace(output, activation="sigmoid")
 
 
 def test_the_gate_of_many_labels_by_hand():

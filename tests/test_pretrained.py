@@ -226,7 +226,7 @@ def test_the_head_is_kept_or_replaced_as_asked(tmp_path):
     kept, _ = convert_weights.convert(
         tmp_path / "in21k.safetensors", "resnet18", tmp_path / "kept", (NARROW,)
     )
-    assert len(kept.spec.labels) == 21_841
+    assert len(kept.output.labels) == 21_841
     out = tmp_path / "new"
     result = tfresnet("convert-weights", tmp_path / "in21k.safetensors", "--arch", "resnet18",
                       "--set", NARROW, "--out", out, "--new-head", 5,

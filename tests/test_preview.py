@@ -34,7 +34,7 @@ def test_a_caption_names_the_classes_by_their_share(label, expected):
 @pytest.mark.parametrize("mean", [(128.0,) * 3, (123.675, 116.28, 103.53)])
 def test_pixels_undo_the_normalisation(mean):
     bytes_ = np.arange(256, dtype=np.uint8).repeat(3).reshape(1, 16, 16, 3)
-    spec = InputSpec(16, 16, NAMES, mean, (58.395, 57.12, 57.375))
+    spec = InputSpec(16, 16, mean, (58.395, 57.12, 57.375))
     normalised = (bytes_ - np.array(mean, np.float32)) / np.array(spec.std, np.float32)
     np.testing.assert_array_equal(preview.pixels(normalised, spec), bytes_)
 

@@ -14,7 +14,7 @@ import yaml
 from tests.test_demo import CHROMIUM, needs_browser
 from tfresnet.config.loading import dataset_name
 from tfresnet.deploy.report import figures, page
-from tfresnet.runtime.spec import InputSpec
+from tfresnet.runtime.spec import InputSpec, OutputSpec
 from tfresnet.tasks import task as tasks
 
 PASSED = {
@@ -89,7 +89,10 @@ def a_page(*artifacts: dict) -> str:
     result = {"arch": "resnet8", "preset": "custom", "seed": 0, "epochs": 2, "commit": None}
     workshop = SimpleNamespace(
         run=SimpleNamespace(
-            directory=Path("/runs/<mine>"), result=result, spec=InputSpec(8, 8, ("<a>", "b" * 60))
+            directory=Path("/runs/<mine>"),
+            result=result,
+            spec=InputSpec(8, 8),
+            output=OutputSpec("classification", ("<a>", "b" * 60)),
         ),
         data=SimpleNamespace(dataset="/home/somebody/pictures"),
         options=SimpleNamespace(features=False),

@@ -105,7 +105,9 @@ def test_a_run_that_goes_on_with_other_code_says_so(tiny_run, tmp_path, monkeypa
         folder = tmp_path / "run"
         folder.mkdir(exist_ok=True)
         (folder / "metrics.jsonl").write_text("{}\n" * epochs)
-        return run_directory.create(folder, tiny_run.config, tiny_run.spec).environment
+        return run_directory.create(
+            folder, tiny_run.config, tiny_run.spec, tiny_run.output
+        ).environment
 
     first = go_on("aaaa", 0)
     assert go_on("aaaa", 1) == first

@@ -141,7 +141,7 @@ def test_threads_may_share_a_classifier(folder, tiny_run, samples, tmp_path, nam
 
         no_images = np.empty((0, *tiny_run.spec.shape), np.uint8)
         content = tflite.convert(
-            tiny_run.model(), tiny_run.spec, "float32", no_images, "uint8", None
+            tiny_run.model(), tiny_run.spec, tiny_run.output, "float32", no_images, "uint8", None
         )
         (tmp_path / name).write_bytes(content)
         model = open_model(tmp_path / name)

@@ -39,7 +39,7 @@ def test_a_folder_with_train_and_val(tmp_path):
     write_images(tmp_path / "train", {"cat": 3, "dog": 2})
     write_images(tmp_path / "val", {"cat": 1, "dog": 1})
     data = load(dataset=str(tmp_path))
-    assert data.spec.labels == ("cat", "dog")
+    assert data.output.labels == ("cat", "dog")
     assert list(data.train.labels) == [0, 0, 0, 1, 1]
     images, labels, weights = next(iter(pipeline.raw_batches(data.held_out, 4)))
     assert images.shape == (2, 16, 16, 3)  # no more than there are
@@ -95,12 +95,13 @@ def test_pictures_are_decoded_once_where_they_may_be_kept(tmp_path, monkeypatch)
 def test_files_and_arrays_give_the_same_batches(tmp_path):
     """Where the images are must not change what the network sees."""
     write_images(tmp_path, {"cat": 10, "dog": 10}, size=(16, 16))
-    files = load(dataset=str(tmp_path)).train
+    dataset = load(dataset=str(tmp_path))
+    files = dataset.train
     whole, labels, _ = next(iter(pipeline.raw_batches(files, 16)))
     arrays = sources.ArraySplit(whole.numpy(), labels.numpy())
     streams = [
         pipeline.train_batches(
-            split, load(dataset=str(tmp_path)).spec, DataConfig(crop_padding=2), 4, 0, 0, 6
+            split, dataset.spec, dataset.output, DataConfig(crop_padding=2), 4, 0, 0, 6
         )
         for split in (files, arrays)
     ]
@@ -117,8 +118,9 @@ def test_a_model_gets_the_crop_that_it_was_trained_with(tmp_path):
     """Also one of imported weights, whose crop is not that of its size."""
     write_images(tmp_path, {"cat": 4, "dog": 4}, size=(32, 32))
     config = DataConfig(dataset=str(tmp_path), image_size=16)
-    spec = replace(sources.load(config, 16).spec, crop_fraction=0.5)
-    split = sources.load_for(spec, config).held_out
+    dataset = sources.load(config, 16)
+    spec = replace(dataset.spec, crop_fraction=0.5)
+    split = sources.load_for(spec, dataset.output, config).held_out
     images, _ = pixels_and_classes(split)
     expected = [pictures.read(path, spec) for path in split.paths]
     assert (images == np.stack(expected)).all()
@@ -248,7 +250,7 @@ def pixels_and_classes(split: Split) -> tuple[np.ndarray, np.ndarray]:
 def test_tfds_images_are_fitted_and_labelled(tmp_path, cache):
     TinyColours(data_dir=tmp_path).download_and_prepare()
     data = load(dataset="tiny_colours", data_dir=str(tmp_path), cache=cache)
-    assert data.spec.labels == ("red", "blue")
+    assert data.output.labels == ("red", "blue")
     images, classes = pixels_and_classes(data.train)
     assert images.shape == (8, 16, 16, 3)
     assert set(classes) == {0, 1}
@@ -346,7 +348,7 @@ def test_a_missing_data_dir_is_named(tmp_path):
 )
 def test_the_real_cifar10():
     data = load(dataset="cifar10", train_split="train[:2000]", eval_split="test[:500]")
-    assert data.spec.labels[:3] == ("airplane", "automobile", "bird")
+    assert data.output.labels[:3] == ("airplane", "automobile", "bird")
     images, _ = pixels_and_classes(data.train)
     assert images.shape == (2000, 32, 32, 3)
     # The training set's mean is 0.491, 0.482, 0.447 of 255 (its standard error here: 0.4).

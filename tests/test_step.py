@@ -16,7 +16,7 @@ from tfresnet.data.splits import ArraySplit
 from tfresnet.models import zoo
 from tfresnet.runs import run_directory
 from tfresnet.runs.train_run import train
-from tfresnet.runtime.spec import InputSpec
+from tfresnet.runtime.spec import InputSpec, OutputSpec
 from tfresnet.training import losses
 from tfresnet.training.loop import Trainer
 from tfresnet.training.optimizers import WarmupSchedule
@@ -83,12 +83,13 @@ def test_class_weights_multiply_an_images_loss(loss):
 def test_a_run_weights_classes_by_its_training_images(tmp_path):
     """Five images of one class and three of another; the held-out split has its own shares."""
     images = np.zeros((8, 16, 16, 3), np.uint8)
-    split, spec = ArraySplit(images, np.array([0] * 5 + [1] * 3)), InputSpec(16, 16, ("a", "b"))
+    split = ArraySplit(images, np.array([0] * 5 + [1] * 3))
+    spec, output = InputSpec(16, 16), OutputSpec("classification", ("a", "b"))
     held_out = ArraySplit(images, np.array([0] * 2 + [1] * 6))
     settings = ["train.batch_size=8", "train.class_weights=balanced", "model.width=0.25"]
     config = loading.load("quickstart", settings)
     trainer = Trainer(
-        config, Dataset(split, held_out, spec), tmp_path,
+        config, Dataset(split, held_out, spec, output), tmp_path,
         lambda: zoo.build(config.model, spec.shape, 2),
     )  # fmt: skip
     np.testing.assert_allclose(trainer.train_step.class_weights, [8 / 10, 8 / 6], rtol=1e-6)
@@ -283,7 +284,7 @@ def moved(devices: int, synchronised: bool, directory) -> dict[str, np.ndarray]:
     """Return the variables after one step on 8 images that differ from replica to replica."""
     rng = np.random.default_rng(0)
     split = ArraySplit(rng.integers(0, 256, (8, 16, 16, 3), np.uint8), np.arange(8))
-    spec = InputSpec(16, 16, tuple("abcdefgh"))
+    spec, output = InputSpec(16, 16), OutputSpec("classification", tuple("abcdefgh"))
     config = loading.load(
         "quickstart",
         ["train.batch_size=8", "train.epochs=1", "train.strategy=mirrored", "data.crop_padding=0",
@@ -305,7 +306,7 @@ def moved(devices: int, synchronised: bool, directory) -> dict[str, np.ndarray]:
         model.build((None, *spec.shape))
         return model
 
-    trainer = Trainer(config, Dataset(split, split, spec), directory, build)
+    trainer = Trainer(config, Dataset(split, split, spec, output), directory, build)
     trainer.train_steps(trainer.distributed(trainer.batches(0)), tf.constant(1))
     return {v.name: v.numpy() for v in trainer.model.variables}
 

@@ -57,7 +57,7 @@ def train(
 
 
 def load(run_dir: str | Path) -> Run:
-    """Return the run in a directory: its ``config``, ``spec``, ``result``, ``model()``.
+    """Return the run in a directory: its ``config``, ``spec``, ``output``, ``result``, ``model()``.
 
     Raises:
         InputError: there is none.

@@ -18,7 +18,7 @@ from tfresnet.data import images as pictures
 from tfresnet.data import pipeline
 from tfresnet.data.splits import Split, path_of
 from tfresnet.runtime.errors import InputError
-from tfresnet.runtime.spec import InputSpec
+from tfresnet.runtime.spec import InputSpec, OutputSpec
 from tfresnet.system.files import png, write_bytes
 from tfresnet.tasks import metrics
 
@@ -72,7 +72,11 @@ class Mistakes:
 
 
 def pictures_given(
-    model: keras.Model, spec: InputSpec, paths: Sequence[Path], folder: Path
+    model: keras.Model,
+    spec: InputSpec,
+    output: OutputSpec,
+    paths: Sequence[Path],
+    folder: Path,
 ) -> tuple[Path, list[dict[str, Any]]]:
     """Write ``looked-at.png``: each picture beside what speaks for the network's answer.
 
@@ -80,10 +84,10 @@ def pictures_given(
         The file, and of each picture its ``image`` (the path), ``label`` and ``probability``.
     """
     images = np.stack([pictures.read(str(path), spec) for path in paths])
-    answers = _probabilities(model, images, spec)
+    answers = _probabilities(model, images, spec, output)
     best = answers.argmax(axis=1)
     given = [
-        {"image": str(path), "label": spec.labels[i], "probability": float(p[i])}
+        {"image": str(path), "label": output.labels[i], "probability": float(p[i])}
         for path, i, p in zip(paths, best, answers, strict=True)
     ]
     cases = [
@@ -95,7 +99,12 @@ def pictures_given(
 
 
 def mistakes(
-    model: keras.Model, spec: InputSpec, split: Split, count: int, folder: Path
+    model: keras.Model,
+    spec: InputSpec,
+    output: OutputSpec,
+    split: Split,
+    count: int,
+    folder: Path,
 ) -> Mistakes:
     """Find the held-out images that the network gets wrong.
 
@@ -103,7 +112,7 @@ def mistakes(
     of, if there is any.
     """
     batches = pipeline.eval_batches(split, spec, metrics.EVAL_BATCH)
-    answers, classes = metrics.collect(metrics.probability_function(model, spec), batches)
+    answers, classes = metrics.collect(metrics.probability_function(model, output), batches)
     given = answers.argmax(axis=1)
     wrong = np.flatnonzero(given != classes)
     wrong = wrong[np.argsort(-answers[wrong].max(axis=1), kind="stable")]
@@ -111,8 +120,8 @@ def mistakes(
         Mistake(
             index=int(i),
             file=path_of(split, int(i)),
-            label=spec.labels[classes[i]],
-            predicted=spec.labels[given[i]],
+            label=output.labels[classes[i]],
+            predicted=output.labels[given[i]],
             probability=float(answers[i, given[i]]),
             probability_of_label=float(answers[i, classes[i]]),
         )
@@ -143,7 +152,9 @@ def _csv(found: Sequence[Mistake]) -> bytes:
     return buffer.getvalue().encode(errors="surrogateescape")
 
 
-def feature_map(model: keras.Model, spec: InputSpec, split: Split, folder: Path) -> Path:
+def feature_map(
+    model: keras.Model, spec: InputSpec, output: OutputSpec, split: Split, folder: Path
+) -> Path:
     """Write ``map.png``: held-out images in the plane, near to each other where features are.
 
     t-SNE (van der Maaten and Hinton 2008) of the embeddings of up to 1,000 images.
@@ -162,9 +173,9 @@ def feature_map(model: keras.Model, spec: InputSpec, split: Split, folder: Path)
     plane = TSNE(init="pca", perplexity=perplexity, random_state=0).fit_transform(embeddings)
     figure = Figure(figsize=(9, 7), layout="constrained")
     axis = figure.subplots()
-    coloured = len(spec.labels) <= MOST_COLOURS
-    palette = matplotlib.colormaps["tab10" if len(spec.labels) <= 10 else "tab20"]
-    for number, label in enumerate(spec.labels):
+    coloured = len(output.labels) <= MOST_COLOURS
+    palette = matplotlib.colormaps["tab10" if len(output.labels) <= 10 else "tab20"]
+    for number, label in enumerate(output.labels):
         points = plane[classes == number]
         colour = palette(number) if coloured else None
         x, y = points.T
@@ -212,8 +223,10 @@ def heat(evidence: np.ndarray, spec: InputSpec) -> np.ndarray:
     return values / max(float(values.max()), 1e-12)
 
 
-def _probabilities(model: keras.Model, images: np.ndarray, spec: InputSpec) -> np.ndarray:
-    infer = metrics.probability_function(model, spec)
+def _probabilities(
+    model: keras.Model, images: np.ndarray, spec: InputSpec, output: OutputSpec
+) -> np.ndarray:
+    infer = metrics.probability_function(model, output)
     return infer(pipeline.normalise(tf.constant(images), spec)).numpy()
 
 

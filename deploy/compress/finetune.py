@@ -89,7 +89,7 @@ def _with_teacher(
 ) -> tuple[RunConfig, Callable[[], keras.Model] | None, list[str]]:
     """Return the configuration that is possible, what loads the teacher, and warnings."""
     try:
-        return config, teacher.loader(config, run.spec), []
+        return config, teacher.loader(config, run.spec, run.output), []
     except InputError as error:
         alone = config.train.model_copy(update={"teacher": None})
         warning = f"fine-tuning without the teacher that this run had, from the labels: {error}"

@@ -67,7 +67,7 @@ try:
     from tfresnet.runtime.errors import InputError
 except ImportError:  # on a device
 
-    class InputError(ValueError):
+    class InputError(ValueError):  # type: ignore[no-redef]
         """A file that can't be used: one line that says what was expected and what was got."""
 
         def __init__(self, message: str):

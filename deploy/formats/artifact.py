@@ -24,7 +24,7 @@ from tfresnet.deploy.formats import (
     wrap,
 )
 from tfresnet.deploy.plan import Options, Target
-from tfresnet.runtime.spec import InputSpec
+from tfresnet.runtime.spec import InputSpec, OutputSpec
 from tfresnet.system.files import write_bytes
 
 
@@ -69,6 +69,7 @@ class Artifact(Protocol):
 def make(
     model: keras.Model,
     spec: InputSpec,
+    output: OutputSpec,
     target: Target,
     options: Options,
     calibration: np.ndarray,
@@ -79,21 +80,21 @@ def make(
     clusters = 0 if qat.is_aware(model) else target.clusters
     if target.format == "tflite":
         content = tflite.convert(
-            model, spec, target.quantization, calibration, options.interface, batch,
+            model, spec, output, target.quantization, calibration, options.interface, batch,
             clusters=clusters,
         )  # fmt: skip
-        return tflite_file(path, content, model, spec, options.interface)
+        return tflite_file(path, content, model, spec, output, options.interface)
     if target.format == "tflm":
         from tfresnet.deploy.formats import microcontroller  # it builds on this module
 
         content = tflite.convert(
-            model, spec, "int8", calibration, options.interface, dense_per_tensor=True,
+            model, spec, output, "int8", calibration, options.interface, dense_per_tensor=True,
             clusters=clusters, integer_softmax=True,
         )  # fmt: skip
         return microcontroller.make(path, content)
     if target.format == "onnx" and qat.is_aware(model):
         scales = tflite.convert(
-            model, spec, "int8", calibration, "float", batch, integer_softmax=True
+            model, spec, output, "int8", calibration, "float", batch, integer_softmax=True
         )
         content = onnx_format.from_int8_tflite(
             scales, model.name, calibration, options.interface, options.layout, options.opset
@@ -101,20 +102,25 @@ def make(
         return FileArtifact(path, content, with_onnx_metadata)
     if target.format == "onnx":
         content = onnx_format.convert(
-            model, spec, target.quantization, calibration, options.interface, batch,
+            model, spec, output, target.quantization, calibration, options.interface, batch,
             options.layout, options.opset,
         )  # fmt: skip
         return FileArtifact(path, content, with_onnx_metadata)
-    return saved_model.SavedModel(path, model, spec)
+    return saved_model.SavedModel(path, model, spec, output)
 
 
 def tflite_file(
-    path: Path, content: bytes, model: keras.Model, spec: InputSpec, interface: str
+    path: Path,
+    content: bytes,
+    model: keras.Model,
+    spec: InputSpec,
+    output: OutputSpec,
+    interface: str,
 ) -> "FileArtifact":
     """Return a converted TFLite model of ``model`` as an artifact that describes itself."""
     classifies = not isinstance(model, wrap.Embedding)
     described = tflite_metadata.describe(
-        content, spec, model.name, classifies, centred=interface == "float"
+        content, spec, output, model.name, classifies, centred=interface == "float"
     )
     return FileArtifact(path, described, with_tflite_metadata)
 

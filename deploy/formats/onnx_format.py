@@ -12,7 +12,7 @@ import tensorflow as tf  # (before onnx: the other order crashes in protobuf)
 from tfresnet.backend import keras
 from tfresnet.deploy.formats import graph, onnx_graph, onnx_int8, wrap
 from tfresnet.runtime.errors import InputError
-from tfresnet.runtime.spec import InputSpec
+from tfresnet.runtime.spec import InputSpec, OutputSpec
 from tfresnet.system.native_stderr import captured
 
 OPSETS = range(13, 19)  # 13: scales per channel; tf2onnx 1.17 raises on 19 and above
@@ -21,6 +21,7 @@ OPSETS = range(13, 19)  # 13: scales per channel; tf2onnx 1.17 raises on 19 and 
 def convert(
     model: keras.Model,
     spec: InputSpec,
+    output: OutputSpec,
     quantization: str = "float32",
     calibration: np.ndarray | None = None,
     interface: str = "uint8",
@@ -43,7 +44,9 @@ def convert(
     """
     # int8 starts from a float input, so that its scale can be found; bytes go straight into it.
     pixels = interface == "uint8" and quantization != "int8"
-    function = (wrap.from_pixels if pixels else wrap.from_centred_pixels)(model, spec, batch)
+    function = (wrap.from_pixels if pixels else wrap.from_centred_pixels)(
+        model, spec, output, batch
+    )
     turned = layout == "nchw" or quantization == "int8"
     proto = _translate(function, opset, turned)
     proto = onnx_graph.simplified(proto)

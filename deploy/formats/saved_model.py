@@ -12,7 +12,7 @@ from tfresnet.backend import keras
 from tfresnet.deploy.device.runtime import METADATA_NAME
 from tfresnet.deploy.formats import wrap
 from tfresnet.runtime.errors import InputError
-from tfresnet.runtime.spec import InputSpec
+from tfresnet.runtime.spec import InputSpec, OutputSpec
 from tfresnet.system.files import write_text
 from tfresnet.system.native_stderr import captured
 
@@ -24,11 +24,11 @@ class SavedModel:
     ``encoded`` takes the bytes of n JPEG, PNG, GIF or BMP files, of any size.
     """
 
-    def __init__(self, path: Path, model: keras.Model, spec: InputSpec):
+    def __init__(self, path: Path, model: keras.Model, spec: InputSpec, output: OutputSpec):
         self.path = path
         self.written: Path | None = None  # where it was put before
         self.module = wrap.variables_of(model)
-        self.module.classify = wrap.from_pixels(model, spec, batch=None)
+        self.module.classify = wrap.from_pixels(model, spec, output, batch=None)
         self.module.classify_files = wrap.from_files(self.module.classify, spec)
 
     def write(self, metadata: dict[str, Any]) -> None:

@@ -11,7 +11,7 @@ from tfresnet.deploy.device.runtime import centre
 from tfresnet.deploy.formats import float_softmax, graph, recipes, wrap
 from tfresnet.deploy.plan import INTEGER
 from tfresnet.runtime.errors import InputError
-from tfresnet.runtime.spec import InputSpec
+from tfresnet.runtime.spec import InputSpec, OutputSpec
 from tfresnet.system.native_stderr import captured
 
 CONVERTED = ("float32", "float16", "dynamic", "int8")  # by TensorFlow's converter alone
@@ -21,6 +21,7 @@ PER_CHANNEL = ("dynamic", "int8")  # of these, with a scale for each output chan
 def convert(
     model: keras.Model,
     spec: InputSpec,
+    output: OutputSpec,
     quantization: str,
     calibration: np.ndarray | None = None,
     interface: str = "uint8",
@@ -50,20 +51,23 @@ def convert(
     if quantization in INTEGER and not len(images):
         raise InputError(f"{quantization} needs calibration images, got none")
     if quantization in CONVERTED and not (clusters and quantization in PER_CHANNEL):
-        content = _convert(model, spec, quantization, images, interface, batch, dense_per_tensor)
+        content = _convert(
+            model, spec, output, quantization, images, interface, batch, dense_per_tensor
+        )
         return content if integer_softmax else float_softmax.apply(content)
     recipe = replace(
         recipes.RECIPES[quantization], clusters=clusters, dense_per_tensor=dense_per_tensor
     )
     if recipe.activations is None:
-        content = _convert(model, spec, "float32", images, interface, batch)
+        content = _convert(model, spec, output, "float32", images, interface, batch)
         return recipes.quantize(content, recipe)
-    return quantize_static(model, spec, recipe, images, interface, batch, integer_softmax)
+    return quantize_static(model, spec, output, recipe, images, interface, batch, integer_softmax)
 
 
 def quantize_static(
     model: keras.Model,
     spec: InputSpec,
+    output: OutputSpec,
     recipe: recipes.Recipe,
     calibration: np.ndarray,
     interface: str = "uint8",
@@ -71,13 +75,14 @@ def quantize_static(
     integer_softmax: bool = False,
 ) -> bytes:
     """Return a TFLite file whose activations are integers too, by a recipe; see :func:`convert`."""
-    content = _quantize_static(model, spec, recipe, calibration, interface, batch)
+    content = _quantize_static(model, spec, output, recipe, calibration, interface, batch)
     return content if integer_softmax else float_softmax.apply(content)
 
 
 def _quantize_static(
     model: keras.Model,
     spec: InputSpec,
+    output: OutputSpec,
     recipe: recipes.Recipe,
     calibration: np.ndarray,
     interface: str,
@@ -85,9 +90,9 @@ def _quantize_static(
 ) -> bytes:
     if recipe.activations == 16 and interface == "uint8":
         # LiteRT turns no uint8 into int16: the pixels go through float on their way.
-        content = _convert(model, spec, "float32", calibration, "uint8", batch)
+        content = _convert(model, spec, output, "float32", calibration, "uint8", batch)
         return recipes.quantize(content, recipe, calibration)
-    content = _convert(model, spec, "float32", calibration, "float", batch)
+    content = _convert(model, spec, output, "float32", calibration, "float", batch)
     quantized = recipes.quantize(content, recipe, centre(calibration), wrap.RANGE)
     activations = tf.int16 if recipe.activations == 16 else tf.int8
     types = {
@@ -101,6 +106,7 @@ def _quantize_static(
 def _convert(
     model: keras.Model,
     spec: InputSpec,
+    output: OutputSpec,
     quantization: str,
     calibration: np.ndarray,
     interface: str,
@@ -109,7 +115,9 @@ def _convert(
 ) -> bytes:
     """Return what TensorFlow's converter makes; ``quantization`` is one of ``CONVERTED``."""
     pixels = quantization != "int8" and interface == "uint8"
-    function = (wrap.from_pixels if pixels else wrap.from_centred_pixels)(model, spec, batch)
+    function = (wrap.from_pixels if pixels else wrap.from_centred_pixels)(
+        model, spec, output, batch
+    )
     converter = tf.lite.TFLiteConverter.from_concrete_functions(
         [function.get_concrete_function()], wrap.variables_of(model)
     )

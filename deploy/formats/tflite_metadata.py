@@ -12,7 +12,7 @@ import flatbuffers
 from ai_edge_litert import schema_py_generated as schema
 
 from tfresnet.deploy.formats import graph, wrap
-from tfresnet.runtime.spec import InputSpec
+from tfresnet.runtime.spec import InputSpec, OutputSpec
 
 NAME, IDENTIFIER, PARSER = "TFLITE_METADATA", b"M001", "1.0.0"
 LABELS = "labels.txt"
@@ -31,18 +31,25 @@ class Field:
     inline: str = ""  # the builder's method for a number in its place
 
 
-def describe(content: bytes, spec: InputSpec, title: str, classifies: bool, centred: bool) -> bytes:
+def describe(
+    content: bytes,
+    spec: InputSpec,
+    output: OutputSpec,
+    title: str,
+    classifies: bool,
+    centred: bool,
+) -> bytes:
     """Return a TFLite file with standard metadata about its input and output.
 
     Args:
         title: the model's name.
-        classifies: whether it gives probabilities of the spec's labels; else embeddings.
+        classifies: whether it gives probabilities of the output spec's labels; else embeddings.
         centred: whether it takes ``(pixel - 128) / 128`` instead of pixels.
     """
     model = graph.read(content)
     kept = [m for m in model.metadata or [] if m.name.decode() != NAME]
     builder = flatbuffers.Builder(1024)
-    root = _model(spec, title, classifies, centred)(builder)
+    root = _model(spec, output, title, classifies, centred)(builder)
     builder.Finish(root, IDENTIFIER)
     entry, buffer = schema.MetadataT(), schema.BufferT()
     entry.name, entry.buffer = NAME, len(model.buffers)
@@ -52,8 +59,10 @@ def describe(content: bytes, spec: InputSpec, title: str, classifies: bool, cent
     return graph.packed(model)
 
 
-def _model(spec: InputSpec, title: str, classifies: bool, centred: bool) -> Write:
-    about = f"{title}: {len(spec.labels)} classes" if classifies else f"{title}: embeddings"
+def _model(
+    spec: InputSpec, output: OutputSpec, title: str, classifies: bool, centred: bool
+) -> Write:
+    about = f"{title}: {len(output.labels)} classes" if classifies else f"{title}: embeddings"
     subgraph = _table([_list(2, [_image(spec, centred)]), _list(3, [_answer(classifies)])])
     return _table(
         [_text(0, title), _text(1, about), Field(3, _vector([subgraph])), _text(7, PARSER)]

@@ -13,7 +13,7 @@ from tfresnet.data.pipeline import normalise
 from tfresnet.deploy.device.runtime import centre
 from tfresnet.deploy.formats import decoding
 from tfresnet.models.network import Network
-from tfresnet.runtime.spec import InputSpec
+from tfresnet.runtime.spec import InputSpec, OutputSpec
 
 # uint8 pixel p is the real number (p - 128) / 128: LiteRT's int8 input needs no arithmetic.
 ZERO_POINT, SCALE = 128.0, 1 / 128.0
@@ -49,27 +49,27 @@ def output_of(model: keras.Model) -> str:
     return EMBEDDING if isinstance(model, Embedding) else PROBABILITIES
 
 
-def _answer(model: keras.Model, normalised: tf.Tensor, spec: InputSpec) -> tf.Tensor:
-    output = model(normalised, training=False)
-    finish = tf.identity if isinstance(model, Embedding) else ACTIVATIONS[spec.activation]
-    return finish(output, name=output_of(model))
+def _answer(model: keras.Model, normalised: tf.Tensor, output: OutputSpec) -> tf.Tensor:
+    logits = model(normalised, training=False)
+    finish = tf.identity if isinstance(model, Embedding) else ACTIVATIONS[output.activation]
+    return finish(logits, name=output_of(model))
 
 
 def from_pixels(
-    model: keras.Model, spec: InputSpec, batch: int | None
+    model: keras.Model, spec: InputSpec, output: OutputSpec, batch: int | None
 ) -> tf.types.experimental.GenericFunction:
     """Return a function from uint8 [batch, H, W, C] to probabilities [batch, classes]."""
     signature = [tf.TensorSpec([batch, *spec.shape], tf.uint8, name="image")]
 
     @tf.function(input_signature=signature)
     def classify(image: tf.Tensor) -> tf.Tensor:
-        return _answer(model, normalise(image, spec), spec)
+        return _answer(model, normalise(image, spec), output)
 
     return classify
 
 
 def from_centred_pixels(
-    model: keras.Model, spec: InputSpec, batch: int | None
+    model: keras.Model, spec: InputSpec, output: OutputSpec, batch: int | None
 ) -> tf.types.experimental.GenericFunction:
     """Return a function from ``(pixel - 128) / 128``, float32, to probabilities.
 
@@ -84,7 +84,7 @@ def from_centred_pixels(
 
     @tf.function(input_signature=signature)
     def classify(image: tf.Tensor) -> tf.Tensor:
-        return _answer(model, image if identity else image * scale + shift, spec)
+        return _answer(model, image if identity else image * scale + shift, output)
 
     return classify
 

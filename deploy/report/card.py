@@ -51,7 +51,7 @@ SERVED = "A SavedModel for TensorFlow Serving; report.html has the command."
 
 def text(workshop: Workshop, report: dict[str, Any]) -> str:
     """Return the model card of a finished export."""
-    run, spec = workshop.run, workshop.run.spec
+    run, spec, output = workshop.run, workshop.run.spec, workshop.run.output
     result, (metric, value) = run.result, judged_by(report, "checkpoint_")
     dataset = dataset_name(workshop.data.dataset)
     rows = "\n".join(
@@ -59,7 +59,7 @@ def text(workshop: Workshop, report: dict[str, Any]) -> str:
         f"{a['agreement']:.2%} | {a['latency_ms']:.3f} |"
         for a in report["artifacts"]
     )
-    shown = ", ".join(spec.labels[:10]) + (", ..." if len(spec.labels) > 10 else "")
+    shown = ", ".join(output.labels[:10]) + (", ..." if len(output.labels) > 10 else "")
     use = "    python bundle/classify.py bundle/model_*.* photo.jpg"
     if not report["bundle"]:
         served = any(
@@ -69,13 +69,13 @@ def text(workshop: Workshop, report: dict[str, Any]) -> str:
     body = TEXT.format(
         arch=result["arch"], dataset=dataset, parameters=result["parameters"],
         macs=result["macs"], height=spec.height, width=spec.width,
-        colours="colour" if len(spec.mean) == 3 else "grey", count=len(spec.labels), labels=shown,
-        kinds="labels, any number of which a picture may have" if spec.multi_label else "classes",
+        colours="colour" if len(spec.mean) == 3 else "grey", count=len(output.labels), labels=shown,
+        kinds="labels, any number of which a picture may have" if output.multi_label else "classes",
         use=use,
         interface=workshop.options.interface, n=report["n"], metric=metric, value=value,
         rows=rows, machine=report["processor"] or "this machine",
         preset=result["preset"], seed=result["seed"], epochs=result["epochs"],
-        always="" if spec.multi_label else ", and it always answers with one of its classes",
+        always="" if output.multi_label else ", and it always answers with one of its classes",
         commit=result["commit"] or "unknown", ranges=_ranges(report["calibration"]),
     )  # fmt: skip
     return f"---\n{yaml.safe_dump(_front(workshop, report, dataset), sort_keys=False)}---\n\n{body}"

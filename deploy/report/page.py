@@ -33,7 +33,7 @@ def html(workshop: Workshop, report: dict[str, Any]) -> str:
         ("Accuracy, size and latency", _costs(artifacts)),
     ]
     looked_into = examined(artifacts, report.get("chosen"))
-    if looked_into and not workshop.run.spec.multi_label:  # where one class is taken for another
+    if looked_into and not workshop.run.output.multi_label:  # where one class is taken for another
         sections.append(("Confusion", _confusion(workshop, looked_into)))
     sections += [_disagreement(workshop, artifact) for artifact in looked_into]
     if not workshop.options.features:
@@ -43,7 +43,7 @@ def html(workshop: Workshop, report: dict[str, Any]) -> str:
     body = "".join(f"<h2>{escape(heading)}</h2>\n{content}\n" for heading, content in sections)
     style = (resources.files("tfresnet.deploy.report") / "report.css").read_text(encoding="utf-8")
     dataset = dataset_name(workshop.data.dataset)
-    what = f"{workshop.run.result['arch']} on {dataset}, {len(workshop.run.spec.labels)} classes"
+    what = f"{workshop.run.result['arch']} on {dataset}, {len(workshop.run.output.labels)} classes"
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -122,7 +122,7 @@ def _figures(drawn: Sequence[Figure]) -> str:
 
 def _confusion(workshop: Workshop, artifacts: Sequence[dict]) -> str:
     """Return the confusion matrices of the checkpoint and of files, next to each other."""
-    reference, labels = workshop.reference, workshop.run.spec.labels
+    reference, labels = workshop.reference, workshop.run.output.labels
     answers = {"checkpoint": reference.probabilities.argmax(axis=1)}
     answers |= {figures.label(a): workshop.predicted[a["path"]] for a in artifacts}
     drawn = [figures.confusion(reference.classes, x, labels, name) for name, x in answers.items()]
@@ -186,7 +186,7 @@ def _bars(layers: Sequence[inspect.LayerError]) -> str:
 def _pictures(
     workshop: Workshop, indices: np.ndarray, exact: np.ndarray, found: np.ndarray
 ) -> Iterator[str]:
-    labels, classes = workshop.run.spec.labels, workshop.reference.classes
+    labels, classes = workshop.run.output.labels, workshop.reference.classes
     names = workshop.task.names
     wanted, start = {int(i) for i in indices}, 0
     for images, _, weights in workshop.held_out:

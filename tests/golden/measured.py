@@ -13,7 +13,7 @@ from tfresnet.config.sections import DataConfig
 from tfresnet.data import pipeline
 from tfresnet.data.splits import ArraySplit
 from tfresnet.runs.train_run import train
-from tfresnet.runtime.spec import InputSpec
+from tfresnet.runtime.spec import InputSpec, OutputSpec
 from tfresnet.system import environment
 
 FOLDER = Path(__file__).parent
@@ -82,8 +82,10 @@ def batches_of(name: str) -> dict[str, Any]:
     coarse = rng.integers(0, 256, (24, 4, 4, 3)).astype(np.float32)
     pictures = tf.image.resize(coarse, (16, 16)).numpy().round().astype(np.uint8)
     split = ArraySplit(pictures, np.arange(24) % 3)
-    spec = InputSpec(16, 16, ("a", "b", "c"))
-    batches = pipeline.train_batches(split, spec, DataConfig(**AUGMENTATIONS[name]), 8, 7, 2, 4)
+    spec, output = InputSpec(16, 16), OutputSpec("classification", ("a", "b", "c"))
+    batches = pipeline.train_batches(
+        split, spec, output, DataConfig(**AUGMENTATIONS[name]), 8, 7, 2, 4
+    )
     return summary(part.numpy() for batch in batches for part in batch)
 
 

@@ -13,7 +13,7 @@ from tfresnet.config.sections import DataConfig
 from tfresnet.data import augment, erasing, policies, shuffle
 from tfresnet.data.splits import Split
 from tfresnet.runtime.errors import InputError
-from tfresnet.runtime.spec import InputSpec
+from tfresnet.runtime.spec import InputSpec, OutputSpec
 
 
 def steps_per_epoch(split: Split, batch_size: int) -> int:
@@ -33,6 +33,7 @@ def steps_per_epoch(split: Split, batch_size: int) -> int:
 def train_batches(
     split: Split,
     spec: InputSpec,
+    output: OutputSpec,
     config: DataConfig,
     batch_size: int,
     seed: int,
@@ -71,7 +72,7 @@ def train_batches(
             )
 
         images, classes = (repeated(part) for part in batch)
-        labels = classes if spec.multi_label else tf.one_hot(classes, len(spec.labels))
+        labels = classes if output.multi_label else tf.one_hot(classes, len(output.labels))
         step_seed = tf.stack([seed, step])
         images = _vary(images, config, step_seed, flip_alternately)
         if size:

@@ -25,14 +25,14 @@ def preview(config: RunConfig, default_size: int) -> bytes:
     steps = pipeline.steps_per_epoch(dataset.train, config.train.batch_size)
     _, size = pipeline.segments(config.data, config.train.epochs, steps)[0]
     batches = pipeline.train_batches(
-        dataset.train, dataset.spec, config.data, config.train.batch_size, config.train.seed,
-        0, ROWS, size,
+        dataset.train, dataset.spec, dataset.output, config.data, config.train.batch_size,
+        config.train.seed, 0, ROWS, size,
     )  # fmt: skip
     rows = [
         (pixels(images.numpy()[:COLUMNS], dataset.spec), labels.numpy()[:COLUMNS])
         for images, labels in batches
     ]
-    return grid(rows, dataset.spec.labels, f"{config.name}: {', '.join(active(config))}")
+    return grid(rows, dataset.output.labels, f"{config.name}: {', '.join(active(config))}")
 
 
 def pixels(images: np.ndarray, spec: InputSpec) -> np.ndarray:

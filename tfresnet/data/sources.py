@@ -15,7 +15,7 @@ from tfresnet.data import digits, duplicates, folder, label_table, lookup, tfds_
 from tfresnet.data.images import fit
 from tfresnet.data.splits import ArraySplit, FileSplit, Split, in_memory
 from tfresnet.runtime.errors import InputError
-from tfresnet.runtime.spec import InputSpec
+from tfresnet.runtime.spec import CLASSIFICATION, MULTI_LABEL, InputSpec, OutputSpec
 from tfresnet.system.files import expanded, read_text
 
 RATIO = 5  # of the largest class to the smallest, from which on a person should know of it
@@ -31,6 +31,7 @@ class Dataset:
     train: Split
     held_out: Split
     spec: InputSpec
+    output: OutputSpec
     notes: tuple[str, ...] = ()
 
 
@@ -72,33 +73,36 @@ def check_present(config: DataConfig) -> None:
         tfds_source.open_builder(config.dataset, config.data_dir, download=False)
 
 
-def load_for(spec: InputSpec, config: DataConfig) -> Dataset:
-    """Return the dataset for a model that was trained with ``spec``.
+def load_for(spec: InputSpec, output: OutputSpec, config: DataConfig) -> Dataset:
+    """Return the dataset for a model that was trained with ``spec`` and ``output``.
 
     Raises:
         InputError: the dataset's labels or image size are not the model's.
     """
     same = {"channels": spec.shape[2], "crop_fraction": spec.crop_fraction}
-    dataset = load(config.model_copy(update=same), (spec.height, spec.width), spec.labels)
-    if spec.multi_label != dataset.spec.multi_label:
+    dataset = load(config.model_copy(update=same), (spec.height, spec.width), output.labels)
+    if output.task != dataset.output.task:
         kinds = ("one label a picture", "any number of labels a picture")
         raise InputError(
-            f"{config.dataset}: expected {kinds[spec.multi_label]}, as the model was trained with, "
-            f"got {kinds[dataset.spec.multi_label]}"
+            f"{config.dataset}: expected {kinds[output.multi_label]}, as the model was trained "
+            f"with, got {kinds[dataset.output.multi_label]}"
         )
-    for key in ("labels", "shape"):
-        expected, got = getattr(spec, key), getattr(dataset.spec, key)
+    pairs = {
+        "labels": (output.labels, dataset.output.labels),
+        "shape": (spec.shape, dataset.spec.shape),
+    }
+    for key, (expected, got) in pairs.items():
         if expected != got:
             raise InputError(
                 f"{config.dataset}: expected the {key} that the model was trained with, "
                 f"{list(expected)}, got {list(got)}"
             )
-    return replace(dataset, spec=spec)
+    return replace(dataset, spec=spec, output=output)
 
 
 def _digits(config: DataConfig) -> Dataset:
     images, labels = digits.load()
-    spec = _spec(config, digits.IMAGE_SIZE, digits.LABELS)
+    spec = _spec(config, digits.IMAGE_SIZE)
     images = np.stack([fit(Image.fromarray(image), spec) for image in images])
     train, held_out = _hold_out(labels, config)
     note = "digits are scikit-learn's; for the folder of that name: --dataset ./digits"
@@ -106,6 +110,7 @@ def _digits(config: DataConfig) -> Dataset:
         ArraySplit(images[train], labels[train]),
         ArraySplit(images[held_out], labels[held_out]),
         spec,
+        OutputSpec(CLASSIFICATION, digits.LABELS),
         (note,) if Path(config.dataset).is_dir() else (),
     )
 
@@ -118,7 +123,8 @@ def _folder(
 ) -> Dataset:
     found = folder.check(_scan(path, config, labels), config.skip_broken)
     paths, classes = found.train
-    spec = replace(_spec(config, default_size, found.labels), multi_label=found.multi_label)
+    spec = _spec(config, default_size)
+    output = OutputSpec(MULTI_LABEL if found.multi_label else CLASSIFICATION, found.labels)
     if found.held_out:
         files, held_out = found.train, found.held_out
     else:
@@ -141,7 +147,7 @@ def _folder(
     )
     uneven = label_notes if found.multi_label else imbalance
     advice = [] if labels else uneven(train.labels, found.labels)  # on how to begin a run
-    return Dataset(train, test, spec, (*found.notes, *left_out, *advice))
+    return Dataset(train, test, spec, output, (*found.notes, *left_out, *advice))
 
 
 def _integers(classes: list[int], count: int) -> np.ndarray:
@@ -190,12 +196,13 @@ def _labels_in(file: Path) -> tuple[str, ...]:
 def _tfds(config: DataConfig, default_size: int | tuple[int, int]) -> Dataset:
     builder = tfds_source.open_builder(config.dataset, config.data_dir)
     size = tfds_source.native_size(builder) or default_size
-    spec = _spec(config, size, tuple(builder.info.features["label"].names))
+    spec = _spec(config, size)
+    output = OutputSpec(CLASSIFICATION, tuple(builder.info.features["label"].names))
     train, held_out = (
         tfds_source.load(builder, split, spec, config.cache)
         for split in (config.train_split, config.eval_split)
     )
-    return Dataset(train, held_out, spec)
+    return Dataset(train, held_out, spec, output)
 
 
 def imbalance(classes: np.ndarray, labels: Sequence[str]) -> list[str]:
@@ -245,14 +252,12 @@ def default_crop(size: int) -> float:
     return 0.875 if size > 64 else 1.0
 
 
-def _spec(
-    config: DataConfig, default_size: int | tuple[int, int], labels: tuple[str, ...]
-) -> InputSpec:
+def _spec(config: DataConfig, default_size: int | tuple[int, int]) -> InputSpec:
     default = (default_size,) * 2 if isinstance(default_size, int) else default_size
     height, width = config.height_and_width or default
     crop = config.crop_fraction or default_crop(max(height, width))
     centre = (128.0,) * config.channels  # the normalisation that InputSpec explains
-    return InputSpec(height, width, labels, centre, centre, crop_fraction=crop)
+    return InputSpec(height, width, centre, centre, crop_fraction=crop)
 
 
 def _hold_out_files(

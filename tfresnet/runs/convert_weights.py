@@ -11,7 +11,7 @@ from tfresnet.models import functional, names, pretrained, zoo
 from tfresnet.runs import preflight
 from tfresnet.runs.run_directory import Run, create
 from tfresnet.runtime.errors import InputError
-from tfresnet.runtime.spec import ACTIVATIONS, InputSpec
+from tfresnet.runtime.spec import ACTIVATIONS, CLASSIFICATION, InputSpec, OutputSpec
 from tfresnet.system.files import read_text
 from tfresnet.training import checkpoint
 
@@ -57,15 +57,15 @@ def convert(
     spec = InputSpec(
         height,
         width,
-        _labels(labels_file, classes),
         mean=mean or convention.pixels.mean,
         std=std or convention.pixels.std,
         crop_fraction=config.data.crop_fraction or default_crop(max(height, width)),
-        activation=ACTIVATIONS[config.train.loss],
     )
+    labels = _labels(labels_file, classes)
+    output = OutputSpec(CLASSIFICATION, labels, ACTIVATIONS[config.train.loss])
     model = zoo.build(config.model, spec.shape, classes)
     pretrained.load(model, spec.shape, arrays, convention, with_head=not new_head)
-    run = create(directory, config, spec)
+    run = create(directory, config, spec, output)
     _write(run, model, file)
     return run, pretrained.not_finite(arrays)
 

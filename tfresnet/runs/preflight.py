@@ -144,7 +144,7 @@ def _epochs(run: Run, new: int) -> None:
             f"train.epochs: expected more than the {done} that {run.directory} is trained for, got "
             f"{new}; leave it out to go on, or start another run with --name NAME"
         )
-    patience, score = run.config.train.patience, "map" if run.spec.multi_label else "top1"
+    patience, score = run.config.train.patience, "map" if run.output.multi_label else "top1"
     if stale(run.records(), f"held_out_{score}", patience):
         raise InputError(
             f"train.epochs: expected a run that gets better, {run.directory} did not in {patience} "

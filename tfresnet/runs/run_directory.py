@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from tfresnet.config import loading
 from tfresnet.config.sections import RunConfig
 from tfresnet.runtime.errors import InputError
-from tfresnet.runtime.spec import ACTIVATIONS, InputSpec
+from tfresnet.runtime.spec import ACTIVATIONS, InputSpec, OutputSpec, from_flat, to_flat
 from tfresnet.system import environment
 from tfresnet.system.files import read_json, read_json_lines, write_text
 
@@ -28,11 +28,12 @@ RESULT_KEYS = {"preset", "arch", "seed", "parameters", "macs", "epochs", "test_t
 
 @dataclass(frozen=True)
 class Run:
-    """A directory that holds a run, with its configuration and input spec."""
+    """A directory that holds a run, with its configuration and what its model takes and gives."""
 
     directory: Path
     config: RunConfig
     spec: InputSpec
+    output: OutputSpec
 
     def model(self, averaged: bool | None = None, precision: str = "float32") -> "keras.Model":
         """Return the model with the weights that the run keeps (train.keep).
@@ -49,7 +50,7 @@ class Run:
         from tfresnet.models import zoo
         from tfresnet.training import checkpoint
 
-        labels = len(self.spec.labels)
+        labels = len(self.output.labels)
         model = zoo.build(self.config.model, self.spec.shape, labels, precision)
         averaged = bool(self.config.train.ema_decay) if averaged is None else averaged
         kept = checkpoint.kept(self.directory, self.config.train.keep)
@@ -71,7 +72,8 @@ class Run:
         """
         from tfresnet.data import sources
 
-        return sources.load_for(self.spec, loading.with_data(self.config.data, overrides))
+        data = loading.with_data(self.config.data, overrides)
+        return sources.load_for(self.spec, self.output, data)
 
     @property
     def environment(self) -> dict:
@@ -117,10 +119,10 @@ def open_run(directory: Path) -> Run:
     try:
         values = read_json(directory / "spec.json")
         # Earlier versions did not record it.
-        spec = InputSpec.from_dict({"activation": ACTIVATIONS[config.train.loss], **values})
+        spec, output = from_flat({"activation": ACTIVATIONS[config.train.loss], **values})
     except (ValueError, TypeError) as error:
         raise InputError(f"{directory}/spec.json: expected an input spec: {error}") from None
-    return Run(directory, config, spec)
+    return Run(directory, config, spec, output)
 
 
 def _its_run(model: Path) -> str:
@@ -129,7 +131,7 @@ def _its_run(model: Path) -> str:
     return f"give its run: {os.path.relpath(runs[0])}" if runs else "give its run"
 
 
-def create(directory: Path, config: RunConfig, spec: InputSpec) -> Run:
+def create(directory: Path, config: RunConfig, spec: InputSpec, output: OutputSpec) -> Run:
     """Write what a run is into ``directory``, and with what code and where it goes on.
 
     When it goes on with other values of the training section, what was made with those before is
@@ -140,8 +142,8 @@ def create(directory: Path, config: RunConfig, spec: InputSpec) -> Run:
     if changed:
         _set_aside(directory)
     write_text(directory / "config.yaml", config.to_yaml())
-    write_text(directory / "spec.json", json.dumps(spec.to_dict(), indent=1))
-    run = Run(directory, config, spec)
+    write_text(directory / "spec.json", json.dumps(to_flat(spec, output), indent=1))
+    run = Run(directory, config, spec, output)
     write_text(directory / "environment.json", json.dumps(_environment(run, changed), indent=1))
     return run
 

@@ -7,10 +7,12 @@ from tfresnet.backend import keras
 from tfresnet.config.sections import RunConfig
 from tfresnet.runs.run_directory import open_run
 from tfresnet.runtime.errors import InputError
-from tfresnet.runtime.spec import InputSpec
+from tfresnet.runtime.spec import InputSpec, OutputSpec
 
 
-def loader(config: RunConfig, spec: InputSpec) -> Callable[[], keras.Model] | None:
+def loader(
+    config: RunConfig, spec: InputSpec, output: OutputSpec
+) -> Callable[[], keras.Model] | None:
     """Return a function that loads the teacher, None if ``train.teacher`` names none.
 
     Raises:
@@ -19,13 +21,15 @@ def loader(config: RunConfig, spec: InputSpec) -> Callable[[], keras.Model] | No
     if not config.train.teacher:
         return None
     teacher = open_run(Path(config.train.teacher))
-    for key in ("labels", "shape", "mean", "std"):
-        expected, got = getattr(spec, key), getattr(teacher.spec, key)
+    pairs = {"labels": (output.labels, teacher.output.labels)} | {
+        key: (getattr(spec, key), getattr(teacher.spec, key)) for key in ("shape", "mean", "std")
+    }
+    for key, (expected, got) in pairs.items():
         if expected != got:
             raise InputError(
                 f"train.teacher: expected the {key} of this run, {list(expected)}, got {list(got)}"
             )
-    if teacher.spec.multi_label:
+    if teacher.output.multi_label:
         raise InputError(
             "train.teacher: expected a run with one label a picture, got a multi-label one, whose "
             "answers are no softmax that could be matched"

@@ -62,7 +62,7 @@ def _train(config: RunConfig, directory: Path, resume: bool) -> Run:
     # Only now, when everything fits, does the directory come into being.
     with lock(directory, "start another run with --name NAME"):
         changed = _other_epochs(config, directory, trainer) if resume else ()
-        run = create(directory, config, dataset.spec)
+        run = create(directory, config, dataset.spec, dataset.output)
         _write_samples(dataset, directory / "samples")
         progress.show(
             header.facts(config, trainer, functional.parameters(trainer.model), directory)
@@ -133,21 +133,20 @@ def _prepare(
         config = transfer.adopt(config, start)
     preflight.directory(config, directory, resume, settled=True)
     dataset = _dataset(config, directory, start, resume)
-    spec = replace(dataset.spec, activation=ACTIVATIONS[config.train.loss])
-    dataset = replace(dataset, spec=spec)
+    output = replace(dataset.output, activation=ACTIVATIONS[config.train.loss])
+    dataset, spec = replace(dataset, output=output), dataset.spec
 
     def build(precision: str = config.train.precision) -> keras.Model:
-        model = zoo.build(config.model, spec.shape, len(spec.labels), precision)
+        model = zoo.build(config.model, spec.shape, len(output.labels), precision)
         if start:
-            transfer.initialise(model, spec, start)
+            transfer.initialise(model, spec, output, start)
         if config.train.freeze_until:
             model.freeze_until(config.train.freeze_until)
         return model if config.train.xla else convolution.speed_up(model)
 
     in_float32 = None if config.train.precision == "float32" else lambda: build("float32")
-    trainer = Trainer(
-        config, dataset, directory, build, teacher.loader(config, spec), strategy, in_float32
-    )
+    load_teacher = teacher.loader(config, spec, output)
+    trainer = Trainer(config, dataset, directory, build, load_teacher, strategy, in_float32)
     return config, dataset, trainer
 
 
@@ -155,7 +154,8 @@ def _dataset(
     config: RunConfig, directory: Path, start: transfer.Start | None, resume: bool
 ) -> Dataset:
     if resume:
-        return sources.load_for(open_run(directory).spec, config.data)
+        run = open_run(directory)
+        return sources.load_for(run.spec, run.output, config.data)
     size = zoo.architecture(config.model.arch).image_size
     dataset = sources.load(config.data, default_size=size)
     sources.check_apart(config.data)
@@ -178,7 +178,7 @@ def _write_samples(dataset: Dataset, folder: Path) -> None:
     folder.mkdir(exist_ok=True)
     batch = next(iter(pipeline.raw_batches(dataset.held_out, LOOKED_AT, LOOKED_AT)))
     images, labels, weights = (part.numpy() for part in batch)
-    names = [tasks.of(dataset.spec).names(label, dataset.spec.labels) for label in labels]
+    names = [tasks.of(dataset.output).names(label, dataset.output.labels) for label in labels]
     _, first = np.unique(names[: int(weights.sum())], return_index=True)
     others = np.setdiff1d(np.arange(int(weights.sum())), first)
     chosen = sorted([*sorted(first), *others][:SAMPLES])
@@ -202,14 +202,14 @@ def _write_result(run: Run, dataset: Dataset) -> None:
         raise InputError(
             f"expected the epochs' records in {run.directory}/metrics.jsonl, found none"
         )
-    task, images = tasks.of(run.spec), (dataset.held_out, run.spec)
+    task, images = tasks.of(run.output), (dataset.held_out, run.spec, run.output)
     model = run.model(averaged=False)
-    infer = metrics.probability_function(model, run.spec)
+    infer = metrics.probability_function(model, run.output)
     measured = tasks.measure(infer, *images)
     raw = None
     if run.config.train.ema_decay:
         raw = measured[task.primary]
-        infer = metrics.probability_function(run.model(), run.spec)
+        infer = metrics.probability_function(run.model(), run.output)
         measured = tasks.measure(infer, *images)
     # What mirroring adds, where it makes sense: nothing on a device is measured this way.
     flipped = None

@@ -14,7 +14,7 @@ from tfresnet.models.names import OURS, variable_kind
 from tfresnet.runs.convert_weights import convert
 from tfresnet.runs.run_directory import Run, open_run
 from tfresnet.runtime.errors import InputError
-from tfresnet.runtime.spec import InputSpec
+from tfresnet.runtime.spec import InputSpec, OutputSpec
 
 # What must be the same for weights to mean the same.
 STRUCTURE = (
@@ -29,6 +29,7 @@ class Start:
     name: str
     model: ModelConfig
     spec: InputSpec
+    output: OutputSpec
     arrays: dict[str, np.ndarray]
 
 
@@ -55,7 +56,8 @@ def _of_run(run: Run, name: str) -> Start:
         for layer in functional(run.model(), run.spec.shape).layers
         for variable in layer.variables
     }
-    return Start(name, run.config.model.model_copy(update={"stem": stem}), run.spec, arrays)
+    model = run.config.model.model_copy(update={"stem": stem})
+    return Start(name, model, run.spec, run.output, arrays)
 
 
 def adopt(config: RunConfig, start: Start) -> RunConfig:
@@ -87,11 +89,11 @@ def normalised_as(start: Start, spec: InputSpec) -> InputSpec:
     return replace(spec, mean=start.spec.mean, std=start.spec.std)
 
 
-def initialise(model: keras.Model, spec: InputSpec, start: Start) -> None:
+def initialise(model: keras.Model, spec: InputSpec, output: OutputSpec, start: Start) -> None:
     """Give ``model`` the start's weights; its head too if the classes are the same.
 
     Raises:
         InputError: the networks differ.
     """
-    with_head = start.spec.labels == spec.labels
+    with_head = start.output.labels == output.labels
     pretrained.load(model, spec.shape, start.arrays, OURS, with_head)

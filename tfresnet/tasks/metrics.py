@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from tfresnet.backend import keras
 from tfresnet.runtime.errors import InputError
-from tfresnet.runtime.spec import InputSpec
+from tfresnet.runtime.spec import OutputSpec
 from tfresnet.tasks import intervals
 
 EVAL_BATCH = 250
@@ -117,9 +117,11 @@ def expected_calibration_error(confidence: np.ndarray, correct: np.ndarray) -> f
     return sum(abs(sure - right) * share for sure, right, share in reliability(confidence, correct))
 
 
-def probability_function(model: keras.Model, spec: InputSpec) -> Callable[[tf.Tensor], tf.Tensor]:
+def probability_function(
+    model: keras.Model, output: OutputSpec
+) -> Callable[[tf.Tensor], tf.Tensor]:
     """Return a compiled function from normalised images to probabilities [batch, classes]."""
-    activation = keras.activations.get(spec.activation)
+    activation = keras.activations.get(output.activation)
 
     @tf.function(reduce_retracing=True)
     def infer(images: tf.Tensor) -> tf.Tensor:

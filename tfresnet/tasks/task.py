@@ -1,6 +1,6 @@
 """All that differs between pictures of one class and pictures with any number of labels.
 
-Which of the two a model does is in its input spec; ``of`` returns the row of this table.
+Which of the two a model does is in its output spec; ``of`` returns the row of this table.
 """
 
 from collections.abc import Callable
@@ -13,7 +13,7 @@ import tensorflow as tf
 from tfresnet.backend import keras
 from tfresnet.data import pipeline
 from tfresnet.data.splits import Split
-from tfresnet.runtime.spec import InputSpec
+from tfresnet.runtime.spec import InputSpec, OutputSpec
 from tfresnet.tasks import metrics, multi_label
 from tfresnet.tasks.headings import EPOCHS, HEADINGS
 
@@ -97,13 +97,15 @@ MULTI_LABEL = Task(
 )
 
 
-def of(spec: InputSpec) -> Task:
-    """Return what a model with this spec does."""
-    return MULTI_LABEL if spec.multi_label else SINGLE_LABEL
+def of(output: OutputSpec) -> Task:
+    """Return the task of a model with these outputs."""
+    return MULTI_LABEL if output.multi_label else SINGLE_LABEL
 
 
-def measure(infer: Callable[[Any], Any], split: Split, spec: InputSpec) -> dict[str, Any]:
+def measure(
+    infer: Callable[[Any], Any], split: Split, spec: InputSpec, output: OutputSpec
+) -> dict[str, Any]:
     """Return the summary of what gives probabilities for normalised images."""
     batches = pipeline.eval_batches(split, spec, metrics.EVAL_BATCH)
     answers, truth = metrics.collect(infer, batches)
-    return of(spec).summary(answers, truth, spec.labels, spec.activation)
+    return of(output).summary(answers, truth, output.labels, output.activation)

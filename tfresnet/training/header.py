@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from tfresnet.config import loading
 from tfresnet.config.sections import RunConfig, TrainConfig
-from tfresnet.runtime.spec import InputSpec
+from tfresnet.runtime.spec import OutputSpec
 from tfresnet.system import environment
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def facts(config: RunConfig, trainer: "Trainer", parameters: int, directory: Pat
     data, training = trainer.dataset, config.train
     height, width, channels = data.spec.shape
     rows = {
-        "data": f"{loading.dataset_name(config.data.dataset)}, {_kinds(data.spec)}: "
+        "data": f"{loading.dataset_name(config.data.dataset)}, {_kinds(data.output)}: "
         f"{len(data.train):,} images to train on, {len(data.held_out):,} held out",
         "images": f"{height} x {width} pixels, {'grey' if channels == 1 else 'color'}",
         "network": f"{config.model.arch}, {parameters:,} parameters",
@@ -70,10 +70,10 @@ def more_epochs(
     )
 
 
-def _kinds(spec: InputSpec) -> str:
+def _kinds(output: OutputSpec) -> str:
     """Return how many classes there are, and of how many an image can be."""
-    count = len(spec.labels)
-    return f"{count} labels, any number an image" if spec.multi_label else f"{count} classes"
+    count = len(output.labels)
+    return f"{count} labels, any number an image" if output.multi_label else f"{count} classes"
 
 
 def _devices(trainer: "Trainer") -> str:

@@ -62,7 +62,7 @@ class Trainer:
         build_evaluated: Callable[[], keras.Model] | None = None,
     ):
         self.config, self.dataset, self.directory = config.train, dataset, directory
-        self.task = tasks.of(dataset.spec)
+        self.task = tasks.of(dataset.output)
         self.data_config = config.data
         data = dataset_name(config.data.dataset)
         self.title = f"{directory.resolve().name}: {config.model.arch} on {data}"
@@ -99,12 +99,12 @@ class Trainer:
         self.masks_end = 0  # the same of what was traced with one seed
         step = TrainStep(
             config.train, self.model, self.optimizer, teacher, self._observe,
-            self._class_weights(), self.task.smoothing_target(len(dataset.spec.labels)),
+            self._class_weights(), self.task.smoothing_target(len(dataset.output.labels)),
         )  # fmt: skip
         self.train_step = tf.function(step, jit_compile=True) if config.train.xla else step
         self.deployed = self.average or self.model
         self.evaluated = build_evaluated() if build_evaluated else self.deployed
-        self.probabilities = metrics.probability_function(self.evaluated, dataset.spec)
+        self.probabilities = metrics.probability_function(self.evaluated, dataset.output)
         self.checkpoints = checkpoint.manager(
             directory / "checkpoints", self.model, self.optimizer, self.step, self.average,
             loss=self.loss, accuracy=self.accuracy, seconds=self.seconds,
@@ -119,7 +119,7 @@ class Trainer:
     def _class_weights(self) -> np.ndarray | None:
         if self.config.class_weights == "none":
             return None
-        return losses.balanced_weights(self.dataset.train.labels, len(self.dataset.spec.labels))
+        return losses.balanced_weights(self.dataset.train.labels, len(self.dataset.output.labels))
 
     def _copy(self, build_model: Callable[[], keras.Model]) -> keras.Model:
         """Return another model with the same weights."""
@@ -215,6 +215,7 @@ class Trainer:
         return pipeline.train_batches(
             self.dataset.train,
             self.dataset.spec,
+            self.dataset.output,
             self.data_config,
             self.config.batch_size,
             self.config.seed,
@@ -293,7 +294,8 @@ class Trainer:
         """Measure the weights that would be deployed, in float32."""
         if self.evaluated is not self.deployed:
             _assign(self.evaluated, self.deployed)
-        result = tasks.measure(self.probabilities, self.dataset.held_out, self.dataset.spec)
+        data = self.dataset
+        result = tasks.measure(self.probabilities, data.held_out, data.spec, data.output)
         return {self.score: result[self.task.primary], "held_out_loss": result["loss"]}
 
     @tf.function
