@@ -60,7 +60,7 @@ def command(
     if not_finite:
         click.echo(f"Warning: NaN or infinity in {', '.join(not_finite[:5])}", err=True)
     if as_json:
-        print_json({"run": str(out), **run.result})
+        print_json({"run": str(out), **run.finished_result().to_dict()})
         return
     if new_head:
         click.echo(

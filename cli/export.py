@@ -66,7 +66,7 @@ def command(
         **choices,
     )
     opened = run_directory.open_run(run)
-    opened.check_finished()
+    opened.finished_result()
     preflight.network(opened.config.model)
     data_section(opened.config.data, data)
     limits = {"max_bytes": max_bytes, "max_latency": max_latency} if auto else None

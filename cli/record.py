@@ -67,10 +67,9 @@ def _of_run(run: Path, out: Path, name: str | None) -> tuple[Path, dict[str, Any
     from tfresnet.system.files import read_json
 
     opened = run_directory.open_run(run)
-    opened.check_finished()
     seed = opened.config.train.seed
     path = out / f"{name or f'{opened.config.name}-seed{seed}'}.json"
-    result = records.check(opened.result, str(run))
+    result = records.check(opened.finished_result().to_dict(), str(run))
     whole = records.portable(result, run.resolve().name) | {"curve": opened.records()}
     if path.exists():
         there = records.check(read_json(path), str(path))

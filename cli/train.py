@@ -4,13 +4,16 @@ import shlex
 import signal
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from tfresnet.cli.common import PATH, json_option, print_json, reports_mistakes, stdout_to_stderr
 from tfresnet.cli.configuration import configuration, configuration_options
 from tfresnet.system.native_stderr import quiet_tensorflow
+
+if TYPE_CHECKING:
+    from tfresnet.runs.result import RunResult
 
 
 @click.command("train")
@@ -90,10 +93,11 @@ def command(
         number = getattr(stop, "number", None)  # of the signal that it has saved for
         _say_stopped(directory, number is not None, many)
         raise SystemExit(128 + (number or signal.SIGINT)) from None
+    result = run.finished_result()
     if as_json:
-        print_json({"run": str(run.directory), **run.result})
+        print_json({"run": str(run.directory), **result.to_dict()})
     else:
-        _say_what_next(run.directory, run.result)
+        _say_what_next(run.directory, result)
 
 
 def _config_in(directory: Path) -> Path | None:
@@ -131,18 +135,18 @@ def _say_what_it_takes(facts: dict[str, Any], as_json: bool) -> None:
     )
 
 
-def _say_what_next(directory: Path, result: dict[str, Any]) -> None:
+def _say_what_next(directory: Path, result: "RunResult") -> None:
     from tfresnet.tasks.intervals import shown
 
     where = shlex.quote(str(directory))
     sample = next(iter(sorted((directory / "samples").glob("*.png"))))
-    test = result["test"]
+    test = result.test
     if "map" in test:
-        found = f"mAP {test['map']:.2%} after {result['epochs']} epochs (exact match " + (
+        found = f"mAP {test['map']:.2%} after {result.epochs} epochs (exact match " + (
             f"{test['exact_match']:.2%}, F1 {test['micro_f1']:.2%})"
         )
     else:
-        found = f"accuracy {test['top1']:.2%} after {result['epochs']} epochs " + (
+        found = f"accuracy {test['top1']:.2%} after {result.epochs} epochs " + (
             f"({shown(test['top1_interval'])} % with 95 % confidence; the mean of the classes is "
             f"{test['balanced_accuracy']:.2%})"
         )

@@ -42,7 +42,8 @@ def run(directory: Path) -> dict[str, Any]:
 
     opened = run_directory.open_run(directory)
     result, config = opened.result, opened.config
-    measured = {k: v for k, v in result.get("test", {}).items() if not k.startswith("per_class")}
+    test = result.test if result else {}
+    measured = {k: v for k, v in test.items() if not k.startswith("per_class")}
     model, step = opened.model_and_step()
     return {
         "arch": model.name,
@@ -60,7 +61,7 @@ def run(directory: Path) -> dict[str, Any]:
             "preset": config.name,
             "seed": config.train.seed,
             "epochs": config.train.epochs,
-            "commit": result.get("commit"),
+            "commit": result.commit if result else None,
             "data": config.data.model_dump(exclude={"data_dir"}),
         },
     }

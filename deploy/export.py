@@ -18,6 +18,7 @@ from tfresnet.deploy.report import card, page
 from tfresnet.deploy.search import Budget, search
 from tfresnet.deploy.workshop import Workshop
 from tfresnet.models.functional import functional
+from tfresnet.runs.result import ArtifactRecord
 from tfresnet.runs.run_directory import Run
 from tfresnet.system import environment
 from tfresnet.system.files import lock, write_text
@@ -115,7 +116,8 @@ def finish(workshop: Workshop, artifacts: list[dict], candidates: list[dict], **
     write_text(directory / "report.html", page.html(workshop, report))
     write_text(directory / "MODEL_CARD.md", card.text(workshop, report))
     if not workshop.options.features and workshop.has_the_runs_data():
-        workshop.run.write_result(workshop.run.result | {"artifacts": artifacts})
+        found = [ArtifactRecord(**artifact) for artifact in artifacts]
+        workshop.run.write_result(workshop.result.model_copy(update={"artifacts": found}))
     return report
 
 

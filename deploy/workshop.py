@@ -44,6 +44,7 @@ class Workshop:
     """A trained run with its data, ready to be converted and to be measured against.
 
     Attributes:
+        result: what the run's training measured.
         model: the run's network, float32.
         data: the data section that it is measured with, the run's unless others were named.
         dataset: these data.
@@ -66,7 +67,7 @@ class Workshop:
         data: dict[str, Any] | None = None,
         chooses: bool = False,
     ):
-        run.check_finished()
+        self.result = run.finished_result()
         self.run, self.options = run, options
         self.predicted: dict[str, np.ndarray] = {}
         self.directory = run.directory / "export" / ("features" if options.features else "")
@@ -161,7 +162,7 @@ class Workshop:
 
     def has_the_runs_data(self) -> bool:
         """Tell whether what is measured here compares with the run's own result."""
-        own, known = self.run.config.data, self.run.result.get("test", {}).get("n")
+        own, known = self.run.config.data, self.result.test.get("n")
         if known is None:
             return True
         # A folder may be in another place now.
@@ -237,7 +238,7 @@ def _metadata(workshop: Workshop) -> dict[str, Any]:
         "output": "embedding" if options.features else "probabilities",
         "interface": options.interface,
         "spec": to_flat(run.spec, run.output),
-        **{key: run.result[key] for key in PROVENANCE},
+        **{key: getattr(workshop.result, key) for key in PROVENANCE},
         "data": measured_data.public(workshop.data),
         "calibration_images": workshop.calibration.manifest["count"],
         "calibration": workshop.calibration.summary,

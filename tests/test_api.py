@@ -20,7 +20,7 @@ def test_train_load_evaluate_export_classify(tiny_run, tmp_path):
     (artifact,) = report["artifacts"]
     result = tfresnet.evaluate(artifact["path"])
     assert result["top1"] == artifact["top1"]
-    assert tfresnet.evaluate(run)["top1"] == run.result["test_top1"]
+    assert tfresnet.evaluate(run)["top1"] == run.result.test_top1
 
     sample = sorted((run.directory / "samples").glob("*.png"))[0]
     answers = tfresnet.deploy.Classifier(artifact["path"]).classify(sample, top=3)

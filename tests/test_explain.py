@@ -62,7 +62,7 @@ def test_the_command_draws_mistakes_and_a_map(tiny_run, tmp_path):
     for path in out["pictures"]:
         assert Image.open(path).size[0] > 500
     assert out["n"] == 360
-    assert out["wrong"] == round(360 * (1 - tiny_run.result["test"]["top1"]))
+    assert out["wrong"] == round(360 * (1 - tiny_run.result.test["top1"]))
     assert len(out["mistakes"]) == min(5, out["wrong"])
     assert {one["file"] for one in out["mistakes"]} == {None}  # the digits are one file
     with Path(out["csv"]).open(newline="") as file:

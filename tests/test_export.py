@@ -59,7 +59,7 @@ def test_every_artifact_is_measured(exported, tiny_run):
     assert exported["n"] == 360
     saved = json.loads((tiny_run.directory / "export" / "report.json").read_text())
     assert saved == exported
-    assert tiny_run.result["artifacts"] == exported["artifacts"]
+    assert [a.to_dict() for a in tiny_run.result.artifacts] == exported["artifacts"]
 
 
 def test_float_formats_agree_with_the_checkpoint(exported):
@@ -300,7 +300,7 @@ def test_embeddings_are_measured_with_the_checkpoints_head(grey_features):
             assert a["max_abs_error"] < 1e-4
     assert artifact(report, "int8")["fully_integer"]
     assert artifact(report, "int8")["max_abs_error"] < 0.3  # 0.03 was seen; the worst image counts
-    assert run.result["artifacts"] == []  # what is there is the classifier's
+    assert run.result.artifacts == []  # what is there is the classifier's
     readme = (run.directory / "export" / "features" / "bundle" / "README.md").read_text()
     assert 'print(Embedder("model_int8.tflite").embed("sample.png"))' in readme
     assert "Output: an embedding." in readme

@@ -40,7 +40,7 @@ def test_the_best_epoch_is_kept_and_patience_ends_the_run(tmp_path, monkeypatch,
     settings = ("train.keep=best", "train.patience=2", "train.epochs=6", *average)
     run = tiny(tmp_path / "run", *settings)
     assert [r["epoch"] for r in run.records()] == [1, 2, 3, 4]
-    assert run.result["epochs"] == 4
+    assert run.result.epochs == 4
     assert run.model_and_step()[1] == 2 * STEPS
     assert "measure what comes out on others" in capsys.readouterr().err
     digest = run_directory.weights_sha256(run.model())

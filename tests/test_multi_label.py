@@ -358,7 +358,7 @@ def test_a_run_records_what_many_labels_are_judged_by(run, pictures):
     assert (run.directory / "curves.png").exists()
     assert json_of("evaluate", run.directory) == result["test"]
     again = api.train(pictures, TINY, run.directory, resume=True)
-    assert again.result["test"] == result["test"]
+    assert again.result.test == result["test"]
 
 
 def test_exported_files_give_the_sigmoids_of_the_logits_and_are_judged_by_them(run, report):
@@ -366,7 +366,7 @@ def test_exported_files_give_the_sigmoids_of_the_logits_and_are_judged_by_them(r
     images, _, _ = next(iter(pipeline.raw_batches(dataset.held_out, 50)))
     logits = run.model()(pipeline.normalise(images, run.spec), training=False)
     expected = tf.sigmoid(logits).numpy()
-    assert report["checkpoint_map"] == pytest.approx(run.result["test_map"])
+    assert report["checkpoint_map"] == pytest.approx(run.result.test_map)
     assert report["checkpoint_top1"] is None
     for artifact in report["artifacts"]:
         model = Classifier(artifact["path"])

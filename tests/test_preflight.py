@@ -140,12 +140,12 @@ def test_every_option_of_a_family_is_a_key_and_every_architecture_has_a_family()
 
 def test_info_of_a_run_has_its_accuracy_data_and_preset(tiny_run, exported):
     facts = json_of("info", tiny_run.directory)
-    assert facts["measured"]["top1"] == tiny_run.result["test_top1"]
+    assert facts["measured"]["top1"] == tiny_run.result.test_top1
     assert facts["measured"]["n"] == 360
     assert facts["provenance"]["preset"] == "quickstart"
     assert facts["provenance"]["data"]["dataset"] == "digits"
     printed = tfresnet("info", tiny_run.directory).stdout
-    assert f"top1 {tiny_run.result['test_top1']:.2%}" in printed
+    assert f"top1 {tiny_run.result.test_top1:.2%}" in printed
     assert "preset quickstart" in printed and "data digits" in printed
 
 

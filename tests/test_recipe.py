@@ -49,7 +49,7 @@ def test_a_folder_is_enough(tmp_path, monkeypatch):
     assert json_of("train", "my pictures", "--resume")["epochs"] == 1
     assert "got a run; to go on with it" in refused("train", "runs/my-pictures")
     again = api.train("my pictures", {"train.epochs": 1}, "runs/my-pictures", resume=True)
-    assert again.result["test_top1"] == run["test_top1"]
+    assert again.result.test_top1 == run["test_top1"]
 
 
 def test_settings_that_are_given_stay(tmp_path):

@@ -61,7 +61,7 @@ def test_several_seeds_are_one_row_with_a_deviation(tiny_run, tmp_path):
     (tmp_path / "quickstart-seed1.json").write_text(json.dumps(record))
     assert tfresnet("results", tmp_path).exit_code == 0
     text = (tmp_path / "RESULTS.md").read_text()
-    mean = 100 * (tiny_run.result["test"]["top1"] + 0.01)
+    mean = 100 * (tiny_run.result.test["top1"] + 0.01)
     assert f"{mean:.2f} ± {2 / 2**0.5:.2f}" in text  # of a sample of two
     assert text.count("\n| `quickstart`") == 1
     assert text.count("(1 of 2)") == 1  # mirrored
@@ -82,7 +82,9 @@ def test_a_record_is_not_replaced_by_that_of_another_run(tiny_run, tmp_path):
 
 
 def test_a_record_names_no_private_folder(tiny_run):
-    result = tiny_run.result | {"artifacts": [{"path": "/home/me/runs/a/export/tflm/model.tflite"}]}
+    result = tiny_run.result.to_dict() | {
+        "artifacts": [{"path": "/home/me/runs/a/export/tflm/model.tflite"}]
+    }
     train = result["config"]["train"] | {"teacher": "/home/me/runs/large", "init_from": None}
     data = result["config"]["data"] | {
         "dataset": "/home/me/pictures", "data_dir": "/home/me/tfds", "labels": "/home/me/names.txt"

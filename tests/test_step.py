@@ -232,11 +232,11 @@ def test_every_way_to_train_learns(tmp_path, overrides):
     # 0.55 to 0.83 with six seeds and four sets of kernels; chance is 0.1.
     assert last["accuracy"] > 0.25
     # What is evaluated after an epoch are the weights that are deployed, in float32.
-    assert last["held_out_top1"] == run.result["test_top1"]
-    assert last["held_out_loss"] == pytest.approx(run.result["test"]["loss"], rel=1e-5)
+    assert last["held_out_top1"] == run.result.test_top1
+    assert last["held_out_loss"] == pytest.approx(run.result.test["loss"], rel=1e-5)
     averaged = any("ema" in o for o in overrides)
-    assert (run.result["ema_top1"] is not None) == averaged
-    assert (run.result["raw_top1"] is not None) == averaged
+    assert (run.result.ema_top1 is not None) == averaged
+    assert (run.result.raw_top1 is not None) == averaged
 
 
 def test_the_average_is_what_is_deployed_and_resumed(tmp_path):
@@ -244,7 +244,7 @@ def test_the_average_is_what_is_deployed_and_resumed(tmp_path):
     plain, average = (run_directory.weights_sha256(run.model(averaged=a)) for a in (False, True))
     assert plain != average
     assert run_directory.weights_sha256(run.model()) == average
-    assert run.result["test"]["top1"] == run.result["ema_top1"] == run.result["test_top1"]
+    assert run.result.test["top1"] == run.result.ema_top1 == run.result.test_top1
     again = train(run.config, run.directory, resume=True)  # finished: nothing changes
     assert run_directory.weights_sha256(again.model()) == average
 

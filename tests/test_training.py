@@ -54,7 +54,7 @@ def test_a_finished_run_resumes_to_itself(run_copy):
     before = run_directory.open_run(run_copy)
     after = train(before.config, run_copy, resume=True)
     assert digest(after) == digest(before)
-    assert after.result["test_top1"] == before.result["test_top1"]
+    assert after.result.test_top1 == before.result.test_top1
 
 
 def test_a_finished_run_is_trained_for_more_epochs(tiny_run, run_copy):
@@ -65,9 +65,9 @@ def test_a_finished_run_is_trained_for_more_epochs(tiny_run, run_copy):
     assert result.exit_code == 0, result.stderr
     assert "3 epochs instead of 2, of which 2 are done: the learning rate" in result.stderr
     longer, kept = run_directory.open_run(run_copy), run_copy / "epochs2"
-    assert longer.config.train.epochs == longer.result["epochs"] == 3
+    assert longer.config.train.epochs == longer.result.epochs == 3
     assert loading.read(kept / "config.yaml") == tiny_run.config
-    assert json.loads((kept / "result.json").read_text()) == tiny_run.result
+    assert json.loads((kept / "result.json").read_text()) == tiny_run.result.to_dict()
     assert (kept / "export" / "report.html").exists()
     assert not (run_copy / "export").exists()
     assert longer.records()[:2] == tiny_run.records()

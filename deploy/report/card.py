@@ -51,8 +51,8 @@ SERVED = "A SavedModel for TensorFlow Serving; report.html has the command."
 
 def text(workshop: Workshop, report: dict[str, Any]) -> str:
     """Return the model card of a finished export."""
-    run, spec, output = workshop.run, workshop.run.spec, workshop.run.output
-    result, (metric, value) = run.result, judged_by(report, "checkpoint_")
+    spec, output = workshop.run.spec, workshop.run.output
+    result, (metric, value) = workshop.result, judged_by(report, "checkpoint_")
     dataset = dataset_name(workshop.data.dataset)
     rows = "\n".join(
         f"| {figures.label(a)} | {a['bytes'] / 1000:,.1f} | {a['value']:.2%} | {a['drop']:+.2f} | "
@@ -67,16 +67,16 @@ def text(workshop: Workshop, report: dict[str, Any]) -> str:
         )
         use = SERVED if served else "No file passed its checks; see report.html."
     body = TEXT.format(
-        arch=result["arch"], dataset=dataset, parameters=result["parameters"],
-        macs=result["macs"], height=spec.height, width=spec.width,
+        arch=result.arch, dataset=dataset, parameters=result.parameters,
+        macs=result.macs, height=spec.height, width=spec.width,
         colours="colour" if len(spec.mean) == 3 else "grey", count=len(output.labels), labels=shown,
         kinds="labels, any number of which a picture may have" if output.multi_label else "classes",
         use=use,
         interface=workshop.options.interface, n=report["n"], metric=metric, value=value,
         rows=rows, machine=report["processor"] or "this machine",
-        preset=result["preset"], seed=result["seed"], epochs=result["epochs"],
+        preset=result.preset, seed=result.seed, epochs=result.epochs,
         always="" if output.multi_label else ", and it always answers with one of its classes",
-        commit=result["commit"] or "unknown", ranges=_ranges(report["calibration"]),
+        commit=result.commit or "unknown", ranges=_ranges(report["calibration"]),
     )  # fmt: skip
     return f"---\n{yaml.safe_dump(_front(workshop, report, dataset), sort_keys=False)}---\n\n{body}"
 
@@ -107,5 +107,5 @@ def _front(workshop: Workshop, report: dict[str, Any], dataset: str) -> dict[str
         "tags": ["resnet", "tflite", "onnx", "quantized", "on-device"],
         "datasets": [dataset],
         "metrics": [kind],
-        "model-index": [{"name": workshop.run.result["arch"], "results": measured}],
+        "model-index": [{"name": workshop.result.arch, "results": measured}],
     }

@@ -43,7 +43,7 @@ def html(workshop: Workshop, report: dict[str, Any]) -> str:
     body = "".join(f"<h2>{escape(heading)}</h2>\n{content}\n" for heading, content in sections)
     style = (resources.files("tfresnet.deploy.report") / "report.css").read_text(encoding="utf-8")
     dataset = dataset_name(workshop.data.dataset)
-    what = f"{workshop.run.result['arch']} on {dataset}, {len(workshop.run.output.labels)} classes"
+    what = f"{workshop.result.arch} on {dataset}, {len(workshop.run.output.labels)} classes"
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -54,15 +54,15 @@ def html(workshop: Workshop, report: dict[str, Any]) -> str:
 
 
 def _facts(workshop: Workshop, report: dict[str, Any], dataset: str) -> str:
-    result, calibration = workshop.run.result, report["calibration"]
+    result, calibration = workshop.result, report["calibration"]
     metric, value = judged_by(report, "checkpoint_")
-    preset = "settings of its own" if result["preset"] == "custom" else result["preset"]
+    preset = "settings of its own" if result.preset == "custom" else result.preset
     facts = {
         "Run": workshop.run.directory.resolve().name,
         "Data": f"{dataset}; measured on {report['n']:,} held-out images",
         "Exported": f"{datetime.now().astimezone():%Y-%m-%d %H:%M %Z}",
-        "Trained": f"with {preset}, seed {result['seed']}, {result['epochs']} epochs, "
-        f"commit {result['commit'] or 'unknown'}",
+        "Trained": f"with {preset}, seed {result.seed}, {result.epochs} epochs, "
+        f"commit {result.commit or 'unknown'}",
         "Checkpoint": f"{value:.2%} {metric}",
     }
     if drawn := calibration["count"]:

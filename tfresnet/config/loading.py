@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from tfresnet.config.sections import DataConfig, RunConfig, Section
 from tfresnet.runtime.errors import InputError, unknown
 from tfresnet.system.files import expanded, read_text
 
-S = TypeVar("S", bound=Section)
+S = TypeVar("S", bound=BaseModel)
 
 
 class _Loader(yaml.SafeLoader):
@@ -110,7 +110,7 @@ def validate(values: Mapping[str, Any], where: str = "configuration") -> RunConf
 
 
 def checked(kind: type[S], values: Mapping[str, Any], where: str) -> S:
-    """Return ``values`` as a ``kind`` of section, or raise a one-line ``InputError``."""
+    """Return ``values`` as a ``kind`` of model, or raise a one-line ``InputError``."""
     try:
         return kind.model_validate(values)
     except ValidationError as error:
@@ -224,7 +224,7 @@ def _scalar(text: str) -> Any:
         return text
 
 
-def _explain(error: ValidationError, where: str, kind: type[Section]) -> str:
+def _explain(error: ValidationError, where: str, kind: type[BaseModel]) -> str:
     """Turn pydantic's first error into: key, expected, got, closest match."""
     first = error.errors()[0]
     path = ".".join(str(part) for part in first["loc"])
@@ -234,7 +234,7 @@ def _explain(error: ValidationError, where: str, kind: type[Section]) -> str:
     return f"{where}: {path}: expected {expected}, got {first['input']!r}"
 
 
-def _siblings(loc: tuple[int | str, ...], kind: type[Section]) -> list[str]:
+def _siblings(loc: tuple[int | str, ...], kind: type[BaseModel]) -> list[str]:
     """Return the full names of the keys that are allowed where ``loc`` is not."""
     if len(loc) == 1:
         return list(kind.model_fields)

@@ -9,6 +9,7 @@ from tfresnet.config import loading
 from tfresnet.data.sources import default_crop
 from tfresnet.models import functional, names, pretrained, zoo
 from tfresnet.runs import preflight
+from tfresnet.runs.result import RunResult
 from tfresnet.runs.run_directory import Run, create
 from tfresnet.runtime.errors import InputError
 from tfresnet.runtime.spec import ACTIVATIONS, CLASSIFICATION, InputSpec, OutputSpec
@@ -108,18 +109,18 @@ def _write(run: Run, model: keras.Model, file: Path) -> None:
     checkpoint.save_weights(run.directory / "checkpoints", model)
     recorded = run.environment
     run.write_result(
-        {
-            "preset": run.config.name,
-            "arch": run.config.model.arch,
-            "seed": None,
-            "parameters": functional.parameters(model),
-            "macs": functional.macs(model, run.spec.shape),
-            "epochs": None,
-            "test_top1": None,
-            "commit": recorded["commit"],
-            "command": recorded["command"],
-            "weights": str(file),
-            "artifacts": [],
-            "config": run.config.model_dump(),
-        }
+        RunResult(
+            preset=run.config.name,
+            arch=run.config.model.arch,
+            seed=None,
+            parameters=functional.parameters(model),
+            macs=functional.macs(model, run.spec.shape),
+            epochs=None,
+            test_top1=None,
+            commit=recorded["commit"],
+            command=recorded["command"],
+            weights=str(file),
+            artifacts=[],
+            config=run.config.model_dump(),
+        )
     )

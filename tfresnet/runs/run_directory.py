@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from tfresnet.config import loading
 from tfresnet.config.sections import RunConfig
+from tfresnet.runs.result import RunResult
 from tfresnet.runtime.errors import InputError
 from tfresnet.runtime.spec import ACTIVATIONS, InputSpec, OutputSpec, from_flat, to_flat
 from tfresnet.system import environment
@@ -22,8 +23,6 @@ from tfresnet.system.files import read_json, read_json_lines, write_text
 if TYPE_CHECKING:
     from tfresnet.backend import keras
     from tfresnet.data.sources import Dataset
-
-RESULT_KEYS = {"preset", "arch", "seed", "parameters", "macs", "epochs", "test_top1", "commit"}
 
 
 @dataclass(frozen=True)
@@ -81,23 +80,36 @@ class Run:
         return read_json(self.directory / "environment.json")
 
     @property
-    def result(self) -> dict:
-        """What training and export recorded; empty before the training is done."""
+    def result(self) -> RunResult | None:
+        """What training and export recorded; None before the training is done.
+
+        Raises:
+            InputError: the file is damaged.
+        """
         path = self.directory / "result.json"
-        result = read_json(path) if path.exists() else {}
-        if result and not set(result) >= RESULT_KEYS:
-            lost = ", ".join(sorted(RESULT_KEYS - set(result)))
-            raise InputError(f"{path}: expected also {lost}; write it anew with --resume")
+        values = read_json(path) if path.exists() else {}
+        if not values:
+            return None
+        if lost := RunResult.missing(values):
+            raise InputError(
+                f"{path}: expected also {', '.join(lost)}; write it anew with --resume"
+            )
+        return loading.checked(RunResult, values, str(path))
+
+    def finished_result(self) -> RunResult:
+        """Return the result of a run that was trained to its end.
+
+        Raises:
+            InputError: it was not, or the file is damaged.
+        """
+        result = self.result
+        if result is None:
+            raise InputError(f"{self.directory} is not trained to its end; go on with --resume")
         return result
 
-    def check_finished(self) -> None:
-        """Raise a ``InputError`` unless the run was trained to its end."""
-        if not self.result:
-            raise InputError(f"{self.directory} is not trained to its end; go on with --resume")
-
-    def write_result(self, result: dict) -> None:
-        """Record what was measured."""
-        write_text(self.directory / "result.json", json.dumps(result, indent=1))
+    def write_result(self, result: RunResult) -> None:
+        """Write ``result.json``."""
+        write_text(self.directory / "result.json", json.dumps(result.to_dict(), indent=1))
 
 
 def open_run(directory: Path) -> Run:

@@ -16,6 +16,7 @@ from tfresnet.data import pipeline, sources
 from tfresnet.data.sources import Dataset
 from tfresnet.models import functional, zoo
 from tfresnet.runs import preflight, teacher, transfer
+from tfresnet.runs.result import ArtifactRecord, RunResult
 from tfresnet.runs.run_directory import Run, create, open_run
 from tfresnet.runtime.errors import InputError
 from tfresnet.runtime.spec import ACTIVATIONS
@@ -218,34 +219,37 @@ def _write_result(run: Run, dataset: Dataset) -> None:
     recorded = run.environment
     seconds, wall = (sum(r[key] for r in records) for key in ("seconds", "wall_seconds"))
     trained_on = records[-1]["step"] * run.config.train.batch_size
+    headline = {
+        f"test_{task.primary}": measured[task.primary],
+        f"ema_{task.primary}": None if raw is None else measured[task.primary],
+        f"raw_{task.primary}": raw,
+        f"flip_{task.primary}": flipped,
+    }
     run.write_result(
-        {
-            "preset": run.config.name,
-            "arch": run.config.model.arch,
-            "seed": run.config.train.seed,
-            "parameters": functional.parameters(model),
-            "macs": functional.macs(model, run.spec.shape),
-            "epochs": records[-1]["epoch"],
-            "test_top1": None,  # there is no class to be right about, if there are many
-            f"test_{task.primary}": measured[task.primary],
-            f"ema_{task.primary}": None if raw is None else measured[task.primary],
-            f"raw_{task.primary}": raw,
-            f"flip_{task.primary}": flipped,
-            "test": measured,  # of what is deployed
-            "wall_seconds": round(wall, 1),
-            "images_per_second": round(trained_on / seconds, 1),
-            "command": recorded["command"],
-            "commit": recorded["commit"],
-            "artifacts": _exported(run),
-            "config": run.config.model_dump(),
-            "environment": recorded,
-        }
+        RunResult(
+            preset=run.config.name,
+            arch=run.config.model.arch,
+            seed=run.config.train.seed,
+            parameters=functional.parameters(model),
+            macs=functional.macs(model, run.spec.shape),
+            epochs=records[-1]["epoch"],
+            **({"test_top1": None} | headline),
+            test=measured,
+            wall_seconds=round(wall, 1),
+            images_per_second=round(trained_on / seconds, 1),
+            command=recorded["command"],
+            commit=recorded["commit"],
+            artifacts=_exported(run),
+            config=run.config.model_dump(),
+            environment=recorded,
+        )
     )
 
 
-def _exported(run: Run) -> list[dict]:
+def _exported(run: Run) -> list[ArtifactRecord]:
     """Return the artifacts of a finished run that was resumed; damaged results have none."""
     try:
-        return run.result.get("artifacts", [])
+        result = run.result
     except InputError:
         return []
+    return result.artifacts if result else []

@@ -1,0 +1,114 @@
+"""What a run measured: the records that ``result.json`` and ``report.json`` hold.
+
+Files of earlier versions open too: a key that they lack has a default, and a key that is unknown
+here is kept. Only the keys that were given are written again.
+"""
+
+import math
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Record(BaseModel):
+    """Base of the records: read-only; unknown keys are attributes like any other."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the keys that were given, as JSON types."""
+        return self.model_dump(exclude_unset=True)
+
+
+def _judged_number(values: dict[str, Any]) -> float:
+    """Return the accuracy of a record that is older than the keys ``metric`` and ``value``."""
+    top1 = values.get("top1")
+    return math.nan if top1 is None else top1
+
+
+class SelectionRecord(Record):
+    """What a file lost on the training images that ``--auto`` chooses on.
+
+    The number of the task (``top1``, ``map``) is there under its own name.
+    """
+
+    n: int = Field(0, description="Images.")
+    drop: float = Field(math.nan, description="Points lost against the checkpoint.")
+    failures: list[str] = Field([], description="Why the file must not be trusted.")
+
+
+class ArtifactRecord(Record):
+    """What ``report.json`` says about an exported file.
+
+    Shares are fractions of 1. The scores of other tasks are attributes too, by their JSON keys.
+    """
+
+    path: str
+    format: str = Field("", description="A name of the table of formats: tflite, onnx, ...")
+    quantization: str = Field("", description="float32, float16, dynamic, int8, ...")
+    bytes: int = Field(0, description="Size of the file.")
+    gzip_bytes: int | None = Field(None, description="Size of the file after gzip.")
+    sparsity: float | None = Field(None, description="Share of the weights that are 0.")
+    unique_weights: int | None = Field(
+        None, description="Different values in a kernel, of the kernel that has most."
+    )
+    delegates: dict[str, str] | None = Field(
+        None, description="What each accelerator runs of the file: all, part or none."
+    )
+    top1: float | None = Field(None, description="Accuracy, of a task with one class an image.")
+    top5: float | None = Field(None, description="None where there are at most 5 classes.")
+    map: float | None = Field(None, description="Mean average precision, of a multi-label task.")
+    micro_f1: float | None = None
+    macro_f1: float | None = None
+    exact_match: float | None = None
+    loss: float | None = None
+    ece: float | None = Field(None, description="Expected calibration error.")
+    metric: str = Field("top1", description="Name of the number that the file is judged by.")
+    value: float = Field(default_factory=_judged_number, description="That number.")
+    drop: float = Field(math.nan, description="Points by which it is lower than the checkpoint's.")
+    agreement: float = Field(math.nan, description="Share of the checkpoint's decisions.")
+    max_abs_error: float = Field(math.nan, description="Largest difference of a probability.")
+    n: int | None = Field(None, description="Held-out images that it was measured on.")
+    latency_ms: float = Field(math.nan, description="Of one image, with one thread.")
+    fully_integer: bool = Field(False, description="No operation computes with floats.")
+    failures: list[str] = Field([], description="Why the file must not be trusted.")
+    selection: SelectionRecord | None = None
+
+
+class RunResult(Record):
+    """What ``result.json`` says about a finished run, or about converted weights.
+
+    The headline numbers of a task other than one class an image are attributes too, by their JSON
+    keys: ``test_map``, ``ema_map``, ``raw_map``, ``flip_map``.
+    """
+
+    preset: str
+    arch: str
+    seed: int | None = Field(description="None if the weights come from elsewhere.")
+    parameters: int = Field(description="Trainable ones.")
+    macs: int = Field(description="Multiply-adds of one image.")
+    epochs: int | None = Field(description="None if the weights come from elsewhere.")
+    test_top1: float | None = Field(
+        description="Held-out accuracy of what is deployed, a fraction of 1; None of converted "
+        "weights, and where an image may have any number of labels."
+    )
+    ema_top1: float | None = Field(None, description="Of the weights' moving average, if any.")
+    raw_top1: float | None = Field(None, description="Of the last weights beside their average.")
+    flip_top1: float | None = Field(
+        None, description="With predictions averaged over an image and its horizontal flip."
+    )
+    test: dict[str, Any] = Field({}, description="All held-out numbers of what is deployed.")
+    wall_seconds: float = Field(math.nan, description="Of training and its evaluations.")
+    images_per_second: float = Field(math.nan, description="Of training.")
+    command: str | None = None
+    commit: str | None
+    weights: str | None = Field(None, description="File that converted weights come from.")
+    artifacts: list[ArtifactRecord] = Field([], description="Of the last export.")
+    config: dict[str, Any] = Field({}, description="The run's configuration, as config.yaml.")
+    environment: dict[str, Any] = Field({}, description="As environment.json.")
+
+    @classmethod
+    def missing(cls, values: dict[str, Any]) -> list[str]:
+        """Return the keys that every result has and ``values`` lacks."""
+        required = {key for key, field in cls.model_fields.items() if field.is_required()}
+        return sorted(required - set(values))
