@@ -189,7 +189,7 @@ def test_features_are_what_the_head_classifies(model, config, pixels):
     np.testing.assert_array_equal(model.classify(embedding), model(x, training=False))
     sizes = [level.shape[1] for level in pyramid]
     assert sizes == [sizes[0] // 2**i for i in range(len(sizes))]
-    assert embedding.shape == (8, model.trunk[-1].kernel.shape[0])
+    assert embedding.shape == (8, model.head.dense.kernel.shape[0])
     if without_chance(config) == config:
         trained = model.features(x, training=True)
         assert np.abs(trained.embedding - embedding).max() > 0  # the batch's own statistics

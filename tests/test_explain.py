@@ -25,8 +25,8 @@ def test_the_mean_of_the_evidence_and_the_bias_are_the_logits(arch):
     """By the definition of class activation maps; float32 has 7 digits, sums lose 2 of them."""
     model = zoo.build(ModelConfig(arch=arch), SPEC.shape, 2)
     images = tf.random.stateless_normal([2, *SPEC.shape], [0, 1])
-    maps, logits = model.evidence(images)
-    bias = model.trunk[-1].bias
+    maps, logits = model.class_activation_maps(images)
+    bias = model.head.dense.bias
     np.testing.assert_allclose(tf.reduce_mean(maps, [1, 2]) + bias, logits, rtol=1e-5, atol=1e-4)
     np.testing.assert_allclose(logits, model(images), rtol=1e-6, atol=1e-5)
 
@@ -36,15 +36,13 @@ def test_grad_cam_gives_the_same_picture():
     model = zoo.build(ModelConfig(arch="resnet8"), SPEC.shape, 2)
     images = tf.random.stateless_normal([1, *SPEC.shape], [0, 1])
     x = images
-    body, (pool, *_, head) = model.trunk[:-2], model.trunk[-2:]
-    for step in body:
-        x = step(x, training=False)
+    x, (pool, head) = model.backbone(x, training=False).last, model.head.layers
     with tf.GradientTape() as tape:
         tape.watch(x)
         logit = head(pool(x))[:, 1]
     weights = tf.reduce_mean(tape.gradient(logit, x), [1, 2])
     expected = tf.einsum("bhwd,bd->bhw", x, weights)[0].numpy()
-    found = model.evidence(images)[0][0, ..., 1].numpy()
+    found = model.class_activation_maps(images)[0][0, ..., 1].numpy()
     np.testing.assert_allclose(explain.heat(found, SPEC), explain.heat(expected, SPEC), atol=1e-4)
 
 

@@ -21,6 +21,7 @@ from tfresnet.deploy.formats import (
     wrap,
 )
 from tfresnet.deploy.plan import INTEGER
+from tfresnet.models.network import LinearHead
 from tfresnet.runtime.spec import InputSpec, OutputSpec
 from tfresnet.tasks import metrics
 
@@ -43,9 +44,10 @@ def many(tiny_run):
     mean = embeddings.mean(axis=0)
     directions = (embeddings - mean).T
     directions /= ((embeddings - mean) @ directions).std() / 2  # logits of -6 to 6
-    model.trunk[-1] = tf_keras.layers.Dense(CLASSES, name="head")
-    model.trunk[-1].build(embeddings.shape)
-    model.trunk[-1].set_weights([directions, -mean @ directions])
+    model.head = LinearHead(CLASSES)
+    model.trunk[-1] = model.head.dense  # what holds the variables
+    model.head.dense.build(embeddings.shape)
+    model.head.dense.set_weights([directions, -mean @ directions])
     probabilities = tf.nn.softmax(model(normalised, training=False)).numpy()
     drawn = (probabilities.astype(np.float64).cumsum(1) < rng.random((len(images), 1))).sum(1)
     calibration = data.train.images[:30]

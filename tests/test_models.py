@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+import tf_keras as keras
 
 from tfresnet import records
 from tfresnet.config.sections import ModelConfig
 from tfresnet.models import functional, zoo
+from tfresnet.models.network import Block
 from tfresnet.runtime.errors import InputError
 
 
@@ -167,10 +169,10 @@ def test_other_image_sizes(size):
 def test_zero_gamma_makes_every_block_the_identity():
     """Where no shape changes, the logits do not depend on the branches' weights."""
     model = build(arch="resnet8", zero_gamma=True)
-    block = model.trunk[3]
+    block = model.get_layer("stage1_block1")
     x = tf.random.stateless_uniform([2, 8, 8, 16], [1, 2])
     np.testing.assert_array_equal(block(x), tf.nn.relu(x))
-    plain = build(arch="resnet8").trunk[3]
+    plain = build(arch="resnet8").get_layer("stage1_block1")
     assert np.abs(plain(x) - tf.nn.relu(x)).max() > 0.01
 
 
@@ -224,7 +226,7 @@ def test_the_pyramid_has_the_published_channels(arch, channels):
         (96 // stride, 96 // stride, count)
         for stride, count in zip((4, 8, 16, 32), channels, strict=False)
     ]
-    assert embedding.shape == (1, model.trunk[-1].kernel.shape[0])
+    assert embedding.shape == (1, model.head.dense.kernel.shape[0])
 
 
 def test_a_network_may_see_grey():
@@ -240,3 +242,76 @@ def test_an_unknown_architecture_gets_the_closest():
 def test_a_number_of_classes_that_is_not_the_datasets_is_refused():
     with pytest.raises(InputError, match=r"model.num_classes: expected 10 .*got 7"):
         zoo.build(ModelConfig(num_classes=7), (32, 32, 3), num_classes=10)
+
+
+class TwoBranches(keras.Model):
+    """A feature pyramid in small: skip connections, upsampling, a shared layer, two outputs."""
+
+    def __init__(self):
+        super().__init__(name="two_branches")
+        self.fine = keras.layers.Conv2D(4, 3, padding="same", name="fine")
+        self.coarse = Halved(8)
+        self.lateral = keras.layers.Conv2D(8, 1, name="lateral")
+        self.up = keras.layers.UpSampling2D(name="up")
+        self.add = keras.layers.Add(name="add")
+        self.shared = keras.layers.Conv2D(2, 1, name="shared")  # on both levels
+
+    def call(self, images):
+        fine = self.fine(images)
+        coarse = self.coarse(fine)
+        merged = self.add([self.lateral(fine), self.up(coarse)])
+        return {"fine": self.shared(merged), "coarse": self.shared(coarse)}
+
+
+class Halved(Block):
+    """A block inside of it."""
+
+    def __init__(self, filters: int):
+        super().__init__(name="halved")
+        self.conv = keras.layers.Conv2D(filters, 3, 2, padding="same", name="halved_conv")
+        self.norm = keras.layers.BatchNormalization(name="halved_bn")
+
+    def call(self, x):
+        return self.norm(self.conv(x))
+
+
+def test_the_functional_twin_of_any_call():
+    """Not a chain of layers only; the twin has plain layers and the same variables."""
+    model, images = TwoBranches(), tf.random.stateless_uniform([2, 8, 8, 3], [1, 2])
+    expected = model(images)
+    twin = functional.functional(model, (8, 8, 3))
+    assert {id(v) for v in twin.variables} == {id(v) for v in model.variables}
+    assert not any(isinstance(layer, Block) for layer in twin.layers)
+    for training in (False, True):
+        found, expected = twin(images, training=training), model(images, training=training)
+        assert set(found) == {"fine", "coarse"}
+        for name in found:
+            np.testing.assert_array_equal(found[name], expected[name])
+    # 8x8 pixels: 3x3 from 3 to 4, lateral 1x1 to 8, shared to 2; 4x4: 3x3 from 4 to 8, shared.
+    expected_macs = 64 * (27 * 4 + 4 * 8 + 8 * 2) + 16 * (36 * 8 + 8 * 2)
+    assert functional.macs(model, (8, 8, 3)) == expected_macs
+
+
+def test_levels_have_names():
+    maps = build(64, arch="resnet18", stem="imagenet").backbone(tf.zeros([1, 64, 64, 3]))
+    assert {name: level.shape[1] for name, level in maps.levels.items()} == {
+        "stage1": 16, "stage2": 8, "stage3": 4, "stage4": 2
+    }  # fmt: skip
+    assert maps.last is maps.levels["stage4"]
+
+
+def test_another_head_takes_the_levels():
+    """What a task of its own brings; features for a classifier are then refused."""
+
+    class PerPixel:
+        def __init__(self, classes: int, dropout: float):
+            self.logits = keras.layers.Conv2D(classes, 1, name="logits")
+            self.layers = [self.logits]
+
+        def __call__(self, maps, training=None):
+            return self.logits(maps.levels["stage2"])
+
+    model = zoo.build(ModelConfig(arch="resnet8"), (32, 32, 3), 5, head=PerPixel)
+    assert model(tf.zeros([2, 32, 32, 3])).shape == (2, 16, 16, 5)
+    with pytest.raises(InputError, match=r"expected a classifier.* got a network with a PerPixel"):
+        model.features(tf.zeros([1, 32, 32, 3]))

@@ -151,10 +151,10 @@ def test_moving_statistics_move_once_a_step_by_the_mean_of_the_parts():
     images = rng.normal(rng.normal(size=(4, 1, 1, 1, 1)), size=(4, 2, 16, 16, 3))
     images = images.reshape(8, 16, 16, 3).astype(np.float32)
     model = network()
-    convolution, norm = model.trunk[:2]
+    convolution, norm = model.backbone.layers[:2]
     seen = convolution(images).numpy().astype(np.float64).reshape(4, -1, norm.gamma.shape[0])
-    model.trunk[-1].trainable = False  # a frozen kernel is no statistic
-    head = model.trunk[-1].kernel.numpy()
+    model.head.dense.trainable = False  # a frozen kernel is no statistic
+    head = model.head.dense.kernel.numpy()
     step = TrainStep(TrainConfig(batch_size=8, accumulate=4), model, None, None, lambda *_: None)
     tf.function(step._accumulated)(tf.constant(images), tf.one_hot(range(8), 10))
     assert norm.momentum == pytest.approx(0.9)
@@ -162,7 +162,7 @@ def test_moving_statistics_move_once_a_step_by_the_mean_of_the_parts():
     # float32 has 7 digits; four times a step, 0.344 of the way would have been gone.
     np.testing.assert_allclose(norm.moving_mean, 0.1 * mean, rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(norm.moving_variance, 0.9 + 0.1 * variance, rtol=1e-4)
-    np.testing.assert_array_equal(model.trunk[-1].kernel, head)
+    np.testing.assert_array_equal(model.head.dense.kernel, head)
 
 
 def test_counters_count_steps_not_parts():

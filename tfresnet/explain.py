@@ -192,7 +192,7 @@ def _draw(
 ) -> Path:
     """Write the cases in pairs: the image, and the evidence for the class on it."""
     images = np.stack([case.image for case in cases])
-    maps, _ = model.evidence(pipeline.normalise(tf.constant(images), spec))
+    maps, _ = model.class_activation_maps(pipeline.normalise(tf.constant(images), spec))
     columns = max(2, min(COLUMNS, len(cases)))
     rows = -(-len(cases) // columns)
     height = 1.65 + 0.17 * max(len(case.caption) for case in cases)

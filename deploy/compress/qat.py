@@ -18,6 +18,7 @@ from tfresnet.deploy import calibration
 from tfresnet.deploy.compress import affine, cluster
 from tfresnet.deploy.compress.finetune import copied, fine_tune
 from tfresnet.models.functional import functional
+from tfresnet.models.network import Network
 from tfresnet.runs.run_directory import Run
 from tfresnet.runtime.errors import InputError
 from tfresnet.runtime.spec import InputSpec
@@ -49,7 +50,7 @@ def quantization_aware(
 
     from tfresnet.deploy.compress import preserve
 
-    twin = functional(model, image_shape) if hasattr(model, "trunk") else model
+    twin = functional(model, image_shape) if isinstance(model, Network) else model
     check(twin)
     shared = cluster.clustered_layers(twin) if clustered else set()
     with preserve.scope():

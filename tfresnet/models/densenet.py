@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from tfresnet.backend import keras
 from tfresnet.config.sections import ModelConfig
 from tfresnet.models.blocks import Conv, Style, convolution, norm_relu
-from tfresnet.models.network import Block, Layers, Network, apply, classifier, scaled
+from tfresnet.models.network import Backbone, Block, Layers, Part, apply, scaled
 from tfresnet.models.resnet import STEMS
 
 layers = keras.layers
@@ -36,7 +36,7 @@ class DenseBlock(Block):
 
 
 def transition(filters: int, name: str) -> Layers:
-    """Return what is between two stages: norm, ReLU, 1x1 to ``filters``, average pool."""
+    """Build a transition layer: norm, ReLU, 1x1 convolution to ``filters``, average pooling."""
     return [
         *norm_relu(name),
         *convolution(Conv(filters, 1), "same", f"{name}_conv"),
@@ -44,46 +44,35 @@ def transition(filters: int, name: str) -> Layers:
     ]
 
 
-class DenseNet(Network):
-    """DenseNet-BC.
+def densenet(
+    depths: tuple[int, ...], growth: int, stem_width: int, stem: str, padding: str
+) -> Backbone:
+    """Build the backbone of a DenseNet-BC.
 
     Args:
         depths: blocks in each stage.
         growth: new channels of a block.
         stem_width: channels of the stem.
-        num_classes: length of the logits.
         stem: ``cifar`` (a 3x3 alone) or ``imagenet``.
         padding: ``same`` or ``symmetric``, at the stem's strides.
-        dropout: rate before the head.
     """
-
-    def __init__(
-        self,
-        depths: tuple[int, ...],
-        growth: int,
-        stem_width: int,
-        num_classes: int,
-        stem: str,
-        padding: str,
-        dropout: float,
-        name: str,
-    ):
-        # The first block has a norm and a ReLU of its own; between it and a pool they come twice.
-        style = Style(padding=padding, pre_activation=stem == "cifar")
-        trunk, filters = STEMS[stem](stem_width, style), stem_width
-        for stage, depth in enumerate(depths, start=1):
-            if stage > 1:
-                filters = int(filters * COMPRESSION)
-                trunk += transition(filters, f"stage{stage}_transition")
-            trunk += [DenseBlock(growth, f"stage{stage}_block{i + 1}") for i in range(depth)]
-            filters += depth * growth
-        trunk += norm_relu("final")
-        super().__init__([*trunk, *classifier(num_classes, dropout)], name)
+    # The first block has a norm and a ReLU of its own; between it and a pool they come twice.
+    style = Style(padding=padding, pre_activation=stem == "cifar")
+    parts, filters = [Part("stem", STEMS[stem](stem_width, style))], stem_width
+    for stage, depth in enumerate(depths, start=1):
+        steps: Layers = []
+        if stage > 1:
+            filters = int(filters * COMPRESSION)
+            steps += transition(filters, f"stage{stage}_transition")
+        steps += [DenseBlock(growth, f"stage{stage}_block{i + 1}") for i in range(depth)]
+        parts.append(Part(f"stage{stage}", steps, len(steps)))
+        filters += depth * growth
+    return Backbone([*parts, Part("final", norm_relu("final"))])
 
 
 @dataclass(frozen=True)
 class DenseNetRow:
-    """A row of the table."""
+    """A row of the table of architectures."""
 
     depths: tuple[int, ...]
     growth: int
@@ -93,19 +82,20 @@ class DenseNetRow:
 
     family: ClassVar[str] = "densenet"
 
-    def network(self, config: ModelConfig, stem: str, num_classes: int) -> DenseNet:
-        """Return the network, not yet built."""
-        return DenseNet(
+    def backbone(self, config: ModelConfig, stem: str) -> Backbone:
+        """Build the backbone, without its variables."""
+        return densenet(
             self.depths,
             scaled(self.growth, config.width),
             scaled(self.stem_width, config.width),
-            num_classes,
             stem,
             config.padding,
-            config.dropout,
-            name=config.arch,
         )
 
     def shortest(self) -> "DenseNetRow":
         """Return the row itself: no two blocks are alike."""
         return self
+
+    def repetitions(self) -> tuple[int, ...]:
+        """Return how often the second block of each stage occurs: once."""
+        return (1,) * len(self.depths)

@@ -19,7 +19,7 @@ from tfresnet.models.blocks import (
     squeeze_excitation,
     stochastic_depth,
 )
-from tfresnet.models.network import Block, Layers, Network, apply, classifier, scaled
+from tfresnet.models.network import Backbone, Block, Layers, Part, apply, scaled
 
 layers = keras.layers
 STEM_WIDTH, TOP_WIDTH = 32, 1280
@@ -120,55 +120,50 @@ class MobileBlock(Block):
         return self.add([apply(self.drop, y), x]) if self.adds else y
 
 
-class EfficientNet(Network):
-    """EfficientNet; its stages are those of equal stride, what has stride 2 is of the stem.
+def efficientnet(
+    stages: tuple[Stage, ...],
+    stem_width: int,
+    top_width: int,
+    stem: str,
+    padding: str,
+    drop_rate: float,
+    zero_gamma: bool,
+) -> Backbone:
+    """Build the backbone of an EfficientNet.
 
-    Blocks have the names that keras.applications gives them: the line of the paper's table, and
-    a letter for the repeat.
+    Its parts are blocks of equal stride; those before the first stride belong to the stem. Blocks
+    have the names that keras.applications gives them: the line of the paper's table, and a letter
+    for the repeat.
 
     Args:
         stages: lines of the table, already scaled.
         stem_width, top_width: channels of the first and of the last convolution.
-        num_classes: length of the logits.
         stem: ``cifar`` (stride 1) or ``imagenet`` (stride 2).
         padding: ``same`` or ``symmetric``, at strides of 2.
         drop_rate: of the last block; stochastic depth is linear from 0 at the input.
-        dropout: rate before the head.
         zero_gamma: blocks start as the identity.
     """
-
-    def __init__(
-        self,
-        stages: tuple[Stage, ...],
-        stem_width: int,
-        top_width: int,
-        num_classes: int,
-        stem: str,
-        padding: str,
-        drop_rate: float,
-        dropout: float,
-        zero_gamma: bool,
-        name: str,
-    ):
-        first = Conv(stem_width, 3, 1 if stem == "cifar" else 2)
-        trunk = [*convolution(first, padding, "stem_conv"), *norm_swish("stem")]
-        filters, count, part = stem_width, 0, 0
-        for line, stage in enumerate(stages, start=1):
-            if stage.strides > 1:
-                part += 1
-            for repeat in range(stage.repeats):
-                count += 1
-                strides = stage.strides if repeat == 0 else 1
-                rate = drop_rate * count / sum(s.repeats for s in stages)
-                where = f"stage{part}" if part else "stem"
-                block_name = f"{where}_block{line}{ascii_lowercase[repeat]}"
-                trunk.append(
-                    MobileBlock(stage, filters, strides, padding, rate, zero_gamma, block_name)
-                )
-                filters = stage.filters
-        trunk += convolution(Conv(top_width, 1), padding, "final_conv")
-        trunk += norm_swish("final")
-        super().__init__([*trunk, *classifier(num_classes, dropout)], name)
+    first = Conv(stem_width, 3, 1 if stem == "cifar" else 2)
+    steps: dict[str, Layers] = {
+        "stem": [*convolution(first, padding, "stem_conv"), *norm_swish("stem")]
+    }
+    filters, count, name = stem_width, 0, "stem"
+    for line, stage in enumerate(stages, start=1):
+        if stage.strides > 1:
+            name = f"stage{len(steps)}"
+            steps[name] = []
+        for repeat in range(stage.repeats):
+            count += 1
+            strides = stage.strides if repeat == 0 else 1
+            rate = drop_rate * count / sum(s.repeats for s in stages)
+            block = f"{name}_block{line}{ascii_lowercase[repeat]}"
+            steps[name].append(
+                MobileBlock(stage, filters, strides, padding, rate, zero_gamma, block)
+            )
+            filters = stage.filters
+    top = [*convolution(Conv(top_width, 1), padding, "final_conv"), *norm_swish("final")]
+    levels = [Part(name, blocks, len(blocks)) for name, blocks in list(steps.items())[1:]]
+    return Backbone([Part("stem", steps["stem"]), *levels, Part("final", top)])
 
 
 @dataclass(frozen=True)
@@ -183,31 +178,32 @@ class EfficientNetRow:
 
     family: ClassVar[str] = "efficientnet"
 
-    def network(self, config: ModelConfig, stem: str, num_classes: int) -> EfficientNet:
-        """Return the network, not yet built."""
+    def backbone(self, config: ModelConfig, stem: str) -> Backbone:
+        """Build the backbone, without its variables."""
 
         def width(filters: int) -> int:
             return scaled(_rounded(filters * self.width), config.width)
 
-        return EfficientNet(
+        return efficientnet(
             tuple(
                 s._replace(repeats=math.ceil(s.repeats * self.depth), filters=width(s.filters))
                 for s in self.stages
             ),
             width(STEM_WIDTH),
             width(TOP_WIDTH),
-            num_classes,
             stem,
             config.padding,
             config.stochastic_depth,
-            config.dropout,
             config.zero_gamma,
-            name=config.arch,
         )
 
     def shortest(self) -> "EfficientNetRow":
         """Return the row itself: it is short."""
         return self
+
+    def repetitions(self) -> tuple[int, ...]:
+        """Return how often the second block of each stage occurs: once."""
+        return (1,) * len(self.stages)
 
 
 def _rounded(filters: float, divisor: int = 8) -> int:

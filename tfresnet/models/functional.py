@@ -1,22 +1,28 @@
-"""The subclassed model wired again as a functional one that shares its variables.
+"""A subclassed network rewired as a flat functional model that shares its variables.
 
-tensorflow-model-optimization accepts functional models only, and counting operations
-needs every layer's shape; both look at this twin. Its outputs equal the model's exactly.
+tensorflow-model-optimization accepts functional models only, and counting operations needs the
+output shape of every layer. The outputs of both models are exactly equal.
 """
 
 import math
+from collections.abc import Iterator
 
 from tfresnet.backend import keras
-from tfresnet.models.network import Block
 
 
 def functional(model: keras.Model, image_shape: tuple[int, int, int]) -> keras.Model:
-    """Return ``model`` as a flat functional model over the same layers and variables."""
-    x = inputs = keras.Input(image_shape, name="image")
-    for step in model.trunk:
-        # Through call(), not __call__(): the twin must hold the block's layers, not the block.
-        x = step.call(x) if isinstance(step, Block) else step(x)
-    return keras.Model(inputs, x, name=model.name)
+    """Return ``model`` as a flat functional model over the same layers and variables.
+
+    Its ``call`` is run on a symbolic input, in which each :class:`.network.Block` dissolves into
+    its layers. Branches, several outputs and layers that are called more than once are kept; a
+    TensorFlow operation in a ``call`` becomes a layer of its own, which compression may refuse.
+
+    Args:
+        model: its ``call`` takes images and calls Keras layers and blocks.
+        image_shape: height, width and channels.
+    """
+    inputs = keras.Input(image_shape, name="image")
+    return keras.Model(inputs, model.call(inputs), name=model.name)
 
 
 def parameters(model: keras.Model) -> int:
@@ -26,13 +32,19 @@ def parameters(model: keras.Model) -> int:
 
 def macs(model: keras.Model, image_shape: tuple[int, int, int]) -> int:
     """Return the multiply-adds of all convolutions and dense layers for one image."""
-    return sum(layer_macs(layer) for layer in functional(model, image_shape).layers)
+    return sum(count for _, count in layer_macs(functional(model, image_shape)))
 
 
-def layer_macs(layer: keras.layers.Layer) -> int:
-    """Return the multiply-adds of one layer of a functional model."""
+def layer_macs(twin: keras.Model) -> Iterator[tuple[keras.layers.Layer, int]]:
+    """Yield each call of a layer in a functional model, and its multiply-adds for one image."""
+    for nodes in twin._nodes_by_depth.values():  # the only place that has the shape of each call
+        for node in nodes:
+            yield node.layer, _multiply_adds(node.layer, node.output_shapes)
+
+
+def _multiply_adds(layer: keras.layers.Layer, output_shape: tuple[int, ...]) -> int:
     if isinstance(layer, keras.layers.DepthwiseConv2D):
-        return math.prod(layer.output_shape[1:-1]) * math.prod(layer.depthwise_kernel.shape)
-    if isinstance(layer, (keras.layers.Conv1D, keras.layers.Conv2D)):
-        return math.prod(layer.output_shape[1:-1]) * math.prod(layer.kernel.shape)
-    return math.prod(layer.kernel.shape) if isinstance(layer, keras.layers.Dense) else 0
+        return math.prod(output_shape[1:-1]) * math.prod(layer.depthwise_kernel.shape)
+    if isinstance(layer, (keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Dense)):
+        return math.prod(output_shape[1:-1]) * math.prod(layer.kernel.shape)
+    return 0

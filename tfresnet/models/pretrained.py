@@ -15,6 +15,7 @@ import numpy as np
 from tfresnet.backend import keras
 from tfresnet.models.functional import functional
 from tfresnet.models.names import KERAS_APPLICATIONS, Convention, variable_kind
+from tfresnet.models.network import Network
 from tfresnet.runtime.errors import InputError
 
 Arrays = dict[str, np.ndarray]
@@ -38,7 +39,7 @@ def read(path: Path, arch: str) -> Arrays:
 
 
 def load(
-    model: keras.Model,
+    model: Network,
     image_shape: tuple,
     arrays: Arrays,
     convention: Convention,
@@ -52,13 +53,14 @@ def load(
         InputError: names the tensors that are missing, unexpected, or of another shape.
     """
     pairs, missing, misfits = [], [], []
+    own = () if with_head else model.head.layers
     left = {name for name in arrays if not re.search(convention.ignored, name)}
     for layer in functional(model, image_shape).layers:
         for variable in layer.variables:
             names = convention.candidates(layer.name, variable_kind(variable))
             name = next((n for n in names if n in left), names[0])
             left.discard(name)
-            if layer.name == "head" and not with_head:
+            if layer in own:
                 continue
             if name not in arrays:
                 missing.append(name)

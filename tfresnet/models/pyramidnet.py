@@ -17,58 +17,53 @@ from tfresnet.models.blocks import (
     norm_relu,
     zero_channels,
 )
-from tfresnet.models.network import Layers, Network, classifier, scaled
+from tfresnet.models.network import Backbone, Layers, Part, scaled
 from tfresnet.models.resnet import imagenet_stem
 
 layers = keras.layers
 
 
-class PyramidNet(Network):
-    """PyramidNet of basic blocks, additive: block i has ``stem_width + i alpha / blocks`` channels.
+def pyramidnet(
+    widths: tuple[tuple[int, ...], ...],
+    stem_width: int,
+    stem: str,
+    style: Style,
+    stochastic_depth: float,
+) -> Backbone:
+    """Build the backbone of an additive PyramidNet of basic blocks.
+
+    Block i has ``stem_width + i alpha / blocks`` channels.
 
     Args:
         widths: the channels of every block, a tuple for each stage.
         stem_width: channels of the stem.
-        num_classes: length of the logits.
         stem: ``cifar`` (3x3 and a norm) or ``imagenet``.
         style: padding, attention and zero-gamma.
         stochastic_depth: drop rate of the last block; linear from 0 at the input.
-        dropout: rate before the head.
     """
-
-    def __init__(
-        self,
-        widths: tuple[tuple[int, ...], ...],
-        stem_width: int,
-        num_classes: int,
-        stem: str,
-        style: Style,
-        stochastic_depth: float,
-        dropout: float,
-        name: str,
-    ):
-        if stem == "cifar":
-            conv = convolution(Conv(stem_width, 3), style.padding, "stem_conv")
-            trunk: Layers = [*conv, norm("stem_bn")]
-        else:
-            trunk = imagenet_stem(stem_width, style)
-        filters, count, blocks = stem_width, 0, sum(len(stage) for stage in widths)
-        for stage, of_stage in enumerate(widths, start=1):
-            for block, width in enumerate(of_stage, start=1):
-                count += 1
-                strides = 2 if block == 1 and stage > 1 else 1
-                rate = stochastic_depth * count / blocks
-                block_name = f"stage{stage}_block{block}"
-                trunk.append(pyramid_block(style, filters, width, strides, rate, block_name))
-                filters = width
-        trunk += norm_relu("final")
-        super().__init__([*trunk, *classifier(num_classes, dropout)], name)
+    if stem == "cifar":
+        first = convolution(Conv(stem_width, 3), style.padding, "stem_conv")
+        parts = [Part("stem", [*first, norm("stem_bn")])]
+    else:
+        parts = [Part("stem", imagenet_stem(stem_width, style))]
+    filters, count, total = stem_width, 0, sum(len(stage) for stage in widths)
+    for stage, of_stage in enumerate(widths, start=1):
+        blocks: Layers = []
+        for block, width in enumerate(of_stage, start=1):
+            count += 1
+            strides = 2 if block == 1 and stage > 1 else 1
+            rate = stochastic_depth * count / total
+            name = f"stage{stage}_block{block}"
+            blocks.append(pyramid_block(style, filters, width, strides, rate, name))
+            filters = width
+        parts.append(Part(f"stage{stage}", blocks, len(blocks)))
+    return Backbone([*parts, Part("final", norm_relu("final"))])
 
 
 def pyramid_block(
     style: Style, in_filters: int, width: int, strides: int, drop_rate: float, name: str
 ) -> ResidualBlock:
-    """Return norm, 3x3, norm, ReLU, 3x3, norm beside an average pool and channels of zeros."""
+    """Build a block: norm, 3x3, norm, ReLU, 3x3, norm; the shortcut pools and adds zeros."""
     branch = [
         norm(f"{name}_bn1"),
         *convolution(Conv(width, 3, strides), style.padding, f"{name}_conv1"),
@@ -95,35 +90,36 @@ def pyramid_block(
 
 @dataclass(frozen=True)
 class PyramidNetRow:
-    """A row of the table."""
+    """A row of the table of architectures."""
 
     depths: tuple[int, ...]
-    alpha: int  # channels that the last block has more than the stem
+    alpha: int  # channels of the last block less those of the stem
     stem_width: int = 16
     image_size: int = 32
     num_classes: int = 10
 
     family: ClassVar[str] = "pyramidnet"
 
-    def network(self, config: ModelConfig, stem: str, num_classes: int) -> PyramidNet:
-        """Return the network, not yet built."""
+    def backbone(self, config: ModelConfig, stem: str) -> Backbone:
+        """Build the backbone, without its variables."""
         style = Style(
             padding=config.padding, attention=config.attention, zero_gamma=config.zero_gamma
         )
-        return PyramidNet(
+        return pyramidnet(
             self._widths(config.width),
             scaled(self.stem_width, config.width),
-            num_classes,
             stem,
             style,
             config.stochastic_depth,
-            config.dropout,
-            name=config.arch,
         )
 
     def shortest(self) -> "PyramidNetRow":
         """Return the row itself: no two blocks are alike."""
         return self
+
+    def repetitions(self) -> tuple[int, ...]:
+        """Return how often the second block of each stage occurs: once."""
+        return (1,) * len(self.depths)
 
     def _widths(self, factor: float) -> tuple[tuple[int, ...], ...]:
         step, width, stages = self.alpha / sum(self.depths), float(self.stem_width), []

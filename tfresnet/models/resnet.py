@@ -1,4 +1,4 @@
-"""The ResNet: stem, stages of residual blocks, global pooling, a linear head."""
+"""The backbone of a ResNet: a stem and stages of residual blocks."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from tfresnet.models.blocks import (
     padded,
     residual_block,
 )
-from tfresnet.models.network import Layers, Network, classifier, scaled
+from tfresnet.models.network import Backbone, Layers, Part, scaled
 from tfresnet.runtime.errors import InputError
 
 layers = keras.layers
@@ -57,59 +57,54 @@ def _pool(style: Style) -> Layers:
 STEMS = {"cifar": cifar_stem, "imagenet": imagenet_stem, "deep": deep_stem}
 
 
-class ResNet(Network):
-    """A residual network for classification (He et al. 2015, arXiv:1512.03385).
+def resnet(
+    depths: tuple[int, ...],
+    widths: tuple[int, ...],
+    stem_width: int,
+    stem: str,
+    style: Style,
+    stochastic_depth: float,
+) -> Backbone:
+    """Build the backbone of a residual network (He et al. 2015, arXiv:1512.03385).
 
     Args:
-        depths: blocks in each stage; the size halves between stages.
+        depths: blocks in each stage; height and width halve between stages.
         widths: of each stage; a block has ``EXPANSION`` times as many channels.
         stem_width: channels of the stem.
-        num_classes: length of the logits.
         stem: a key of ``STEMS``.
         style: what all blocks share.
         stochastic_depth: drop rate of the last block; it rises linearly from 0 at the input
             (Huang et al. 2016, arXiv:1603.09382).
-        dropout: rate before the head.
     """
-
-    def __init__(
-        self,
-        depths: tuple[int, ...],
-        widths: tuple[int, ...],
-        stem_width: int,
-        num_classes: int,
-        stem: str,
-        style: Style,
-        stochastic_depth: float,
-        dropout: float,
-        name: str,
-    ):
-        trunk = STEMS[stem](stem_width, style)
-        filters, count = stem_width, 0
-        for stage, (depth, width) in enumerate(zip(depths, widths, strict=True), start=1):
-            # Between stages: in the next one's first block, or in this one's last.
-            strided, border = (depth, len(depths)) if style.strides_last else (1, 1)
-            for block in range(1, depth + 1):
-                count += 1
-                strides = 2 if block == strided and stage != border else 1
-                rate = stochastic_depth * count / sum(depths)
-                block_name = f"stage{stage}_block{block}"
-                trunk.append(residual_block(style, filters, width, strides, rate, block_name))
-                filters = width * EXPANSION[style.block]
-        if style.pre_activation:
-            trunk += norm_relu("final")
-        super().__init__([*trunk, *classifier(num_classes, dropout)], name)
+    parts = [Part("stem", STEMS[stem](stem_width, style))]
+    filters, count = stem_width, 0
+    for stage, (depth, width) in enumerate(zip(depths, widths, strict=True), start=1):
+        # The stride between stages is in the next one's first block, or in this one's last.
+        strided, border = (depth, len(depths)) if style.strides_last else (1, 1)
+        blocks: Layers = []
+        for block in range(1, depth + 1):
+            count += 1
+            strides = 2 if block == strided and stage != border else 1
+            rate = stochastic_depth * count / sum(depths)
+            name = f"stage{stage}_block{block}"
+            blocks.append(residual_block(style, filters, width, strides, rate, name))
+            filters = width * EXPANSION[style.block]
+        strided_at_end = style.strides_last and stage != border
+        parts.append(Part(f"stage{stage}", blocks, depth - 1 if strided_at_end else depth))
+    if style.pre_activation:
+        parts.append(Part("final", norm_relu("final")))
+    return Backbone(parts)
 
 
 @dataclass(frozen=True)
 class ResNetRow:
-    """A row of the table: what tells one ResNet from another."""
+    """A row of the table of architectures: what distinguishes one ResNet from another."""
 
     depths: tuple[int, ...]
     widths: tuple[int, ...]
     style: Style
     stem_width: int
-    image_size: int  # that the architecture was published for
+    image_size: int  # the side of the images that it was published for
     num_classes: int
 
     @property
@@ -117,31 +112,34 @@ class ResNetRow:
         """``resnet_v2`` is TF-Slim's and keras.applications' layout."""
         return "resnet_v2" if self.style.strides_last else "resnet"
 
-    def network(self, config: ModelConfig, stem: str, num_classes: int) -> ResNet:
-        """Return the network, not yet built."""
-        return ResNet(
+    def backbone(self, config: ModelConfig, stem: str) -> Backbone:
+        """Build the backbone, without its variables."""
+        return resnet(
             self.depths,
             tuple(scaled(width, config.width) for width in self.widths),
             scaled(self.stem_width, config.width),
-            num_classes,
             "deep" if stem == "imagenet" and config.variant == "d" else stem,
             self._style(config),
             config.stochastic_depth,
-            config.dropout,
-            name=config.arch,
         )
 
     def shortest(self) -> "ResNetRow":
-        """Return the row with at most two blocks a stage; the blocks that follow are alike.
+        """Return the row with at most two blocks in each stage.
 
-        Where a stage's last block is of its own kind, the row itself.
+        Where a stage's last block has the stride, that is the row itself.
         """
         if self.style.strides_last:
             return self
         return dataclasses.replace(self, depths=tuple(min(2, depth) for depth in self.depths))
 
+    def repetitions(self) -> tuple[int, ...]:
+        """Return how often the second block of each stage of :meth:`shortest` occurs here."""
+        if self.style.strides_last:
+            return (1,) * len(self.depths)
+        return tuple(depth - 1 for depth in self.depths)
+
     def _style(self, config: ModelConfig) -> Style:
-        """Return the row's style with what the configuration changes."""
+        """Return the row's style with the configuration's changes."""
         changes: dict[str, Any] = {
             "stride_on_1x1": config.variant == "v1",
             "padding": config.padding,

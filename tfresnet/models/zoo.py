@@ -2,8 +2,7 @@
 
 import contextlib
 import json
-import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol
 
@@ -14,7 +13,7 @@ from tfresnet.models.blocks import Style
 from tfresnet.models.densenet import DenseNetRow
 from tfresnet.models.efficientnet import EfficientNetRow
 from tfresnet.models.functional import functional, layer_macs, parameters
-from tfresnet.models.network import Network
+from tfresnet.models.network import Backbone, Head, LinearHead, Network
 from tfresnet.models.pyramidnet import PyramidNetRow
 from tfresnet.models.resnet import ResNetRow
 from tfresnet.runtime.errors import InputError, unknown
@@ -26,29 +25,33 @@ CIFAR_WIDTHS = (16, 32, 64)
 
 
 class Row(Protocol):
-    """An architecture: a row of the table."""
+    """An architecture: a row of the table, from which a backbone is built."""
 
     @property
     def image_size(self) -> int:
-        """The side of the images that it was published for."""
+        """The side, in pixels, of the images that it was published for."""
         ...
 
     @property
     def num_classes(self) -> int:
-        """The classes that it was published with."""
+        """The number of classes that it was published with."""
         ...
 
     @property
     def family(self) -> str:
-        """Those that share their layers' names."""
+        """The name of the architectures whose layers have the same names."""
         ...
 
-    def network(self, config: ModelConfig, stem: str, num_classes: int) -> Network:
-        """Return the network, not yet built; ``stem`` is ``cifar`` or ``imagenet``."""
+    def backbone(self, config: ModelConfig, stem: str) -> Backbone:
+        """Build the backbone, without its variables; ``stem`` is ``cifar`` or ``imagenet``."""
         ...
 
     def shortest(self) -> "Row":
-        """Return a row in which a stage's second block stands for those that follow."""
+        """Return a shorter row, where blocks that follow a stage's second one are equal to it."""
+        ...
+
+    def repetitions(self) -> tuple[int, ...]:
+        """Return how often the second block of each stage of :meth:`shortest` occurs here."""
         ...
 
 
@@ -135,29 +138,40 @@ def build(
     image_shape: tuple[int, int, int],
     num_classes: int | None = None,
     precision: str = "float32",
+    head: Callable[[int, float], Head] = LinearHead,
 ) -> Network:
-    """Return a built model with fresh weights for images of ``image_shape`` (H, W, C).
+    """Build a network with new weights.
 
-    ``num_classes`` is the dataset's; the configuration's, if set, must agree with it. With
-    neither, it is what the architecture was published with. ``precision`` is a Keras policy.
+    Args:
+        config: the architecture and its options.
+        image_shape: height, width and channels of the images.
+        num_classes: of the dataset; that of the configuration, if set, must agree with it. With
+            neither, it is what the architecture was published with.
+        precision: a Keras policy: ``float32``, ``mixed_bfloat16``, ``mixed_float16``.
+        head: makes the task's head from the number of classes and the rate of dropout.
+
+    Raises:
+        InputError: an unknown architecture, an option that it does not have, or numbers of classes
+            that differ.
     """
-    return _build(architecture(config.arch), config, image_shape, num_classes, precision)
+    row = architecture(config.arch)
+    return _build(row, config, image_shape, num_classes, precision, head)
 
 
 def cost(config: ModelConfig, image_shape: tuple[int, int, int]) -> tuple[int, int]:
-    """Return trainable parameters and multiply-adds of one image, as the built model has them.
+    """Return the trainable parameters, and the multiply-adds of one image, of a classifier.
 
-    From the second on, the blocks of a stage are alike, so two of each stage are built and the
+    From the second on, the blocks of a stage are equal, so two of each stage are built and the
     second is counted as often as it occurs: seconds instead of minutes for a thousand layers.
     """
     row = architecture(config.arch)
-    model = _build(row.shortest(), config, image_shape, None, "float32")
-    totals = [0, 0]
-    for layer in functional(model, image_shape).layers:
-        times = _occurrences(row, layer.name)
-        totals[0] += times * parameters(layer)
-        totals[1] += times * layer_macs(layer)
-    return totals[0], totals[1]
+    model = _build(row.shortest(), config, image_shape, None, "float32", LinearHead)
+    times = _repetitions(model, row.repetitions())
+    twin = functional(model, image_shape)
+    return (
+        sum(times.get(id(layer), 1) * parameters(layer) for layer in twin.layers),
+        sum(times.get(id(layer), 1) * count for layer, count in layer_macs(twin)),
+    )
 
 
 def costs() -> dict[str, dict[str, int | str]]:
@@ -172,12 +186,15 @@ def costs() -> dict[str, dict[str, int | str]]:
     return table
 
 
-def _occurrences(row: Row, layer: str) -> int:
-    """Return how often a row has what a layer of its shortest form stands for."""
-    second = re.match(r"stage(\d+)_block2_", layer)
-    if second and isinstance(row, ResNetRow) and row.shortest() is not row:
-        return row.depths[int(second[1]) - 1] - 1
-    return 1
+def _repetitions(model: Network, counts: tuple[int, ...]) -> dict[int, int]:
+    """Return the count of each layer in a stage's second block, by the layer's id."""
+    stages = [part for part in model.backbone.parts if part.level is not None]
+    return {
+        id(layer): count
+        for stage, count in zip(stages, counts, strict=False)
+        for block in stage.layers[1:2]
+        for layer in block.submodules
+    }
 
 
 def _build(
@@ -186,6 +203,7 @@ def _build(
     image_shape: tuple[int, int, int],
     num_classes: int | None,
     precision: str,
+    head: Callable[[int, float], Head],
 ) -> Network:
     if config.num_classes and num_classes and config.num_classes != num_classes:
         raise InputError(
@@ -195,7 +213,8 @@ def _build(
     options.check(config, row.family)
     with _policy(precision):
         classes = num_classes or config.num_classes or row.num_classes
-        model = row.network(config, stem(config, image_shape), classes)
+        backbone = row.backbone(config, stem(config, image_shape))
+        model = Network(backbone, head(classes, config.dropout), config.arch)
         model.build((None, *image_shape))
     return model
 
