@@ -8,8 +8,8 @@ from typing import Any
 import click
 
 from tfresnet.cli.common import PATH, json_option, print_json, reports_mistakes, stdout_to_stderr
-from tfresnet.cli.export_options import check, export_options
-from tfresnet.deploy.plan import USUAL
+from tfresnet.cli.export_options import export_config, export_options
+from tfresnet.config.export import ExportConfig
 from tfresnet.system.native_stderr import quiet_tensorflow
 
 
@@ -20,11 +20,6 @@ from tfresnet.system.native_stderr import quiet_tensorflow
 @reports_mistakes
 def command(
     run: Path,
-    tflite: bool,
-    onnx: bool,
-    saved_model: bool,
-    tflm: bool,
-    quantizations: tuple[str, ...],
     data: dict[str, str],
     auto: bool,
     max_bytes: int | None,
@@ -48,39 +43,32 @@ def command(
       tfresnet export runs/quickstart --auto --max-drop 0.3 --max-bytes 100000
       tfresnet export runs/quickstart --onnx --quantize int8 --layout nchw --batch 1
     """
-    from tfresnet.deploy import plan
     from tfresnet.deploy.subject import data_section
     from tfresnet.runs import preflight, run_directory
 
-    chosen = {"tflite": tflite, "onnx": onnx, "saved_model": saved_model, "tflm": tflm}
-    formats = tuple(f for f, wanted in chosen.items() if wanted) or ("tflite", "onnx")
-    if auto:
-        if formats not in (("tflite",), ("tflite", "onnx")) or onnx or quantizations:
-            raise click.UsageError("--auto: expected it to choose the kind of a TFLite file itself")
-        formats, quantizations = ("tflite",), ("int8",)
-    check(auto, formats, quantizations, max_bytes or max_latency, choices)
-    options = plan.Options(
-        formats=formats,
-        quantizations=quantizations or USUAL,
-        threads=os.cpu_count() or 1,
-        **choices,
-    )
+    if (max_bytes or max_latency) and not auto:
+        raise click.UsageError("--max-bytes, --max-latency: expected --auto with them")
+    config = export_config(choices, auto, os.cpu_count() or 1)
     opened = run_directory.open_run(run)
     opened.finished_result()
     preflight.network(opened.config.model)
     data_section(opened.config.data, data)
     limits = {"max_bytes": max_bytes, "max_latency": max_latency} if auto else None
-    report = _export(opened, options, data, limits, as_json)
+    report = _export(opened, config, data, limits, as_json)
     if as_json:
         print_json(report)
     else:
-        _show(report, run, options.features)
+        _show(report, run, config.features)
     _warn(report)
     sys.exit(_status(report))
 
 
 def _export(
-    run: Any, options: Any, data: dict[str, Any], limits: dict[str, Any] | None, as_json: bool
+    run: Any,
+    config: ExportConfig,
+    data: dict[str, Any],
+    limits: dict[str, Any] | None,
+    as_json: bool,
 ) -> dict[str, Any]:
     quiet_tensorflow()
     from tfresnet.deploy import export as stages
@@ -93,9 +81,9 @@ def _export(
             bar.update(task, description=stage, completed=done, total=total)
 
         if limits is None:
-            return stages.export(run, options, say, data)
-        budget = Budget(options.max_drop, **limits)
-        return stages.export_within(run, options, budget, say, data)
+            return stages.export(run, config, say, data)
+        budget = Budget(config.max_drop, **limits)
+        return stages.export_within(run, config, budget, say, data)
 
 
 def _bar() -> Any:

@@ -13,6 +13,7 @@ from tfresnet.cli.common import (
     reports_mistakes,
     stdout_to_stderr,
 )
+from tfresnet.config.formats import TFLITE
 from tfresnet.runtime.errors import InputError
 from tfresnet.system.native_stderr import quiet_tensorflow
 
@@ -58,7 +59,7 @@ def command(
     from tfresnet.deploy.subject import specs_of
 
     for file in filter(None, (model, against)):
-        if file.suffix != ".tflite":
+        if file.suffix != TFLITE.suffix:
             raise InputError(f"expected a .tflite file, got {file}")
         metadata = read_metadata(file)
         specs_of(file, metadata)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from tfresnet.config.formats import FORMATS, QUANTIZATIONS
 from tfresnet.runtime.errors import InputError
 from tfresnet.system.files import read_json
 
@@ -13,7 +14,7 @@ Record = dict[str, Any]  # what report.json says about a file
 
 def portable(artifacts: Sequence[Record]) -> list[Record]:
     """Return the files that run without TensorFlow."""
-    return [a for a in artifacts if a["format"] != "saved_model"]
+    return [a for a in artifacts if FORMATS[a["format"]].portable]
 
 
 def best(artifacts: Sequence[Record]) -> Record | None:
@@ -24,7 +25,8 @@ def best(artifacts: Sequence[Record]) -> Record | None:
 
 def _preference(record: Record) -> tuple:
     """Return what is least for the file that a device gets."""
-    return record["quantization"] != "int8", record["format"] != "tflite", record["bytes"]
+    quantization, row = QUANTIZATIONS[record["quantization"]], FORMATS[record["format"]]
+    return not quantization.preferred, not row.preferred, record["bytes"]
 
 
 def of_run(directory: Path) -> Path:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from tfresnet.config.formats import FLOAT32, INT8, QUANTIZATIONS
 from tfresnet.deploy.device import runtime
 from tfresnet.runtime.spec import to_flat
 
@@ -52,7 +53,7 @@ def run(directory: Path) -> dict[str, Any]:
         "input": _input(to_flat(opened.spec, opened.output), dtype="float32"),
         "labels": list(opened.output.labels),
         **_output(to_flat(opened.spec, opened.output)),
-        "quantization": "float32",
+        "quantization": FLOAT32.name,
         "step": step,
         "epoch": max((r["epoch"] for r in opened.records() if r["step"] <= step), default=0),
         "weights_sha256": run_directory.weights_sha256(model),
@@ -104,14 +105,14 @@ def _architecture(
         "macs": macs,
         "input": {"height": height, "width": width, "channels": channels, "dtype": "float32"},
         "labels": [],
-        "quantization": "float32",
+        "quantization": FLOAT32.name,
     }
 
 
 def _dtype(metadata: dict[str, Any]) -> str:
     """Return the type of the numbers that an exported file takes."""
-    integer = "int16" if metadata.get("quantization") == "int16x8" else "int8"
-    kinds = {"uint8": "uint8", "float": "float32", "integer": integer}
+    quantization = QUANTIZATIONS.get(str(metadata.get("quantization")), INT8)
+    kinds = {"uint8": "uint8", "float": "float32", "integer": f"int{quantization.activations}"}
     return kinds.get(str(metadata.get("interface")), "uint8")
 
 

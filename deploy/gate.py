@@ -3,13 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tfresnet.deploy.plan import INTEGER
+from tfresnet.config.formats import QUANTIZATIONS
 from tfresnet.tasks.headings import HEADINGS
-
-# Largest difference of a probability from the checkpoint's, by quantization. float16 rounds weights
-# to 11 bits: of 100,000 probabilities of a ResNet-20 with 92.6 % on CIFAR-10 the worst is off by
-# 0.012, with no answer changed; one that is off by 0.05 is a fault of the conversion.
-FLOAT_TOLERANCE = {"float32": 1e-4, "float16": 5e-2}
 
 
 def failures(
@@ -30,16 +25,16 @@ def failures(
         clusters: the most different weights that a kernel of a clustered network may have; 0 for
             any number.
     """
-    kind, found = artifact["quantization"], []
+    kind, found = QUANTIZATIONS[artifact["quantization"]], []
     if not artifact["drop"] <= max_drop:  # also if it is not a number
         heading = HEADINGS[artifact["metric"]]
         found.append(f"{heading} dropped {artifact['drop']:.2f} points, more than {max_drop:g}")
-    tolerance = None if fine_tuned else FLOAT_TOLERANCE.get(kind)
+    tolerance = None if fine_tuned else kind.tolerance
     if tolerance and not artifact["max_abs_error"] <= tolerance:
         found.append(
             f"a probability differs by {artifact['max_abs_error']:.1e}, more than {tolerance:g}"
         )
-    if kind in INTEGER and float_operations:
+    if kind.integer and float_operations:
         shown = ", ".join(float_operations[:3])
         found.append(f"{len(float_operations)} operations are not integer: {shown}")
     unique = artifact.get("unique_weights")

@@ -9,19 +9,27 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from tfresnet.deploy import inspect
+from tfresnet.config.formats import (
+    FLOAT32,
+    INT4,
+    INT4_MIXED,
+    INT8,
+    INT8_SELECTIVE,
+    TFLITE,
+    Quantization,
+)
+from tfresnet.deploy import artifact, inspect
 from tfresnet.deploy.compress import qat
-from tfresnet.deploy.formats import artifact, recipes, tflite
-from tfresnet.deploy.plan import Target
-from tfresnet.deploy.workshop import Workshop
+from tfresnet.deploy.context import ExportContext
+from tfresnet.deploy.formats import recipes, tflite
+from tfresnet.deploy.formats.base import Target
+from tfresnet.deploy.measure import MeasuredFile
 from tfresnet.runtime.errors import InputError
 
 EXAMINED = 50  # calibration images on which the sensitive layers are found
-FLOAT = "float32"
-SIZES = ("int8", "int4_mixed", "int4")  # the largest first; a smaller one loses more
+SIZES = (INT8, INT4_MIXED, INT4)  # the largest first; a smaller one loses more
 FIRST = SIZES[0]
 LAYERS_IN_FLOAT = (1, 2, 4)
-SELECTIVE = "int8_selective"
 HELD_OUT = "on the held-out images: "
 LIMITS = ("drop", "bytes", "latency_ms")
 
@@ -59,12 +67,12 @@ class Candidate:
     """One way to make a file.
 
     Attributes:
-        quantization: one of ``SIZES``, or ``float32``.
+        quantization: one of ``SIZES``, or ``FLOAT32``.
         layers_in_float: how many of the layers that lose most are not quantized.
         trained: whether quantization-aware training comes first.
     """
 
-    quantization: str
+    quantization: Quantization
     layers_in_float: int = 0
     trained: bool = False
 
@@ -72,11 +80,11 @@ class Candidate:
         """Return the candidate's name in the report; ``epochs`` are those of training."""
         if self.trained:
             training = f"{_counted(epochs, 'epoch')} of quantization-aware training"
-            return f"{self.quantization} after {training}"
+            return f"{self.quantization.name} after {training}"
         if self.layers_in_float:
             worst = _counted(self.layers_in_float, "most sensitive layer")
-            return f"{self.quantization} with the {worst} in float"
-        return self.quantization
+            return f"{self.quantization.name} with the {worst} in float"
+        return self.quantization.name
 
 
 def _counted(count: int, noun: str) -> str:
@@ -107,12 +115,12 @@ class SearchResult:
     """What a search found.
 
     Attributes:
-        records: the measured files.
+        files: those that were made.
         tried: the candidates, in order.
         chosen: path of the file within the budget; None if there is none.
     """
 
-    records: list[dict[str, Any]]
+    files: list[MeasuredFile]
     tried: list[TriedCandidate]
     chosen: str | None
 
@@ -135,8 +143,8 @@ def next_candidate(exceeded: Mapping[Candidate, set[str]]) -> Candidate | None:
     if plain not in exceeded:
         return plain
     if "latency_ms" in exceeded[plain]:
-        return _unless_tried(Candidate(FLOAT), exceeded)
-    if quantization == FIRST and (selective := _next_selective(exceeded)):
+        return _unless_tried(Candidate(FLOAT32), exceeded)
+    if quantization is FIRST and (selective := _next_selective(exceeded)):
         return selective
     return _unless_tried(Candidate(quantization, trained=True), exceeded)
 
@@ -160,15 +168,15 @@ class CandidateFiles:
     """Makes and measures the files of the candidates of one run.
 
     Args:
-        workshop: the run, its data and the checkpoint's predictions.
+        context: the run, its data and the checkpoint's predictions.
         qat_epochs: epochs of quantization-aware training.
     """
 
-    def __init__(self, workshop: Workshop, qat_epochs: int):
-        self.workshop, self.qat_epochs = workshop, qat_epochs
+    def __init__(self, context: ExportContext, qat_epochs: int):
+        self.context, self.qat_epochs = context, qat_epochs
 
-    def make(self, candidate: Candidate) -> dict[str, Any]:
-        """Write a candidate's file and return its record for the report.
+    def make(self, candidate: Candidate) -> MeasuredFile:
+        """Write and measure a candidate's file.
 
         Raises:
             InputError: such a file cannot be made of this network.
@@ -177,37 +185,30 @@ class CandidateFiles:
             return self._trained(candidate.quantization)
         if candidate.layers_in_float:
             return self._selective(candidate.layers_in_float)
-        if candidate.quantization == FLOAT and self.workshop.options.interface == "integer":
-            raise InputError(f"{FLOAT}: expected another --interface than integer")
-        return self.workshop.make(self.workshop.model, Target("tflite", candidate.quantization))
+        quantization = candidate.quantization
+        if self.context.config.interface == "integer" and not quantization.integer:
+            raise InputError(f"{quantization.name}: expected another --interface than integer")
+        return artifact.make(self.context, self.context.model, Target(TFLITE, quantization))
 
-    def _selective(self, count: int) -> dict[str, Any]:
-        shop, interface = self.workshop, self.workshop.options.interface
-        recipe = recipes.Recipe(keep_float=tuple(self.sensitive_layers[:count]))
-        content = tflite.quantize_static(
-            shop.model, shop.run.spec, shop.run.output, recipe, shop.calibration.images, interface,
-            shop.options.batch_of("tflite"),
-        )  # fmt: skip
-        target = Target("tflite", SELECTIVE, f"_{count}")
-        path = shop.directory / target.name
-        made = artifact.tflite_file(
-            path, content, shop.model, shop.run.spec, shop.run.output, interface
-        )
-        return shop.finish(made, target, shop.model)
+    def _selective(self, count: int) -> MeasuredFile:
+        layers = tuple(self.sensitive_layers[:count])
+        target = Target(TFLITE, INT8_SELECTIVE, f"_{count}", keep_float=layers)
+        return artifact.make(self.context, self.context.model, target)
 
-    def _trained(self, quantization: str) -> dict[str, Any]:
-        shop, recipe = self.workshop, recipes.RECIPES[quantization]
-        suffix = "" if quantization == FIRST else f"_{quantization}"
+    def _trained(self, quantization: Quantization) -> MeasuredFile:
+        context = self.context
+        suffix = "" if quantization is FIRST else f"_{quantization.name}"
         aware = qat.train(
-            shop.tuned, shop.dataset, self.qat_epochs, shop.directory / f"auto_qat{suffix}",
-            bits=(recipe.weights, recipe.edges or recipe.weights),
+            context.fine_tuned_run, context.dataset, self.qat_epochs,
+            context.directory / f"auto_qat{suffix}",
+            bits=(quantization.weights, quantization.edges or quantization.weights),
         )  # fmt: skip
         # The converter understands fake quantization of 8 bits only; of others, the weights are
         # taken.
         network = (
-            aware if quantization == FIRST else qat.without_fake_quantization(aware, shop.model)
+            aware if quantization is FIRST else qat.without_fake_quantization(aware, context.model)
         )
-        return shop.make(network, Target("tflite", quantization, "_qat"))
+        return artifact.make(context, network, Target(TFLITE, quantization, "_qat"))
 
     @cached_property
     def sensitive_layers(self) -> list[str]:
@@ -215,25 +216,26 @@ class CandidateFiles:
 
         They are named by their output tensors in the float32 TFLite file.
         """
-        shop = self.workshop
-        images, network = shop.calibration.images, (shop.model, shop.run.spec, shop.run.output)
+        context = self.context
+        images = context.calibration.images
+        network = context.model, context.run.spec, context.run.output
         quantized = tflite.quantize_static(*network, recipes.Recipe(), images, "float")
-        floating = tflite.convert(*network, FLOAT, interface="float")
+        floating = tflite.convert(*network, FLOAT32.name, interface="float")
         errors = inspect.layer_errors(quantized, floating, images[:EXAMINED])
         return [error.tensor for error in inspect.worst(errors)]
 
 
 def search(
-    workshop: Workshop, budget: Budget, qat_epochs: int, progress: Callable[[str], None]
+    context: ExportContext, budget: Budget, qat_epochs: int, progress: Callable[[str], None]
 ) -> SearchResult:
     """Try one candidate after the other until a file is within the budget.
 
-    The drop that decides is measured on the workshop's ``selection``, training images that were not
+    The drop that decides is measured on the context's ``selection``, training images that were not
     used for anything else in this export. A file that is within the budget there must be so on the
     held-out images too; otherwise that is reported and the search goes on.
 
     Args:
-        workshop: the run, its data and the checkpoint's predictions.
+        context: the run, its data and the checkpoint's predictions.
         budget: the limits.
         qat_epochs: epochs of quantization-aware training, for candidates that need it.
         progress: called with the name of each candidate before it is made.
@@ -241,29 +243,29 @@ def search(
     Raises:
         InputError: no candidate's file can be made.
     """
-    records: list[dict[str, Any]] = []
+    made: list[MeasuredFile] = []
     tried: list[TriedCandidate] = []
     exceeded: dict[Candidate, set[str]] = {}
-    files = CandidateFiles(workshop, qat_epochs)
+    files = CandidateFiles(context, qat_epochs)
     while candidate := next_candidate(exceeded):
         name = candidate.name(qat_epochs)
         progress(name)
         try:
-            record = files.make(candidate)
+            file = files.make(candidate)
         except InputError as error:
             tried.append(TriedCandidate(name, None, [str(error)]))
             exceeded[candidate] = {"drop"}
             continue
-        records.append(record)
-        limits, misses = judge(record, budget)
-        tried.append(TriedCandidate(name, record["path"], misses))
+        made.append(file)
+        limits, misses = judge(file.record, budget)
+        tried.append(TriedCandidate(name, file.record["path"], misses))
         if not misses:
-            return SearchResult(records, tried, record["path"])
+            return SearchResult(made, tried, file.record["path"])
         # A failed check counts as a loss of accuracy: the same candidates may help.
         exceeded[candidate] = limits or {"drop"}
-    if not records:
+    if not made:
         raise InputError(tried[0].misses[0])
-    return SearchResult(records, tried, None)
+    return SearchResult(made, tried, None)
 
 
 def judge(record: dict[str, Any], budget: Budget) -> tuple[set[str], list[str]]:

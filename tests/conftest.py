@@ -54,11 +54,11 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> run_directory.Run:
 @pytest.fixture(scope="session")
 def exported(tiny_run: run_directory.Run) -> dict:
     """The report of an export of the tiny run, in every format."""
+    from tfresnet.config.export import ExportConfig
     from tfresnet.deploy.export import export
-    from tfresnet.deploy.plan import Options
 
     # A net of two epochs is unsure of itself, so int8 may well change some of its answers.
-    return export(tiny_run, Options(formats=("tflite", "onnx", "saved_model"), max_drop=100))
+    return export(tiny_run, ExportConfig(formats=("tflite", "onnx", "saved_model"), max_drop=100))
 
 
 # How far the probabilities of a file are from the network's, in the mean over images and classes.

@@ -12,6 +12,7 @@ import tf_keras as keras
 
 from tests.test_cli import json_of, refused, tfresnet
 from tests.test_damage import with_metadata
+from tfresnet.config.formats import FLOAT32, INT4, INT4_MIXED, INT8
 from tfresnet.deploy import calibration, gate, inspect, search, selection
 from tfresnet.deploy.compress import qat
 from tfresnet.deploy.device.runtime import read_metadata
@@ -66,31 +67,31 @@ def test_the_search_ends_when_nothing_is_left(run_copy):
     assert len(computing) == 4
 
 
-INT8, MIXED, INT4, FLOAT32 = map(Candidate, ("int8", "int4_mixed", "int4", "float32"))
+PLAIN, MIXED, FOUR, FLOAT = map(Candidate, (INT8, INT4_MIXED, INT4, FLOAT32))
 
 
 @pytest.mark.parametrize(
     ("missed", "expected"),
     [
         # What is too large is made smaller, and what fits is trained; nothing larger is tried.
-        ([(INT8, "bytes")], MIXED),
-        ([(INT8, "bytes drop"), (MIXED, "bytes")], INT4),
-        ([(INT8, "bytes"), (MIXED, "drop")], Candidate("int4_mixed", trained=True)),
-        ([(INT8, "bytes"), (MIXED, "bytes"), (INT4, "drop")], Candidate("int4", trained=True)),
-        ([(INT8, "bytes"), (MIXED, "bytes"), (INT4, "bytes")], None),
+        ([(PLAIN, "bytes")], MIXED),
+        ([(PLAIN, "bytes drop"), (MIXED, "bytes")], FOUR),
+        ([(PLAIN, "bytes"), (MIXED, "drop")], Candidate(INT4_MIXED, trained=True)),
+        ([(PLAIN, "bytes"), (MIXED, "bytes"), (FOUR, "drop")], Candidate(INT4, trained=True)),
+        ([(PLAIN, "bytes"), (MIXED, "bytes"), (FOUR, "bytes")], None),
         # What lost too much gets layers in float while they fit, then training.
-        ([(INT8, "drop")], Candidate("int8", layers_in_float=1)),
-        ([(INT8, "drop"), (Candidate("int8", 1), "drop")], Candidate("int8", layers_in_float=2)),
-        ([(INT8, "drop"), (Candidate("int8", 1), "bytes")], Candidate("int8", trained=True)),
-        ([(INT8, "drop"), (Candidate("int8", 1), "latency_ms drop")],
-         Candidate("int8", trained=True)),
-        ([(INT8, "drop"), *((Candidate("int8", n), "drop") for n in (1, 2, 4))],
-         Candidate("int8", trained=True)),
-        ([(INT8, "drop"), (Candidate("int8", 1), "bytes"),
-          (Candidate("int8", trained=True), "drop")], None),
+        ([(PLAIN, "drop")], Candidate(INT8, layers_in_float=1)),
+        ([(PLAIN, "drop"), (Candidate(INT8, 1), "drop")], Candidate(INT8, layers_in_float=2)),
+        ([(PLAIN, "drop"), (Candidate(INT8, 1), "bytes")], Candidate(INT8, trained=True)),
+        ([(PLAIN, "drop"), (Candidate(INT8, 1), "latency_ms drop")],
+         Candidate(INT8, trained=True)),
+        ([(PLAIN, "drop"), *((Candidate(INT8, n), "drop") for n in (1, 2, 4))],
+         Candidate(INT8, trained=True)),
+        ([(PLAIN, "drop"), (Candidate(INT8, 1), "bytes"),
+          (Candidate(INT8, trained=True), "drop")], None),
         # Integers that are too slow here leave float32.
-        ([(INT8, "latency_ms")], FLOAT32),
-        ([(INT8, "latency_ms drop"), (FLOAT32, "bytes")], None),
+        ([(PLAIN, "latency_ms")], FLOAT),
+        ([(PLAIN, "latency_ms drop"), (FLOAT, "bytes")], None),
     ],
 )  # fmt: skip
 def test_what_is_tried_next_helps_with_what_was_missed(missed, expected):
@@ -168,9 +169,9 @@ def test_what_a_network_refuses_is_said_and_passed(run_copy, monkeypatch):
     make = search.CandidateFiles.make
 
     def choosy(files, candidate):
-        if candidate.quantization == "int8" and not candidate.trained:
+        if candidate.quantization is INT8 and not candidate.trained:
             raise InputError("this network has no such file")
-        return make(files, Candidate("int8"))
+        return make(files, Candidate(INT8))
 
     monkeypatch.setattr(search.CandidateFiles, "make", choosy)
     report = json_of("export", run_copy, "--auto", "--max-drop", 100, *FEW)
@@ -304,7 +305,10 @@ def test_the_layer_with_wrong_weights_is_the_most_sensitive(tiny_run):
         (["--auto", "--saved-model"], "--auto: expected it to choose"),
         (["--auto", "--prune", "0.5"], "--auto: expected no --prune beside it"),
         (["--max-bytes", "10"], "expected --auto with them"),
-        (["--onnx", "--quantize", "int4"], "--quantize int4: expected --tflite with it, got onnx"),
+        (
+            ["--onnx", "--quantize", "int4"],
+            "--quantize: expected float32, float16, int8",
+        ),
     ],
 )
 def test_auto_is_asked_for_alone(tiny_run, arguments, expected):

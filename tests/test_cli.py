@@ -301,8 +301,11 @@ def test_float_files_need_no_calibration(run_copy):
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["--saved-model", "--interface", "float"], "expected --interface uint8, got float"),
-        (["--tflm", "--batch", "4"], "expected no --batch (it is 1), got 4"),
+        (
+            ["--saved-model", "--interface", "float"],
+            "--interface: expected uint8 for saved_model, got float",
+        ),
+        (["--tflm", "--batch", "4"], "--batch: expected none for tflm, where it is 1, got 4"),
     ],
 )
 def test_export_refuses_what_it_would_ignore(tmp_path, arguments, expected):

@@ -12,13 +12,13 @@ import tf_keras as keras
 from tests.conftest import NEAR, TINY, distance
 from tests.test_cli import json_of, refused, tfresnet
 from tfresnet.config import loading
+from tfresnet.config.export import ExportConfig
 from tfresnet.config.sections import ModelConfig
 from tfresnet.deploy import gate
 from tfresnet.deploy.compress import cluster, finetune, fold, prune, qat
 from tfresnet.deploy.device.runtime import open_model
 from tfresnet.deploy.export import export
 from tfresnet.deploy.formats import graph, tflite
-from tfresnet.deploy.plan import Options
 from tfresnet.models import zoo
 from tfresnet.models.functional import functional
 from tfresnet.runs import run_directory
@@ -272,7 +272,13 @@ def _optimized(path: str, folder: Path) -> set[str]:
 
 
 def test_quantisation_aware_training_gives_an_integer_file_that_agrees(run_copy, tmp_path):
-    options = Options(("tflite", "onnx"), ("int8",), qat_epochs=1, max_drop=100, verify_images=100)
+    options = ExportConfig(
+        formats=("tflite", "onnx"),
+        quantizations=("int8",),
+        qat_epochs=1,
+        max_drop=100,
+        verify_images=100,
+    )
     report = export(run_directory.open_run(run_copy), options)
     after, _, aware, twin = report["artifacts"]
     assert options.count() == 4
@@ -299,7 +305,7 @@ def test_quantisation_aware_training_gives_an_integer_file_that_agrees(run_copy,
 
 
 def test_a_pruned_float_file_may_answer_otherwise_than_the_checkpoint(run_copy):
-    options = Options(
+    options = ExportConfig(
         ("tflite",), ("float32",), prune=0.5, compress_epochs=1, max_drop=100, verify_images=100
     )
     plain, pruned = export(run_directory.open_run(run_copy), options)["artifacts"]
@@ -321,13 +327,13 @@ def test_a_network_that_tfmot_refuses_is_refused_with_the_reason(tmp_path):
     ("arguments", "expected"),
     [
         (["--prune", "1"], "--prune"),
-        (["--prune", "0.7", "--sparsity", "2:4"], "expected 0.5 with --sparsity 2:4, got 0.7"),
+        (["--prune", "0.7", "--sparsity", "2:4"], "--prune: expected 0.5 with the sparsity 2:4"),
         (["--cluster", "1"], "--cluster"),
         (
             ["--prune", "0.5", "--cluster", "2"],
-            "expected at least 3 with --prune (one is 0), got 2",
+            "--cluster: expected at least 3 with prune (one is 0), got 2",
         ),
-        (["--prune", "0.5", "--features"], "expected --features or one of --qat-epochs, --prune"),
+        (["--prune", "0.5", "--features"], "--features: expected no prune beside it"),
     ],
 )
 def test_what_can_not_be_is_refused(tiny_run, arguments, expected):
@@ -339,7 +345,7 @@ def test_what_can_not_be_is_refused(tiny_run, arguments, expected):
 @pytest.mark.parametrize("form", ["--onnx", "--saved-model"])
 def test_what_would_not_be_written_is_not_fine_tuned(tiny_run, form):
     message = refused("export", tiny_run.directory, form, "--prune", 0.5)
-    assert "--prune, --cluster: expected --tflite or --tflm, got" in message
+    assert "--prune: expected one of the formats tflite, tflm, got" in message
 
 
 def test_zeros_count_what_is_there():

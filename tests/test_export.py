@@ -4,7 +4,6 @@ import json
 import sys
 import types
 import zipfile
-from dataclasses import replace
 from pathlib import Path
 
 import filelock
@@ -17,7 +16,8 @@ from PIL import Image
 from tests.conftest import NEAR, TINY, distance, write_images
 from tests.test_cli import json_of, refused
 from tfresnet.config import loading
-from tfresnet.deploy import evaluate_model, gate, workshop
+from tfresnet.config.export import ExportConfig
+from tfresnet.deploy import evaluate_model, gate, measure
 from tfresnet.deploy.device.runtime import (
     Classifier,
     Embedder,
@@ -25,7 +25,6 @@ from tfresnet.deploy.device.runtime import (
     read_metadata,
 )
 from tfresnet.deploy.export import export
-from tfresnet.deploy.plan import Options
 from tfresnet.deploy.reference import Reference, compare
 from tfresnet.runs import run_directory
 from tfresnet.runs.train_run import train
@@ -142,10 +141,16 @@ def test_a_truncated_model_is_refused(exported, tiny_run, tmp_path):
 def test_an_unfinished_run_is_not_exported(run_copy):
     (run_copy / "result.json").unlink()
     with pytest.raises(InputError, match="not trained to its end; go on with --resume"):
-        export(run_directory.open_run(run_copy), Options())
+        export(run_directory.open_run(run_copy), ExportConfig())
 
 
-INT8 = Options(("tflite",), ("int8",), max_drop=100, verify_images=20, calibration_images=50)
+INT8 = ExportConfig(
+    formats=("tflite",),
+    quantizations=("int8",),
+    max_drop=100,
+    verify_images=20,
+    calibration_images=50,
+)
 
 
 def test_what_is_measured_on_other_data_says_so(tiny_run, run_copy, tmp_path):
@@ -170,9 +175,9 @@ def test_an_export_that_ends_early_leaves_what_was_there(run_copy, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(workshop, "compare", fail)
+        patch.setattr(measure, "compare", fail)
         with pytest.raises(KeyboardInterrupt):
-            export(run, replace(INT8, calibration_images=10))
+            export(run, INT8.replaced(calibration_images=10))
     assert Path(made["path"]).read_bytes() == before
     assert not list((run_copy / "export").glob(".unmeasured*"))
     with (
@@ -185,7 +190,7 @@ def test_an_export_that_ends_early_leaves_what_was_there(run_copy, monkeypatch):
 def test_a_saved_model_alone_keeps_the_bundle_and_old_models_are_named(run_copy):
     run = run_directory.open_run(run_copy)
     assert export(run, INT8)["bundle"]
-    served = replace(INT8, formats=("saved_model",))
+    served = INT8.replaced(formats=("saved_model",), quantizations=("float32",))
     for _ in range(2):  # the second takes the first's place
         report = export(run, served)
         assert report["bundle"] is None
@@ -196,7 +201,7 @@ def test_a_saved_model_alone_keeps_the_bundle_and_old_models_are_named(run_copy)
     model = run.model()
     model.trainable_variables[0].assign_add(tf.ones_like(model.trainable_variables[0]))
     checkpoint.save_weights(run_copy / "checkpoints", model, 10**6)
-    stale = export(run, replace(INT8, formats=("onnx",)))["stale"]
+    stale = export(run, INT8.replaced(formats=("onnx",)))["stale"]
     assert [str(Path(path).relative_to(run_copy / "export")) for path in stale] == [
         "model_int8.tflite", "saved_model"
     ]  # fmt: skip
@@ -277,7 +282,7 @@ def grey_features(tmp_path_factory) -> tuple[run_directory.Run, dict]:
     """A run on grey pictures, and the report of the export of its embedding."""
     config = loading.load("quickstart", [*TINY, "train.epochs=1", "data.channels=1"])
     run = train(config, tmp_path_factory.mktemp("grey") / "run")
-    options = Options(
+    options = ExportConfig(
         formats=("tflite", "onnx", "saved_model"),
         quantizations=("float32", "int8"),
         features=True,
@@ -327,7 +332,7 @@ def test_an_embedding_file_embeds_and_does_not_classify(grey_features):
 def test_grey_pictures_go_the_whole_road(grey_features):
     """One channel from the picture to the file; colours are turned to grey on the way."""
     run, _ = grey_features
-    report = export(run, Options(formats=("tflite",), quantizations=("int8",), max_drop=100))
+    report = export(run, ExportConfig(formats=("tflite",), quantizations=("int8",), max_drop=100))
     classifier = Classifier(report["artifacts"][0]["path"])
     assert classifier.model.input_shape == (1, 16, 16, 1)
     assert report["artifacts"][0]["fully_integer"]

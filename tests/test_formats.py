@@ -16,15 +16,16 @@ import tensorflow as tf
 from PIL import Image
 
 from tests.conftest import NEAR, distance
-from tests.test_cli import json_of, refused
+from tests.test_cli import json_of
+from tfresnet.config import formats
+from tfresnet.config.export import ExportConfig
 from tfresnet.config.sections import ModelConfig
 from tfresnet.data.splits import ArraySplit
-from tfresnet.deploy import calibration, plan
+from tfresnet.deploy import calibration
 from tfresnet.deploy.device import benchmark
 from tfresnet.deploy.device.runtime import Classifier, open_model
 from tfresnet.deploy.export import export
 from tfresnet.deploy.formats import graph, onnx_format, onnx_graph, recipes, tflite, tflite_metadata
-from tfresnet.deploy.plan import FORMATS, INTEGER, KINDS, Options
 from tfresnet.models import zoo
 from tfresnet.runs import run_directory
 from tfresnet.runtime.errors import InputError
@@ -45,10 +46,14 @@ def distance_of(content: bytes, path: Path, pixels: np.ndarray, expected: np.nda
     return distance(open_model(path).run(pixels), expected)
 
 
+KINDS = [kind.name for kind in formats.TFLITE.quantizations]
+INTEGER = [kind.name for kind in formats.TFLITE.quantizations if kind.integer]
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_with_every_interface(network, tmp_path, kind):
     model, specs, pixels, expected, images = network
-    for interface in plan.INTERFACES if kind in INTEGER else ("uint8", "float"):
+    for interface in formats.INTERFACES if kind in INTEGER else ("uint8", "float"):
         content = tflite.convert(model, *specs, kind, images, interface)
         most = NEAR[4 if "int4" in kind else 8]
         assert distance_of(content, tmp_path / "m.tflite", pixels, expected) < most, interface
@@ -126,7 +131,7 @@ def test_layers_that_are_named_stay_in_float(network, tmp_path):
     assert distance_of(content, tmp_path / "m.tflite", pixels, expected) < NEAR[8]
 
 
-@pytest.mark.parametrize("kind", FORMATS["onnx"])
+@pytest.mark.parametrize("kind", [kind.name for kind in formats.ONNX.quantizations])
 @pytest.mark.parametrize("interface", ["uint8", "float"])
 @pytest.mark.parametrize("layout", ["nhwc", "nchw"])
 def test_every_form_of_onnx(network, tmp_path, kind, interface, layout):
@@ -157,7 +162,9 @@ def test_a_fixed_batch_takes_any_number_of_images(network, tmp_path, form):
 
 def test_an_export_with_a_fixed_batch_is_measured_and_classifies(run_copy, monkeypatch):
     kinds = ("float32", "int8")
-    options = Options(("tflite", "onnx"), kinds, batch=4, verify_images=50, max_drop=100)
+    options = ExportConfig(
+        formats=("tflite", "onnx"), quantizations=kinds, batch=4, verify_images=50, max_drop=100
+    )
     report = export(run_directory.open_run(run_copy), options)
     page = (run_copy / "export" / "report.html").read_text()
     assert "Signal to quantisation noise of each layer of int8, against" in page
@@ -216,15 +223,6 @@ def test_a_calibration_set_that_says_nothing_is_refused():
         calibration.draw(source, 4, 0, {calibration.digest(i) for i in source.images})
 
 
-def test_what_does_not_go_together_is_refused(tiny_run):
-    run = tiny_run.directory
-    message = refused("export", run, "--tflite", "--interface", "integer")
-    assert "expected --tflite and only the kinds int8, int16x8" in message
-    assert "got float32, float16, dynamic" in message
-    message = refused("export", run, "--onnx", "--quantize", "int8", "--interface", "integer")
-    assert "got onnx" in message
-
-
 def test_a_server_takes_the_bytes_of_files(exported, tiny_run, tmp_path):
     """TF Serving's signatures: pixels, or encoded images of any size."""
     loaded = tf.saved_model.load(str(tiny_run.directory / "export" / "saved_model"))
@@ -281,7 +279,13 @@ with ImageClassifier.create_from_options(options) as classifier:
 @pytest.mark.parametrize("interface", ["uint8", "float"])
 def test_mediapipe_runs_our_files_unmodified(run_copy, tmp_path, kind, interface):
     run = run_directory.open_run(run_copy)
-    options = Options(("tflite",), (kind,), interface=interface, max_drop=100, verify_images=10)
+    options = ExportConfig(
+        formats=("tflite",),
+        quantizations=(kind,),
+        interface=interface,
+        max_drop=100,
+        verify_images=10,
+    )
     path = export(run, options)["artifacts"][0]["path"]
     samples = []
     for i, image in enumerate(run.dataset().held_out.images[:10]):

@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 import tf_keras
 
+from tfresnet.config.formats import TFLITE
 from tfresnet.deploy.device.runtime import open_model
 from tfresnet.deploy.formats import (
     gptq,
@@ -20,13 +21,13 @@ from tfresnet.deploy.formats import (
     tflite,
     wrap,
 )
-from tfresnet.deploy.plan import INTEGER
 from tfresnet.models.network import LinearHead
 from tfresnet.runtime.spec import InputSpec, OutputSpec
 from tfresnet.tasks import metrics
 
 CLASSES = 300
 SPEC, OUTPUT = InputSpec(16, 16), OutputSpec("classification", tuple(map(str, range(CLASSES))))
+INTEGER = [kind.name for kind in TFLITE.quantizations if kind.integer]
 
 
 @pytest.fixture(scope="module")

@@ -465,7 +465,7 @@ def test_files_end_in_what_the_loss_fits():
             content = convert(network, spec, output, quantization, images)
             found = _run(content, suffix, images)
             assert distance(found, expected) < close, (quantization, suffix)
-    module = saved_model.SavedModel(Path("unused"), network, spec, output).module
+    module = saved_model.served(network, spec, output)
     assert distance(module.classify(images).numpy(), expected) < 1e-4
     infer = metrics.probability_function(network, replace(output, activation="softmax"))
     softmax = infer(pipeline.normalise(images, spec)).numpy()

@@ -87,7 +87,7 @@ def a_page(*artifacts: dict) -> str:
     predicted = {a["path"]: classes for a in artifacts} | {artifacts[-1]["path"]: wrong}
     images = np.full((20, 8, 8, 3), 128, np.uint8)
     result = {"arch": "resnet8", "preset": "custom", "seed": 0, "epochs": 2, "commit": None}
-    workshop = SimpleNamespace(
+    context = SimpleNamespace(
         run=SimpleNamespace(
             directory=Path("/runs/<mine>"),
             result=result,
@@ -95,10 +95,9 @@ def a_page(*artifacts: dict) -> str:
             output=OutputSpec("classification", ("<a>", "b" * 60)),
         ),
         data=SimpleNamespace(dataset="/home/somebody/pictures"),
-        options=SimpleNamespace(features=False),
+        config=SimpleNamespace(features=False),
         reference=SimpleNamespace(probabilities=probabilities, classes=classes),
         task=tasks.SINGLE_LABEL,
-        predicted=predicted,
         held_out=[(tf.constant(images), tf.constant(classes), tf.ones(20))],
         calibration=SimpleNamespace(images=images[:0]),
     )
@@ -107,7 +106,7 @@ def a_page(*artifacts: dict) -> str:
         "checkpoint": {"top1": 1.0, "top5": None, "loss": 0.0, "ece": 0.0},
         "calibration": {"count": 0, "seed": 0},
     }  # fmt: skip
-    return page.html(workshop, report)
+    return page.html(context, report, predicted)
 
 
 FAILURE = "top-1 dropped 25.00 points, more than 1"

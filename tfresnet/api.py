@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from tfresnet.config import loading
+from tfresnet.config.export import ExportConfig
 from tfresnet.config.sections import RunConfig
 from tfresnet.data import folder_recipe
 from tfresnet.data.corruptions import SEVERITIES
 from tfresnet.deploy import evaluate_model
 from tfresnet.deploy import export as stages
-from tfresnet.deploy.plan import Options
 from tfresnet.runs import train_run
 from tfresnet.runs.run_directory import Run, open_run
 from tfresnet.system.files import expanded
@@ -103,7 +103,8 @@ def export(
     Args:
         run: a finished run, or its directory.
         data: keys of the data section to replace, if the data have moved.
-        options: of ``deploy.plan.Options``: ``formats=("tflite",)``, ``quantizations=("int8",)``.
+        options: keys of ``config.export.ExportConfig``: ``formats=("tflite",)``,
+            ``quantizations=("int8",)``.
 
     Returns:
         What ``report.json`` holds: ``checkpoint_top1``, ``n``, ``artifacts`` and more.
@@ -112,7 +113,7 @@ def export(
         InputError: anything that is not as expected, in one line.
     """
     opened = run if isinstance(run, Run) else load(run)
-    return stages.export(opened, Options(**options), data=dict(data or {}))
+    return stages.export(opened, ExportConfig(**options), data=dict(data or {}))
 
 
 def _directory(model: Run | str | Path) -> Path:

@@ -70,11 +70,6 @@ def check(model: keras.Model) -> None:
             )
 
 
-def is_aware(model: keras.Model) -> bool:
-    """Tell whether a model has fake quantisation."""
-    return any(layer.name.startswith("quantize_layer") for layer in model.layers)
-
-
 def _annotated(model: keras.Model, shared: set[str], sparse: bool) -> keras.Model:
     """Return a model whose average poolings take over the scale of what they pool, as TFLite's.
 

@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from tfresnet.deploy.device.runtime import InputError, OnnxModel, TfliteModel, open_model
+from tfresnet.config import formats
+from tfresnet.deploy.device.runtime import InputError, OnnxModel, TfliteModel
+from tfresnet.deploy.formats import table
 
 Model = TfliteModel | OnnxModel
 
@@ -45,21 +47,8 @@ def check(paths: Sequence[Path]) -> None:
     for path in paths:
         if not path.exists():
             raise InputError(f"expected a .tflite, an .onnx or a SavedModel, {path} does not exist")
-        if path.suffix.lower() not in (".tflite", ".onnx") and not _is_saved_model(path):
+        if formats.of_path(path) is None:
             raise InputError(f"expected a .tflite, an .onnx or a SavedModel, got {path}")
-
-
-def _is_saved_model(path: Path) -> bool:
-    return (path / "saved_model.pb").is_file()
-
-
-def _open(path: Path, threads: int) -> Any:
-    """Return a model file, or a SavedModel, which needs TensorFlow and chooses its own threads."""
-    if not path.is_dir():
-        return open_model(path, threads)
-    from tfresnet.deploy.formats.saved_model import LoadedSavedModel
-
-    return LoadedSavedModel(path)
 
 
 def computes_with_integers(path: Path, model: Any) -> bool:
@@ -93,7 +82,7 @@ class _Entry:
     def __init__(self, path: Path, threads: int):
         self.path, self.threads = path, threads
         started = time.perf_counter()
-        self.model = _open(path, threads)
+        self.model = table.open_file(path, threads)
         self.load_ms = (time.perf_counter() - started) * 1000
         self.image = example(self.model)
         self.times: list[float] = []
@@ -145,10 +134,10 @@ def peak_memory_mb(path: Path, threads: int) -> float | None:
 
 
 def _memory_growth(path: str, threads: int) -> float:
-    image = example(_open(Path(path), threads))  # so that imports and caches do not count
+    image = example(table.open_file(Path(path), threads))  # so that imports and caches do not count
     before = _status_mb("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
-    model = _open(Path(path), threads)
+    model = table.open_file(Path(path), threads)
     model.set_input(image)
     model.invoke()
     return _status_mb("VmHWM") - before

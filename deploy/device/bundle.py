@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from tfresnet.config import formats
 from tfresnet.deploy.device import runtime
 from tfresnet.system.files import write_text
 from tfresnet.tasks.headings import judged_by
@@ -24,15 +25,6 @@ centre and resized to {height} x {width} {colours}. Output: {output}.
 Measured on {n:,} held-out images{behind}:
 {metric} {value:.2%} (the model it was made from: {reference:.2%}).
 """
-ONNX = "onnxruntime\nnumpy\nPillow\n"
-# tflite-runtime's last version is older than NumPy 2, and does not run with it.
-LITERT = """\
-ai-edge-litert; platform_machine != "armv7l"
-numpy; platform_machine != "armv7l"
-tflite-runtime; platform_machine == "armv7l"
-numpy<2; platform_machine == "armv7l"
-Pillow
-"""
 NATIVE = """
 `native/` is for programs without Python; each file says in its first lines how to build it. Neither
 turns pictures upright.
@@ -48,9 +40,11 @@ def write(directory: Path, model: Path, metadata: dict[str, Any], sample: Path |
     """Write the bundle of an exported ``model`` into ``directory`` and return the directory."""
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)
+    row = formats.of_path(model)
+    assert row
     shutil.copy(model, directory / model.name)
     shutil.copy(runtime.__file__, directory / "classify.py")
-    write_text(directory / "requirements.txt", ONNX if model.suffix == ".onnx" else LITERT)
+    write_text(directory / "requirements.txt", row.requirements)
     sample_name = "photo.jpg"
     if sample:
         sample_name = f"sample{sample.suffix}"
@@ -82,7 +76,7 @@ def write(directory: Path, model: Path, metadata: dict[str, Any], sample: Path |
 def _is_for_native(model: Path, metadata: dict[str, Any]) -> bool:
     """Tell whether a file is one that the native programs can feed, and whose answer is one."""
     return (
-        model.suffix == ".tflite"
+        formats.of_path(model) is formats.TFLITE
         and metadata.get("output") != runtime.Embedder.output
         and len(metadata["spec"]["mean"]) == 3
         and not metadata["spec"].get("multi_label")

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from tfresnet.config.formats import ONNX, of_path
 from tfresnet.deploy.device.benchmark import example
 from tfresnet.deploy.device.runtime import OnnxModel, TfliteModel
 from tfresnet.deploy.formats import graph
@@ -22,7 +23,7 @@ def profile(path: Path) -> dict[str, float]:
     time of an operation is what the graph up to it takes longer than the graph up to the one
     before.
     """
-    times = _onnx(path) if path.suffix.lower() == ".onnx" else _tflite(path)
+    times = _onnx(path) if of_path(path) is ONNX else _tflite(path)
     return dict(sorted(times.items(), key=lambda item: -item[1]))
 
 

@@ -1,4 +1,4 @@
-"""An int8 TFLite model for TFLite Micro: a C array, its operations, and the memory it needs."""
+"""Convert Keras models for TFLite Micro: a C array, its operations, and the memory it needs."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,10 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from tfresnet.deploy.formats import graph
-from tfresnet.deploy.formats.artifact import FileArtifact, with_tflite_metadata
+from tfresnet.config.export import ExportConfig
+from tfresnet.config.formats import TFLITE
+from tfresnet.deploy.formats import graph, tflite, wrap
+from tfresnet.deploy.formats.base import Audit, Format, Source, Target
 from tfresnet.runtime.errors import InputError
-from tfresnet.system.files import write_text
+from tfresnet.system.files import write_bytes, write_text
 
 # MicroMutableOpResolver's methods, of the operations that our networks become.
 # https://github.com/tensorflow/tflite-micro/blob/main/tensorflow/lite/micro/micro_mutable_op_resolver.h
@@ -67,32 +69,67 @@ const size_t g_model_size = sizeof(g_model);
 """
 
 
-@dataclass
-class MicrocontrollerArtifact(FileArtifact):
-    """A TFLite file in a folder, with ``model.h`` and ``model.cc`` beside it."""
+@dataclass(frozen=True)
+class Sources:
+    """A TFLite file with the texts of ``model.h`` and ``model.cc``, which go beside it."""
 
-    def write(self, metadata: dict[str, Any]) -> None:
-        """See ``artifact.Artifact``; the array goes without metadata, to save flash."""
-        super().write(metadata)
-        header, source = sources(self.content, metadata["spec"], metadata["arch"])
-        write_text(self.path.with_name("model.h"), header)
-        write_text(self.path.with_name("model.cc"), source)
+    model: bytes
+    header: str = ""
+    source: str = ""
 
 
-def make(path: Path, content: bytes) -> MicrocontrollerArtifact:
-    """Return an int8 TFLite file as an artifact for microcontrollers.
+class MicrocontrollerFormat(Format[Sources]):
+    """TFLite Micro: a folder with an int8 TFLite file and the same model as a C array."""
 
-    Raises:
-        InputError: it has an operation that TFLite Micro has not, or one that computes with float.
+    def convert(self, source: Source, target: Target, config: ExportConfig) -> Sources:
+        """See :class:`.base.Format`.
+
+        Raises:
+            InputError: see :func:`check`.
+        """
+        clusters = 0 if wrap.has_fake_quantization(source.model) else target.clusters
+        content = tflite.convert(
+            *source.network, target.quantization.name, source.calibration,
+            config.interface, dense_per_tensor=True, clusters=clusters, integer_softmax=True,
+        )  # fmt: skip
+        check(content)
+        return Sources(content)
+
+    def embed_metadata(self, content: Sources, metadata: dict[str, Any]) -> Sources:
+        """See :class:`.base.Format`; the array goes without metadata, to save flash."""
+        texts = sources(content.model, metadata["spec"], metadata["arch"])
+        return Sources(self._tflite.embed_metadata(content.model, metadata), *texts)
+
+    def write(self, content: Sources, path: Path) -> None:
+        """See :class:`.base.Format`."""
+        write_bytes(path, content.model)
+        write_text(path.with_name("model.h"), content.header)
+        write_text(path.with_name("model.cc"), content.source)
+
+    def audit(self, content: Sources) -> Audit:
+        """See :class:`.base.Format`."""
+        return self._tflite.audit(content.model)
+
+    def command(self, name: str) -> str:
+        """See :class:`.base.Format`."""
+        return '#include "model.h"  // beside model.cc, with TFLite Micro'
+
+    @property
+    def _tflite(self) -> tflite.TfliteFormat:
+        return tflite.TfliteFormat(TFLITE)
+
+
+def check(content: bytes) -> None:
+    """Raise an ``InputError`` if a TFLite file has operations that TFLite Micro can't run.
+
+    Those that it lacks, and those that compute with float numbers.
     """
-    names = operations(content)
-    unknown = sorted(set(names) - METHODS.keys())
+    unknown = sorted(set(operations(content)) - METHODS.keys())
     if unknown:
         raise InputError(f"TFLite Micro: expected only operations that it has, got {unknown}")
     computing = [o for o in graph.float_operations(content) if not o.startswith(graph.CONVERSIONS)]
     if computing:
         raise InputError(f"TFLite Micro: expected integer operations, got {computing[0]}")
-    return MicrocontrollerArtifact(path, content, with_tflite_metadata)
 
 
 def operations(content: bytes) -> list[str]:

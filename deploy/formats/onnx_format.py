@@ -1,21 +1,65 @@
-"""Keras model -> ONNX bytes: float32, float16, and int8 with QDQ nodes."""
+"""Convert Keras models to ONNX: float32, float16, and int8 with QDQ nodes."""
 
 import contextlib
+import gzip
+import io
+import json
 import logging
 import tempfile
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import numpy as np
 import tensorflow as tf  # (before onnx: the other order crashes in protobuf)
 
 from tfresnet.backend import keras
-from tfresnet.deploy.formats import graph, onnx_graph, onnx_int8, wrap
+from tfresnet.config.export import ExportConfig
+from tfresnet.config.formats import FLOAT16, INT8, quantization_named
+from tfresnet.deploy.device.runtime import digest
+from tfresnet.deploy.formats import graph, onnx_graph, onnx_int8, tflite, wrap
+from tfresnet.deploy.formats.base import Audit, Format, Source, Target
 from tfresnet.runtime.errors import InputError
 from tfresnet.runtime.spec import InputSpec, OutputSpec
 from tfresnet.system.native_stderr import captured
 
 OPSETS = range(13, 19)  # 13: scales per channel; tf2onnx 1.17 raises on 19 and above
+
+
+class OnnxFormat(Format[bytes]):
+    """ONNX: a Protocol Buffers message, with metadata among its properties."""
+
+    def convert(self, source: Source, target: Target, config: ExportConfig) -> bytes:
+        """See :class:`.base.Format`."""
+        images, interface, batch = source.calibration, config.interface, config.batch_of(self.row)
+        if not wrap.has_fake_quantization(source.model):
+            return convert(
+                *source.network, target.quantization.name, images, interface, batch,
+                config.layout, config.opset,
+            )  # fmt: skip
+        scales = tflite.convert(
+            *source.network, INT8.name, images, "float", batch, integer_softmax=True
+        )
+        name = source.model.name
+        return from_int8_tflite(scales, name, images, interface, config.layout, config.opset)
+
+    def embed_metadata(self, content: bytes, metadata: dict[str, Any]) -> bytes:
+        """Put the metadata behind the model: Protocol Buffers read two messages as one."""
+        import onnx
+
+        whole = metadata | {"content": digest(io.BytesIO(content), len(content))}
+        labels = "\n".join(metadata["spec"]["labels"])
+        properties = onnx.ModelProto()
+        onnx.helper.set_model_props(properties, {"tfresnet": json.dumps(whole), "labels": labels})
+        return content + properties.SerializeToString()
+
+    def audit(self, content: bytes) -> Audit:
+        """See :class:`.base.Format`; only the size is known."""
+        return Audit(gzip_bytes=len(gzip.compress(content, compresslevel=6)))
+
+    def command(self, name: str) -> str:
+        """See :class:`.base.Format`."""
+        return f"{super().command(name)}  # pip install onnxruntime"
 
 
 def convert(
@@ -32,8 +76,8 @@ def convert(
     """Return an ONNX file of ``model``, simplified and checked.
 
     Args:
-        quantization: one of ``plan.FORMATS``; int8 is static, with scales per channel, as pairs of
-            QuantizeLinear and DequantizeLinear; the logits are float.
+        quantization: the name of one of ONNX's; int8 is static, with scales per channel, as pairs
+            of QuantizeLinear and DequantizeLinear; the logits are float.
         calibration: training images, uint8 [n, H, W, C], for int8.
         interface: ``uint8``: pixels in; ``float``: ``(pixel - 128) / 128`` in, float32. Out come
             float32 ``probabilities`` [n, classes], or for :class:`.wrap.Embedding` its
@@ -42,19 +86,20 @@ def convert(
         layout: of the input.
         opset: 13 to 18.
     """
+    kind = quantization_named(quantization)
     # int8 starts from a float input, so that its scale can be found; bytes go straight into it.
-    pixels = interface == "uint8" and quantization != "int8"
+    pixels = interface == "uint8" and kind is not INT8
     function = (wrap.from_pixels if pixels else wrap.from_centred_pixels)(
         model, spec, output, batch
     )
-    turned = layout == "nchw" or quantization == "int8"
+    turned = layout == "nchw" or kind is INT8
     proto = _translate(function, opset, turned)
     proto = onnx_graph.simplified(proto)
-    if quantization == "float16":
+    if kind is FLOAT16:
         proto = onnx_graph.to_float16(proto)
-    if quantization == "int8":
+    if kind is INT8:
         if calibration is None or not len(calibration):
-            raise InputError("int8 needs calibration images, got none")
+            raise InputError("int8: expected calibration images, got none")
         proto = onnx_int8.quantize(proto, calibration)
         onnx_int8.leave_logits_float(proto)
         if interface == "uint8":
@@ -63,7 +108,7 @@ def convert(
             onnx_graph.take_channels_last(proto)
     onnx_graph.name_border(proto, wrap.output_of(model))
     proto.graph.name = model.name
-    onnx_graph.check(proto, quantization)
+    onnx_graph.check(proto, quantized=kind is INT8)
     return proto.SerializeToString()
 
 
@@ -100,7 +145,7 @@ def from_int8_tflite(
         onnx_graph.take_channels_last(proto)
     onnx_graph.name_border(proto, wrap.PROBABILITIES)
     proto.graph.name = name
-    onnx_graph.check(proto, "int8")
+    onnx_graph.check(proto, quantized=True)
     return proto.SerializeToString()
 
 

@@ -62,16 +62,16 @@ def name_border(proto: Proto, output: str) -> None:
     del proto.graph.value_info[:]  # the batch has as many names there as there are tensors
 
 
-def check(proto: Proto, quantization: str) -> None:
-    """Raise a ``InputError`` unless a graph is valid, and quantised throughout if it says so."""
+def check(proto: Proto, quantized: bool) -> None:
+    """Raise an ``InputError`` unless a graph is valid; ``quantized``: without float weights."""
     import onnx
 
     try:
         onnx.checker.check_model(proto, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         raise InputError(f"ONNX: expected a valid graph: {error!s:.200}") from None
-    if quantization == "int8" and (left := not_quantized(proto)):
-        raise InputError(f"ONNX int8: expected quantised weights, got float ones in {left[0]}")
+    if quantized and (left := not_quantized(proto)):
+        raise InputError(f"ONNX int8: expected quantized weights, got float ones in {left[0]}")
 
 
 def not_quantized(proto: Proto) -> list[str]:

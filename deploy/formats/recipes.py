@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tfresnet.config.formats import Quantization
 from tfresnet.deploy.formats import graph
 from tfresnet.system.native_stderr import captured
 
@@ -45,15 +46,16 @@ class Recipe:
 
 EVERYTHING = ".*"
 WITH_WEIGHTS = ("CONV_2D", "FULLY_CONNECTED")  # depthwise convolutions stay at 8 bits
-RECIPES = {
-    "int8": Recipe(),
-    "dynamic": Recipe(activations=None, dynamic=True),
-    "int16x8": Recipe(activations=16),
-    "int4": Recipe(weights=4),
-    "int4_mixed": Recipe(weights=4, edges=8),
-    "int8_weights": Recipe(activations=None),
-    "int4_weights": Recipe(weights=4, activations=None),
-}
+
+
+def of(quantization: Quantization) -> Recipe:
+    """Return the recipe of a quantization."""
+    return Recipe(
+        weights=quantization.weights,
+        activations=quantization.activations,
+        dynamic=quantization.dynamic,
+        edges=quantization.edges,
+    )
 
 
 def quantize(

@@ -1,7 +1,8 @@
-"""Keras model <-> SavedModel directory, for TensorFlow Serving."""
+"""Convert Keras models to SavedModels, for TensorFlow Serving, and run them."""
 
 import json
 import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -9,72 +10,69 @@ import numpy as np
 import tensorflow as tf
 
 from tfresnet.backend import keras
+from tfresnet.config.export import ExportConfig
 from tfresnet.deploy.device.runtime import METADATA_NAME
 from tfresnet.deploy.formats import wrap
+from tfresnet.deploy.formats.base import Format, Source, Target
 from tfresnet.runtime.errors import InputError
 from tfresnet.runtime.spec import InputSpec, OutputSpec
-from tfresnet.system.files import write_text
 from tfresnet.system.native_stderr import captured
 
+Files = dict[str, bytes]  # contents by path in the folder
 
-class SavedModel:
-    """A model to be written as a SavedModel (see ``artifact.Artifact``).
+
+class SavedModelFormat(Format[Files]):
+    """SavedModel: a folder with the graph, its weights, and the metadata in a file beside them.
 
     ``serving_default`` takes uint8 pixels [n, H, W, C] and gives probabilities [n, classes];
     ``encoded`` takes the bytes of n JPEG, PNG, GIF or BMP files, of any size.
     """
 
-    def __init__(self, path: Path, model: keras.Model, spec: InputSpec, output: OutputSpec):
-        self.path = path
-        self.written: Path | None = None  # where it was put before
-        self.module = wrap.variables_of(model)
-        self.module.classify = wrap.from_pixels(model, spec, output, batch=None)
-        self.module.classify_files = wrap.from_files(self.module.classify, spec)
-
-    def write(self, metadata: dict[str, Any]) -> None:
-        """Write the directory, or move it, and the metadata beside TensorFlow's own files."""
-        if self.written != self.path:
-            shutil.rmtree(self.path, ignore_errors=True)
-        if self.written is None:
+    def convert(self, source: Source, target: Target, config: ExportConfig) -> Files:
+        """See :class:`.base.Format`."""
+        module = wrap.variables_of(source.model)
+        module.classify = wrap.from_pixels(source.model, source.spec, source.output, batch=None)
+        module.classify_files = wrap.from_files(module.classify, source.spec)
+        signatures = {"serving_default": module.classify, "encoded": module.classify_files}
+        with tempfile.TemporaryDirectory() as folder:
             with captured():
-                signatures = {
-                    "serving_default": self.module.classify,
-                    "encoded": self.module.classify_files,
-                }
-                tf.saved_model.save(self.module, str(self.path), signatures)
-        elif self.written != self.path:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self.written.rename(self.path)
-        self.written = self.path
-        write_text(self.path / METADATA_NAME, json.dumps(metadata))
+                tf.saved_model.save(module, folder, signatures)
+            files = [path for path in sorted(Path(folder).rglob("*")) if path.is_file()]
+            return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
-    def open(self, threads: int) -> "LoadedSavedModel":
-        """Return the written model; TensorFlow chooses its own threads."""
-        return LoadedSavedModel(self.path)
+    def embed_metadata(self, content: Files, metadata: dict[str, Any]) -> Files:
+        """See :class:`.base.Format`."""
+        return content | {METADATA_NAME: json.dumps(metadata).encode()}
 
-    def float_operations(self) -> list[str] | None:
-        """See ``artifact.Artifact``."""
-        return None
+    def write(self, content: Files, path: Path) -> None:
+        """See :class:`.base.Format`."""
+        shutil.rmtree(path, ignore_errors=True)
+        for name, file in content.items():
+            (path / name).parent.mkdir(parents=True, exist_ok=True)
+            (path / name).write_bytes(file)
 
-    def size(self) -> int:
+    def size(self, path: Path) -> int:
         """Return the bytes of all files."""
-        return sum(f.stat().st_size for f in self.path.rglob("*") if f.is_file())
+        return sum(f.stat().st_size for f in path.rglob("*") if f.is_file())
 
-    def gzip_size(self) -> int | None:
-        """See ``artifact.Artifact``."""
-        return None
+    def open(self, path: Path, threads: int) -> "LoadedSavedModel":
+        """See :class:`.base.Format`; TensorFlow chooses its own threads."""
+        return LoadedSavedModel(path)
 
-    def sparsity(self) -> float | None:
-        """See ``artifact.Artifact``."""
-        return None
+    def command(self, name: str) -> str:
+        """See :class:`.base.Format`; TensorFlow Serving looks for folders named by numbers."""
+        return (
+            f"mkdir -p serve/model && cp -r {name} serve/model/1 && "
+            'tensorflow_model_server --model_name=model --model_base_path="$PWD/serve/model"'
+        )
 
-    def unique_weights(self) -> int | None:
-        """See ``artifact.Artifact``."""
-        return None
 
-    def delegates(self) -> dict[str, str] | None:
-        """See ``artifact.Artifact``."""
-        return None
+def served(model: keras.Model, spec: InputSpec, output: OutputSpec) -> tf.Module:
+    """Return a module with a model's variables and its functions ``classify, classify_files``."""
+    module = wrap.variables_of(model)
+    module.classify = wrap.from_pixels(model, spec, output, batch=None)
+    module.classify_files = wrap.from_files(module.classify, spec)
+    return module
 
 
 class LoadedSavedModel:

@@ -1,21 +1,106 @@
-"""Keras model -> TFLite bytes, in every quantisation and with every kind of input."""
+"""Convert Keras models to TFLite, in every quantization and with every kind of input."""
 
+import gzip
+import io
+import json
+import zipfile
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from tensorflow.lite.python.util import modify_model_io_type
 
 from tfresnet.backend import keras
-from tfresnet.deploy.device.runtime import centre
-from tfresnet.deploy.formats import float_softmax, graph, recipes, wrap
-from tfresnet.deploy.plan import INTEGER
+from tfresnet.config.export import ExportConfig
+from tfresnet.config.formats import (
+    DYNAMIC,
+    FLOAT16,
+    FLOAT32,
+    INT8,
+    Quantization,
+    quantization_named,
+)
+from tfresnet.deploy.device.runtime import METADATA_NAME, centre, digest
+from tfresnet.deploy.formats import (
+    delegates,
+    float_softmax,
+    graph,
+    recipes,
+    tflite_metadata,
+    wrap,
+)
+from tfresnet.deploy.formats.base import Audit, Format, Source, Target
 from tfresnet.runtime.errors import InputError
 from tfresnet.runtime.spec import InputSpec, OutputSpec
 from tfresnet.system.native_stderr import captured
 
-CONVERTED = ("float32", "float16", "dynamic", "int8")  # by TensorFlow's converter alone
-PER_CHANNEL = ("dynamic", "int8")  # of these, with a scale for each output channel, come what may
+CONVERTED = (FLOAT32, FLOAT16, DYNAMIC, INT8)  # by TensorFlow's converter alone
+PER_CHANNEL = (DYNAMIC, INT8)  # of these, with a scale for each output channel in any case
+
+
+class TfliteFormat(Format[bytes]):
+    """TFLite: a flatbuffer, with a zip archive of metadata behind it."""
+
+    def convert(self, source: Source, target: Target, config: ExportConfig) -> bytes:
+        """See :class:`.base.Format`; TFLite's standard metadata are inside."""
+        model, spec = source.model, source.spec
+        content = self._converted(source, target, config)
+        return tflite_metadata.describe(
+            content,
+            spec,
+            source.output,
+            model.name,
+            classifies=not isinstance(model, wrap.Embedding),
+            centred=config.interface == "float",
+        )
+
+    def _converted(self, source: Source, target: Target, config: ExportConfig) -> bytes:
+        batch = config.batch_of(self.row)
+        if target.quantization.selective:
+            recipe = recipes.Recipe(keep_float=target.keep_float)
+            return quantize_static(
+                source.model,
+                source.spec,
+                source.output,
+                recipe,
+                source.calibration,
+                config.interface,
+                batch,
+            )
+        # Fake quantization sees to it by itself that clusters are kept.
+        clusters = 0 if wrap.has_fake_quantization(source.model) else target.clusters
+        return convert(
+            *source.network, target.quantization.name, source.calibration,
+            config.interface, batch, clusters=clusters,
+        )  # fmt: skip
+
+    def embed_metadata(self, content: bytes, metadata: dict[str, Any]) -> bytes:
+        """Put a zip archive behind the model, as TFLite's associated files are kept.
+
+        ``unzip -p model.tflite labels.txt`` reads the labels; interpreters ignore the archive.
+        """
+        whole = metadata | {"content": digest(io.BytesIO(content), len(content))}
+        buffer = io.BytesIO(content)
+        with zipfile.ZipFile(buffer, "a") as archive:
+            for name, text in (
+                (METADATA_NAME, json.dumps(whole)),
+                ("labels.txt", "\n".join(metadata["spec"]["labels"]) + "\n"),
+            ):
+                # ZipInfo's date is fixed: the same model and metadata give the same bytes.
+                # Not compressed: MediaPipe takes no other archive.
+                archive.writestr(zipfile.ZipInfo(name), text, zipfile.ZIP_STORED)
+        return buffer.getvalue()
+
+    def audit(self, content: bytes) -> Audit:
+        """See :class:`.base.Format`."""
+        return Audit(
+            tuple(graph.float_operations(content)),
+            graph.sparsity(content),
+            graph.unique_weights(content),
+            {verdict["delegate"]: verdict["runs"] for verdict in delegates.advice(content)},
+            len(gzip.compress(content, compresslevel=6)),
+        )
 
 
 def convert(
@@ -30,12 +115,12 @@ def convert(
     clusters: int = 0,
     integer_softmax: bool = False,
 ) -> bytes:
-    """Return a TFLite file of ``model``.
+    """Convert ``model`` to a TFLite file, without metadata.
 
     Args:
-        quantization: one of ``plan.KINDS``. float16 halves the weights; dynamic keeps int8
-            weights (per channel) and float activations; int8 is integer up to the logits; for the
-            others see ``recipes.RECIPES``.
+        quantization: the name of one of TFLite's. float16 halves the weights; dynamic keeps int8
+            weights (per channel) and float activations; int8 is integer up to the logits; the
+            others are made by a ``recipes.Recipe``.
         calibration: training images, uint8 [n, H, W, C], that set activation ranges.
         interface: ``uint8``: pixels in, float32 probabilities out. ``integer``: the type of the
             activations in and out; int8 is ``pixel - 128``. ``float``: ``(pixel - 128) / 128`` in.
@@ -48,18 +133,15 @@ def convert(
             Those with integer outputs have no other.
     """
     images = np.empty((0, *spec.shape), np.uint8) if calibration is None else calibration
-    if quantization in INTEGER and not len(images):
-        raise InputError(f"{quantization} needs calibration images, got none")
-    if quantization in CONVERTED and not (clusters and quantization in PER_CHANNEL):
-        content = _convert(
-            model, spec, output, quantization, images, interface, batch, dense_per_tensor
-        )
+    kind = quantization_named(quantization)
+    if kind.activations and not len(images):
+        raise InputError(f"{quantization}: expected calibration images, got none")
+    if kind in CONVERTED and not (clusters and kind in PER_CHANNEL):
+        content = _convert(model, spec, output, kind, images, interface, batch, dense_per_tensor)
         return content if integer_softmax else float_softmax.apply(content)
-    recipe = replace(
-        recipes.RECIPES[quantization], clusters=clusters, dense_per_tensor=dense_per_tensor
-    )
+    recipe = replace(recipes.of(kind), clusters=clusters, dense_per_tensor=dense_per_tensor)
     if recipe.activations is None:
-        content = _convert(model, spec, output, "float32", images, interface, batch)
+        content = _convert(model, spec, output, FLOAT32, images, interface, batch)
         return recipes.quantize(content, recipe)
     return quantize_static(model, spec, output, recipe, images, interface, batch, integer_softmax)
 
@@ -74,7 +156,7 @@ def quantize_static(
     batch: int | None = 1,
     integer_softmax: bool = False,
 ) -> bytes:
-    """Return a TFLite file whose activations are integers too, by a recipe; see :func:`convert`."""
+    """Convert to a TFLite file with integer activations, by a recipe; see :func:`convert`."""
     content = _quantize_static(model, spec, output, recipe, calibration, interface, batch)
     return content if integer_softmax else float_softmax.apply(content)
 
@@ -90,9 +172,9 @@ def _quantize_static(
 ) -> bytes:
     if recipe.activations == 16 and interface == "uint8":
         # LiteRT turns no uint8 into int16: the pixels go through float on their way.
-        content = _convert(model, spec, output, "float32", calibration, "uint8", batch)
+        content = _convert(model, spec, output, FLOAT32, calibration, "uint8", batch)
         return recipes.quantize(content, recipe, calibration)
-    content = _convert(model, spec, output, "float32", calibration, "float", batch)
+    content = _convert(model, spec, output, FLOAT32, calibration, "float", batch)
     quantized = recipes.quantize(content, recipe, centre(calibration), wrap.RANGE)
     activations = tf.int16 if recipe.activations == 16 else tf.int8
     types = {
@@ -107,26 +189,26 @@ def _convert(
     model: keras.Model,
     spec: InputSpec,
     output: OutputSpec,
-    quantization: str,
+    quantization: Quantization,
     calibration: np.ndarray,
     interface: str,
     batch: int | None,
     dense_per_tensor: bool = False,
 ) -> bytes:
-    """Return what TensorFlow's converter makes; ``quantization`` is one of ``CONVERTED``."""
-    pixels = quantization != "int8" and interface == "uint8"
+    """Convert with TensorFlow's converter; ``quantization`` is one of ``CONVERTED``."""
+    pixels = quantization is not INT8 and interface == "uint8"
     function = (wrap.from_pixels if pixels else wrap.from_centred_pixels)(
         model, spec, output, batch
     )
     converter = tf.lite.TFLiteConverter.from_concrete_functions(
         [function.get_concrete_function()], wrap.variables_of(model)
     )
-    if quantization != "float32":
+    if quantization is not FLOAT32:
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter._experimental_disable_per_channel_quantization_for_dense_layers = dense_per_tensor
-    if quantization == "float16":
+    if quantization is FLOAT16:
         converter.target_spec.supported_types = [tf.float16]
-    if quantization == "int8":
+    if quantization is INT8:
         converter.representative_dataset = lambda: (
             [image] for image in wrap.representative(calibration)
         )
@@ -138,13 +220,13 @@ def _convert(
         }[interface]
     with captured():
         content = converter.convert()
-    if quantization == "int8" and interface != "float":
+    if quantization is INT8 and interface != "float":
         _check_input(content, interface)
     return content
 
 
 def _check_input(content: bytes, interface: str) -> None:
-    """See that the input holds the image's bytes, or those minus 128."""
+    """Raise an ``InputError`` unless the input holds the image's bytes, or those minus 128."""
     expected = wrap.SCALE, wrap.ZERO_POINT if interface == "uint8" else 0
     found = graph.input_quantization(content)
     if found != expected:

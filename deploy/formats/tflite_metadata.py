@@ -2,7 +2,7 @@
 
 The tables are those of metadata_schema.fbs (identifier M001), written with flatbuffers' builder: a
 table is a list of fields by their number in the schema. The label file that they name is in the
-zip archive behind the model, see ``artifact.with_tflite_metadata``.
+zip archive behind the model, see ``tflite.Format.embed_metadata``.
 """
 
 from collections.abc import Callable

@@ -44,6 +44,11 @@ def variables_of(model: keras.Model) -> tf.Module:
     return module
 
 
+def has_fake_quantization(model: keras.Model) -> bool:
+    """Tell whether a model is one that quantization-aware training gives."""
+    return any(layer.name.startswith("quantize_layer") for layer in model.layers)
+
+
 def output_of(model: keras.Model) -> str:
     """Return the name of what a file of ``model`` gives."""
     return EMBEDDING if isinstance(model, Embedding) else PROBABILITIES

@@ -7,9 +7,10 @@ from typing import Any
 
 import yaml
 
+from tfresnet.config.formats import FORMATS, ONNX, SAVED_MODEL, TFLITE
 from tfresnet.config.loading import dataset_name
+from tfresnet.deploy.context import ExportContext
 from tfresnet.deploy.report import figures
-from tfresnet.deploy.workshop import Workshop
 from tfresnet.tasks.headings import judged_by
 
 TEXT = """\
@@ -49,11 +50,11 @@ METRICS = {"top1": "accuracy", "map": "mean_average_precision"}  # what hubs cal
 SERVED = "A SavedModel for TensorFlow Serving; report.html has the command."
 
 
-def text(workshop: Workshop, report: dict[str, Any]) -> str:
+def text(context: ExportContext, report: dict[str, Any]) -> str:
     """Return the model card of a finished export."""
-    spec, output = workshop.run.spec, workshop.run.output
-    result, (metric, value) = workshop.result, judged_by(report, "checkpoint_")
-    dataset = dataset_name(workshop.data.dataset)
+    spec, output = context.run.spec, context.run.output
+    result, (metric, value) = context.result, judged_by(report, "checkpoint_")
+    dataset = dataset_name(context.data.dataset)
     rows = "\n".join(
         f"| {figures.label(a)} | {a['bytes'] / 1000:,.1f} | {a['value']:.2%} | {a['drop']:+.2f} | "
         f"{a['agreement']:.2%} | {a['latency_ms']:.3f} |"
@@ -63,7 +64,7 @@ def text(workshop: Workshop, report: dict[str, Any]) -> str:
     use = "    python bundle/classify.py bundle/model_*.* photo.jpg"
     if not report["bundle"]:
         served = any(
-            a["format"] == "saved_model" and not a["failures"] for a in report["artifacts"]
+            FORMATS[a["format"]] is SAVED_MODEL and not a["failures"] for a in report["artifacts"]
         )
         use = SERVED if served else "No file passed its checks; see report.html."
     body = TEXT.format(
@@ -72,13 +73,13 @@ def text(workshop: Workshop, report: dict[str, Any]) -> str:
         colours="colour" if len(spec.mean) == 3 else "grey", count=len(output.labels), labels=shown,
         kinds="labels, any number of which a picture may have" if output.multi_label else "classes",
         use=use,
-        interface=workshop.options.interface, n=report["n"], metric=metric, value=value,
+        interface=context.config.interface, n=report["n"], metric=metric, value=value,
         rows=rows, machine=report["processor"] or "this machine",
         preset=result.preset, seed=result.seed, epochs=result.epochs,
         always="" if output.multi_label else ", and it always answers with one of its classes",
         commit=result.commit or "unknown", ranges=_ranges(report["calibration"]),
     )  # fmt: skip
-    return f"---\n{yaml.safe_dump(_front(workshop, report, dataset), sort_keys=False)}---\n\n{body}"
+    return f"---\n{yaml.safe_dump(_front(context, report, dataset), sort_keys=False)}---\n\n{body}"
 
 
 def _ranges(calibration: dict[str, Any]) -> str:
@@ -90,9 +91,9 @@ def _ranges(calibration: dict[str, Any]) -> str:
     )
 
 
-def _front(workshop: Workshop, report: dict[str, Any], dataset: str) -> dict[str, Any]:
+def _front(context: ExportContext, report: dict[str, Any], dataset: str) -> dict[str, Any]:
     """Return the metadata that hubs index."""
-    kind = METRICS[workshop.task.primary]
+    kind = METRICS[context.task.primary]
     measured = [
         {
             "task": {"type": "image-classification"},
@@ -104,8 +105,8 @@ def _front(workshop: Workshop, report: dict[str, Any], dataset: str) -> dict[str
     return {
         "library_name": "tfresnet",
         "pipeline_tag": "image-classification",
-        "tags": ["resnet", "tflite", "onnx", "quantized", "on-device"],
+        "tags": ["resnet", TFLITE.name, ONNX.name, "quantized", "on-device"],
         "datasets": [dataset],
         "metrics": [kind],
-        "model-index": [{"name": workshop.result.arch, "results": measured}],
+        "model-index": [{"name": context.result.arch, "results": measured}],
     }

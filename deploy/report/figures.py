@@ -10,11 +10,10 @@ from matplotlib.colors import LinearSegmentedColormap, to_hex
 from matplotlib.figure import Figure
 from PIL import Image
 
+from tfresnet.config.formats import FORMATS, TFLITE
 from tfresnet.tasks.headings import HEADINGS
 
 matplotlib.rcParams["svg.hashsalt"] = "tfresnet"  # the same figure gives the same text
-MARKERS = {"tflite": "o", "onnx": "s", "saved_model": "^", "tflm": "D"}
-SIGNS = {"tflite": "●", "onnx": "■", "saved_model": "▲", "tflm": "◆"}  # the same, for a legend
 COSTS = {"bytes": (1000, "size (kB)"), "latency_ms": (1, "one image on one thread (ms)")}
 MOST_CLASSES = 30  # that a confusion matrix can show
 SHARE = LinearSegmentedColormap.from_list("share", ["#08519c00", "#08519cff"])
@@ -34,7 +33,9 @@ def _trade_off(artifacts: Sequence[dict], key: str) -> Figure:
     front = pareto([(x, y) for x, y, _ in points])
     axis.plot(*zip(*front, strict=True), color="0.55", zorder=1)
     for (x, y, a), color in zip(points, colors(len(points)), strict=True):
-        axis.scatter(x, y, 60, color=color, marker=MARKERS[a["format"]], alpha=0.8, zorder=2)
+        axis.scatter(
+            x, y, 60, color=color, marker=FORMATS[a["format"]].marker[0], alpha=0.8, zorder=2
+        )
     values = [y for _, y, _ in points]
     # Half a point of room: what is less than that is noise.
     bottom, top = min(values) - 0.5, min(100.2, max(values) + 0.5)
@@ -59,7 +60,7 @@ def colors(count: int) -> list[str]:
 def label(artifact: dict) -> str:
     """Return a file's short name: ``int8``, ``int8 (onnx)``, ``int8_qat``."""
     stem = artifact["path"].rpartition("/")[2].partition(".")[0].removeprefix("model_")
-    plain = artifact["format"] == "tflite"
+    plain = FORMATS[artifact["format"]] is TFLITE
     return stem if plain or stem == artifact["format"] else f"{stem} ({artifact['format']})"
 
 

@@ -1,6 +1,6 @@
 """One self-contained page about an export: what each file costs, what it lost, and where."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from html import escape
 from importlib import resources
@@ -10,55 +10,57 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from tfresnet.config.formats import FORMATS, ONNX, QUANTIZATIONS, TFLITE
 from tfresnet.config.loading import dataset_name
 from tfresnet.deploy import inspect
+from tfresnet.deploy.context import ExportContext
+from tfresnet.deploy.formats import table
 from tfresnet.deploy.formats.delegates import DELEGATES
-from tfresnet.deploy.plan import INTEGER
 from tfresnet.deploy.report import console, figures
-from tfresnet.deploy.workshop import Workshop
 from tfresnet.tasks.headings import judged_by
 
 SHOWN = 24  # pictures on which a file disagrees
 EXAMINED = 20  # calibration images for the error of each layer
 MOST_FAILED = 3  # failed files that are looked into
 WHERE = {"all": "yes", "part": "in part"}
+Decisions = Mapping[str, np.ndarray]  # of each file, by its path
 Section = tuple[str, str]  # a heading, as text, and the HTML below it
 
 
-def html(workshop: Workshop, report: dict[str, Any]) -> str:
+def html(context: ExportContext, report: dict[str, Any], decisions: Decisions) -> str:
     """Return the page of a finished export."""
-    artifacts, name = report["artifacts"], workshop.run.directory.resolve().name
+    artifacts, name = report["artifacts"], context.run.directory.resolve().name
     sections = [
         ("Files", _table(artifacts, report["checkpoint"])),
         ("Accuracy, size and latency", _costs(artifacts)),
     ]
     looked_into = examined(artifacts, report.get("chosen"))
-    if looked_into and not workshop.run.output.multi_label:  # where one class is taken for another
-        sections.append(("Confusion", _confusion(workshop, looked_into)))
-    sections += [_disagreement(workshop, artifact) for artifact in looked_into]
-    if not workshop.options.features:
-        sections += _layers(workshop, looked_into + quantized(artifacts))
+    if looked_into and not context.run.output.multi_label:  # where one class is taken for another
+        sections.append(("Confusion", _confusion(context, decisions, looked_into)))
+    sections += [_disagreement(context, decisions, artifact) for artifact in looked_into]
+    if not context.config.features:
+        sections += _layers(context, looked_into + quantized(artifacts))
     sections.append(("Where they run", _where(artifacts)))
     sections.append(("How to run them", _how_to_run(artifacts)))
     body = "".join(f"<h2>{escape(heading)}</h2>\n{content}\n" for heading, content in sections)
     style = (resources.files("tfresnet.deploy.report") / "report.css").read_text(encoding="utf-8")
-    dataset = dataset_name(workshop.data.dataset)
-    what = f"{workshop.result.arch} on {dataset}, {len(workshop.run.output.labels)} classes"
+    dataset = dataset_name(context.data.dataset)
+    what = f"{context.result.arch} on {dataset}, {len(context.run.output.labels)} classes"
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{escape(name)}: {escape(what)}</title><style>\n{style}</style></head><body>\n"
         f'<h1>{escape(name)}</h1><p class="quiet">{escape(what)}</p>\n'
-        f"{_verdict(artifacts)}{_facts(workshop, report, dataset)}{body}</body></html>\n"
+        f"{_verdict(artifacts)}{_facts(context, report, dataset)}{body}</body></html>\n"
     )
 
 
-def _facts(workshop: Workshop, report: dict[str, Any], dataset: str) -> str:
-    result, calibration = workshop.result, report["calibration"]
+def _facts(context: ExportContext, report: dict[str, Any], dataset: str) -> str:
+    result, calibration = context.result, report["calibration"]
     metric, value = judged_by(report, "checkpoint_")
     preset = "settings of its own" if result.preset == "custom" else result.preset
     facts = {
-        "Run": workshop.run.directory.resolve().name,
+        "Run": context.run.directory.resolve().name,
         "Data": f"{dataset}; measured on {report['n']:,} held-out images",
         "Exported": f"{datetime.now().astimezone():%Y-%m-%d %H:%M %Z}",
         "Trained": f"with {preset}, seed {result.seed}, {result.epochs} epochs, "
@@ -98,7 +100,8 @@ def examined(artifacts: Sequence[dict], chosen: str | None = None) -> list[dict]
 
 def quantized(artifacts: Sequence[dict]) -> list[dict]:
     """Return the integer TFLite files, the one that lost least first."""
-    integer = [a for a in artifacts if a["quantization"] in INTEGER and a["format"] == "tflite"]
+    files = [a for a in artifacts if FORMATS[a["format"]] is TFLITE]
+    integer = [a for a in files if QUANTIZATIONS[a["quantization"]].integer]
     return sorted(integer, key=lambda a: (a["drop"], a["bytes"]))
 
 
@@ -106,7 +109,7 @@ def _costs(artifacts: Sequence[dict]) -> str:
     """Return accuracy over size and latency, and a legend for both."""
     colors = figures.colors(len(artifacts))
     signs = [
-        f'<li><span style="color: {color}">{figures.SIGNS[a["format"]]}</span> '
+        f'<li><span style="color: {color}">{FORMATS[a["format"]].marker[1]}</span> '
         f"{escape(figures.label(a))}</li>"
         for a, color in zip(artifacts, colors, strict=True)
     ]
@@ -120,32 +123,32 @@ def _figures(drawn: Sequence[Figure]) -> str:
     return f'<div class="figures">{inside}</div>'
 
 
-def _confusion(workshop: Workshop, artifacts: Sequence[dict]) -> str:
+def _confusion(context: ExportContext, decisions: Decisions, artifacts: Sequence[dict]) -> str:
     """Return the confusion matrices of the checkpoint and of files, next to each other."""
-    reference, labels = workshop.reference, workshop.run.output.labels
+    reference, labels = context.reference, context.run.output.labels
     answers = {"checkpoint": reference.probabilities.argmax(axis=1)}
-    answers |= {figures.label(a): workshop.predicted[a["path"]] for a in artifacts}
+    answers |= {figures.label(a): decisions[a["path"]] for a in artifacts}
     drawn = [figures.confusion(reference.classes, x, labels, name) for name, x in answers.items()]
     if None in drawn:
         return f"<p>{len(labels)} classes are too many for a picture.</p>"
     return _figures([figure for figure in drawn if figure])
 
 
-def _disagreement(workshop: Workshop, artifact: dict) -> Section:
+def _disagreement(context: ExportContext, decisions: Decisions, artifact: dict) -> Section:
     """Return the held-out images to which a file and the checkpoint give different labels."""
     name = figures.label(artifact)
-    exact = workshop.task.decisions(workshop.reference.probabilities)
-    found = workshop.predicted[artifact["path"]]
+    exact = context.task.decisions(context.reference.probabilities)
+    found = decisions[artifact["path"]]
     changed = (exact != found).reshape(len(exact), -1)
     different = np.flatnonzero(changed.any(axis=1))
-    shown = "".join(_pictures(workshop, different[:SHOWN], exact, found))
+    shown = "".join(_pictures(context, different[:SHOWN], exact, found))
     return (
         f"Where {name} disagrees with the checkpoint: {len(different):,} of {len(exact):,} images",
         f'<div class="pictures">{shown}</div>' if shown else "<p>Nowhere.</p>",
     )
 
 
-def _layers(workshop: Workshop, candidates: Sequence[dict]) -> list[Section]:
+def _layers(context: ExportContext, candidates: Sequence[dict]) -> list[Section]:
     """Return where files err, layer by layer, against the float32 files of the same networks.
 
     Of the candidates that failed; if none can be compared, of the first one that can be.
@@ -153,12 +156,12 @@ def _layers(workshop: Workshop, candidates: Sequence[dict]) -> list[Section]:
     found: dict[str, Section] = {}
     for artifact in candidates:
         path = Path(artifact["path"])
-        if artifact["format"] != "tflite" or artifact["path"] in found:
+        if FORMATS[artifact["format"]] is not TFLITE or artifact["path"] in found:
             continue
         if found and not artifact["failures"]:
             continue
         floating = inspect.partner(path)
-        images = workshop.calibration.images[:EXAMINED]
+        images = context.calibration.images[:EXAMINED]
         if floating is None or not len(images):
             continue
         layers = inspect.layer_errors(path.read_bytes(), floating.read_bytes(), images)
@@ -184,12 +187,12 @@ def _bars(layers: Sequence[inspect.LayerError]) -> str:
 
 
 def _pictures(
-    workshop: Workshop, indices: np.ndarray, exact: np.ndarray, found: np.ndarray
+    context: ExportContext, indices: np.ndarray, exact: np.ndarray, found: np.ndarray
 ) -> Iterator[str]:
-    labels, classes = workshop.run.output.labels, workshop.reference.classes
-    names = workshop.task.names
+    labels, classes = context.run.output.labels, context.reference.classes
+    names = context.task.names
     wanted, start = {int(i) for i in indices}, 0
-    for images, _, weights in workshop.held_out:
+    for images, _, weights in context.held_out:
         for i in sorted(wanted & set(range(start, start + len(images)))):
             true, before, after = (
                 escape(names(part[i], labels)) for part in (classes, exact, found)
@@ -216,7 +219,7 @@ def _table(artifacts: list[dict], checkpoint: dict) -> str:
             *(console.cell(a, heading) for heading in accuracy),
             f"{a['max_abs_error']:.1e}",
             f"{a['latency_ms']:.3f}",
-            "-" if a["format"] == "onnx" else "yes" if a["fully_integer"] else "no",
+            "-" if FORMATS[a["format"]] is ONNX else "yes" if a["fully_integer"] else "no",
         )
         mark = ' class="failed"' if a["failures"] else ""
         rows.append(f"<tr{mark}>" + "".join(f"<td>{escape(c)}</td>" for c in cells) + "</tr>")
@@ -250,19 +253,7 @@ def _how_to_run(artifacts: list[dict]) -> str:
     lines = []
     for a in artifacts:
         name = escape(a["path"].rpartition("/export/")[2])
-        lines.append(f"<p>{name}</p><pre>{escape(command(a, name))}</pre>")
-    return "".join(lines)
-
-
-def command(artifact: dict, name: str) -> str:
-    """Return what runs a file, from a shell."""
-    if artifact["format"] == "saved_model":
-        # It looks for versions, folders with a number for a name.
-        return (
-            f"mkdir -p serve/model && cp -r {name} serve/model/1 && "
-            'tensorflow_model_server --model_name=model --model_base_path="$PWD/serve/model"'
+        lines.append(
+            f"<p>{name}</p><pre>{escape(table.format_of(FORMATS[a['format']]).command(name))}</pre>"
         )
-    if artifact["format"] == "tflm":
-        return '#include "model.h"  // beside model.cc, with TFLite Micro'
-    needs = "  # pip install onnxruntime" if artifact["format"] == "onnx" else ""
-    return f"python bundle/classify.py {name} photo.jpg{needs}"
+    return "".join(lines)

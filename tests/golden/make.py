@@ -19,9 +19,9 @@ from click.testing import CliRunner
 from tests.golden import measured
 from tfresnet.cli.main import main as cli
 from tfresnet.config import loading
+from tfresnet.config.export import ExportConfig
 from tfresnet.deploy import Classifier
 from tfresnet.deploy.export import export
-from tfresnet.deploy.plan import Options
 from tfresnet.runs import run_directory
 from tfresnet.runs.train_run import train
 
@@ -83,7 +83,8 @@ def _make_files() -> None:
     run = run_directory.open_run(measured.FOLDER / "runs" / "finished")
     os.chdir(run.directory.parent)  # no path of this machine in result.json
     export(
-        run_directory.open_run(Path("finished")), Options(formats=("tflite", "onnx"), max_drop=100)
+        run_directory.open_run(Path("finished")),
+        ExportConfig(formats=("tflite", "onnx"), max_drop=100),
     )
     folder = measured.FOLDER / "files"
     folder.mkdir()

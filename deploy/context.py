@@ -1,0 +1,203 @@
+"""What all files of one export share: the run, its data, and the checkpoint's predictions."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfresnet.backend import keras
+from tfresnet.config import loading
+from tfresnet.config.export import ExportConfig
+from tfresnet.config.formats import FORMATS
+from tfresnet.config.sections import DataConfig
+from tfresnet.data import pipeline, sources
+from tfresnet.data.sources import Dataset
+from tfresnet.deploy import calibration, measured_data, selection, targets
+from tfresnet.deploy.calibration import Calibration
+from tfresnet.deploy.device.runtime import InputError, read_metadata
+from tfresnet.deploy.reference import Reference
+from tfresnet.deploy.selection import Selection
+from tfresnet.runs.result import RunResult
+from tfresnet.runs.run_directory import Run, weights_sha256
+from tfresnet.runtime.spec import to_flat
+from tfresnet.tasks import metrics
+from tfresnet.tasks import task as tasks
+from tfresnet.tasks.task import Task
+from tfresnet.training import progress
+
+BATCH = 100
+CACHED_BYTES = 2**30  # held-out images up to this size are decoded once for all files
+PROVENANCE = ("arch", "parameters", "macs", "preset", "seed", "epochs", "commit")
+
+
+@dataclass(frozen=True)
+class ExportContext:
+    """Everything that all files of one export share.
+
+    Attributes:
+        run: the run, trained to its end.
+        result: what its training measured.
+        config: what is exported and how strictly it is judged.
+        data: the data section to measure with, the run's unless others were named.
+        model: the run's network, float32.
+        dataset: the images of ``data``, without those of ``selection``.
+        calibration: training images that set the ranges of activations; none is measured on.
+        held_out: batches of uint8 images, classes and weights to measure on.
+        reference: the checkpoint's predictions for ``held_out``.
+        selection: training images to choose a file on; None if nothing is chosen.
+        metadata: what every file says about itself, before it is measured.
+    """
+
+    run: Run
+    result: RunResult
+    config: ExportConfig
+    data: DataConfig
+    model: keras.Model
+    dataset: Dataset
+    calibration: Calibration
+    held_out: tf.data.Dataset
+    reference: Reference
+    selection: Selection | None
+    metadata: dict[str, Any]
+
+    @property
+    def task(self) -> Task:
+        """What the run does: one class an image, or any number of labels."""
+        return self.reference.task
+
+    @property
+    def directory(self) -> Path:
+        """Where the files are written."""
+        return self.run.directory / "export" / ("features" if self.config.features else "")
+
+    @property
+    def fine_tuned_run(self) -> Run:
+        """The run with the data of this export, as fine-tuning takes it."""
+        own = self.run.config
+        data = self.data.model_copy(update={"data_dir": own.data.data_dir})
+        return replace(self.run, config=own.model_copy(update={"data": data}))
+
+    def has_data_of_run(self) -> bool:
+        """Tell whether what is measured here compares with the run's own result."""
+        own, known = self.run.config.data, self.result.test.get("n")
+        if known is None:
+            return True
+        # A folder may be in another place now.
+        folder = Path(own.dataset)
+        moved = folder.is_absolute() and not folder.exists() and known == len(self.dataset.held_out)
+        same = moved or self.data.dataset == own.dataset
+        return same and self.data.eval_split == own.eval_split
+
+    def stale_models(self) -> list[str]:
+        """Return the models in the directory that were made of other weights than the run's now."""
+        found = []
+        for path in sorted({p for pattern in _patterns() for p in self.directory.glob(pattern)}):
+            try:
+                digest = read_metadata(path).get("weights_sha256")
+            except InputError:
+                digest = None  # cut short, or written by something else
+            if digest != self.metadata["weights_sha256"]:
+                found.append(str(path))
+        return found
+
+
+def prepare(
+    run: Run, config: ExportConfig, changes: dict[str, Any], chooses: bool = False
+) -> ExportContext:
+    """Load a run and its data, and predict the held-out images with its network.
+
+    Args:
+        run: trained to its end.
+        config: what to export.
+        changes: keys of the run's data section to replace.
+        chooses: whether some training images are set aside, to choose a file on.
+
+    Raises:
+        InputError: the run is unfinished, its data are missing or have other labels, or there are
+            too few training images.
+    """
+    result = run.finished_result()
+    data = _data(run, changes)
+    model, dataset = run.model(), sources.load_for(run.spec, run.output, data)
+    progress.tell(dataset.notes)
+    predict = _predict(model, run)
+    measured: set[bytes] = set()
+
+    def predict_and_note(images: tf.Tensor) -> tf.Tensor:
+        measured.update(calibration.digest(image) for image in images.numpy())
+        return predict(images)
+
+    held_out = _batches(dataset.held_out, run.spec.shape, config.verify_images)
+    reference = _reference(predict_and_note, held_out, run)
+    seed, chosen = config.calibration_seed, None
+    reserved = np.empty(0, np.int64)
+    training = dataset.train
+    if chooses:
+        reserved = selection.draw(len(training), seed, config.verify_images)
+        dataset, images = selection.divide(dataset, reserved)
+        batches = _batches(images, run.spec.shape, None)
+        chosen = Selection(batches, _reference(predict, batches, run))
+    count = config.calibration_images if targets.calibrates(config) else 0
+    drawn = calibration.draw(training, count, seed, measured, reserved)
+    metadata = _metadata(run, result, config, data, drawn, reference, weights_sha256(model))
+    return ExportContext(
+        run, result, config, data, model, dataset, drawn, held_out, reference, chosen, metadata
+    )
+
+
+def _data(run: Run, changes: dict[str, Any]) -> DataConfig:
+    """Return the run's data section with some keys replaced, its paths absolute."""
+    data = loading.with_data(run.config.data, changes)
+    return loading.absolute(run.config.model_copy(update={"data": data})).data
+
+
+def _predict(model: keras.Model, run: Run) -> Callable[[tf.Tensor], tf.Tensor]:
+    """Return a function from uint8 images to the network's probabilities."""
+    infer = metrics.probability_function(model, run.output)
+    return lambda images: infer(pipeline.normalise(images, run.spec))
+
+
+def _reference(
+    predict: Callable[[tf.Tensor], tf.Tensor], batches: tf.data.Dataset, run: Run
+) -> Reference:
+    probabilities, classes = metrics.collect(predict, batches)
+    return Reference(probabilities, classes, tasks.of(run.output), run.output.activation)
+
+
+def _batches(split: Any, shape: tuple[int, ...], limit: int | None) -> tf.data.Dataset:
+    batches = pipeline.raw_batches(split, BATCH, limit)
+    count = min(len(split), limit or len(split))
+    return batches.cache() if count * int(np.prod(shape)) <= CACHED_BYTES else batches
+
+
+def _metadata(
+    run: Run,
+    result: RunResult,
+    config: ExportConfig,
+    data: DataConfig,
+    drawn: Calibration,
+    reference: Reference,
+    weights: str,
+) -> dict[str, Any]:
+    """Return what every file of an export says about itself."""
+    return {
+        "format_version": 1,
+        "output": "embedding" if config.features else "probabilities",
+        "interface": config.interface,
+        "spec": to_flat(run.spec, run.output),
+        **{key: getattr(result, key) for key in PROVENANCE},
+        "data": measured_data.public(data),
+        "calibration_images": drawn.manifest["count"],
+        "calibration": drawn.summary,
+        "measured": {**reference.headline, "n": len(reference.classes)},
+        "weights_sha256": weights,
+    }
+
+
+def _patterns() -> Iterator[str]:
+    """Yield the patterns of all models of an export, and of those in the folders beside them."""
+    for row in FORMATS.values():
+        yield from (row.pattern, f"features/{row.pattern}", f"bundle/{row.pattern}")

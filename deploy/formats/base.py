@@ -1,0 +1,129 @@
+"""What every format does: convert a network, describe, audit, write and open a file.
+
+A new format is a module beside this one with a class that derives from :class:`Format`, and a row
+in ``tfresnet.config.formats`` that names them.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import numpy as np
+
+from tfresnet.config.export import ExportConfig
+from tfresnet.config.formats import FormatRow, Quantization
+from tfresnet.deploy.device.runtime import open_model
+from tfresnet.runtime.spec import InputSpec, OutputSpec
+from tfresnet.system.files import write_bytes
+
+if TYPE_CHECKING:
+    from tfresnet.backend import keras
+
+Content = TypeVar("Content")  # a converted model in memory: bytes, or whatever a format needs
+
+
+@dataclass(frozen=True)
+class Source:
+    """A network to be converted.
+
+    Attributes:
+        model: the network, an embedding without its head (``wrap.Embedding``), or a network with
+            fake quantization.
+        spec: what it expects of a picture.
+        output: what its outputs mean.
+        calibration: training images, uint8 [n, H, W, C], that set the ranges of activations.
+    """
+
+    model: "keras.Model"
+    spec: InputSpec
+    output: OutputSpec
+    calibration: np.ndarray
+
+    @property
+    def network(self) -> "tuple[keras.Model, InputSpec, OutputSpec]":
+        """The first arguments of most converters."""
+        return self.model, self.spec, self.output
+
+
+@dataclass(frozen=True)
+class Target:
+    """One file to be made.
+
+    Attributes:
+        format: its row.
+        quantization: its row, one of the format's.
+        suffix: of the file's name, for what was done to the network: ``_qat``.
+        clusters: different weights that each clustered kernel may have in the file; 0 for any.
+        keep_float: layers that stay in float, by the names of their output tensors.
+    """
+
+    format: FormatRow
+    quantization: Quantization
+    suffix: str = ""
+    clusters: int = 0
+    keep_float: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The file's path in the folder of the export."""
+        return self.format.file_name.format(quantization=self.quantization.name, suffix=self.suffix)
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What is read from a converted model without running it; None for what is not known of it.
+
+    Attributes:
+        float_operations: operations that compute with float numbers, as ``NAME at output``.
+        sparsity: share of zeros among the weights, 0 to 1.
+        unique_weights: the most different weights of a kernel, see ``graph.unique_weights``.
+        delegates: how much of it each delegate runs, see ``delegates.advice``.
+        gzip_bytes: its size after gzip.
+    """
+
+    float_operations: tuple[str, ...] | None = None
+    sparsity: float | None = None
+    unique_weights: int | None = None
+    delegates: dict[str, str] | None = None
+    gzip_bytes: int | None = None
+
+
+class Format(ABC, Generic[Content]):
+    """What a format does; it has no state but its row."""
+
+    def __init__(self, row: FormatRow):
+        self.row = row
+
+    @abstractmethod
+    def convert(self, source: Source, target: Target, config: ExportConfig) -> Content:
+        """Convert a network; nothing is written.
+
+        Raises:
+            InputError: this network can't be had in this way.
+        """
+
+    @abstractmethod
+    def embed_metadata(self, content: Content, metadata: dict[str, Any]) -> Content:
+        """Put what a file says about itself into a converted model."""
+
+    def audit(self, content: Content) -> Audit:
+        """Read what a converted model, without metadata, is made of."""
+        return Audit()
+
+    def write(self, content: Content, path: Path) -> None:
+        """Write a converted model over what is at ``path``."""
+        assert isinstance(content, bytes)
+        write_bytes(path, content)
+
+    def size(self, path: Path) -> int:
+        """Return the bytes on disk."""
+        return path.stat().st_size
+
+    def open(self, path: Path, threads: int) -> Any:
+        """Open a written model: an object with the methods of ``runtime.TfliteModel``."""
+        return open_model(path, threads)
+
+    def command(self, name: str) -> str:
+        """Return what runs a file called ``name`` beside the bundle, from a shell."""
+        return f"python bundle/classify.py {name} photo.jpg"

@@ -1,0 +1,88 @@
+"""Measure a written model file against the checkpoint that it was made of."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfresnet.backend import keras
+from tfresnet.deploy import gate
+from tfresnet.deploy.context import ExportContext
+from tfresnet.deploy.device.benchmark import latency_ms
+from tfresnet.deploy.formats import graph, table
+from tfresnet.deploy.formats.base import Audit, Target
+from tfresnet.deploy.reference import compare
+from tfresnet.tasks import metrics
+
+
+@dataclass(frozen=True)
+class MeasuredFile:
+    """What was found of a file.
+
+    Attributes:
+        record: what the report says about it.
+        decisions: of the held-out images, as the task makes them of probabilities.
+    """
+
+    record: dict[str, Any]
+    decisions: np.ndarray
+
+
+def measure(context: ExportContext, target: Target, path: Path, audit: Audit) -> MeasuredFile:
+    """Run a file on the held-out images, time it, and judge it.
+
+    Args:
+        context: what all files of the export share.
+        target: what the file is.
+        path: where it is.
+        audit: what was read from it.
+    """
+    form, config = table.format_of(target.format), context.config
+    opened = form.open(path, config.threads)
+    probabilities = predictions(context, opened, context.held_out)
+    record = {
+        "path": path.as_posix(),
+        "format": target.format.name,
+        "quantization": target.quantization.name,
+        "bytes": form.size(path),
+        "gzip_bytes": audit.gzip_bytes,
+        "sparsity": audit.sparsity,
+        "unique_weights": audit.unique_weights,
+        "delegates": audit.delegates,
+        **compare(probabilities, context.reference),
+        "n": len(probabilities),
+        "latency_ms": latency_ms(form.open(path, threads=1)),
+        "fully_integer": audit.float_operations == (),
+    }
+    record["failures"] = _failures(record, context, target, audit)
+    if chosen_on := context.selection:
+        found = compare(predictions(context, opened, chosen_on.batches), chosen_on.reference)
+        record["selection"] = {
+            "n": len(chosen_on.reference.classes),
+            context.task.primary: found["value"],
+            "drop": found["drop"],
+            "failures": _failures(record | found, context, target, audit),
+        }
+    return MeasuredFile(record, context.task.decisions(probabilities))
+
+
+def predictions(context: ExportContext, opened: Any, batches: tf.data.Dataset) -> np.ndarray:
+    """Return an opened file's probabilities for the images of batches, float32 [n, classes].
+
+    Embeddings are classified by the head of the checkpoint.
+    """
+    outputs, _ = metrics.collect(lambda pixels: opened.run(pixels.numpy()), batches)
+    if context.config.features:
+        activation = keras.activations.get(context.run.output.activation)
+        return activation(context.model.classify(outputs)).numpy()
+    return outputs
+
+
+def _failures(
+    record: dict[str, Any], context: ExportContext, target: Target, audit: Audit
+) -> list[str]:
+    computing = [o for o in audit.float_operations or () if not o.startswith(graph.CONVERSIONS)]
+    fine_tuned = bool(target.suffix)
+    return gate.failures(record, context.config.max_drop, computing, fine_tuned, target.clusters)

@@ -1,0 +1,195 @@
+"""What an export makes, how, and how strictly its files are judged."""
+
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from tfresnet.config.formats import (
+    FORMATS,
+    OFFERED,
+    USUAL,
+    USUAL_FORMATS,
+    FormatRow,
+    Quantization,
+    format_named,
+    names,
+    quantization_named,
+)
+from tfresnet.config.sections import Section
+from tfresnet.runtime.errors import InputError, unknown
+
+
+class ExportConfig(Section):
+    """What to export and how strictly to judge it; one that is impossible can't be made.
+
+    Raises:
+        InputError: an unknown key, a bad value, or values that do not go together; in one line that
+            begins with the key.
+    """
+
+    formats: tuple[str, ...] = Field(
+        tuple(row.name for row in USUAL_FORMATS), min_length=1, description="Of the files."
+    )
+    quantizations: tuple[str, ...] = Field(
+        tuple(kind.name for kind in USUAL),
+        min_length=1,
+        description="A format that has none of them is made in its first.",
+    )
+    interface: Literal["uint8", "integer", "float"] = Field(
+        "uint8",
+        description="uint8: pixels in, float probabilities out; integer: int8 (or int16) in and "
+        "out; float: (pixel - 128) / 128 in.",
+    )
+    batch: int | None = Field(
+        None,
+        ge=0,
+        description="Images at a time; 0 for any number (default: 1 for TFLite, else any).",
+    )
+    layout: Literal["nhwc", "nchw"] = Field("nhwc", description="Of ONNX inputs.")
+    opset: int = Field(18, ge=13, le=18, description="Of ONNX.")
+    features: bool = Field(False, description="The embedding, without the head.")
+    max_drop: float = Field(
+        1.0,
+        description="Largest loss of top-1 (multi-label: mAP) against the checkpoint, in points.",
+    )
+    calibration_images: int = Field(
+        500, ge=1, description="Training images that set integer ranges."
+    )
+    calibration_seed: int = Field(0, ge=0, description="Chooses them.")
+    verify_images: int | None = Field(
+        None, ge=1, description="Held-out images to measure on (default: all)."
+    )
+    qat_epochs: int = Field(
+        0, ge=0, description="Also int8 files after N epochs of quantization-aware training."
+    )
+    prune: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="Also files with this share of the weights at 0, fine-tuned (TFLite).",
+    )
+    sparsity: Literal["unstructured", "2:4"] = Field(
+        "unstructured", description="Pattern of prune; 2:4: 2 of every 4 weights."
+    )
+    cluster: int = Field(
+        0,
+        ge=0,
+        description="Also files with N different values in each kernel, fine-tuned (TFLite).",
+    )
+    compress_epochs: int = Field(
+        5, ge=1, description="Of fine-tuning for pruning and for clusters."
+    )
+    threads: int = Field(
+        1, ge=1, description="For measuring accuracy; latency is always that of one."
+    )
+
+    def __init__(self, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise InputError(_line(error)) from None
+
+    def replaced(self, **changes: Any) -> "ExportConfig":
+        """Return the configuration with other values for some keys, checked like any other."""
+        given = {key: getattr(self, key) for key in self.model_fields_set}
+        return ExportConfig(**given | changes)
+
+    @property
+    def rows(self) -> list[FormatRow]:
+        """The formats."""
+        return [format_named(name) for name in self.formats]
+
+    @property
+    def kinds(self) -> list[Quantization]:
+        """The quantizations."""
+        return [quantization_named(name) for name in self.quantizations]
+
+    def batch_of(self, row: FormatRow) -> int | None:
+        """Return the images at a time of a format; None for any number."""
+        return row.batch if self.batch is None else self.batch or None
+
+    @field_validator("formats", "quantizations", mode="before")
+    @classmethod
+    def _without_repetition(cls, value: Any) -> Any:
+        return tuple(dict.fromkeys(value)) if isinstance(value, (list, tuple)) else value
+
+    @field_validator("formats")
+    @classmethod
+    def _known_formats(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            format_named(name)
+        return value
+
+    @field_validator("quantizations")
+    @classmethod
+    def _known_quantizations(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            if name not in OFFERED:
+                raise unknown("quantization", name, OFFERED)
+        return value
+
+    @field_validator("cluster")
+    @classmethod
+    def _enough_clusters(cls, value: int) -> int:
+        if value == 1:
+            raise ValueError("expected 0 (off) or at least 2 clusters, got 1")
+        return value
+
+    @model_validator(mode="after")
+    def _possible(self) -> "ExportConfig":
+        rows, asked = self.rows, ", ".join(self.formats)
+        if "quantizations" in self.model_fields_set:
+            made = {kind for row in rows for kind in row.quantizations}
+            if others := [kind for kind in self.kinds if kind not in made]:
+                known = names(kind for kind in OFFERED.values() if kind in made)
+                raise ValueError(
+                    f"quantizations: expected {known}, which {asked} can have, got {names(others)}"
+                )
+        for row in rows:
+            self._check_form(row)
+        tuned = {"prune": self.prune, "cluster": self.cluster, "qat_epochs": self.qat_epochs}
+        chosen = [key for key, value in tuned.items() if value]
+        if self.features and chosen:
+            raise ValueError(f"features: expected no {chosen[0]} beside it, got both")
+        if (self.prune or self.cluster) and not any(row.fine_tuned for row in rows):
+            able = names(row for row in FORMATS.values() if row.fine_tuned)
+            raise ValueError(f"{chosen[0]}: expected one of the formats {able}, got {asked}")
+        if self.prune and self.cluster == 2:
+            raise ValueError("cluster: expected at least 3 with prune (one is 0), got 2")
+        if self.prune and self.sparsity == "2:4" and self.prune != 0.5:
+            raise ValueError(f"prune: expected 0.5 with the sparsity 2:4, got {self.prune:g}")
+        return self
+
+    def _check_form(self, row: FormatRow) -> None:
+        """Raise a ValueError if a format can't be made with this interface or batch."""
+        floats = [kind for kind in self.kinds if not kind.integer]
+        if self.interface not in row.interfaces:
+            raise ValueError(
+                f"interface: expected {' or '.join(row.interfaces)} for {row.name}, got "
+                f"{self.interface}"
+            )
+        if self.interface == "integer" and floats:
+            able = names(kind for kind in OFFERED.values() if kind.integer)
+            raise ValueError(
+                f"interface: expected only the quantizations {able} with integer, got "
+                f"{names(floats)}"
+            )
+        if self.batch is not None and row.fixed_batch:
+            raise ValueError(
+                f"batch: expected none for {row.name}, where it is {row.batch}, got {self.batch}"
+            )
+
+
+def _line(error: ValidationError) -> str:
+    """Return pydantic's first error in one line: key, expected, got."""
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        return f"export: {unknown('key', key, ExportConfig.model_fields)}"
+    if first["type"] == "value_error":
+        reason = str(first["ctx"]["error"])
+        return f"{key}: {reason}" if key else reason
+    expected = first["msg"].removeprefix("Input should be ")
+    if first["type"] == "too_short":
+        expected = "at least one"
+    return f"{key}: expected {expected}, got {first['input']!r:.60}"
