@@ -90,10 +90,10 @@ def a_page(*artifacts: dict) -> str:
     context = SimpleNamespace(
         run=SimpleNamespace(
             directory=Path("/runs/<mine>"),
-            result=result,
             spec=InputSpec(8, 8),
             output=OutputSpec("classification", ("<a>", "b" * 60)),
         ),
+        result=SimpleNamespace(**result),
         data=SimpleNamespace(dataset="/home/somebody/pictures"),
         config=SimpleNamespace(features=False),
         reference=SimpleNamespace(probabilities=probabilities, classes=classes),
