@@ -25,8 +25,6 @@ COMMANDS = {
     "models": "List the architectures.",
     "presets": "List the presets.",
     "sweep": "Train many variants and seeds, and compare them in one table.",
-    "record": "Write a run's or a sweep's result to results/.",
-    "results": "Make a page of all recorded results.",
 }
 
 

@@ -21,12 +21,13 @@ def command(as_json: bool) -> None:
     Example:
       tfresnet models --json
     """
-    from tfresnet import records
+    from tfresnet.models import costs
+    from tfresnet.runs import experiments
 
-    measured = records.measured()
+    measured = [experiment.summary() for experiment in experiments.shipped()]
     rows: list[dict[str, Any]] = [
         {"name": name, **cost, "results": [m for m in measured if m["arch"] == name]}
-        for name, cost in records.costs().items()
+        for name, cost in costs.table().items()
     ]
     if as_json:
         print_json({"models": rows})

@@ -23,8 +23,8 @@ def command(name: str | None, as_json: bool) -> None:
       tfresnet presets
       tfresnet presets cifar10-resnet20 > mine.yaml
     """
-    from tfresnet import records
     from tfresnet.config import loading
+    from tfresnet.runs import experiments
     from tfresnet.runtime.errors import unknown
 
     texts = loading.presets()
@@ -33,7 +33,7 @@ def command(name: str | None, as_json: bool) -> None:
     if name and not as_json:
         click.echo(texts[name], nl=False)
         return
-    measured = records.measured()
+    measured = [experiment.summary() for experiment in experiments.shipped()]
     rows: list[dict[str, Any]] = [
         loading.load(n).model_dump() | {"results": [m for m in measured if m["preset"] == n]}
         for n in ([name] if name else texts)

@@ -61,7 +61,7 @@ def command(file: Path, jobs: int, run_dir: Path | None, dry_run: bool, as_json:
         return
 
     def report(outcome: runner.Outcome, number: int) -> None:
-        said = outcome.error or f"{outcome.result['test']['top1']:.2%}"
+        said = f"{outcome.result.test['top1']:.2%}" if outcome.result else outcome.error
         click.echo(f"[{number}/{len(trials)}] {outcome.trial.name}: {said}", err=True)
 
     if (directory / "config.yaml").exists():

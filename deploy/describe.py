@@ -76,14 +76,14 @@ def architecture(name: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
     Raises:
         InputError: no such architecture, an unknown key, or a bad value.
     """
-    from tfresnet import records
     from tfresnet.config import loading
+    from tfresnet.models import costs
     from tfresnet.runs import preflight
 
     config = loading.from_overrides([f"model.arch={name}", *overrides])
     preflight.network(config.model)
     if not overrides:
-        row = records.costs()[name]
+        row = costs.table()[name]
         shape = (row["image_size"], row["image_size"], 3)
         return _architecture(name, shape, row["parameters"], row["macs"])
     from tfresnet.models import zoo

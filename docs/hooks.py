@@ -32,7 +32,7 @@ def on_config(config: Any) -> Any:
     for name in MAPPED:
         shutil.copytree(ROOT / name, whole / name, ignore=unwanted, dirs_exist_ok=True)
     if SOURCES.name not in sys.path:
-        sys.path.insert(0, SOURCES.name)
+        sys.path[:0] = [SOURCES.name, str(ROOT)]  # the second for tools/
     config.plugins["mkdocstrings"].config.handlers["python"]["paths"] = [SOURCES.name]
     _fence_examples()
     return config
@@ -75,14 +75,15 @@ def table(name: str) -> str:
     """Return a table in Markdown: presets, results, ablation, or the keys of a schema section."""
     if name == "presets":
         return _presets()
-    from tfresnet import records, results_page
     from tfresnet.config import sections
     from tfresnet.sweep.plan import Sweep
+    from tools import records, results_page
 
     if name == "results":
         return results_page.summary(ROOT / "results")
     if name == "ablation":
-        return records.read_all(ROOT / "results")[1]["ablation-resnet8.json"]["markdown"]
+        sweeps = records.read_all(ROOT / "results").sweeps
+        return sweeps["ablation-resnet8.json"].content["markdown"]
     kinds = {
         "run": sections.RunConfig,
         "model": sections.ModelConfig,

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,16 +20,16 @@ def tfresnet(*arguments: object) -> Result:
     return CliRunner().invoke(main, [str(a) for a in arguments])
 
 
-def json_of(*arguments: object) -> dict:
-    result = tfresnet(*arguments, "--json")
+def json_of(*arguments: object, run: Callable[..., Result] = tfresnet) -> dict:
+    result = run(*arguments, "--json")
     assert result.exit_code == 0, result.stderr
     assert len(result.stdout.splitlines()) == 1
     return json.loads(result.stdout)
 
 
-def refused(*arguments: object) -> str:
+def refused(*arguments: object, run: Callable[..., Result] = tfresnet) -> str:
     """The one line that a mistake gets."""
-    result = tfresnet(*arguments)
+    result = run(*arguments)
     assert result.exit_code == 2, result.output
     assert result.stdout == ""
     lines = result.stderr.strip().splitlines()

@@ -27,16 +27,16 @@ def stopped(*arguments: object) -> str:
 @pytest.mark.parametrize(
     ("name", "content", "commands"),
     [
-        ("result.json", b"{", ["export", "record"]),
-        ("result.json", b"[]", ["export", "record"]),
-        ("result.json", b'{"arch": "x"}', ["export", "record"]),
+        ("result.json", b"{", ["export"]),
+        ("result.json", b"[]", ["export"]),
+        ("result.json", b'{"arch": "x"}', ["export"]),
         ("spec.json", b"[]", ["info", "evaluate", "export"]),
         ("spec.json", b'{"height": "x", "width": 8, "labels": ["a", "b"]}', ["info"]),
         ("spec.json", b'{"height": 8, "width": 8, "labels": []}', ["info"]),
         ("spec.json", b'{"height": 8, "width": 8, "labels": ["a", "b"], "new": 1}', ["info"]),
         ("config.yaml", b"\xff\xfe", ["info", "evaluate", "export"]),
         ("config.yaml", b"model: [", ["info"]),
-        ("metrics.jsonl", b"nonsense\n{}\n", ["info", "record"]),
+        ("metrics.jsonl", b"nonsense\n{}\n", ["info"]),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

@@ -19,10 +19,11 @@ import yaml
 from nbclient import NotebookClient
 
 from tests.test_cli import tfresnet
-from tfresnet import records
 from tfresnet.cli.configuration import FLAGS
 from tfresnet.cli.main import COMMANDS, main
 from tfresnet.config import loading, sections
+from tfresnet.models import costs
+from tools.records import read_all
 
 ROOT = Path(__file__).parent.parent
 DOCS = sorted((ROOT / "docs").rglob("*.md"))
@@ -104,7 +105,7 @@ def check_settings(given: dict) -> None:
         known = preset is None or preset.endswith(".yaml") or preset in FOLDERS
         assert known, f"there is no preset {preset}"
         loading.from_overrides(settings)
-    assert given.get("arch") is None or given["arch"] in records.costs()
+    assert given.get("arch") is None or given["arch"] in costs.table()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
@@ -323,9 +324,11 @@ def test_measured_figures_have_one_place_that_they_come_from():
     """
     places = [ROOT / "results" / "RESULTS.md", ROOT / "docs" / "reference" / "measured.md"]
     known = " ".join(place.read_text(encoding="utf-8") for place in places) + EXAMPLE
-    runs, _ = records.read_all(ROOT / "results")
-    files = [file for run in runs.values() for file in run["artifacts"]]
-    known += " ".join(f"{100 * file[key]:.2f}" for file in files for key in ("top1", "agreement"))
+    runs = read_all(ROOT / "results").runs.values()
+    files = [file for run in runs for file in run.artifacts]
+    known += " ".join(
+        f"{100 * share:.2f}" for file in files for share in (file.top1, file.agreement)
+    )
     for page in PAGES:
         for figure in re.findall(r"(\d?\d\d\.\d\d) ?%", page.read_text(encoding="utf-8")):
             assert figure in known, name_of(page)

@@ -16,7 +16,6 @@ FLOORS = [
     ["tfresnet.runtime", "tfresnet.backend", "tfresnet.system",
      "tfresnet.tasks.intervals", "tfresnet.tasks.headings", "tfresnet.tasks.average_precision"],
     ["tfresnet.config"],
-    ["tfresnet.records", "tfresnet.results_page"],
     ["tfresnet.data", "tfresnet.models"],
     ["tfresnet.tasks"],
     ["tfresnet.training"],
@@ -131,8 +130,8 @@ def test_a_clone_finds_its_parts_where_another_tfresnet_is_installed():
         "import sys\n"
         "sys.meta_path[:] = [f for f in sys.meta_path if 'editable' not in repr(f).lower()]\n"
         "import tfresnet.deploy, tfresnet.cli.main\n"
-        "from tfresnet import records\n"
-        "assert tfresnet.deploy.Classifier and records.results()\n"
+        "from tfresnet.runs import experiments\n"
+        "assert tfresnet.deploy.Classifier and experiments.shipped()\n"
         "print(tfresnet.deploy.__file__)"
     )
     done = subprocess.run(

@@ -5,9 +5,8 @@ import pytest
 import tensorflow as tf
 import tf_keras as keras
 
-from tfresnet import records
 from tfresnet.config.sections import ModelConfig
-from tfresnet.models import functional, zoo
+from tfresnet.models import costs, functional, zoo
 from tfresnet.models.network import Block
 from tfresnet.runtime.errors import InputError
 
@@ -77,13 +76,13 @@ def cost(size: int, **config) -> tuple[int, int]:
 
 
 def test_every_architecture_has_a_published_figure():
-    assert set(zoo.ARCHITECTURES) == set(PUBLISHED) == set(records.costs())
+    assert set(zoo.ARCHITECTURES) == set(PUBLISHED) == set(costs.table())
 
 
 @pytest.mark.parametrize("arch", PUBLISHED)
 def test_published_parameters(arch):
     """In the table that ``tfresnet models`` prints; python -m tfresnet.models.zoo renews it."""
-    assert records.costs()[arch]["parameters"] == PUBLISHED[arch]
+    assert costs.table()[arch]["parameters"] == PUBLISHED[arch]
 
 
 QUICK = ("resnet8", "resnet110", "resnet164", "resnet50", "resnet50v2", "densenet_bc100_12",
@@ -102,7 +101,7 @@ def test_the_table_has_what_is_built(arch):
     expected = {
         "parameters": parameters, "macs": macs, "image_size": size, "family": row.family
     }  # fmt: skip
-    assert records.costs()[arch] == expected
+    assert costs.table()[arch] == expected
 
 
 @pytest.mark.parametrize(
@@ -118,7 +117,7 @@ def test_parameters_with_the_cifar_stem(arch):
 )
 def test_published_multiply_adds(arch, published):
     """He et al. 2015 and torchvision's documentation; ResNet-20's count is the usual 41 M."""
-    assert records.costs()[arch]["macs"] == pytest.approx(published, rel=0.012)
+    assert costs.table()[arch]["macs"] == pytest.approx(published, rel=0.012)
 
 
 @pytest.mark.parametrize(

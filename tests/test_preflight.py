@@ -109,12 +109,11 @@ def test_mistakes_are_found_without_tensorflow(exported, tiny_run, tmp_path):
 
 def test_what_needs_no_tensorflow_works_without_it(exported, tiny_run, tmp_path):
     shutil.copytree(tiny_run.directory / "samples", tmp_path / "samples")
-    run = str(tiny_run.directory)
-    file = f"{run}/export/model_int8.tflite"
+    file = f"{tiny_run.directory}/export/model_int8.tflite"
     commands = [
         ["info", "resnet18"], ["info", "resnet18", "--json"], ["info", file], ["models"],
         ["presets"], ["presets", "quickstart"], ["predict", file, "samples"],
-        ["sweep", "--help"], ["record", run, "--out", "records"],
+        ["sweep", "--help"],
     ]  # fmt: skip
     results = without_tensorflow(commands, tmp_path)
     assert [status for status, _, _ in results] == [0] * len(commands)

@@ -1,22 +1,64 @@
-"""The page of recorded results: right, and up to date in this repository."""
+"""Records of results and their page: right, and up to date in this repository."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner, Result
 
-from tests.test_cli import json_of, refused, tfresnet
-from tfresnet import records, results_page
+from tests import test_cli
+from tests.test_imports import HEAVY, loaded_by
 from tfresnet.runs import run_directory
-from tfresnet.sweep import plan
+from tfresnet.runs.result import RunResult
+from tfresnet.sweep import markdown, plan
 from tfresnet.system import environment
+from tools import record, records, results, results_page
 
 ROOT = Path(__file__).parent.parent
+TOOLS = {"record": record.command, "results": results.command}
+
+
+def tool(name: str, *arguments: object) -> Result:
+    return CliRunner().invoke(TOOLS[name], [str(a) for a in arguments])
+
+
+json_of, refused = partial(test_cli.json_of, run=tool), partial(test_cli.refused, run=tool)
+
+
+@pytest.mark.parametrize("name", TOOLS)
+def test_every_tool_has_help_with_an_example(name):
+    assert f"python -m tools.{name}" in tool(name, "--help").stdout.split("Example")[1]
+
+
+def test_tools_need_no_tensorflow(tiny_run, tmp_path):
+    words = [str(tiny_run.directory), "--out", str(tmp_path)]
+    code = (
+        "from click.testing import CliRunner\nfrom tools import record, results\n"
+        f"assert CliRunner().invoke(record.command, {words}).exit_code == 0\n"
+        f"assert CliRunner().invoke(results.command, [{str(tmp_path)!r}]).exit_code == 0"
+    )
+    assert not loaded_by(code) & HEAVY
+    assert (tmp_path / "RESULTS.md").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("result.json", b"{"),
+        ("result.json", b"[]"),
+        ("result.json", b'{"arch": "x"}'),
+        ("metrics.jsonl", b"nonsense\n{}\n"),
+    ],
+)
+def test_a_damaged_run_is_explained(run_copy, tmp_path, name, content):
+    (run_copy / name).write_bytes(content)
+    assert name in refused("record", run_copy, "--out", tmp_path / "records")
 
 
 def test_the_page_in_the_repository_says_what_the_records_say():
     readme = ("--into", ROOT / "README.md")
-    assert tfresnet("results", ROOT / "results", *readme, "--check").exit_code == 0
+    assert tool("results", ROOT / "results", *readme, "--check").exit_code == 0
 
 
 def test_the_table_is_put_between_two_marks_of_another_file(tiny_run, tmp_path):
@@ -24,13 +66,13 @@ def test_the_table_is_put_between_two_marks_of_another_file(tiny_run, tmp_path):
     assert (tmp_path / "mine.json").exists()
     page = tmp_path / "page.md"
     page.write_text(f"before\n{results_page.BEGIN}\nold\n{results_page.END}\nafter\n")
-    assert tfresnet("results", tmp_path, "--into", page, "--check").exit_code == 1
+    assert tool("results", tmp_path, "--into", page, "--check").exit_code == 1
     assert "old" in page.read_text()
-    assert tfresnet("results", tmp_path, "--into", page).exit_code == 0
+    assert tool("results", tmp_path, "--into", page).exit_code == 0
     text = page.read_text()
     assert text.startswith("before\n") and text.endswith("\nafter\n")
     assert "old" not in text and results_page.summary(tmp_path) in text
-    assert tfresnet("results", tmp_path, "--into", page, "--check").exit_code == 0
+    assert tool("results", tmp_path, "--into", page, "--check").exit_code == 0
     page.write_text(results_page.BEGIN)
     assert "expected a line" in refused("results", tmp_path, "--into", page)
     assert "none.md" in refused("results", tmp_path, "--into", tmp_path / "none.md")
@@ -59,7 +101,7 @@ def test_several_seeds_are_one_row_with_a_deviation(tiny_run, tmp_path):
     record["config"]["train"]["eval_every"] = 7
     del record["config"]["data"]["erasing"], record["flip_top1"]
     (tmp_path / "quickstart-seed1.json").write_text(json.dumps(record))
-    assert tfresnet("results", tmp_path).exit_code == 0
+    assert tool("results", tmp_path).exit_code == 0
     text = (tmp_path / "RESULTS.md").read_text()
     mean = 100 * (tiny_run.result.test["top1"] + 0.01)
     assert f"{mean:.2f} ± {2 / 2**0.5:.2f}" in text  # of a sample of two
@@ -82,9 +124,8 @@ def test_a_record_is_not_replaced_by_that_of_another_run(tiny_run, tmp_path):
 
 
 def test_a_record_names_no_private_folder(tiny_run):
-    result = tiny_run.result.to_dict() | {
-        "artifacts": [{"path": "/home/me/runs/a/export/tflm/model.tflite"}]
-    }
+    result = tiny_run.result.to_dict()
+    result["artifacts"] = [{"path": "/home/me/runs/a/export/tflm/model.tflite"}]
     train = result["config"]["train"] | {"teacher": "/home/me/runs/large", "init_from": None}
     data = result["config"]["data"] | {
         "dataset": "/home/me/pictures", "data_dir": "/home/me/tfds", "labels": "/home/me/names.txt"
@@ -92,13 +133,14 @@ def test_a_record_names_no_private_folder(tiny_run):
     result["config"] = result["config"] | {"train": train, "data": data}
     result["command"] = "tfresnet train '/home/me/my pictures' --data-dir=/home/me/tfds --lr 1e-3"
     result["environment"] = result["environment"] | {"resumed": [{"command": "train /home/me/x"}]}
+    result = RunResult.model_validate(result)
     written = records.portable(result, "a")
     assert "/home" not in json.dumps(written)
     assert written["artifacts"] == [{"path": "runs/a/export/tflm/model.tflite"}]
     assert written["config"]["train"]["teacher"] == "runs/large"
     assert written["config"]["data"]["dataset"] == "pictures"
     assert written["command"] == "tfresnet train 'my pictures' --data-dir=tfds --lr 1e-3"
-    assert records.identity(written) == records.identity(result)
+    assert records.identity(RunResult.model_validate(written)) == records.identity(result)
 
 
 def test_a_run_that_goes_on_with_other_code_says_so(tiny_run, tmp_path, monkeypatch):
@@ -127,9 +169,9 @@ def test_a_run_that_goes_on_with_other_code_says_so(tiny_run, tmp_path, monkeypa
 
 def test_a_page_that_is_out_of_date_fails_the_check(tiny_run, tmp_path):
     json_of("record", tiny_run.directory, "--out", tmp_path)
-    result = tfresnet("results", tmp_path, "--check")
+    result = tool("results", tmp_path, "--check")
     assert result.exit_code == 1
-    assert f"run tfresnet results {tmp_path}" in result.stderr
+    assert f"run python -m tools.results {tmp_path}" in result.stderr
     assert not (tmp_path / "RESULTS.md").exists()
     assert "found none" in refused("results", tmp_path / "none")
     assert json_of("results", tmp_path)["current"]
@@ -162,7 +204,7 @@ def test_a_part_of_the_images_is_told(tiny_run, tmp_path):
 
 
 def test_a_bar_in_a_name_stays_in_its_cell():
-    assert "| mixup \\| cutmix |" in results_page.table([{"variant": "mixup | cutmix"}])
+    assert "| mixup \\| cutmix |" in markdown.table([{"variant": "mixup | cutmix"}])
 
 
 @pytest.mark.parametrize("content", ["{}", "[1]", "{", '{"arch": "resnet8"}'])

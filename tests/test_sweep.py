@@ -11,7 +11,7 @@ import pytest
 
 from tests.conftest import TINY
 from tests.test_cli import json_of, refused, tfresnet
-from tfresnet import results_page
+from tfresnet.runs.result import RunResult
 from tfresnet.sweep import plan, runner, table
 from tfresnet.sweep.plan import Trial
 
@@ -162,7 +162,7 @@ def test_a_sweep_that_is_stopped_saves_and_goes_on(write, tmp_path):
 
     (trial,) = trials_of(file, folder)
     (outcome,) = runner.run_all([trial], 1, lambda outcome, number: None)
-    assert outcome.result["epochs"] == 30
+    assert outcome.result.epochs == 30
 
 
 @pytest.mark.parametrize(("jobs", "threads"), [(1, "all"), (2, "4"), (3, "2"), (16, "1")])
@@ -216,11 +216,11 @@ def test_a_damaged_result_is_named(write, tmp_path):
 
 def test_the_table_of_one_seed_has_no_deviation():
     trial = Trial("a", 0, "quickstart", (), None, None)
-    result = {
-        "test": {"top1": 0.9, "n": 10}, "parameters": 1234,
-        "wall_seconds": 90.0, "images_per_second": 10.0,
-    }  # fmt: skip
+    result = RunResult(
+        preset="a", arch="resnet8", seed=0, parameters=1234, macs=1, epochs=1, test_top1=0.9,
+        test={"top1": 0.9, "n": 10}, wall_seconds=90.0, images_per_second=10.0, commit=None,
+    )  # fmt: skip
     rows = table.rows([runner.Outcome(trial, result)])
-    assert rows[0]["top1_std"] is None
-    assert "|       90.00 | 59.58 to 98.21 |" in results_page.sweep_table(rows)  # Wilson, 9 of 10
-    assert "|        1,234 |" in results_page.sweep_table(rows)
+    assert rows[0].top1_std is None
+    assert "|       90.00 | 59.58 to 98.21 |" in table.to_markdown(rows)  # Wilson, 9 of 10
+    assert "|        1,234 |" in table.to_markdown(rows)

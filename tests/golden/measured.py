@@ -57,8 +57,6 @@ COMMANDS = (
     f"train quickstart --dry-run {SMALL}",
     f"preview quickstart --out preview.png {SMALL}",
     "sweep {sweep} --run-dir swept",
-    "record {runs}/finished --out records",
-    "results {records}",
     "models",
     "presets",
 )
@@ -104,7 +102,6 @@ def words(line: str, old_runs: Path) -> list[str]:
         "runs": old_runs,
         "files": FOLDER / "files",
         "sweep": FOLDER / "sweep.yaml",
-        "records": FOLDER.parents[1] / "results",
     }
     return [word.format(**places) for word in line.split()]
 

@@ -3,11 +3,10 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from tfresnet import records
 from tfresnet.config import loading
 from tfresnet.config.sections import ModelConfig, RunConfig, TrainConfig
 from tfresnet.data import lookup
-from tfresnet.models import names, options
+from tfresnet.models import costs, names, options
 from tfresnet.runs.run_directory import Run, open_run
 from tfresnet.runtime.errors import InputError, unknown
 from tfresnet.system.files import expanded, read_text
@@ -21,10 +20,10 @@ def network(config: ModelConfig) -> None:
     Raises:
         InputError: with the closest name, or with the options that it takes.
     """
-    costs = records.costs()
-    if config.arch not in costs:
-        raise unknown("architecture", config.arch, costs)
-    options.check(config, costs[config.arch]["family"])
+    known = costs.table()
+    if config.arch not in known:
+        raise unknown("architecture", config.arch, known)
+    options.check(config, known[config.arch]["family"])
 
 
 def training(config: RunConfig, resume: bool = False, dry_run: bool = False) -> None:
@@ -87,7 +86,7 @@ def conversion(
             is taken, or a bad setting.
     """
     network(loading.from_overrides([f"model.arch={arch}", *overrides]).model)
-    family = records.costs()[arch]["family"]
+    family = costs.table()[arch]["family"]
     names.convention(names.library(file), arch, family)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"expected a new folder for the run, {out} is not empty")

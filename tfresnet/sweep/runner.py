@@ -8,10 +8,10 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from tfresnet import records
 from tfresnet.config import loading
+from tfresnet.runs import experiments
+from tfresnet.runs.result import RunResult
 from tfresnet.runtime.errors import InputError
 from tfresnet.sweep.plan import Trial
 from tfresnet.system.files import read_json, write_text
@@ -22,10 +22,10 @@ POLL_SECONDS = 0.2
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a trial: its run's ``result.json``, or why there is none."""
+    """The result of a trial's run, or in one line why there is none."""
 
     trial: Trial
-    result: dict[str, Any]
+    result: RunResult | None
     error: str = ""
 
 
@@ -48,7 +48,7 @@ def run_all(
 
     for trial in trials:
         if problem := _conflict(trial):
-            note(Outcome(trial, {}, problem))
+            note(Outcome(trial, None, problem))
         elif (trial.directory / "result.json").exists():
             note(_finished(trial))
     waiting = [t for t in trials if t.name not in outcomes]
@@ -133,7 +133,7 @@ def _outcome(trial: Trial, status: int) -> Outcome:
     errors = [line for line in lines if line.startswith("Error: ")]
     ended = f"killed by signal {-status}" if status < 0 else f"ended with status {status}"
     why = errors[-1].removeprefix("Error: ") if errors else f"{ended}; see {log(trial)}"
-    return Outcome(trial, {}, why)
+    return Outcome(trial, None, why)
 
 
 def _conflict(trial: Trial) -> str | None:
@@ -160,6 +160,6 @@ def _finished(trial: Trial) -> Outcome:
     """Return the result of a run that is there."""
     path = trial.directory / "result.json"
     try:
-        return Outcome(trial, records.check(read_json(path), str(path)))
+        return Outcome(trial, experiments.parse(read_json(path), str(path)))
     except InputError as error:
-        return Outcome(trial, {}, str(error))
+        return Outcome(trial, None, str(error))

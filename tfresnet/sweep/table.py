@@ -1,108 +1,163 @@
-"""What came of a sweep: one row a variant, as Markdown, CSV, JSON and a picture."""
+"""The results of a sweep: one row for each variant, as Markdown, CSV, JSON and a figure."""
 
 import csv
 import io
 import json
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tfresnet.records import top1_interval
-from tfresnet.results_page import sweep_table
+from tfresnet.runs.experiments import Experiment
+from tfresnet.sweep import markdown
 from tfresnet.sweep.runner import Outcome
 from tfresnet.system.files import png, read_json_lines, write_bytes, write_text
+from tfresnet.tasks import intervals
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+RESULT_KEYS = (
+    "command", "commit", "test_top1", "ema_top1", "flip_top1", "test", "wall_seconds", "epochs",
+)  # fmt: skip
 
-def rows(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
-    """Return a row a variant, in the order of the sweep.
 
-    Its keys are ``variant seeds failed top1 top1_mean top1_std top1_interval difference parameters
-    wall_seconds images_per_second``: accuracies as fractions of 1 on the held-out images (of the
-    weights that are deployed), of every seed, their mean, their standard deviation (of a sample,
-    None for one seed) and the 95 % interval (of the mean; for one seed, of the images); the
-    difference of the mean from the first variant's in percentage points; the mean time and rate of
-    a run. A variant of which all runs failed has None for all of these.
+@dataclass
+class Row:
+    """A variant: the mean of its runs. None stands for what is unknown since all runs failed.
+
+    Attributes:
+        variant: its name in the sweep's file.
+        seeds: number of runs that finished.
+        failed: number of runs that failed.
+        top1: held-out accuracy of each run's deployed weights, fractions of 1.
+        top1_mean: mean of ``top1``.
+        top1_std: its sample standard deviation; None for one seed.
+        top1_interval: the 95 % confidence interval of the mean; for one seed, that of the images.
+        parameters: number of trainable parameters.
+        wall_seconds: mean time of a run.
+        images_per_second: mean rate of training.
+        difference: of ``top1_mean`` from the first variant's, in percentage points.
     """
+
+    variant: str
+    seeds: int
+    failed: int
+    top1: list[float] = field(default_factory=list)
+    top1_mean: float | None = None
+    top1_std: float | None = None
+    top1_interval: list[float] | None = None
+    parameters: int | None = None
+    wall_seconds: float | None = None
+    images_per_second: float | None = None
+    difference: float | None = None
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> "Row":
+        """Return the row of a ``sweep.json``, also of an earlier version without intervals."""
+        known = {each.name for each in fields(cls)}
+        row = cls(**{key: value for key, value in values.items() if key in known})
+        if row.top1_interval is None and (interval := intervals.mean(row.top1)):
+            row.top1_interval = list(interval)
+        return row
+
+
+def rows(outcomes: Sequence[Outcome]) -> list[Row]:
+    """Return a row for each variant, in the order of the sweep."""
     variants: dict[str, list[Outcome]] = {}
     for outcome in outcomes:
         variants.setdefault(outcome.trial.variant, []).append(outcome)
-    result = [_row(variant, group) for variant, group in variants.items()]
-    first = result[0]["top1_mean"]
-    for row in result:
-        known = first is not None and row["top1_mean"] is not None
-        row["difference"] = 100 * (row["top1_mean"] - first) if known else None
-    return result
+    found = [_row(variant, group) for variant, group in variants.items()]
+    first = found[0].top1_mean
+    for row in found:
+        if first is not None and row.top1_mean is not None:
+            row.difference = 100 * (row.top1_mean - first)
+    return found
 
 
-def _row(variant: str, group: list[Outcome]) -> dict[str, Any]:
-    results = [outcome.result for outcome in group if outcome.result]
-    top1 = [r["test"]["top1"] for r in results]
+def _row(variant: str, group: list[Outcome]) -> Row:
+    results = tuple(outcome.result for outcome in group if outcome.result)
+    row = Row(variant, len(results), len(group) - len(results))
+    if not results:
+        return row
+    experiment = Experiment(results)
+    row.top1 = experiment.top1
+    row.top1_mean = statistics.fmean(row.top1)
+    row.top1_std = statistics.stdev(row.top1) if len(row.top1) > 1 else None
+    row.top1_interval = list(experiment.top1_interval)
+    row.parameters = experiment.first.parameters
+    row.wall_seconds = statistics.fmean(r.wall_seconds for r in results)
+    row.images_per_second = statistics.fmean(r.images_per_second for r in results)
+    return row
 
-    def mean(key: str) -> float | None:
-        return statistics.fmean(r[key] for r in results) if results else None
+
+def to_markdown(rows: Sequence[Row]) -> str:
+    """Return rows as a Markdown table, with accuracies in percent and times in minutes."""
+    return markdown.table([_cells(row) for row in rows])
+
+
+def _cells(row: Row) -> dict[str, str]:
+    def shown(value: float | None, form: str, unit: int = 1) -> str:
+        return "-" if value is None else format(value / unit, form)
 
     return {
-        "variant": variant,
-        "seeds": len(results),
-        "failed": len(group) - len(results),
-        "top1": top1,
-        "top1_mean": statistics.fmean(top1) if top1 else None,
-        "top1_std": statistics.stdev(top1) if len(top1) > 1 else None,
-        "top1_interval": list(top1_interval(results)) if results else None,
-        "parameters": results[0]["parameters"] if results else None,
-        "wall_seconds": mean("wall_seconds"),
-        "images_per_second": mean("images_per_second"),
+        "variant": row.variant,
+        "seeds": f"{row.seeds} ({row.failed} failed)" if row.failed else str(row.seeds),
+        "top-1 (%)": markdown.percent(row.top1) if row.top1 else "-",
+        "95 %": intervals.shown(row.top1_interval) if row.top1_interval else "-",
+        "difference": shown(row.difference, "+.2f"),
+        "parameters": shown(row.parameters, ",.0f"),
+        "minutes": shown(row.wall_seconds, ".1f", 60),
+        "images/s": shown(row.images_per_second, ",.0f"),
     }
 
 
 def write(
     name: str, description: str, outcomes: Sequence[Outcome], directory: Path
 ) -> dict[str, Any]:
-    """Write sweep.md, sweep.csv, sweep.json and sweep.png; return what the JSON holds."""
-    table = rows(outcomes)
-    runs = [
-        {
-            "variant": o.trial.variant,
-            "seed": o.trial.seed,
-            "base": o.trial.base,
-            "settings": list(o.trial.settings),
-            "run": str(o.trial.directory),
-            "error": o.error,
-            "train_accuracy": _train_accuracy(o) if o.result else None,
-            **{key: o.result.get(key) for key in ("command", "commit", "test_top1", "ema_top1",
-                                                  "flip_top1", "test", "wall_seconds", "epochs")},
-        }
-        for o in outcomes
-    ]  # fmt: skip
-    environment = next((o.result["environment"] for o in outcomes if o.result), None)
-    whole = {
+    """Write sweep.md, sweep.csv, sweep.json and sweep.png; return the content of the JSON."""
+    found = rows(outcomes)
+    content = {
         "sweep": name,
         "description": description,
-        "markdown": sweep_table(table),
-        "rows": table,
-        "runs": runs,
-        "environment": environment,
+        "markdown": to_markdown(found),
+        "rows": [asdict(row) for row in found],
+        "runs": [_run(outcome) for outcome in outcomes],
+        "environment": next((o.result.environment for o in outcomes if o.result), None),
     }
-    write_text(directory / "sweep.md", f"{whole['markdown']}\n")
-    write_text(directory / "sweep.csv", _csv(table))
-    write_text(directory / "sweep.json", json.dumps(whole, indent=1) + "\n")
-    if any(row["top1"] for row in table):
-        write_bytes(directory / "sweep.png", png(plot(name, table)))
-    return whole
+    write_text(directory / "sweep.md", f"{content['markdown']}\n")
+    write_text(directory / "sweep.csv", _csv(found))
+    write_text(directory / "sweep.json", json.dumps(content, indent=1) + "\n")
+    if any(row.top1 for row in found):
+        write_bytes(directory / "sweep.png", png(plot(name, found)))
+    return content
 
 
-def _train_accuracy(outcome: Outcome) -> float | None:
-    """Return the accuracy on the last epoch's training images, varied as they were."""
-    epochs = read_json_lines(outcome.trial.directory / "metrics.jsonl")
+def _run(outcome: Outcome) -> dict[str, Any]:
+    """Return what ``sweep.json`` says about a run; numbers are None if it failed."""
+    trial = outcome.trial
+    values = outcome.result.to_dict() if outcome.result else {}
+    return {
+        "variant": trial.variant,
+        "seed": trial.seed,
+        "base": trial.base,
+        "settings": list(trial.settings),
+        "run": str(trial.directory),
+        "error": outcome.error,
+        "train_accuracy": _train_accuracy(trial.directory) if outcome.result else None,
+        **{key: values.get(key) for key in RESULT_KEYS},
+    }
+
+
+def _train_accuracy(run: Path) -> float | None:
+    """Return the accuracy on the augmented training images of the last epoch."""
+    epochs = read_json_lines(run / "metrics.jsonl")
     return epochs[-1]["accuracy"] if epochs else None
 
 
-def _csv(table: Sequence[dict[str, Any]]) -> str:
-    flat = [row | {"top1": " ".join(map(str, row["top1"]))} for row in table]
+def _csv(rows: Sequence[Row]) -> str:
+    flat = [asdict(row) | {"top1": " ".join(map(str, row.top1))} for row in rows]
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, list(flat[0]))
     writer.writeheader()
@@ -110,24 +165,24 @@ def _csv(table: Sequence[dict[str, Any]]) -> str:
     return buffer.getvalue()
 
 
-def plot(name: str, table: Sequence[dict[str, Any]]) -> "Figure":
-    """Return a figure with the mean and the deviation of each variant, and every run as a dot."""
+def plot(name: str, rows: Sequence[Row]) -> "Figure":
+    """Return a figure with the mean and the deviation of each variant, and each run as a dot."""
     from matplotlib.figure import Figure
 
-    shown = [row for row in table if row["top1"]]
+    shown = [row for row in rows if row.top1_mean is not None]
     figure = Figure(figsize=(8, 1.6 + 0.4 * len(shown)), layout="constrained")
     axis = figure.subplots()
     for y, row in enumerate(shown):
-        dots = [100 * t for t in row["top1"]]
+        dots = [100 * t for t in row.top1]
         axis.plot(dots, [y] * len(dots), "o", color="0.6", ms=4, label="a run")
-        error = None if row["top1_std"] is None else 100 * row["top1_std"]
+        error = None if row.top1_std is None else 100 * row.top1_std
         axis.errorbar(
-            100 * row["top1_mean"], y, xerr=error, fmt="D", color="tab:blue", capsize=3,
+            100 * row.top1_mean, y, xerr=error, fmt="D", color="tab:blue", capsize=3,
             label="mean, standard deviation",
         )  # fmt: skip
     first = shown[0]
-    axis.axvline(100 * first["top1_mean"], color="0.8", zorder=0, label=f"{first['variant']}: mean")
-    axis.set_yticks(range(len(shown)), [row["variant"] for row in shown], parse_math=False)
+    axis.axvline(100 * first.top1_mean, color="0.8", zorder=0, label=f"{first.variant}: mean")
+    axis.set_yticks(range(len(shown)), [row.variant for row in shown], parse_math=False)
     axis.set_ylim(len(shown) - 0.4, -0.6)  # the first one on top, and no dot on the frame
     axis.margins(x=0.08)
     axis.set_xlabel("held-out top-1 (%)")

@@ -1,4 +1,4 @@
-"""``tfresnet results``: no TensorFlow in this one."""
+"""``python -m tools.results``: write results/RESULTS.md, the page of all records."""
 
 from pathlib import Path
 
@@ -21,15 +21,15 @@ from tfresnet.cli.common import PATH, json_option, print_json, reports_mistakes
 @json_option
 @reports_mistakes
 def command(folder: Path, check: bool, into: Path | None, as_json: bool) -> None:
-    """Write FOLDER/RESULTS.md: one table of all that `tfresnet record` wrote there.
+    """Write FOLDER/RESULTS.md: one table of all that `python -m tools.record` wrote there.
 
     \b
     Examples:
-      tfresnet results --check
-      tfresnet results --into README.md
+      python -m tools.results --check
+      python -m tools.results --into README.md
     """
-    from tfresnet import results_page
     from tfresnet.system.files import read_text, write_text
+    from tools import results_page
 
     pages = {folder / "RESULTS.md": results_page.page(folder)}
     if into:
@@ -44,8 +44,12 @@ def command(folder: Path, check: bool, into: Path | None, as_json: bool) -> None
         print_json({"page": str(folder / "RESULTS.md"), "current": not stale})
     for path in stale:
         option = f" --into {path}" if path == into else ""
-        command = f"tfresnet results {folder}{option}"
-        click.echo(f"{path} is not what the records say: run {command}", err=True)
+        line = f"python -m tools.results {folder}{option}"
+        click.echo(f"{path} differs from the records: run {line}", err=True)
     if not stale and not as_json:
         click.echo("\n".join(map(str, pages)))
     raise SystemExit(1 if stale else 0)
+
+
+if __name__ == "__main__":
+    command(prog_name="python -m tools.results")
