@@ -7,10 +7,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
 from tests.test_cli import json_of, refused, tfresnet
-from tfresnet.cli.main import main
 from tfresnet.deploy.device.runtime import METADATA_NAME
 
 
@@ -243,13 +241,3 @@ def test_a_few_held_out_images_are_not_shown_twice(tmp_path):
 def test_a_read_only_target_is_named(tmp_path):
     tmp_path.chmod(0o500)
     assert "Permission denied" in refused("train", "--run-dir", tmp_path / "run")
-
-
-def test_a_record_of_another_configuration_is_not_overwritten(run_copy, tmp_path):
-    assert (
-        CliRunner().invoke(main, ["record", str(run_copy), "--out", str(tmp_path)]).exit_code == 0
-    )
-    result = json.loads((run_copy / "result.json").read_text())
-    result["config"]["train"]["lr"] = 7
-    (run_copy / "result.json").write_text(json.dumps(result))
-    assert "another configuration" in refused("record", run_copy, "--out", tmp_path)

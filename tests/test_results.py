@@ -123,6 +123,14 @@ def test_a_record_is_not_replaced_by_that_of_another_run(tiny_run, tmp_path):
     assert "the record of another run of this configuration" in refused(*arguments)
 
 
+def test_a_record_of_another_configuration_is_not_overwritten(run_copy, tmp_path):
+    json_of("record", run_copy, "--out", tmp_path)
+    result = json.loads((run_copy / "result.json").read_text())
+    result["config"]["train"]["lr"] = 7
+    (run_copy / "result.json").write_text(json.dumps(result))
+    assert "another configuration" in refused("record", run_copy, "--out", tmp_path)
+
+
 def test_a_record_names_no_private_folder(tiny_run):
     result = tiny_run.result.to_dict()
     result["artifacts"] = [{"path": "/home/me/runs/a/export/tflm/model.tflite"}]
@@ -192,7 +200,7 @@ def test_a_part_of_the_images_is_told(tiny_run, tmp_path):
     file = tmp_path / "quickstart-seed0.json"
     record = json.loads(file.read_text())
     record["config"]["data"]["eval_split"] = "train[45000:]"
-    measured = {"format": "tflite", "quantization": "int8", "top1": 0.123, "bytes": 9}
+    measured = {"path": "a", "format": "tflite", "quantization": "int8", "top1": 0.123, "bytes": 9}
     record["artifacts"] = [measured | {"n": 10}]
     file.write_text(json.dumps(record))
     text = results_page.page(tmp_path)

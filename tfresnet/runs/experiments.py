@@ -114,7 +114,7 @@ def settings(result: RunResult) -> dict[str, Any]:
 
     A setting that is younger than the result has its default.
     """
-    found = {"preset": result.preset}
+    found: dict[str, Any] = {"preset": result.preset}
     defaults = RunConfig().model_dump(mode="json")
     for section in ("model", "data", "train"):
         values = defaults[section] | result.config[section]

@@ -169,20 +169,20 @@ def plot(name: str, rows: Sequence[Row]) -> "Figure":
     """Return a figure with the mean and the deviation of each variant, and each run as a dot."""
     from matplotlib.figure import Figure
 
-    shown = [row for row in rows if row.top1_mean is not None]
+    shown = [(row, 100 * row.top1_mean) for row in rows if row.top1_mean is not None]
     figure = Figure(figsize=(8, 1.6 + 0.4 * len(shown)), layout="constrained")
     axis = figure.subplots()
-    for y, row in enumerate(shown):
+    for y, (row, mean) in enumerate(shown):
         dots = [100 * t for t in row.top1]
         axis.plot(dots, [y] * len(dots), "o", color="0.6", ms=4, label="a run")
         error = None if row.top1_std is None else 100 * row.top1_std
         axis.errorbar(
-            100 * row.top1_mean, y, xerr=error, fmt="D", color="tab:blue", capsize=3,
+            mean, y, xerr=error, fmt="D", color="tab:blue", capsize=3,
             label="mean, standard deviation",
         )  # fmt: skip
-    first = shown[0]
-    axis.axvline(100 * first.top1_mean, color="0.8", zorder=0, label=f"{first.variant}: mean")
-    axis.set_yticks(range(len(shown)), [row.variant for row in shown], parse_math=False)
+    first, mean = shown[0]
+    axis.axvline(mean, color="0.8", zorder=0, label=f"{first.variant}: mean")
+    axis.set_yticks(range(len(shown)), [row.variant for row, _ in shown], parse_math=False)
     axis.set_ylim(len(shown) - 0.4, -0.6)  # the first one on top, and no dot on the frame
     axis.margins(x=0.08)
     axis.set_xlabel("held-out top-1 (%)")
