@@ -11,11 +11,14 @@ from typing import Any
 
 import click
 
+from tfresnet.cli.section_options import SectionOption, with_flags
+
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON object on stdout, nothing else there."
 )
 set_option = click.option(
-    "--set", "overrides", multiple=True, metavar="SECTION.KEY=VALUE",
+    "--set", "overrides", cls=SectionOption, key="settings", multiple=True,
+    metavar="SECTION.KEY=VALUE",
     help="Change one value of the configuration; repeat for more.",
 )  # fmt: skip
 
@@ -59,7 +62,7 @@ def reports_mistakes(function: Callable) -> Callable:
         except ValueError as error:
             if not isinstance(error, _mistakes()):
                 raise
-            click.echo(f"Error: {error}", err=True)
+            click.echo(f"Error: {with_flags(str(error))}", err=True)
         except BrokenPipeError:
             raise  # see output.quiet_broken_pipe
         except OSError as error:

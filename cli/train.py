@@ -3,8 +3,9 @@
 import shlex
 import signal
 import sys
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,6 +14,8 @@ from tfresnet.cli.configuration import configuration, configuration_options
 from tfresnet.system.native_stderr import quiet_tensorflow
 
 if TYPE_CHECKING:
+    from tfresnet.config.sections import RunConfig
+    from tfresnet.runs.dry_run import DryRun
     from tfresnet.runs.result import RunResult
 
 
@@ -49,15 +52,50 @@ def command(
       tfresnet train --init-from runs/cifar10 --freeze-until stage2 --dataset path/to/folder
       tfresnet train --resume --run-dir runs/cifar10-resnet20
     """
-    from tfresnet.data import folder_recipe
-    from tfresnet.runs import preflight
-    from tfresnet.training import header, workers
+    request = _request(preset, settings, _directory(name, run_dir), resume)
+    _check(request, dry_run)
+    _say_what_comes(request)
+    quiet_tensorflow()
+    if dry_run:
+        _dry_run(request, as_json)
+    else:
+        _train(request, as_json)
 
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be trained.
+
+    Attributes:
+        config: the whole configuration.
+        directory: of the run.
+        resume: whether a run that is there goes on.
+    """
+
+    config: "RunConfig"
+    directory: Path
+    resume: bool
+
+    @property
+    def multiworker(self) -> bool:
+        """Whether this process is one of several workers."""
+        return self.config.train.strategy == "multiworker"
+
+
+def _directory(name: str | None, run_dir: Path | None) -> Path | None:
+    """Return the run directory that the options name, if they do."""
     if name and run_dir:
         raise click.UsageError("expected --name or --run-dir, got both")
     if name is not None and (Path(name).name != name or name in ("", "..")):
         raise click.UsageError(f"--name: expected a folder's name in runs/, got {name!r}")
-    directory = run_dir or (Path("runs") / name if name else None)
+    return run_dir or (Path("runs") / name if name else None)
+
+
+def _request(
+    preset: str | None, settings: list[str], directory: Path | None, resume: bool
+) -> Request:
+    from tfresnet.data import folder_recipe
+
     folder = Path(preset) if preset and folder_recipe.is_folder(preset) else None
     if folder:
         directory = directory or folder_recipe.run_directory(folder)
@@ -66,32 +104,54 @@ def command(
         settings = [f"data.dataset={folder}", *settings] if folder else settings
         preset = str(found)
     config = configuration(preset, settings)
-    directory = directory or Path("runs") / config.name
-    preflight.training(config, resume, dry_run)
-    many = config.train.strategy == "multiworker"
-    if not dry_run and not many:  # each worker has its own
-        begun = _config_in(directory) if resume else None
-        preflight.directory(config, begun.parent if begun else directory, resume)
-    if config.name == folder_recipe.PRESET and not (directory / "config.yaml").exists():
+    return Request(config, directory or Path("runs") / config.name, resume)
+
+
+def _check(request: Request, dry_run: bool) -> None:
+    """Refuse what can't be trained before TensorFlow is loaded, which takes seconds."""
+    from tfresnet.runs import preflight
+
+    preflight.training(request.config, request.resume, dry_run)
+    if dry_run or request.multiworker:  # each worker has a directory of its own
+        return
+    begun = _config_in(request.directory) if request.resume else None
+    directory = begun.parent if begun else request.directory
+    preflight.directory(request.config, directory, request.resume)
+
+
+def _say_what_comes(request: Request) -> None:
+    from tfresnet.data import folder_recipe
+    from tfresnet.training import header, workers
+
+    config = request.config
+    if config.name == folder_recipe.PRESET and not (request.directory / "config.yaml").exists():
         click.echo(config.description, err=True)
     if sys.stderr.isatty():  # in a log nobody waits, and all of it comes soon
         click.echo(header.opening(config), err=True)
-    if many:
+    if request.multiworker:
         workers.hush()
-    quiet_tensorflow()
+
+
+def _dry_run(request: Request, as_json: bool) -> None:
+    from tfresnet.runs.dry_run import dry_run
+
+    with stdout_to_stderr(as_json):
+        facts = dry_run(request.config)
+    if as_json:
+        print_json(asdict(facts))
+    else:
+        _say_what_it_takes(facts)
+
+
+def _train(request: Request, as_json: bool) -> None:
     from tfresnet.runs import train_run
 
-    if dry_run:
-        with stdout_to_stderr(as_json):
-            facts = train_run.dry_run(config)
-        _say_what_it_takes(facts, as_json)
-        return
     try:
         with stdout_to_stderr(as_json):
-            run = train_run.train(config, directory, resume)
+            run = train_run.train(request.config, request.directory, request.resume)
     except KeyboardInterrupt as stop:
         number = getattr(stop, "number", None)  # of the signal that it has saved for
-        _say_stopped(directory, number is not None, many)
+        _say_stopped(request, saved=number is not None)
         raise SystemExit(128 + (number or signal.SIGINT)) from None
     result = run.finished_result()
     if as_json:
@@ -106,29 +166,26 @@ def _config_in(directory: Path) -> Path | None:
     return next((place for place in places if place.exists()), None)
 
 
-def _say_stopped(directory: Path, saved: bool, many: bool) -> None:
-    if not _config_in(directory):
+def _say_stopped(request: Request, saved: bool) -> None:
+    if not _config_in(request.directory):
         click.echo("\nStopped; nothing was trained yet.", err=True)
         return
-    again = shlex.join(["tfresnet", "train", "--resume", "--run-dir", str(directory)])
+    again = shlex.join(["tfresnet", "train", "--resume", "--run-dir", str(request.directory)])
     said = "Stopped and saved. To go on" if saved else "Stopped. To go on from the last checkpoint"
-    everywhere = ", on all workers" if many else ""
+    everywhere = ", on all workers" if request.multiworker else ""
     click.echo(f"\n{said}{everywhere}: {again}", err=True)
 
 
-def _say_what_it_takes(facts: dict[str, Any], as_json: bool) -> None:
-    if as_json:
-        print_json(facts)
-        return
-    memory, on_gpu = facts["peak_memory_mb"], facts["peak_gpu_memory_mb"]
+def _say_what_it_takes(facts: "DryRun") -> None:
+    memory, on_gpu = facts.peak_memory_mb, facts.peak_gpu_memory_mb
     click.echo(
-        f"{facts['arch']}: {facts['parameters']:,} parameters, {facts['macs']:,} multiply-adds\n"
-        f"{facts['train_images']:,} images to train on, {facts['held_out_images']:,} held out\n"
-        f"{facts['epochs']} epochs, {facts['steps']:,} steps, about "
-        f"{facts['estimated_seconds'] / 60:.1f} min at {facts['images_per_second']:,.0f} img/s, "
+        f"{facts.arch}: {facts.parameters:,} parameters, {facts.macs:,} multiply-adds\n"
+        f"{facts.train_images:,} images to train on, {facts.held_out_images:,} held out\n"
+        f"{facts.epochs} epochs, {facts.steps:,} steps, about "
+        f"{facts.estimated_seconds / 60:.1f} min at {facts.images_per_second:,.0f} img/s, "
         "without the evaluations\n"
-        f"input alone {facts['input_images_per_second']:,.0f} img/s, computation alone "
-        f"{facts['compute_images_per_second']:,.0f} img/s: {facts['bottleneck']} is the "
+        f"input alone {facts.input_images_per_second:,.0f} img/s, computation alone "
+        f"{facts.compute_images_per_second:,.0f} img/s: {facts.bottleneck} is the "
         "bottleneck"
         + (f"\n{memory:,} MB of memory for these steps" if memory else "")
         + (f", {on_gpu:,} MB of the GPU's" if on_gpu else "")

@@ -334,7 +334,7 @@ def test_export_json_names_every_artifact(run_copy):
     [
         (["train", "quikstart"], "did you mean 'quickstart'"),
         (["train", "--set", "train.epoch=3"], "did you mean 'train.epochs'"),
-        (["train", "--epochs", "ten"], "train.epochs: expected a valid integer, got 'ten'"),
+        (["train", "--epochs", "ten"], "Error: --epochs: expected a valid integer, got 'ten'"),
         (["train", "--arch", "resnet21"], "unknown architecture 'resnet21': did you mean"),
         (["train", "--dataset", "./none"], "got ./none, which does not exist"),
         (["train", "--batch-size", "5000"], "expected at most 1437"),

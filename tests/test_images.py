@@ -6,7 +6,7 @@ from PIL import Image
 
 from tfresnet.data import images
 from tfresnet.deploy.device import runtime
-from tfresnet.runs.train_run import uncropped
+from tfresnet.runs.samples import uncropped
 from tfresnet.runtime.errors import InputError
 from tfresnet.runtime.spec import InputSpec
 

@@ -81,7 +81,7 @@ def test_a_base_may_be_a_file_beside_the_sweep(write, tmp_path):
     [
         ({"seed": [1]}, "did you mean 'seeds'"),
         ({"base": "quikstart"}, "did you mean 'quickstart'"),
-        ({"runs": {"a": {"train.epoch": 1}}}, "a: quickstart: unknown key 'train.epoch'"),
+        ({"runs": {"a": {"train.epoch": 1}}}, "a: unknown key 'train.epoch'"),
         ({"grid": {"train.lr": [0.1, "fast"]}}, "train.lr: expected a valid number, got 'fast'"),
         ({"runs": {"a b": {}, "a-b": {}}}, "two runs would be a-b-seed0"),
         ({"runs": {"///": {}}}, "expected a name for a run, got '///'"),

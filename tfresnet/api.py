@@ -41,7 +41,7 @@ def train(
         settings = [loading.setting(key, value) for key, value in settings.items()]
     if isinstance(config, RunConfig):
         values = config.model_dump(exclude_unset=True)
-        chosen = loading.validate(loading.overridden(values, settings))
+        chosen = loading.validate(values, overrides=settings)
     elif folder_recipe.is_folder(str(config)):
         pictures = expanded(str(config))
         directory = expanded(run_dir or folder_recipe.run_directory(pictures))

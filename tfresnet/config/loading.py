@@ -6,10 +6,10 @@ a user's file says only what differs from the defaults here.
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -71,19 +71,12 @@ def load(preset_or_file: str, overrides: Iterable[str] = ()) -> RunConfig:
     name, text = _find(preset_or_file)
     values = _parse(text, where=preset_or_file)
     values.setdefault("name", name)
-    return validate(overridden(values, overrides), where=preset_or_file)
+    return validate(values, preset_or_file, overrides)
 
 
 def from_overrides(overrides: Iterable[str], name: str = "run") -> RunConfig:
     """Return the defaults with ``section.key=value`` overrides."""
-    return validate(overridden({"name": name}, overrides))
-
-
-def overridden(values: dict[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
-    """Return ``values`` after ``section.key=value`` overrides were set in them."""
-    for override in overrides:
-        _set(values, override)
-    return values
+    return validate({"name": name}, overrides=overrides)
 
 
 def setting(key: str, value: Any) -> str:
@@ -104,17 +97,53 @@ def with_data(config: DataConfig | Mapping[str, Any], overrides: Mapping[str, An
     return validate({"data": values | dict(overrides)}).data
 
 
-def validate(values: Mapping[str, Any], where: str = "configuration") -> RunConfig:
-    """Return ``values`` as a checked ``RunConfig``, or raise a one-line ``InputError``."""
-    return checked(RunConfig, values, where)
+def validate(
+    values: dict[str, Any], where: str = "configuration", overrides: Iterable[str] = ()
+) -> RunConfig:
+    """Return ``values`` as a ``RunConfig``, after ``section.key=value`` overrides were set in them.
+
+    Raises:
+        InputError: an unknown key or a bad value, in one line; it says ``where`` unless the value
+            is that of an override.
+    """
+    overridden = [_set(values, override) for override in overrides]
+    return checked(RunConfig, values, where, overridden)
 
 
-def checked(kind: type[S], values: Mapping[str, Any], where: str) -> S:
-    """Return ``values`` as a ``kind`` of model, or raise a one-line ``InputError``."""
+def checked(
+    kind: type[S], values: Mapping[str, Any], where: str, overridden: Container[str] = ()
+) -> S:
+    """Return ``values`` as a ``kind`` of model.
+
+    Raises:
+        InputError: an unknown key or a bad value, in one line; it says ``where``, such as in which
+            file, unless the key is one of ``overridden``.
+    """
     try:
         return kind.model_validate(values)
     except ValidationError as error:
-        raise InputError(_explain(error, where, kind)) from None
+        raise InputError(_explain(error, where, kind, overridden)) from None
+
+
+def from_options(kind: type[S], given: Mapping[str, Any]) -> S:
+    """Return a ``kind`` of section with what a command line gave.
+
+    Args:
+        kind: the section.
+        given: texts, each read as that of ``section.key=value``; booleans; tuples of texts. None
+            and empty tuples were not given.
+
+    Raises:
+        InputError: a bad value, in one line that begins with the field's name.
+    """
+    values: dict[str, Any] = {}
+    for key, value in given.items():
+        annotation = kind.model_fields[key].annotation
+        if isinstance(value, str):
+            values[key] = _read(value, annotation)
+        elif value not in (None, ()):
+            values[key] = value
+    return checked(kind, values, "options", set(values))
 
 
 def read(path: Path) -> RunConfig:
@@ -194,44 +223,48 @@ def _parse(text: str, where: str, keys: str = "sections model, data, train") -> 
     return values
 
 
-def _set(values: dict[str, Any], override: str) -> None:
-    """Apply one ``section.key=value``; the value is read as YAML."""
+def _set(values: dict[str, Any], override: str) -> str:
+    """Set one ``section.key=value``, whose value is read as YAML, and return ``section.key``."""
     path, equals, text = override.partition("=")
     section, dot, key = path.partition(".")
     if not (equals and dot and section and key):
-        raise InputError(f"--set: expected section.key=value (train.lr=0.1), got {override!r}")
-    value = text if _is_text(section, key) and text != "null" else _scalar(text)
+        raise InputError(f"settings: expected section.key=value (train.lr=0.1), got {override!r}")
+    model = RunConfig.model_fields.get(section)
+    fields = getattr(model.annotation, "model_fields", {}) if model else {}
+    value = _read(text, fields[key].annotation if key in fields else None)
     inner = values.setdefault(section, {})
     if not isinstance(inner, dict):
         raise InputError(
-            f"--set: expected section.key=value, got {override!r}: {section} is no section"
+            f"settings: expected section.key=value, got {override!r}: {section} is no section"
         )
     inner[key] = value
+    return path
 
 
-def _is_text(section: str, key: str) -> bool:
-    """Tell whether a key holds free text, such as a path, which must be taken as it is."""
-    model = RunConfig.model_fields.get(section)
-    fields = getattr(model.annotation, "model_fields", {}) if model else {}
-    return key in fields and fields[key].annotation in (str, str | None)
-
-
-def _scalar(text: str) -> Any:
-    """Return the value that YAML reads in ``text``; text where it reads none."""
+def _read(text: str, kind: Any) -> Any:
+    """Return the value of a field of a ``kind``: the text itself where that is free text or one of
+    several words, such as a path or ``2:4``, else what YAML reads in it.
+    """
+    words = get_origin(kind) is Literal and all(isinstance(word, str) for word in get_args(kind))
+    if words or kind is str or (kind == str | None and text != "null"):
+        return text
     try:
         return yaml.load(text, Loader=_Loader)
     except (yaml.YAMLError, RecursionError, ValueError):
         return text
 
 
-def _explain(error: ValidationError, where: str, kind: type[BaseModel]) -> str:
-    """Turn pydantic's first error into: key, expected, got, closest match."""
+def _explain(
+    error: ValidationError, where: str, kind: type[BaseModel], overridden: Container[str]
+) -> str:
+    """Return pydantic's first error as one line: key, expected, got, closest match."""
     first = error.errors()[0]
     path = ".".join(str(part) for part in first["loc"])
+    place = "" if ".".join(path.split(".")[:2]) in overridden else f"{where}: "
     if first["type"] == "extra_forbidden":
-        return f"{where}: {unknown('key', path, _siblings(first['loc'], kind))}"
+        return f"{place}{unknown('key', path, _siblings(first['loc'], kind))}"
     expected = first["msg"].removeprefix("Input should be ")
-    return f"{where}: {path}: expected {expected}, got {first['input']!r}"
+    return f"{place}{path}: expected {expected}, got {first['input']!r}"
 
 
 def _siblings(loc: tuple[int | str, ...], kind: type[BaseModel]) -> list[str]:

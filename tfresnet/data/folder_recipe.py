@@ -82,7 +82,7 @@ def for_folder(path: Path, overrides: Iterable[str] = ()) -> RunConfig:
     if "train.init_from" in given:
         del values["data"]["image_size"], chosen["data.image_size"]
     settings = [loading.setting(key, value) for key, value in chosen.items()]
-    config = loading.validate(loading.overridden(values, [*settings, *overrides]))
+    config = loading.validate(values, overrides=[*settings, *overrides])
     return config.model_copy(update={"description": summary(pictures, config)})
 
 

@@ -25,7 +25,7 @@ def steps_per_epoch(split: Split, batch_size: int) -> int:
     if batch_size > count:
         raise InputError(
             f"train.batch_size: expected at most {count} (the training images), got {batch_size}; "
-            f"try --batch-size {min(32, count)}"
+            f"try train.batch_size={min(32, count)}"
         )
     return -(-count // batch_size)
 

@@ -1,14 +1,12 @@
-"""From a file of weights to a run directory, as if the network had been trained here."""
+"""Make a run directory of a file of weights, as if the network had been trained here."""
 
 from pathlib import Path
-
-import numpy as np
 
 from tfresnet.backend import keras
 from tfresnet.config import loading
 from tfresnet.data.sources import default_crop
-from tfresnet.models import functional, names, pretrained, zoo
-from tfresnet.runs import preflight
+from tfresnet.models import functional, pretrained, zoo
+from tfresnet.runs import preflight, weights_file
 from tfresnet.runs.result import RunResult
 from tfresnet.runs.run_directory import Run, create
 from tfresnet.runtime.errors import InputError
@@ -29,76 +27,62 @@ def convert(
     mean: Channels | None = None,
     std: Channels | None = None,
 ) -> tuple[Run, list[str]]:
-    """Write a run directory with the weights of ``file``; return it and the tensors with NaN.
+    """Write a run directory with the weights of a file.
 
-    ``overrides`` are ``section.key=value``, such as ``data.image_size=288``. The
-    classes are those of the file's head, or ``new_head`` of them with a head that has yet to be
-    trained; they are named by the lines of ``labels_file``, else numbered. ``mean`` and ``std``
-    are of the pixels, 0 to 255, by default those that the library's networks expect.
+    Args:
+        file: PyTorch's or Keras's weights.
+        arch: the architecture that they are of.
+        directory: the new run's.
+        overrides: ``section.key=value``, such as ``data.image_size=288``.
+        labels_file: a text file with the name of each class on a line; by default they are
+            numbered.
+        new_head: the number of classes of a head that has yet to be trained; by default the file's
+            head is kept.
+        mean: of the R, G and B that the network was trained with, 0 to 255; by default the one
+            that is usual in that library.
+        std: their standard deviation, likewise.
+
+    Returns:
+        The run, and the names of the arrays that hold NaN or infinity.
 
     Raises:
         InputError: the file can't be read or does not fit, or the directory is taken.
     """
     preflight.conversion(file, arch, directory, labels_file, overrides)
-    row = zoo.architecture(arch)
-    convention = names.convention(names.library(file), arch, row.family)
-    arrays = pretrained.read(file, arch)
+    weights = weights_file.read(file, arch)
     config = loading.from_overrides(
         [
             f"model.arch={arch}",
             "data.dataset=imagenet2012",
             "data.eval_split=validation",  # its test split has no labels
-            *_settings(arrays, convention, row),
+            *weights.settings,
             *overrides,
         ],
         loading.safe_name(file),
     )
-    classes = new_head or _classes(file, arch, arrays, convention)
-    height, width = config.data.height_and_width or (row.image_size, row.image_size)
+    classes = new_head or weights.classes()
+    native = zoo.architecture(arch).image_size
+    height, width = config.data.height_and_width or (native, native)
+    pixels = weights.convention.pixels
     spec = InputSpec(
         height,
         width,
-        mean=mean or convention.pixels.mean,
-        std=std or convention.pixels.std,
+        mean=mean or pixels.mean,
+        std=std or pixels.std,
         crop_fraction=config.data.crop_fraction or default_crop(max(height, width)),
     )
     labels = _labels(labels_file, classes)
     output = OutputSpec(CLASSIFICATION, labels, ACTIVATIONS[config.train.loss])
     model = zoo.build(config.model, spec.shape, classes)
-    pretrained.load(model, spec.shape, arrays, convention, with_head=not new_head)
+    weights.load_into(model, spec.shape, with_head=not new_head)
     run = create(directory, config, spec, output)
     _write(run, model, file)
-    return run, pretrained.not_finite(arrays)
-
-
-def _settings(arrays: pretrained.Arrays, convention: names.Convention, row: zoo.Row) -> list[str]:
-    """Return what the file's names and shapes tell about its network."""
-    settings = {"stem": "imagenet", "padding": convention.padding}
-    if row.family == "resnet":
-        settings["variant"] = "d" if "conv1.6.weight" in arrays else convention.variant
-        if any(".se.fc1." in name for name in arrays):
-            settings["attention"] = "se"
-        if any(name.endswith(".se.conv.weight") for name in arrays):
-            settings["attention"] = "eca"
-    if arrays.get("conv1.weight", np.empty(0)).shape[2:] == (3, 3):
-        settings["stem"] = "cifar"
-    return [f"model.{key}={value}" for key, value in settings.items()]
-
-
-def _classes(file: Path, arch: str, arrays: pretrained.Arrays, convention: names.Convention) -> int:
-    if convention.head_kernel not in arrays:
-        raise InputError(f"the weights do not fit {arch}: 1 missing: {convention.head_kernel}")
-    head = arrays[convention.head_kernel].shape
-    classes = convention.classes(head) if len(head) == 2 else 0
-    if classes < 2:
-        raise InputError(f"{file}: expected a head of 2 classes or more, got a kernel of {head}")
-    return classes
+    return run, pretrained.not_finite(weights.arrays)
 
 
 def _labels(file: Path | None, classes: int) -> tuple[str, ...]:
     if file is None:
-        width = len(str(classes - 1))  # so that their order is that of a folder's classes
-        return tuple(f"{i:0{width}}" for i in range(classes))
+        return weights_file.numbered_labels(classes)
     labels = tuple(line.strip() for line in read_text(file).splitlines() if line.strip())
     if len(labels) != classes:
         raise InputError(f"{file}: expected {classes} labels, one a line, got {len(labels)}")

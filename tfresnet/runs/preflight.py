@@ -49,22 +49,30 @@ def training(config: RunConfig, resume: bool = False, dry_run: bool = False) -> 
     if config.train.strategy == "multiworker":
         if dry_run:
             raise InputError(
-                "--dry-run: expected one process, got train.strategy=multiworker; ask on one "
-                "machine, with --strategy mirrored"
+                "train.strategy: expected one process in a dry run, got multiworker; ask on one "
+                "machine, with train.strategy=mirrored"
             )
         workers.cluster()
     start, teacher = config.train.init_from, config.train.teacher
     # A run that goes on does so without the weights that it once started from.
     if start and not resume and not expanded(start).is_file():
-        open_run(expanded(start))
+        _check_run("train.init_from", start)
     if teacher:
-        open_run(expanded(teacher))
+        _check_run("train.teacher", teacher)
+
+
+def _check_run(key: str, path: str) -> None:
+    """Raise a ``InputError`` that names the key unless there is a run in ``path``."""
+    try:
+        open_run(expanded(path))
+    except InputError as error:
+        raise InputError(f"{key}: {error}") from None
 
 
 def _multi_label(config: TrainConfig, table: Path) -> None:
     """Raise a ``InputError`` for settings that do not go with any number of labels a picture."""
     for key, wanted, reason in (
-        ("loss", "bce", "a softmax has one answer; add --set train.loss=bce"),
+        ("loss", "bce", "a softmax has one answer; add train.loss=bce"),
         ("class_weights", "none", "a picture has no class to be weighted by"),
         ("teacher", None, "distillation compares softmaxes, which have one answer"),
     ):
@@ -147,5 +155,6 @@ def _epochs(run: Run, new: int) -> None:
     if stale(run.records(), f"held_out_{score}", patience):
         raise InputError(
             f"train.epochs: expected a run that gets better, {run.directory} did not in {patience} "
-            "evaluations (train.patience); start another from its weights, with --init-from"
+            "evaluations (train.patience); start another with "
+            f"train.init_from={run.directory}"
         )

@@ -1,43 +1,27 @@
-"""From a configuration to a finished run."""
+"""Train a network into a run directory."""
 
-import re
-import tempfile
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-from PIL import Image
-
-from tfresnet.backend import keras
-from tfresnet.config import loading
 from tfresnet.config.sections import RunConfig
-from tfresnet.data import pipeline, sources
 from tfresnet.data.sources import Dataset
-from tfresnet.models import functional, zoo
-from tfresnet.runs import preflight, teacher, transfer
+from tfresnet.models import functional
+from tfresnet.runs import samples
+from tfresnet.runs.preparation import prepare
 from tfresnet.runs.result import ArtifactRecord, RunResult
 from tfresnet.runs.run_directory import Run, create, open_run
 from tfresnet.runtime.errors import InputError
-from tfresnet.runtime.spec import ACTIVATIONS
 from tfresnet.system.files import lock
 from tfresnet.tasks import metrics
 from tfresnet.tasks import task as tasks
 from tfresnet.training import (
     checkpoint,
-    convolution,
-    distribute,
     header,
     lost_workers,
     optimizers,
-    precision,
     progress,
-    timing,
     workers,
-)
+)  # fmt: skip
 from tfresnet.training.loop import Trainer
-
-SAMPLES, LOOKED_AT = 5, 100  # pictures that are written, out of these
 
 
 def train(config: RunConfig, directory: Path, resume: bool = False) -> Run:
@@ -59,12 +43,12 @@ def train(config: RunConfig, directory: Path, resume: bool = False) -> Run:
 
 
 def _train(config: RunConfig, directory: Path, resume: bool) -> Run:
-    config, dataset, trainer = _prepare(config, directory, resume)
+    config, dataset, trainer = prepare(config, directory, resume)
     # Only now, when everything fits, does the directory come into being.
     with lock(directory, "start another run with --name NAME"):
         changed = _other_epochs(config, directory, trainer) if resume else ()
         run = create(directory, config, dataset.spec, dataset.output)
-        _write_samples(dataset, directory / "samples")
+        samples.write(dataset, directory / "samples")
         progress.show(
             header.facts(config, trainer, functional.parameters(trainer.model), directory)
         )
@@ -75,7 +59,7 @@ def _train(config: RunConfig, directory: Path, resume: bool) -> Run:
 
 
 def _other_epochs(config: RunConfig, directory: Path, trainer: Trainer) -> tuple[str, ...]:
-    """Return what it means that a run goes on with another number of epochs, if it does."""
+    """Return notes on a run that is resumed with another number of epochs; none if it is not."""
     before = open_run(directory)
     old, new = before.config.train, config.train
     if old.epochs == new.epochs:
@@ -88,112 +72,6 @@ def _other_epochs(config: RunConfig, directory: Path, trainer: Trainer) -> tuple
         "what there was before (configuration, result, export) is kept in "
         f"{directory}/epochs{old.epochs}",
     )
-
-
-def dry_run(config: RunConfig) -> dict[str, Any]:
-    """Return what training would take, from a few timed steps; nothing is written.
-
-    The keys are ``arch parameters macs train_images held_out_images epochs steps
-    images_per_second input_images_per_second compute_images_per_second bottleneck
-    estimated_seconds peak_memory_mb peak_gpu_memory_mb``; evaluations are not in the estimate.
-
-    Raises:
-        InputError: as :func:`train` does; several workers, which have no common clock; data that
-            have yet to be downloaded.
-    """
-    preflight.training(config, dry_run=True)
-    sources.check_present(config.data)
-    with tempfile.TemporaryDirectory() as folder:
-        config, dataset, trainer = _prepare(config, Path(folder) / "run", resume=False)
-        progress.tell(dataset.notes)
-        shape = dataset.spec.shape
-        return {
-            "arch": config.model.arch,
-            "parameters": functional.parameters(trainer.model),
-            "macs": functional.macs(trainer.model, shape),
-            "train_images": len(dataset.train),
-            "held_out_images": len(dataset.held_out),
-            "epochs": config.train.epochs,
-            "steps": trainer.total_steps,
-            **timing.rates(trainer),
-        }
-
-
-def _prepare(
-    config: RunConfig, directory: Path, resume: bool
-) -> tuple[RunConfig, Dataset, Trainer]:
-    """Return the whole configuration, the data, and what trains; nothing is written yet."""
-    preflight.training(config, resume)
-    strategy = distribute.make_strategy(config.train)  # before TensorFlow is used: see there
-    config = _with_precision(loading.absolute(config), directory, resume)
-    # A run that has a checkpoint goes on without the weights that it once started from.
-    begun = resume and any((directory / "checkpoints").glob("*.index"))
-    gone = begun and not Path(config.train.init_from or "").exists()
-    start = None if gone else transfer.start(config)
-    if start:
-        config = transfer.adopt(config, start)
-    preflight.directory(config, directory, resume, settled=True)
-    dataset = _dataset(config, directory, start, resume)
-    output = replace(dataset.output, activation=ACTIVATIONS[config.train.loss])
-    dataset, spec = replace(dataset, output=output), dataset.spec
-
-    def build(precision: str = config.train.precision) -> keras.Model:
-        model = zoo.build(config.model, spec.shape, len(output.labels), precision)
-        if start:
-            transfer.initialise(model, spec, output, start)
-        if config.train.freeze_until:
-            model.freeze_until(config.train.freeze_until)
-        return model if config.train.xla else convolution.speed_up(model)
-
-    in_float32 = None if config.train.precision == "float32" else lambda: build("float32")
-    load_teacher = teacher.loader(config, spec, output)
-    trainer = Trainer(config, dataset, directory, build, load_teacher, strategy, in_float32)
-    return config, dataset, trainer
-
-
-def _dataset(
-    config: RunConfig, directory: Path, start: transfer.Start | None, resume: bool
-) -> Dataset:
-    if resume:
-        run = open_run(directory)
-        return sources.load_for(run.spec, run.output, config.data)
-    size = zoo.architecture(config.model.arch).image_size
-    dataset = sources.load(config.data, default_size=size)
-    sources.check_apart(config.data)
-    if start is None:
-        return dataset
-    return replace(dataset, spec=transfer.normalised_as(start, dataset.spec))
-
-
-def _with_precision(config: RunConfig, directory: Path, resume: bool) -> RunConfig:
-    """Return the configuration with what ``train.precision=auto`` means, or has meant, here."""
-    chosen = precision.resolve(config.train.precision)
-    if config.train.precision == "auto" and resume and (directory / "config.yaml").exists():
-        chosen = loading.read(directory / "config.yaml").train.precision
-    training = config.train.model_copy(update={"precision": chosen})
-    return config.model_copy(update={"train": training})
-
-
-def _write_samples(dataset: Dataset, folder: Path) -> None:
-    """Write a few held-out pictures, of many classes, so that there is something to predict."""
-    folder.mkdir(exist_ok=True)
-    batch = next(iter(pipeline.raw_batches(dataset.held_out, LOOKED_AT, LOOKED_AT)))
-    images, labels, weights = (part.numpy() for part in batch)
-    names = [tasks.of(dataset.output).names(label, dataset.output.labels) for label in labels]
-    _, first = np.unique(names[: int(weights.sum())], return_index=True)
-    others = np.setdiff1d(np.arange(int(weights.sum())), first)
-    chosen = sorted([*sorted(first), *others][:SAMPLES])
-    for i, place in enumerate(chosen, start=1):
-        name = re.sub(r"[^\w.-]+", "_", names[place])[:50]
-        image = uncropped(images[place], dataset.spec.crop_fraction)
-        pixels = image[..., 0] if image.shape[-1] == 1 else image
-        Image.fromarray(pixels).save(folder / f"{i}_{name}.png")
-
-
-def uncropped(image: np.ndarray, crop_fraction: float) -> np.ndarray:
-    """Return an image [H, W, C] with its edges drawn out, of which evaluation crops the same."""
-    room = [round(side / crop_fraction) - side for side in image.shape[:2]]
-    return np.pad(image, [*((more // 2, more - more // 2) for more in room), (0, 0)], "edge")
 
 
 def _write_result(run: Run, dataset: Dataset) -> None:

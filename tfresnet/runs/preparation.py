@@ -1,0 +1,96 @@
+"""Load the data and build the trainer of a run; nothing is written."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+from tfresnet.backend import keras
+from tfresnet.config import loading
+from tfresnet.config.sections import RunConfig
+from tfresnet.data import sources
+from tfresnet.data.sources import Dataset
+from tfresnet.models import zoo
+from tfresnet.runs import preflight, teacher, transfer
+from tfresnet.runs.run_directory import open_run
+from tfresnet.runs.transfer import InitialWeights
+from tfresnet.runtime.spec import ACTIVATIONS
+from tfresnet.training import convolution, distribute, precision
+from tfresnet.training.loop import Trainer
+
+
+class Preparation(NamedTuple):
+    """What a training needs.
+
+    Attributes:
+        config: the configuration with all that the machine, the data and other weights decide.
+        dataset: the run's data.
+        trainer: trains the network.
+    """
+
+    config: RunConfig
+    dataset: Dataset
+    trainer: Trainer
+
+
+def prepare(config: RunConfig, directory: Path, resume: bool) -> Preparation:
+    """Check a configuration, load its data, and build its network and trainer.
+
+    Raises:
+        InputError: anything that the directory, the data, the model or the devices object to.
+    """
+    preflight.training(config, resume)
+    strategy = distribute.make_strategy(config.train)  # before TensorFlow is used: see there
+    config = _with_precision(loading.absolute(config), directory, resume)
+    weights = _initial_weights(config, directory, resume)
+    if weights:
+        config = transfer.with_structure(config, weights)
+    preflight.directory(config, directory, resume, settled=True)
+    dataset = _dataset(config, directory, weights, resume)
+    output = replace(dataset.output, activation=ACTIVATIONS[config.train.loss])
+    dataset, spec = replace(dataset, output=output), dataset.spec
+
+    def build(precision: str = config.train.precision) -> keras.Model:
+        model = zoo.build(config.model, spec.shape, len(output.labels), precision)
+        if weights:
+            weights.load_into(model, spec, output.labels)
+        if config.train.freeze_until:
+            model.freeze_until(config.train.freeze_until)
+        return model if config.train.xla else convolution.speed_up(model)
+
+    in_float32 = None if config.train.precision == "float32" else lambda: build("float32")
+    load_teacher = teacher.loader(config, spec, output)
+    trainer = Trainer(config, dataset, directory, build, load_teacher, strategy, in_float32)
+    return Preparation(config, dataset, trainer)
+
+
+def _initial_weights(config: RunConfig, directory: Path, resume: bool) -> InitialWeights | None:
+    """Return the weights of ``train.init_from``.
+
+    A run that has a checkpoint is resumed without them if they are gone.
+    """
+    begun = resume and any((directory / "checkpoints").glob("*.index"))
+    gone = not Path(config.train.init_from or "").exists()
+    return None if begun and gone else transfer.initial_weights(config)
+
+
+def _dataset(
+    config: RunConfig, directory: Path, weights: InitialWeights | None, resume: bool
+) -> Dataset:
+    if resume:
+        run = open_run(directory)
+        return sources.load_for(run.spec, run.output, config.data)
+    size = zoo.architecture(config.model.arch).image_size
+    dataset = sources.load(config.data, default_size=size)
+    sources.check_apart(config.data)
+    if weights is None:
+        return dataset
+    return replace(dataset, spec=transfer.with_normalization(dataset.spec, weights))
+
+
+def _with_precision(config: RunConfig, directory: Path, resume: bool) -> RunConfig:
+    """Replace ``train.precision=auto`` by what it means here, or has meant when the run began."""
+    chosen = precision.resolve(config.train.precision)
+    if config.train.precision == "auto" and resume and (directory / "config.yaml").exists():
+        chosen = loading.read(directory / "config.yaml").train.precision
+    training = config.train.model_copy(update={"precision": chosen})
+    return config.model_copy(update={"train": training})
