@@ -48,7 +48,7 @@ def make(directory: Path, folder: Path, count: int, names: list[str]) -> None:
     batches = pipeline.raw_batches(data.held_out, 100, count)
     pixels, classes = metrics.collect(lambda images: images, batches)
     infer = metrics.probability_function(model, output)
-    exact, _ = metrics.collect(lambda i: infer(pipeline.normalise(i, spec)), batches)
+    exact, _ = metrics.collect(lambda i: infer(pipeline.normalize(i, spec)), batches)
     (folder / "int8.tflite").write_bytes(tflite.convert(model, spec, output, "int8", images))
     given = {"pixels": pixels, "classes": classes, "checkpoint": exact}
     given["tflite"] = open_model(folder / "int8.tflite").run(pixels)

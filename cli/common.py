@@ -1,4 +1,4 @@
-"""What every command shares: --json, and one clear line for a user's mistake."""
+"""Options and error handling that the commands share."""
 
 import contextlib
 import functools
@@ -24,10 +24,10 @@ set_option = click.option(
 
 
 class ExpandedPath(click.Path):
-    """A path; of ``--run-dir=~/runs`` and ``"~/my runs"`` shells leave the ``~`` to be replaced."""
+    """A path in which ``~`` is expanded: shells leave it in ``--run-dir=~/runs``."""
 
     def convert(self, value: Any, *context: Any) -> Any:
-        """Return the path with ``~`` and ``~user`` replaced."""
+        """Return the path with ``~`` and ``~user`` expanded."""
         return super().convert(os.path.expanduser(value), *context)
 
 
@@ -35,7 +35,7 @@ PATH = ExpandedPath(path_type=Path)
 
 
 def data_options(function: Callable) -> Callable:
-    """Add --dataset and --data-dir; the function gets those that were given as ``data``."""
+    """Add --dataset and --data-dir; the function gets the given ones as a dictionary ``data``."""
 
     @click.option("--dataset", help="Instead of that of the run, or where its folder is now.")
     @click.option("--data-dir", help="Where TFDS keeps its data (default: $TFDS_DATA_DIR).")
@@ -49,7 +49,7 @@ def data_options(function: Callable) -> Callable:
 
 
 def reports_mistakes(function: Callable) -> Callable:
-    """Turn bad input into one line on stderr and exit status 2, without a traceback."""
+    """Report bad input in one line on stderr, with exit status 2 and without a traceback."""
 
     @functools.wraps(function)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
@@ -80,10 +80,11 @@ def _mistakes() -> tuple[type[ValueError], ...]:
 
 
 def model_file(path: Path) -> Path:
-    """Return a model as it is, and of a run the best exported file, which is named on stderr.
+    """Return the file itself, or the best exported file of a run, which is named on stderr.
 
     Raises:
-        InputError: a folder that is neither a SavedModel nor a run with a file that passed.
+        InputError: a folder that is neither a SavedModel nor a run with a file that passed its
+            checks.
     """
     if not path.is_dir() or (path / "saved_model.pb").is_file():
         return path
@@ -96,7 +97,7 @@ def model_file(path: Path) -> Path:
 
 
 def _undecodable(text: str) -> str | None:
-    """Return, to be printed, a name of a file whose bytes are no text; None for other texts.
+    """Return a file name with bytes that are not UTF-8 in a form to print; None for other text.
 
     Python reads such bytes as surrogates, which libraries in other languages refuse.
     """
@@ -112,6 +113,6 @@ def print_json(value: Any) -> None:
 
 @contextlib.contextmanager
 def stdout_to_stderr(active: bool) -> Iterator[None]:
-    """Keep stdout for the JSON object: what libraries print goes to stderr."""
+    """Redirect stdout to stderr, so that libraries print nothing beside the JSON object."""
     with contextlib.redirect_stdout(sys.stderr) if active else contextlib.nullcontext():
         yield

@@ -1,4 +1,4 @@
-"""The options by which a command names a run's configuration; train and preview share them."""
+"""The options of ``train`` and ``preview`` for the configuration of a run."""
 
 import functools
 from collections.abc import Callable
@@ -31,10 +31,10 @@ FLAGS = {key.partition(".")[2]: key for key in KEYS}
 
 
 def configuration_options(function: Callable) -> Callable:
-    """Add PRESET, an option for each of ``KEYS``, and --set.
+    """Add the argument PRESET, an option for each of ``KEYS``, and --set.
 
-    The function gets the argument as ``preset``, and as ``settings`` what was given besides, as
-    ``section.key=value``.
+    The function gets the argument as ``preset``, and the values of all options as ``settings``, a
+    list of ``section.key=value``.
     """
 
     @functools.wraps(function)
@@ -54,10 +54,10 @@ def configuration_options(function: Callable) -> Callable:
 
 
 def configuration(preset: str | None, settings: list[str]) -> RunConfig:
-    """Return the configuration that the options name; without any, the quickstart preset.
+    """Return the configuration for the argument and the options; by default of quickstart.
 
-    For a folder of pictures, named as the argument or by ``data.dataset``, it is chosen by what is
-    in it; the description says how.
+    For a folder of pictures, as the argument or as ``data.dataset``, settings are chosen by its
+    content; the configuration's description names them.
 
     Raises:
         InputError: no such preset, file or folder, an unknown key, or a bad value.
@@ -69,12 +69,12 @@ def configuration(preset: str | None, settings: list[str]) -> RunConfig:
     datasets = [s.partition("=")[2] for s in settings if s.startswith("data.dataset=")]
     dataset = datasets[-1] if datasets else None
     if preset and folder_recipe.is_folder(preset):
-        # As a whole path, so that a folder digits is not taken for the embedded digits.
+        # As an absolute path: a folder called digits is not the embedded dataset.
         dataset = dataset or str(Path(preset).absolute())
         preset = None
     if not preset and dataset and dataset != "digits" and folder_recipe.is_folder(dataset):
         return folder_recipe.for_folder(expanded(dataset), settings)
     if not preset and dataset:
-        # Quickstart's recipe is for digits: other data start from the defaults.
+        # The settings of quickstart are for digits: other data start from the defaults.
         return loading.from_overrides(settings, name="custom")
     return loading.load(preset or "quickstart", settings)

@@ -11,17 +11,17 @@ from tfresnet.system.native_stderr import quiet_tensorflow
 @click.command("convert-weights")
 @click.argument("file", type=PATH)
 @click.option("--arch", required=True, help="Architecture; see tfresnet models.")
-@click.option("--out", required=True, type=PATH, help="The new run.")
+@click.option("--out", required=True, type=PATH, help="Folder of the new run.")
 @click.option("--labels", type=PATH, help="File with a class name on each line.")
 @click.option(
     "--new-head", type=click.IntRange(2), metavar="CLASSES",
-    help="Drop the file's head for an untrained one (to go on with train --init-from).",
+    help="Replace the head by an untrained one (for train --init-from).",
 )  # fmt: skip
 @click.option(
     "--mean", nargs=3, type=float, metavar="R G B",
-    help="Of the pixels it was trained with, 0 to 255 (default: the library's).",
+    help="Mean of the pixels in training, 0 to 255 (default: the library's).",
 )  # fmt: skip
-@click.option("--std", nargs=3, type=float, metavar="R G B", help="Likewise.")
+@click.option("--std", nargs=3, type=float, metavar="R G B", help="Standard deviation, likewise.")
 @set_option
 @json_option
 @reports_mistakes
@@ -36,13 +36,13 @@ def command(
     overrides: tuple[str, ...],
     as_json: bool,
 ) -> None:
-    """Make a run directory of weights that were trained elsewhere.
+    """Make a run directory from the weights of another library.
 
     FILE is a PyTorch state dict of a ResNet, ResNeXt or DenseNet with torchvision's names, or
     of a ResNet with timm's (.safetensors; .pth, .pt and .bin where torch is installed), or
     one of keras.applications' (.h5, .weights.h5): ResNet 50, 101, 152 and their V2, DenseNet,
     EfficientNet.
-    Every tensor must fit, or nothing is written and the misfits are listed. No code in a file
+    If a tensor does not fit, nothing is written and the misfits are listed. No code in a file
     is run.
 
     \b

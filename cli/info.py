@@ -8,7 +8,7 @@ import click
 from tfresnet.cli.common import ExpandedPath, json_option, print_json, reports_mistakes, set_option
 from tfresnet.system.native_stderr import quiet_tensorflow
 
-# Accuracies and such, fractions of 1 that are printed in percent.
+# Fractions of 1 that are printed in percent.
 SHARES = {
     "top1", "top1_interval", "top5", "balanced_accuracy", "ece", "checkpoint_top1", "agreement",
     "map", "map_interval", "micro_f1", "macro_f1", "exact_match", "checkpoint_map", "value",
@@ -21,7 +21,7 @@ SHARES = {
 @json_option
 @reports_mistakes
 def command(model: str, overrides: tuple[str, ...], as_json: bool) -> None:
-    """Say what a run, a .tflite, an .onnx or an architecture is.
+    """Describe a run, a model file or an architecture.
 
     \b
     Examples:
@@ -47,7 +47,9 @@ def _facts(model: str, overrides: tuple[str, ...]) -> dict[str, Any]:
     is_run = path.is_dir() and not (path / "saved_model.pb").exists()
     is_architecture = not path.exists() and path.name == model and not path.suffix
     if overrides and not is_architecture:
-        raise click.UsageError(f"--set: expected an architecture, {model} is what it is")
+        raise click.UsageError(
+            f"--set: expected an architecture, got {model}, which can't be changed"
+        )
     if not is_run and not is_architecture:
         return describe.model_file(path)
     if is_run:
@@ -62,7 +64,7 @@ def _facts(model: str, overrides: tuple[str, ...]) -> dict[str, Any]:
 
 def _shown(value: Any, key: str = "") -> str:
     if isinstance(value, dict):
-        # Of the data's settings their name; --json has all.
+        # Of the data's settings only the dataset; --json has all.
         flat = {k: v.get("dataset") if isinstance(v, dict) else v for k, v in value.items()}
         return "  ".join(f"{k} {_shown(v, k)}" for k, v in flat.items() if v is not None)
     if isinstance(value, list):

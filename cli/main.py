@@ -12,16 +12,16 @@ from tfresnet.runtime.errors import unknown
 
 COMMANDS = {
     "train": "Train a network from a preset or a YAML file.",
-    "preview": "Draw the augmented images that a preset trains on.",
+    "preview": "Draw augmented training images.",
     "evaluate": "Measure a run or a model file on held-out images.",
     "export": "Write TFLite and ONNX files, each measured against the run.",
-    "inspect": "Operations of a .tflite file, and the error of each layer.",
+    "inspect": "List the operations of a .tflite file, and each layer's error.",
     "predict": "Classify pictures with a model file.",
-    "explain": "Draw what a network looks at, its mistakes, its features.",
-    "benchmark": "Latency, memory and size of model files, side by side.",
+    "explain": "Draw class activation maps, mistakes and features.",
+    "benchmark": "Compare latency, memory and size of model files.",
     "demo": "Run model files in the browser.",
-    "info": "What a run, a model file or an architecture is.",
-    "convert-weights": "Make a run of torchvision's, timm's or Keras's weights.",
+    "info": "Describe a run, a model file or an architecture.",
+    "convert-weights": "Make a run from torchvision's, timm's or Keras's weights.",
     "models": "List the architectures.",
     "presets": "List the presets.",
     "sweep": "Train many variants and seeds, and compare them in one table.",
@@ -32,7 +32,7 @@ class LazyGroup(click.Group):
     """A group that loads a command's module only to run it or to show its own help."""
 
     def main(self, *args: Any, **extra: Any) -> Any:
-        """Run the command; bad usage gets one line too, instead of click's four."""
+        """Run the command; print bad usage in one line instead of click's four."""
         extra["standalone_mode"] = False
         print_anything()
         try:
@@ -48,17 +48,17 @@ class LazyGroup(click.Group):
             sys.exit(130)
 
     def make_context(self, *args: Any, **extra: Any) -> click.Context:
-        """Read the arguments; ``--help`` is printed here."""
+        """Parse the arguments; click prints ``--help`` here."""
         with quiet_broken_pipe():
             return super().make_context(*args, **extra)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run a command; click itself would end with status 1 where nobody reads its output."""
+        """Run a command; where nobody reads the output, click would exit with status 1."""
         with quiet_broken_pipe():
             return super().invoke(ctx)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the names in the order of the road: train first."""
+        """Return the names in the order in which they are used: train first."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
@@ -68,7 +68,7 @@ class LazyGroup(click.Group):
         return importlib.import_module(f"tfresnet.cli.{name.replace('-', '_')}").command
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
-        """Find a command; one that is not there gets the name that was meant."""
+        """Find a command; the error for an unknown one has the closest name."""
         if args[0] not in COMMANDS and not args[0].startswith("-"):
             raise click.UsageError(str(unknown("command", args[0], COMMANDS)))
         return super().resolve_command(ctx, args)

@@ -1,4 +1,4 @@
-"""``tfresnet models``: no TensorFlow in this one."""
+"""``tfresnet models``; loads no TensorFlow."""
 
 from typing import Any
 
@@ -14,8 +14,8 @@ from tfresnet.cli.output import columns
 def command(as_json: bool) -> None:
     """List the architectures, with parameters, multiply-adds and measured results.
 
-    The multiply-adds are those of one image of the size that the architecture was published
-    for, the results those in results/: the mean top-1 of all seeds.
+    Multiply-adds are for one image of the size that the architecture was published for.
+    Results are the mean top-1 of all seeds, from the records in results/.
 
     \b
     Example:
@@ -40,6 +40,6 @@ def command(as_json: bool) -> None:
 
 
 def _with_results(row: str, results: list[str]) -> str:
-    """Return a row with its results behind it, or each in a line below where that is too long."""
+    """Append results to a row, or put each on a line below if the row gets too long."""
     line = f"{row}  {', '.join(results)}".rstrip()
     return line if len(line) <= columns() else "\n    ".join([row, *results])

@@ -13,10 +13,10 @@ from tfresnet.cli.output import hanging
 @json_option
 @reports_mistakes
 def command(name: str | None, as_json: bool) -> None:
-    """List the presets, or print one's YAML, to start a file of your own from.
+    """List the presets, or print the YAML of one, as a start for a file of your own.
 
-    Top-1 and minutes are those of the records in results/, with the preset's own number of
-    epochs; a dash is for what was not measured.
+    Top-1 and minutes are from the records in results/ with the preset's number of epochs; a
+    dash: not measured.
 
     \b
     Examples:

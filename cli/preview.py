@@ -18,9 +18,9 @@ from tfresnet.system.native_stderr import quiet_tensorflow
 @json_option
 @reports_mistakes
 def command(preset: str | None, settings: list[str], out: Path, as_json: bool) -> None:
-    """Draw what the network sees in training: augmented images, with their labels below.
+    """Draw the augmented images that a network is trained on, with their labels below.
 
-    These are the first batches of a `tfresnet train` with the same options, settings and seed.
+    These are the first batches of `tfresnet train` with the same options, settings and seed.
     Mixed images have the share of each class.
 
     \b

@@ -23,8 +23,10 @@ if TYPE_CHECKING:
 @configuration_options
 @click.option("--name", help="Train in runs/NAME (default: the preset's or folder's).")
 @click.option("--run-dir", type=PATH, help="Train in this folder instead.")
-@click.option("--dry-run", is_flag=True, help="Say what a run would take; train nothing.")
-@click.option("--resume", is_flag=True, help="Go on from the newest checkpoint.")
+@click.option(
+    "--dry-run", is_flag=True, help="Estimate time and memory of a training; train nothing."
+)
+@click.option("--resume", is_flag=True, help="Continue from the newest checkpoint.")
 @json_option
 @reports_mistakes
 def command(
@@ -54,7 +56,7 @@ def command(
     """
     request = _request(preset, settings, _directory(name, run_dir), resume)
     _check(request, dry_run)
-    _say_what_comes(request)
+    _print_opening(request)
     quiet_tensorflow()
     if dry_run:
         _dry_run(request, as_json)
@@ -64,11 +66,11 @@ def command(
 
 @dataclass(frozen=True)
 class Request:
-    """What is to be trained.
+    """A training that was asked for.
 
     Attributes:
-        config: the whole configuration.
-        directory: of the run.
+        config: the complete configuration.
+        directory: the run directory.
         resume: whether a run that is there goes on.
     """
 
@@ -83,7 +85,7 @@ class Request:
 
 
 def _directory(name: str | None, run_dir: Path | None) -> Path | None:
-    """Return the run directory that the options name, if they do."""
+    """Return the run directory that was given, if any."""
     if name and run_dir:
         raise click.UsageError("expected --name or --run-dir, got both")
     if name is not None and (Path(name).name != name or name in ("", "..")):
@@ -100,7 +102,7 @@ def _request(
     if folder:
         directory = directory or folder_recipe.run_directory(folder)
     if resume and (folder or not preset) and directory and (found := _config_in(directory)):
-        # What was chosen for a folder at first is not chosen anew.
+        # The settings that were chosen for a folder at first are kept.
         settings = [f"data.dataset={folder}", *settings] if folder else settings
         preset = str(found)
     config = configuration(preset, settings)
@@ -108,7 +110,7 @@ def _request(
 
 
 def _check(request: Request, dry_run: bool) -> None:
-    """Refuse what can't be trained before TensorFlow is loaded, which takes seconds."""
+    """Raise an ``InputError`` for what can't be trained before TensorFlow is loaded."""
     from tfresnet.runs import preflight
 
     preflight.training(request.config, request.resume, dry_run)
@@ -119,14 +121,14 @@ def _check(request: Request, dry_run: bool) -> None:
     preflight.directory(request.config, directory, request.resume)
 
 
-def _say_what_comes(request: Request) -> None:
+def _print_opening(request: Request) -> None:
     from tfresnet.data import folder_recipe
     from tfresnet.training import header, workers
 
     config = request.config
     if config.name == folder_recipe.PRESET and not (request.directory / "config.yaml").exists():
         click.echo(config.description, err=True)
-    if sys.stderr.isatty():  # in a log nobody waits, and all of it comes soon
+    if sys.stderr.isatty():  # a log gets the header as a whole, a little later
         click.echo(header.opening(config), err=True)
     if request.multiworker:
         workers.hush()
@@ -140,7 +142,7 @@ def _dry_run(request: Request, as_json: bool) -> None:
     if as_json:
         print_json(asdict(facts))
     else:
-        _say_what_it_takes(facts)
+        _print_costs(facts)
 
 
 def _train(request: Request, as_json: bool) -> None:
@@ -151,22 +153,22 @@ def _train(request: Request, as_json: bool) -> None:
             run = train_run.train(request.config, request.directory, request.resume)
     except KeyboardInterrupt as stop:
         number = getattr(stop, "number", None)  # of the signal that it has saved for
-        _say_stopped(request, saved=number is not None)
+        _print_how_to_resume(request, saved=number is not None)
         raise SystemExit(128 + (number or signal.SIGINT)) from None
     result = run.finished_result()
     if as_json:
         print_json({"run": str(run.directory), **result.to_dict()})
     else:
-        _say_what_next(run.directory, result)
+        _print_next_steps(run.directory, result)
 
 
 def _config_in(directory: Path) -> Path | None:
-    """Return the configuration of a run; on another machine than the first, its worker's."""
+    """Return the configuration file of a run, or of its worker on another machine; None without."""
     places = [directory / "config.yaml", *sorted(directory.glob("worker*/config.yaml"))]
     return next((place for place in places if place.exists()), None)
 
 
-def _say_stopped(request: Request, saved: bool) -> None:
+def _print_how_to_resume(request: Request, saved: bool) -> None:
     if not _config_in(request.directory):
         click.echo("\nStopped; nothing was trained yet.", err=True)
         return
@@ -176,7 +178,7 @@ def _say_stopped(request: Request, saved: bool) -> None:
     click.echo(f"\n{said}{everywhere}: {again}", err=True)
 
 
-def _say_what_it_takes(facts: "DryRun") -> None:
+def _print_costs(facts: "DryRun") -> None:
     memory, on_gpu = facts.peak_memory_mb, facts.peak_gpu_memory_mb
     click.echo(
         f"{facts.arch}: {facts.parameters:,} parameters, {facts.macs:,} multiply-adds\n"
@@ -192,7 +194,7 @@ def _say_what_it_takes(facts: "DryRun") -> None:
     )
 
 
-def _say_what_next(directory: Path, result: "RunResult") -> None:
+def _print_next_steps(directory: Path, result: "RunResult") -> None:
     from tfresnet.tasks.intervals import shown
 
     where = shlex.quote(str(directory))

@@ -125,7 +125,7 @@ def _load(found: subject.Subject) -> Measured:
 def _infer(found: subject.Subject) -> Callable[[Any], Any]:
     if found.run:
         network = metrics.probability_function(found.run.model(), found.output)
-        return lambda images: network(pipeline.normalise(images, found.spec))
+        return lambda images: network(pipeline.normalize(images, found.spec))
     model: Any
     if found.path.is_dir():
         model = saved_model.LoadedSavedModel(found.path)

@@ -152,7 +152,7 @@ def test_mixup_blends_images_and_labels_by_one_lambda():
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_cutmix_labels_are_the_true_pixel_area(seed):
+def test_cutmix_targets_are_the_true_pixel_area(seed):
     images, labels = numbered(), one_hot()
     mixed, soft = augment.cutmix(images, labels, 1.0, tf.constant([seed, 0], tf.int64))
     pasted = (mixed.numpy() != images.numpy())[0, :, :, 0]

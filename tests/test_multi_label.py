@@ -364,7 +364,7 @@ def test_a_run_records_what_many_labels_are_judged_by(run, pictures):
 def test_exported_files_give_the_sigmoids_of_the_logits_and_are_judged_by_them(run, report):
     dataset = sources.load_for(run.spec, run.output, run.config.data)
     images, _, _ = next(iter(pipeline.raw_batches(dataset.held_out, 50)))
-    logits = run.model()(pipeline.normalise(images, run.spec), training=False)
+    logits = run.model()(pipeline.normalize(images, run.spec), training=False)
     expected = tf.sigmoid(logits).numpy()
     assert report["checkpoint_map"] == pytest.approx(run.result.test_map)
     assert report["checkpoint_top1"] is None
@@ -456,7 +456,7 @@ def test_files_end_in_what_the_loss_fits():
     spec, output = InputSpec(16, 16), OutputSpec("classification", tuple("abcd"), "sigmoid")
     network = zoo.build(ModelConfig(arch="resnet8"), spec.shape, 4)
     images = np.random.default_rng(0).integers(0, 256, (8, 16, 16, 3), np.uint8)
-    logits = network(pipeline.normalise(images, spec), training=False)
+    logits = network(pipeline.normalize(images, spec), training=False)
     expected = tf.sigmoid(logits).numpy()
     assert abs(expected.sum(axis=1) - 1).max() > 0.1  # a softmax would be something else
     for quantization in ("float32", "int8"):
@@ -468,7 +468,7 @@ def test_files_end_in_what_the_loss_fits():
     module = saved_model.served(network, spec, output)
     assert distance(module.classify(images).numpy(), expected) < 1e-4
     infer = metrics.probability_function(network, replace(output, activation="softmax"))
-    softmax = infer(pipeline.normalise(images, spec)).numpy()
+    softmax = infer(pipeline.normalize(images, spec)).numpy()
     assert np.array_equal(softmax.argmax(axis=1), expected.argmax(axis=1))
 
 

@@ -98,7 +98,7 @@ def test_labels_belong_to_their_images():
 
 def test_pixels_are_normalised_to_the_signed_byte_over_128():
     bytes_ = np.array([0, 1, 128, 255], np.uint8)
-    values = pipeline.normalise(bytes_[:, None].repeat(3, 1), SPEC).numpy()[:, 0]
+    values = pipeline.normalize(bytes_[:, None].repeat(3, 1), SPEC).numpy()[:, 0]
     assert values.dtype == np.float32
     assert list(values) == [-1, -127 / 128, 0, 127 / 128]
 

@@ -42,11 +42,11 @@ def test_pixels_undo_the_normalisation(mean):
 def test_what_varies_the_images_is_said_in_order():
     sets = ["data.flip=alternating", "data.randaugment=2", "data.mixup_alpha=0.2"]
     config = loading.load("cifar10-resnet20", [*sets, "data.cutmix_alpha=0"])
-    assert preview.active(config) == [
+    assert preview.augmentations(config) == [
         "crop 4 reflect", "alternating flip", "RandAugment(2, 9)", "mixup 0.2",
     ]  # fmt: skip
     plain = loading.load("quickstart", ["data.crop_padding=0", "data.flip=false"])
-    assert preview.active(plain) == ["no augmentation"]
+    assert preview.augmentations(plain) == ["no augmentation"]
 
 
 def test_the_rows_are_the_first_images_of_the_first_batches(monkeypatch):

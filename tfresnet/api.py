@@ -1,4 +1,4 @@
-"""The verbs of the command line for Python: ``tfresnet.train``, ``load``, ``evaluate``, ``export``.
+"""The Python interface: ``tfresnet.train``, ``load``, ``evaluate``, ``export``.
 
 Importing ``tfresnet`` loads no TensorFlow; calling one of these does.
 """
@@ -28,14 +28,14 @@ def train(
     """Train a network and return its finished run.
 
     Args:
-        config: the name of a preset, a YAML file, a folder of pictures (for which a recipe is
-            chosen, see ``tfresnet.data.folder_recipe``), or a configuration.
+        config: the name of a preset, a YAML file, a folder of pictures (settings are chosen for
+            it, see ``tfresnet.data.folder_recipe``), or a configuration.
         settings: changes to a preset or file: ``{"train.epochs": 10}`` or ``["train.epochs=10"]``.
-        run_dir: where to; by default ``runs/`` and the configuration's or the folder's name.
+        run_dir: the run directory; by default ``runs/`` and the configuration's or folder's name.
         resume: go on with the run that is there.
 
     Raises:
-        InputError: anything that is not as expected, in one line.
+        InputError: bad usage or bad input, in one line.
     """
     if isinstance(settings, Mapping):
         settings = [loading.setting(key, value) for key, value in settings.items()]
@@ -77,8 +77,8 @@ def evaluate(
 
     Args:
         model: a run, its directory, a .tflite, an .onnx or a SavedModel.
-        flip: average the answers for an image and its mirror image.
-        corruptions: names of ``tfresnet.data.corruptions.CORRUPTIONS`` to measure under as well.
+        flip: average the predictions for an image and its horizontal flip.
+        corruptions: names of ``tfresnet.data.corruptions.CORRUPTIONS`` to measure as well.
         severities: of the corruptions, 1 to 5.
         plots: a folder for confusion.png and reliability.png.
         data: keys of the data section to replace: ``dataset``, ``data_dir``, ``eval_split``.
@@ -89,7 +89,7 @@ def evaluate(
         exact_match loss n per_class`` and ``corrupted_map``.
 
     Raises:
-        InputError: anything that is not as expected, in one line.
+        InputError: bad usage or bad input, in one line.
     """
     folder = None if plots is None else expanded(plots)
     return evaluate_model.evaluate(_directory(model), data, flip, corruptions, severities, folder)
@@ -110,7 +110,7 @@ def export(
         What ``report.json`` holds: ``checkpoint_top1``, ``n``, ``artifacts`` and more.
 
     Raises:
-        InputError: anything that is not as expected, in one line.
+        InputError: bad usage or bad input, in one line.
     """
     opened = run if isinstance(run, Run) else load(run)
     return stages.export(opened, ExportConfig(**options), data=dict(data or {}))

@@ -167,7 +167,7 @@ def feature_map(
     if len(split) < 10:
         raise InputError(f"expected at least 10 held-out images for a map, got {len(split)}")
     batches = pipeline.raw_batches(split, metrics.EVAL_BATCH, MAPPED)
-    embed = tf.function(lambda x: model.features(pipeline.normalise(x, spec)).embedding)
+    embed = tf.function(lambda x: model.features(pipeline.normalize(x, spec)).embedding)
     embeddings, classes = metrics.collect(embed, batches)
     perplexity = min(30.0, (len(classes) - 1) / 3)
     plane = TSNE(init="pca", perplexity=perplexity, random_state=0).fit_transform(embeddings)
@@ -192,7 +192,7 @@ def _draw(
 ) -> Path:
     """Write the cases in pairs: the image, and the evidence for the class on it."""
     images = np.stack([case.image for case in cases])
-    maps, _ = model.class_activation_maps(pipeline.normalise(tf.constant(images), spec))
+    maps, _ = model.class_activation_maps(pipeline.normalize(tf.constant(images), spec))
     columns = max(2, min(COLUMNS, len(cases)))
     rows = -(-len(cases) // columns)
     height = 1.65 + 0.17 * max(len(case.caption) for case in cases)
@@ -227,7 +227,7 @@ def _probabilities(
     model: keras.Model, images: np.ndarray, spec: InputSpec, output: OutputSpec
 ) -> np.ndarray:
     infer = metrics.probability_function(model, output)
-    return infer(pipeline.normalise(tf.constant(images), spec)).numpy()
+    return infer(pipeline.normalize(tf.constant(images), spec)).numpy()
 
 
 def _images(split: Split, indices: np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfresnet.backend import keras
-from tfresnet.data.pipeline import normalise
+from tfresnet.data.pipeline import normalize
 from tfresnet.deploy.device.runtime import centre
 from tfresnet.deploy.formats import decoding
 from tfresnet.models.network import Network
@@ -23,7 +23,7 @@ RANGE = ((0 - ZERO_POINT) * SCALE, (255 - ZERO_POINT) * SCALE)
 
 
 class Embedding(keras.Model):
-    """A network without its head: normalised images to embeddings, float32 [batch, D]."""
+    """A network without its head: normalized images to embeddings, float32 [batch, D]."""
 
     def __init__(self, network: Network):
         super().__init__(name=network.name)
@@ -54,8 +54,8 @@ def output_of(model: keras.Model) -> str:
     return EMBEDDING if isinstance(model, Embedding) else PROBABILITIES
 
 
-def _answer(model: keras.Model, normalised: tf.Tensor, output: OutputSpec) -> tf.Tensor:
-    logits = model(normalised, training=False)
+def _answer(model: keras.Model, normalized: tf.Tensor, output: OutputSpec) -> tf.Tensor:
+    logits = model(normalized, training=False)
     finish = tf.identity if isinstance(model, Embedding) else ACTIVATIONS[output.activation]
     return finish(logits, name=output_of(model))
 
@@ -68,7 +68,7 @@ def from_pixels(
 
     @tf.function(input_signature=signature)
     def classify(image: tf.Tensor) -> tf.Tensor:
-        return _answer(model, normalise(image, spec), output)
+        return _answer(model, normalize(image, spec), output)
 
     return classify
 

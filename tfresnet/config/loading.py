@@ -1,7 +1,7 @@
-"""The configuration of a run: its sections read from YAML, from presets and from the command line.
+"""Read and check the configuration of a run: from YAML, presets, and the command line.
 
-``RunConfig`` is complete (every value is in the run's ``config.yaml``); a preset or
-a user's file says only what differs from the defaults here.
+A ``RunConfig`` is complete, and so is the ``config.yaml`` of a run; a preset or a user's file has
+only what differs from the defaults.
 """
 
 import json
@@ -21,11 +21,12 @@ from tfresnet.system.files import expanded, read_text
 S = TypeVar("S", bound=BaseModel)
 
 
+# Not ruamel.yaml: its error for a duplicate key says how to allow it, and `yes` would become text.
 class _Loader(yaml.SafeLoader):
-    """Safe YAML 1.2, which PyYAML's is not: ``1e-4`` is a number, and no key is there twice."""
+    """Safe YAML loader that refuses duplicate keys, and reads ``1e-4`` as a number (YAML 1.2)."""
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
-        """Return a mapping as it is written, or raise a ``YAMLError`` for a key's second value."""
+        """Return the node of a mapping; raise a ``YAMLError`` if a key is there twice."""
         node = super().compose_mapping_node(anchor)
         keys = [key for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
         seen = set()
@@ -44,14 +45,14 @@ _Loader.add_implicit_resolver(
 
 
 def presets() -> dict[str, str]:
-    """Return the YAML text of every preset that ships with tfresnet, by name."""
+    """Return the YAML text of every preset, by name."""
     folder = resources.files("tfresnet") / "presets"
     files = {f.name.removesuffix(".yaml"): f for f in folder.iterdir() if f.name.endswith(".yaml")}
     return {name: files[name].read_text(encoding="utf-8") for name in sorted(files)}
 
 
 def preset(name: str) -> dict[str, Any]:
-    """Return what a preset's YAML says, with its name, as nested dictionaries.
+    """Return the values of a preset, with its name, as nested dictionaries.
 
     Raises:
         InputError: there is no such preset.
@@ -80,7 +81,7 @@ def from_overrides(overrides: Iterable[str], name: str = "run") -> RunConfig:
 
 
 def setting(key: str, value: Any) -> str:
-    """Return ``section.key=value`` as ``--set`` takes it: text as it is, all else as YAML.
+    """Return ``section.key=value`` as overrides are written: text as it is, all else as YAML.
 
     Raises:
         InputError: a value that no key can have, such as a date.
@@ -92,7 +93,7 @@ def setting(key: str, value: Any) -> str:
 
 
 def with_data(config: DataConfig | Mapping[str, Any], overrides: Mapping[str, Any]) -> DataConfig:
-    """Return a data section with some keys replaced, checked like any other."""
+    """Return a data section with some keys replaced, and checked."""
     values = config.model_dump() if isinstance(config, DataConfig) else dict(config)
     return validate({"data": values | dict(overrides)}).data
 
@@ -147,18 +148,18 @@ def from_options(kind: type[S], given: Mapping[str, Any]) -> S:
 
 
 def read(path: Path) -> RunConfig:
-    """Return the configuration that a run directory's ``config.yaml`` holds."""
+    """Read the ``config.yaml`` of a run directory."""
     return read_as(RunConfig, path)
 
 
 def read_as(kind: type[S], path: Path) -> S:
-    """Return the section of a ``kind`` in a YAML file, or raise a one-line ``InputError``."""
+    """Read a YAML file as a ``kind`` of section, or raise a one-line ``InputError``."""
     values = _parse(read_text(path), str(path), "keys " + ", ".join(kind.model_fields))
     return checked(kind, values, str(path))
 
 
 def absolute(config: RunConfig) -> RunConfig:
-    """Return the configuration with paths that can be opened from any folder."""
+    """Return the configuration with its paths made absolute."""
     path = expanded(config.data.dataset)
     data, training = config.data, config.train
     if data.dataset != "digits" and path.is_dir():
@@ -174,13 +175,13 @@ def absolute(config: RunConfig) -> RunConfig:
 
 
 def dataset_name(dataset: str) -> str:
-    """Return the name of ``data.dataset``: of a folder its last part, which others may read."""
+    """Return the name of ``data.dataset``; of a folder only its last part, to be shown."""
     path = expanded(dataset)
     return path.resolve().name if path.is_absolute() or path.is_dir() else dataset
 
 
 def differences(old: RunConfig, new: RunConfig) -> dict[str, tuple[Any, Any]]:
-    """Return ``{section.key: (old, new)}`` for the keys on which the two disagree."""
+    """Return ``{section.key: (old, new)}`` for the keys whose values differ."""
     result = {}
     for section in ("model", "data", "train"):
         before, after = getattr(old, section), getattr(new, section)
@@ -192,7 +193,7 @@ def differences(old: RunConfig, new: RunConfig) -> dict[str, tuple[Any, Any]]:
 
 
 def safe_name(path: Path) -> str:
-    """Return a file's name without its ending as a run may be called."""
+    """Return a file's name, without its suffix, as a valid name of a run."""
     return re.sub(r"[^\w.-]+", "-", path.stem)[:100]
 
 
@@ -224,7 +225,7 @@ def _parse(text: str, where: str, keys: str = "sections model, data, train") -> 
 
 
 def _set(values: dict[str, Any], override: str) -> str:
-    """Set one ``section.key=value``, whose value is read as YAML, and return ``section.key``."""
+    """Set one ``section.key=value`` in ``values``, and return ``section.key``."""
     path, equals, text = override.partition("=")
     section, dot, key = path.partition(".")
     if not (equals and dot and section and key):
@@ -242,8 +243,10 @@ def _set(values: dict[str, Any], override: str) -> str:
 
 
 def _read(text: str, kind: Any) -> Any:
-    """Return the value of a field of a ``kind``: the text itself where that is free text or one of
-    several words, such as a path or ``2:4``, else what YAML reads in it.
+    """Return the value of a field of a ``kind`` that a text stands for.
+
+    Free text, such as a path, and one of several words, such as ``2:4``, is taken as it is; all
+    else is read as YAML.
     """
     words = get_origin(kind) is Literal and all(isinstance(word, str) for word in get_args(kind))
     if words or kind is str or (kind == str | None and text != "null"):
@@ -268,7 +271,7 @@ def _explain(
 
 
 def _siblings(loc: tuple[int | str, ...], kind: type[BaseModel]) -> list[str]:
-    """Return the full names of the keys that are allowed where ``loc`` is not."""
+    """Return the full names of the keys that are allowed in the place of ``loc``."""
     if len(loc) == 1:
         return list(kind.model_fields)
     section = kind.model_fields[str(loc[0])].annotation

@@ -1,4 +1,7 @@
-"""The sections of a run's configuration: every key, its default, its range and what it means."""
+"""The sections of a configuration: each key with its type, default, range, and description.
+
+The command line's options are made from them, see ``tfresnet.cli.section_options``.
+"""
 
 from typing import Annotated, Any, Literal
 
@@ -13,42 +16,58 @@ class Section(BaseModel):
 
 
 class ModelConfig(Section):
-    """Which network."""
+    """The network."""
 
-    arch: str = Field("resnet20", description="A name that `tfresnet models` lists.")
+    arch: str = Field("resnet20", description="Architecture: a name that `tfresnet models` lists.")
     stem: Literal["auto", "cifar", "imagenet"] = Field(
         "auto",
-        description="cifar: 3x3, stride 1; imagenet: 7x7, stride 2 and max pool; auto: by size.",
+        description="First layers. cifar: 3x3 convolution, stride 1; imagenet: 7x7, stride 2, and "
+        "max pooling; auto: cifar for images of up to 64 pixels.",
     )
     num_classes: int | None = Field(
-        None, ge=2, description="Outputs. Taken from the dataset when empty."
+        None, ge=2, description="Number of outputs. Default: the dataset's classes."
     )
     variant: Literal["v1", "v1.5", "d"] = Field(
         "v1.5",
-        description="v1: stride on the 1x1; v1.5: on the 3x3; d: deep stem, pooled shortcut.",
+        description="v1: stride in the 1x1 convolution of a bottleneck; v1.5: in the 3x3; d: v1.5 "
+        "with a deep stem and pooled shortcuts.",
     )
     pre_activation: bool | None = Field(
-        None, description="Norm and ReLU before the convolutions (v2). Default: the architecture's."
+        None,
+        description="Batch normalization and ReLU before each convolution (v2). Default: the "
+        "architecture's.",
     )
     shortcut: Literal["auto", "A", "B"] = Field(
-        "auto", description="A: no parameters, B: projection; auto: the architecture's."
+        "auto",
+        description="A: zero padding, no parameters; B: 1x1 projection; auto: the architecture's.",
     )
     padding: Literal["same", "symmetric"] = Field(
-        "same", description="At strides of 2: same as TensorFlow pads, symmetric as PyTorch does."
+        "same",
+        description="Padding of strided convolutions: same as TensorFlow's, symmetric as "
+        "PyTorch's.",
     )
     attention: Literal["none", "se", "eca"] = Field(
-        "none", description="Of channels, in every block: squeeze-and-excitation, or efficient."
+        "none",
+        description="Channel attention in every block: squeeze-and-excitation or efficient channel "
+        "attention.",
     )
-    width: float = Field(1.0, gt=0, description="Times the channels of every stage.")
+    width: float = Field(1.0, gt=0, description="Factor on the channels of every stage.")
     stochastic_depth: float = Field(
-        0.0, ge=0, lt=1, description="Drop rate of the last block; linear from 0 at the first."
+        0.0,
+        ge=0,
+        lt=1,
+        description="Drop rate of the last block; it grows linearly from 0 at the first.",
     )
-    dropout: float = Field(0.0, ge=0, lt=1, description="Rate before the head.")
+    dropout: float = Field(0.0, ge=0, lt=1, description="Dropout rate before the head.")
     block_dropout: float = Field(
-        0.0, ge=0, lt=1, description="Rate between a basic block's convolutions (Wide ResNet)."
+        0.0,
+        ge=0,
+        lt=1,
+        description="Dropout rate between the convolutions of a basic block (Wide ResNet).",
     )
     zero_gamma: bool = Field(
-        False, description="Start each block as the identity: its last batch norm's gamma is 0."
+        False,
+        description="Start each block as the identity: gamma of its last batch normalization is 0.",
     )
 
 
@@ -64,84 +83,101 @@ Pixels = Annotated[int, Field(ge=8)]
 
 
 class DataConfig(Section):
-    """Which images, and how they are varied in training."""
+    """The images, and how they are augmented in training."""
 
     dataset: str = Field(
         "digits",
         min_length=1,
-        description="digits, a TFDS name, or a folder of images: one folder a class, or a "
-        "labels.csv with any number of labels for each.",
+        description="digits, a TFDS name, or a folder of images: one folder per class, or a "
+        "labels.csv with any number of labels for each image.",
     )
     data_dir: str | None = Field(
-        None, description="Where TFDS keeps its data. Default: TFDS_DATA_DIR, then TFDS's own."
+        None, description="Folder of TFDS's datasets. Default: $TFDS_DATA_DIR, then TFDS's own."
     )
     labels: str | None = Field(
         None,
-        description="File with a folder's classes, one a line, in the order that they are to have. "
-        "Default: the order of their names.",
+        description="Text file with the class names of a folder, one a line, in the order of the "
+        "model's outputs. Default: sorted by name.",
     )
     skip_broken: bool = Field(
-        False, description="Leave a folder's pictures out that can't be read, instead of stopping."
+        False, description="Leave out images of a folder that can't be read, instead of stopping."
     )
     cache: Literal["auto", "memory", "disk"] = Field(
         "auto",
-        description="Where a split's decoded images are kept: in memory, or nowhere, and decoded "
-        "when needed; auto: in memory up to 8 GiB or a quarter of the machine's.",
+        description="memory: keep a split's decoded images; disk: decode them when needed; auto: "
+        "in "
+        "memory up to 8 GiB or a quarter of the machine's.",
     )
-    train_split: str = Field("train", description="Split to train on, in TFDS's slicing syntax.")
+    train_split: str = Field("train", description="Training split, in TFDS's slicing syntax.")
     eval_split: str = Field("test", description="Held-out split, in TFDS's slicing syntax.")
     eval_fraction: float = Field(
         0.2, gt=0, lt=1, description="Held-out share of a dataset that comes without a split."
     )
-    split_seed: int = Field(0, ge=0, lt=2**31, description="Chooses that share.")
+    split_seed: int = Field(0, ge=0, lt=2**31, description="Seed that chooses that share.")
     image_size: Pixels | Annotated[list[Pixels], Field(min_length=2, max_length=2)] | None = Field(
         None,
         description="Side in pixels (8 or more), or [height, width]. Default: the dataset's, else "
         "the architecture's.",
     )
-    channels: Literal[1, 3] = Field(3, description="3: RGB, 1: grey; all images are converted.")
+    channels: Literal[1, 3] = Field(3, description="3: RGB, 1: gray; all images are converted.")
     crop_fraction: float | None = Field(
         None,
         gt=0,
         le=1,
-        description="Centre share that is seen. Default: 0.875 above 64 px, else 1.",
+        description="Share of the sides that the center crop keeps. Default: 0.875 above 64 "
+        "pixels, "
+        "else 1.",
     )
     progressive: dict[float, int] = Field(
         {},
-        description="Smaller images at first: share of the epochs up to which, and pixels; "
-        "{0.3: 20, 0.6: 24}.",
+        description="Smaller images at first, as {share of the epochs: pixels}: {0.3: 20, 0.6: "
+        "24}.",
     )
     repeats: int = Field(
-        1, gt=0, description="Times that an image is in a batch, varied differently each time."
+        1, gt=0, description="Copies of an image in a batch, each augmented differently."
     )
-    crop_padding: int = Field(4, ge=0, description="Pixels added around a random crop; 0 is off.")
+    crop_padding: int = Field(4, ge=0, description="Padding in pixels for random crops; 0 is off.")
     crop_mode: Literal["reflect", "zero"] = Field(
-        "reflect", description="What is added: the mirrored image, or black."
+        "reflect", description="Content of that padding: the mirrored image, or black."
     )
     random_resized_crop: float = Field(
         0.0,
         ge=0,
         le=1,
-        description="Smallest area of a crop that is enlarged, in place of crop_padding; 0 is off.",
+        description="Smallest area of random resized crops, instead of crop_padding; 0 is off.",
     )
     flip: Literal[False, True, "alternating"] = Field(
-        True, description="Mirror left to right: half of the images; alternating: every 2nd epoch."
+        True,
+        description="Horizontal flips. true: of a random half of the images; alternating: of each "
+        "image in every second epoch.",
     )
     policy: Literal["none", "trivialaugment", "autoaugment"] = Field(
-        "none", description="autoaugment: the policy found for CIFAR-10. Not with randaugment."
+        "none",
+        description="Augmentation policy; autoaugment is the one found for CIFAR-10. Not with "
+        "randaugment.",
     )
-    randaugment: int = Field(0, ge=0, description="Operations in a row on each image; 0 is off.")
-    randaugment_magnitude: float = Field(9.0, ge=0, le=30, description="Of all; 30 is most.")
-    cutout: int = Field(0, ge=0, description="Side of a grey square, in pixels; 0 is off.")
+    randaugment: int = Field(
+        0, ge=0, description="Number of RandAugment operations on each image; 0 is off."
+    )
+    randaugment_magnitude: float = Field(
+        9.0, ge=0, le=30, description="Magnitude of all operations; 30 is the strongest."
+    )
+    cutout: int = Field(
+        0, ge=0, description="Side in pixels of a gray square on each image; 0 is off."
+    )
     erasing: float = Field(
         0.0, ge=0, le=1, description="Share of images with a random box of noise; 0 is off."
     )
-    mixup_alpha: float = Field(0.0, ge=0, description="Beta(alpha, alpha) of mixup; 0 is off.")
-    cutmix_alpha: float = Field(0.0, ge=0, description="Beta(alpha, alpha) of cutmix; 0 is off.")
+    mixup_alpha: float = Field(
+        0.0, ge=0, description="Alpha of mixup's Beta(alpha, alpha); 0 is off."
+    )
+    cutmix_alpha: float = Field(
+        0.0, ge=0, description="Alpha of cutmix's Beta(alpha, alpha); 0 is off."
+    )
 
     @property
     def height_and_width(self) -> tuple[int, int] | None:
-        """``image_size`` in pixels; None if it is left open."""
+        """``image_size`` in pixels; None if the data or the architecture decide."""
         size = self.image_size
         if isinstance(size, list):
             return size[0], size[1]
@@ -150,108 +186,146 @@ class DataConfig(Section):
     @field_validator("progressive", mode="before")
     @classmethod
     def _with_numbers(cls, value: Any) -> Any:
-        """Take keys that are numbers in text too: JSON has no others."""
+        """Accept numbers as text: the keys of a JSON object are text."""
         numbers = isinstance(value, dict) and all(_is_number(key) for key in value)
         return {float(key): size for key, size in value.items()} if numbers else value
 
 
 class TrainConfig(Section):
-    """How the weights are found."""
+    """The training."""
 
-    epochs: int = Field(60, gt=0, le=100_000, description="Times that all images are seen.")
-    batch_size: int = Field(128, gt=0, description="Over all replicas together.")
-    lr: float = Field(0.1, gt=0, description="Peak learning rate for the whole batch.")
+    epochs: int = Field(
+        60, gt=0, le=100_000, description="Number of passes over the training images."
+    )
+    batch_size: int = Field(128, gt=0, description="Images per batch, over all replicas together.")
+    lr: float = Field(0.1, gt=0, description="Peak learning rate, for the whole batch.")
     optimizer: Literal["sgd", "adamw", "lion"] = Field(
-        "sgd", description="adamw and lion want a much smaller lr, and a larger weight_decay."
+        "sgd", description="adamw and lion need a much smaller lr, and a larger weight_decay."
     )
     scheduler: Literal["cosine", "step", "constant", "linear", "constant_linear", "one_cycle"] = (
         Field(
             "cosine",
-            description="After the warmup. step: a tenth at 1/2 and again at 3/4; constant_linear: "
-            "linear to 0 in the second half; one_cycle: as PyTorch's OneCycleLR.",
+            description="Learning rate after the warmup. step: divided by 10 at 1/2 and 3/4 of the "
+            "training; constant_linear: linear to 0 in the second half; one_cycle: as "
+            "PyTorch's OneCycleLR.",
         )
     )
-    warmup_epochs: float = Field(5.0, ge=0, description="From 0 to lr; half of the run at most.")
-    momentum: float = Field(0.9, ge=0, lt=1, description="Of sgd.")
-    nesterov: bool = Field(True, description="Of sgd: look ahead along the momentum.")
+    warmup_epochs: float = Field(
+        5.0,
+        ge=0,
+        description="Epochs in which the learning rate grows from 0 to lr; at most half of all.",
+    )
+    momentum: float = Field(0.9, ge=0, lt=1, description="Momentum of sgd.")
+    nesterov: bool = Field(True, description="Nesterov momentum for sgd.")
     weight_decay: float = Field(
         5e-4,
         ge=0,
-        description="Of convolution and dense kernels. sgd: L2 added to the gradients; adamw, "
-        "lion: decoupled, times the learning rate.",
+        description="Weight decay of convolution and dense kernels. sgd: L2 added to the "
+        "gradients; "
+        "adamw, lion: decoupled, times the learning rate.",
     )
     loss: Literal["cross_entropy", "bce"] = Field(
         "cross_entropy",
-        description="bce: binary cross-entropy, each class for itself; files then end in sigmoids. "
-        "The one for a labels.csv.",
+        description="bce: binary cross-entropy of each class by itself; exported files end in "
+        "sigmoids. The loss for a labels.csv.",
     )
     class_weights: Literal["none", "balanced"] = Field(
         "none",
-        description="balanced: an image's loss is weighted by the inverse of its class's share of "
-        "the training images; 1 on average.",
+        description="balanced: weight each image's loss by the inverse of its class's frequency; 1 "
+        "on average.",
     )
     label_smoothing: float = Field(
         0.0,
         ge=0,
         lt=1,
-        description="Share of a label that is spread over all classes; with a labels.csv, by which "
-        "0 and 1 are drawn to 1/2.",
+        description="Share of the target that is spread over all classes; with a labels.csv, by "
+        "how "
+        "much 0 and 1 move towards 1/2.",
     )
-    grad_clip: float = Field(0.0, ge=0, description="Largest norm of all gradients; 0 is off.")
+    grad_clip: float = Field(
+        0.0, ge=0, description="Largest global norm of the gradients; 0 is off."
+    )
     accumulate: int = Field(
-        1, gt=0, description="Parts of a batch that are computed in turn, to save memory."
+        1,
+        gt=0,
+        description="Gradient accumulation: the parts that a batch is split into, to save memory.",
     )
     ema_decay: float = Field(
-        0.0, ge=0, lt=1, description="Moving average of all weights, which is what is deployed."
+        0.0,
+        ge=0,
+        lt=1,
+        description="Decay of the weights' moving average, which is evaluated and exported; 0 is "
+        "off.",
     )
-    teacher: str | None = Field(None, description="A run whose answers are to be matched.")
-    distillation: float = Field(0.9, ge=0, le=1, description="Share of the teacher in the loss.")
-    temperature: float = Field(4.0, gt=0, description="Of the softmaxes that are compared.")
+    teacher: str | None = Field(
+        None, description="Run whose predictions are to be matched (distillation)."
+    )
+    distillation: float = Field(
+        0.9, ge=0, le=1, description="Weight of the teacher's predictions in the loss."
+    )
+    temperature: float = Field(
+        4.0, gt=0, description="Temperature of the softmaxes that distillation compares."
+    )
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16", "auto"] = Field(
-        "float32", description="auto: the fastest that this machine has instructions for."
+        "float32",
+        description="Precision of the computation; auto: the fastest that this machine has "
+        "instructions for.",
     )
     sync_batch_norm: bool = Field(
-        False, description="Batch norms see the whole batch, not each replica's share of it."
+        False,
+        description="Batch normalization over the whole batch, not over each replica's share of "
+        "it.",
     )
-    xla: bool = Field(False, description="Compile the step with XLA; on a CPU that is slower.")
+    xla: bool = Field(False, description="Compile the training step with XLA; slower on a CPU.")
     strategy: Literal["auto", "one", "mirrored", "multiworker"] = Field(
         "auto",
         description="auto: all GPUs, else one CPU device; mirrored: see devices; multiworker: the "
         "processes that TF_CONFIG names.",
     )
     devices: int | None = Field(
-        None, gt=0, description="Replicas of mirrored; on a CPU, logical devices. Default: all."
+        None,
+        gt=0,
+        description="Number of mirrored replicas; on a CPU, logical devices. Default: all.",
     )
-    seed: int = Field(0, ge=0, lt=2**31, description="Of the first weights and of all chance.")
+    seed: int = Field(
+        0,
+        ge=0,
+        lt=2**31,
+        description="Seed of the initial weights, the order of the images, and their augmentation.",
+    )
     init_from: str | None = Field(
-        None, description="A run, or a file of weights, to start from; other classes, new head."
+        None,
+        description="Run, or file of weights, to start from; with other classes the head is new.",
     )
     freeze_until: str | None = Field(
-        None, description="Last part that is not trained: stem, stage1, stage2, ..."
+        None, description="Last part of the network that is not trained: stem, stage1, stage2, ..."
     )
-    eval_every: int = Field(1, gt=0, description="Epochs between evaluations; the last has one.")
+    eval_every: int = Field(
+        1, gt=0, description="Epochs between evaluations; the last epoch always has one."
+    )
     patience: int = Field(
-        0, ge=0, description="Stop after this many evaluations without a better one; 0 is off."
+        0, ge=0, description="Stop after this many evaluations without improvement; 0 is off."
     )
     keep: Literal["last", "best"] = Field(
-        "last", description="Which epoch's weights are the run's; best: on the held-out images."
+        "last", description="Epoch whose weights the run keeps; best: on the held-out images."
     )
     on_nan: Literal["stop", "rollback"] = Field(
         "stop",
-        description="When the loss is lost; rollback: to the last checkpoint, at half the rate.",
+        description="When the loss is NaN or infinite; rollback: to the last checkpoint, at half "
+        "the learning rate.",
     )
 
 
 class RunConfig(Section):
-    """Everything needed to repeat a run, given the data."""
+    """The whole configuration of a run: with the data, all that is needed to repeat it."""
 
     name: str = Field(
         "run",
         pattern=r"^[\w.-]*\w[\w.-]*$",
         max_length=100,
-        description="Preset or file that the run came from.",
+        description="Preset or file that the configuration is from.",
     )
-    description: str = Field("", description="One line, for `tfresnet presets`.")
+    description: str = Field("", description="One line, shown by `tfresnet presets`.")
     model: ModelConfig = Field(default_factory=ModelConfig)
     data: DataConfig = Field(default_factory=DataConfig)
     train: TrainConfig = Field(default_factory=TrainConfig)

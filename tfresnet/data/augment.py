@@ -1,7 +1,7 @@
-"""Batched augmentations: each a pure function of images, labels and a seed.
+"""Augmentations of batches: pure functions of images, targets and a seed.
 
-Images are [batch, height, width, channels] of any dtype unless said otherwise, labels are
-float32 [batch, classes] that sum to 1, a seed is int64 [2]. Equal arguments give equal results.
+Images are [batch, height, width, channels] of any dtype unless said otherwise, targets are
+float32 [batch, classes], a seed is int64 [2]. Equal arguments give equal results.
 """
 
 import math
@@ -14,10 +14,10 @@ from tfresnet.data import shuffle
 def random_crop(
     images: tf.Tensor, padding: int, seed: tf.Tensor, mode: str = "reflect"
 ) -> tf.Tensor:
-    """Add ``padding`` pixels on every side and cut the old size out at a random place.
+    """Pad images by ``padding`` pixels on every side, and crop the old size at a random place.
 
-    What is added is the mirrored image (``reflect``) or black (``zero``). Nothing is padded in
-    fact: the pixels' places are computed and fetched by one gather.
+    The padding is the mirrored image (``reflect``) or black (``zero``). The padded images are never
+    made: the pixels' places are computed, and fetched by one gather.
     """
     batch, height, width = tf.unstack(tf.shape(images)[:3])
     offsets = tf.random.stateless_uniform(
@@ -45,16 +45,16 @@ def _within(places: tf.Tensor, length: int) -> tf.Tensor:
 
 
 def random_resized_crop(images: tf.Tensor, smallest: float, seed: tf.Tensor) -> tf.Tensor:
-    """Cut out a box of random area and shape, and enlarge it to the old size (bilinear).
+    """Crop a box of random area and aspect ratio, and resize it to the old size (bilinear).
 
     As in Szegedy et al. (arXiv:1409.4842) and torchvision: the area is ``smallest`` to 1 of the
     image's, the aspect ratio 3/4 to 4/3, uniform in its logarithm; the first of ten boxes that
-    fits, else the whole image. It works on images that were already fitted to the model's size,
-    so a small box is less sharp than one cut from the original file.
+    fits is taken, else the whole image. The images already have the model's size, so that a small
+    box is less sharp than one that is cropped from the original file.
     """
     height, width = images.shape[1:3]
     top, left, box_height, box_width = _fitting_box(tf.shape(images)[0], images, smallest, seed)
-    # An output pixel's centre, on the scale of the box; pixel 0's centre is at 0.
+    # The center of an output pixel in the coordinates of the image; pixel 0's center is at 0.
     y_scale, x_scale = box_height / height, box_width / width
     zeros = tf.zeros_like(top)
     row = [x_scale, zeros, left + x_scale / 2 - 0.5, zeros, y_scale, top + y_scale / 2 - 0.5]
@@ -74,13 +74,13 @@ def random_resized_crop(images: tf.Tensor, smallest: float, seed: tf.Tensor) -> 
 def _fitting_box(
     batch: tf.Tensor, images: tf.Tensor, smallest: float, seed: tf.Tensor, tries: int = 10
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Return top, left, height, width of a box for each image, whole numbers, float32 [batch]."""
+    """Draw a box for each image: top, left, height, width, whole numbers as float32 [batch]."""
     height, width = images.shape[1:3]
     areas, ratios, places = split_seed(seed, 3)
     area = tf.random.stateless_uniform([batch, tries], areas, smallest, 1.0) * height * width
     reach = math.log(4 / 3)
     ratio = tf.exp(tf.random.stateless_uniform([batch, tries], ratios, -reach, reach))
-    # The whole image comes last, and always fits.
+    # The whole image comes last, as it always fits.
     widths = _with_last(tf.round(tf.sqrt(area * ratio)), width)
     heights = _with_last(tf.round(tf.sqrt(area / ratio)), height)
     fits = (widths >= 1) & (widths <= width) & (heights >= 1) & (heights <= height)
@@ -96,91 +96,96 @@ def _with_last(values: tf.Tensor, last: int) -> tf.Tensor:
 
 
 def random_flip(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """Mirror each image left to right with probability 1/2."""
+    """Flip each image left to right with probability 1/2."""
     chosen = tf.random.stateless_uniform([tf.shape(images)[0], 1, 1, 1], seed) < 0.5
-    return _mirrored_where(tf.reshape(chosen, [-1]), images)
+    return _flipped_where(tf.reshape(chosen, [-1]), images)
 
 
 def alternating_flip(
     images: tf.Tensor, indices: tf.Tensor, count: int, epoch: tf.Tensor, seed: tf.Tensor
 ) -> tf.Tensor:
-    """Mirror each image left to right every other epoch (Jordan 2024, arXiv:2404.00498).
+    """Flip each image left to right in every second epoch (Jordan 2024, arXiv:2404.00498).
 
-    A permutation of the ``count`` images' ``indices`` (int64 [batch]) says whether an image is
-    mirrored in even or in odd epochs, half of all images each. ``seed`` is the run's: the same at
-    all steps.
+    Args:
+        images: the batch.
+        indices: of the images in their split, int64 [batch]; a permutation of them decides which
+            half of the images is flipped in even epochs, and which in odd ones.
+        count: images in the split.
+        epoch: the number of the epoch, int64.
+        seed: of the run, the same at all steps.
     """
     hashed = shuffle.permuted(indices, count, shuffle.key(seed[0], seed[1]))
-    return _mirrored_where((hashed + epoch) % 2 == 0, images)
+    return _flipped_where((hashed + epoch) % 2 == 0, images)
 
 
-def _mirrored_where(chosen: tf.Tensor, images: tf.Tensor) -> tf.Tensor:
-    """Mirror the images at which ``chosen``, bool [batch], is true."""
-    # This Select, unlike tf.where, takes a vector and copies whole images: twice as fast.
+def _flipped_where(chosen: tf.Tensor, images: tf.Tensor) -> tf.Tensor:
+    """Flip the images where ``chosen``, bool [batch], is true."""
+    # Select, unlike tf.where, takes a vector and copies whole images: twice as fast.
     return tf.raw_ops.Select(condition=chosen, x=tf.reverse(images, [2]), y=images)
 
 
 def mixup(
-    images: tf.Tensor, labels: tf.Tensor, alpha: float, seed: tf.Tensor
+    images: tf.Tensor, targets: tf.Tensor, alpha: float, seed: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Blend each float image and its label with its neighbour's (Zhang et al. 2017, 1710.09412).
+    """Blend each float image and its target with another one (Zhang et al., arXiv:1710.09412).
 
-    One lambda ~ Beta(alpha, alpha) a batch, as in the paper's code. The neighbour is the image
-    before in a batch that is already in random order.
+    There is one lambda ~ Beta(alpha, alpha) for the batch, as in the paper's code. The other image
+    is the one before it in the batch, which is in random order.
     """
     lam = sample_beta(alpha, seed)
     mixed = lam * images + (1 - lam) * tf.roll(images, 1, axis=0)
-    return mixed, mix_labels(labels, lam)
+    return mixed, mix_targets(targets, lam)
 
 
 def cutmix(
-    images: tf.Tensor, labels: tf.Tensor, alpha: float, seed: tf.Tensor
+    images: tf.Tensor, targets: tf.Tensor, alpha: float, seed: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Paste a box of the neighbour into each image (Yun et al. 2019, arXiv:1905.04899).
+    """Paste a box of another image into each image (Yun et al. 2019, arXiv:1905.04899).
 
-    One lambda ~ Beta(alpha, alpha) and one box a batch. The labels are mixed by the box's true
-    area, after it was clipped at the borders.
+    There is one lambda ~ Beta(alpha, alpha) and one box for the batch. The targets are mixed by the
+    area that the box has after it was clipped at the borders. The other image is that of
+    :func:`mixup`.
     """
     height, width = images.shape[1:3]
-    lam_seed, centre_seed = split_seed(seed, 2)
-    top, bottom, left, right = cut_box(height, width, sample_beta(alpha, lam_seed), centre_seed)
+    lam_seed, center_seed = split_seed(seed, 2)
+    top, bottom, left, right = cut_box(height, width, sample_beta(alpha, lam_seed), center_seed)
     rows, columns = tf.range(height), tf.range(width)
     inside = ((rows >= top) & (rows < bottom))[:, None] & ((columns >= left) & (columns < right))
-    # As flat rows, one value a number: no broadcast along the channels, which is slow.
+    # Flat rows, one value per number: to broadcast along the channels is slow.
     inside = tf.reshape(tf.repeat(inside[..., None], images.shape[3], axis=2), [1, -1])
     flat = tf.reshape(images, [-1, inside.shape[1]])
     mixed = tf.reshape(tf.where(inside, tf.roll(flat, 1, axis=0), flat), tf.shape(images))
     mixed = tf.ensure_shape(mixed, images.shape)
     lam = 1 - tf.cast((bottom - top) * (right - left), tf.float32) / (height * width)
-    return mixed, mix_labels(labels, lam)
+    return mixed, mix_targets(targets, lam)
 
 
 def cut_box(
     height: int, width: int, lam: tf.Tensor, seed: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Return top, bottom, left, right (int32) of a box of area 1 - lam around a random centre."""
+    """Return top, bottom, left, right (int32) of a box of area 1 - lam around a random center."""
     share = tf.sqrt(1 - lam)
     size = [tf.cast(tf.cast(n, tf.float32) * share, tf.int32) for n in (height, width)]
     u = tf.random.stateless_uniform([2], seed)
     edges = []
     for length, side, position in zip((height, width), size, tf.unstack(u), strict=True):
-        centre = tf.cast(position * tf.cast(length, tf.float32), tf.int32)
-        edges += [tf.maximum(centre - side // 2, 0), tf.minimum(centre + (side + 1) // 2, length)]
+        center = tf.cast(position * tf.cast(length, tf.float32), tf.int32)
+        edges += [tf.maximum(center - side // 2, 0), tf.minimum(center + (side + 1) // 2, length)]
     return edges[0], edges[1], edges[2], edges[3]
 
 
-def mix_labels(labels: tf.Tensor, lam: tf.Tensor) -> tf.Tensor:
-    """Return ``lam`` of each label and ``1 - lam`` of its neighbour's."""
-    return lam * labels + (1 - lam) * tf.roll(labels, 1, axis=0)
+def mix_targets(targets: tf.Tensor, lam: tf.Tensor) -> tf.Tensor:
+    """Return ``lam`` times each target plus ``1 - lam`` times that of the image before it."""
+    return lam * targets + (1 - lam) * tf.roll(targets, 1, axis=0)
 
 
 def sample_beta(alpha: float, seed: tf.Tensor) -> tf.Tensor:
     """Return one float32 sample of Beta(alpha, alpha), from two gamma samples."""
     gammas = tf.random.stateless_gamma([2], seed, alpha=alpha, dtype=tf.float64)
-    # Both may be 0, for a small alpha.
+    # Both may be 0 if alpha is small.
     return tf.cast(tf.math.divide_no_nan(gammas[0], tf.reduce_sum(gammas)), tf.float32)
 
 
 def split_seed(seed: tf.Tensor, count: int) -> list[tf.Tensor]:
-    """Return ``count`` independent seeds made from one."""
+    """Derive ``count`` independent seeds from one."""
     return [tf.random.experimental.stateless_fold_in(seed, i) for i in range(count)]

@@ -1,4 +1,4 @@
-"""A split whose images are corrupted on their way."""
+"""A split of a dataset with corrupted images."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,13 @@ from tfresnet.data.splits import Split
 
 @dataclass(frozen=True)
 class CorruptedSplit:
-    """A split whose images are corrupted; an image is so in the same way each time."""
+    """A split whose images are corrupted, each in the same way every time.
+
+    Attributes:
+        split: the original images.
+        name: the corruption.
+        severity: 1 to 5.
+    """
 
     split: Split
     name: str

@@ -1,9 +1,11 @@
-"""Noise, blur, bad light, bad coding: images of a kind that a model was not trained on.
+"""Corrupt images by noise, blur, light and compression, to measure robustness.
 
 Seven of the fifteen corruptions of CIFAR-10-C (Hendrycks and Dietterich 2019, arXiv:1903.12261),
 and three of its four extra ones (speckle noise, Gaussian blur, saturate), with the strengths of its
-five severities. The random numbers are not the benchmark's: compare models that were measured here
-with one another, and not with published means.
+five severities. The random numbers differ from the benchmark's: compare models that were measured
+here with one another, and not with published means.
+
+A corruption takes an image, float [H, W, C] from 0 to 1, its strength, and a random generator.
 """
 
 import io
@@ -21,23 +23,23 @@ Corruption = Callable[[np.ndarray, float, np.random.Generator], np.ndarray]
 
 
 def gaussian_noise(image: np.ndarray, sigma: float, rng: np.random.Generator) -> np.ndarray:
-    """Add noise of standard deviation ``sigma``, in shares of the whole range."""
+    """Add Gaussian noise of standard deviation ``sigma``."""
     return image + rng.normal(0, sigma, image.shape)
 
 
 def shot_noise(image: np.ndarray, photons: float, rng: np.random.Generator) -> np.ndarray:
-    """Count at most ``photons`` on each pixel (Poisson)."""
+    """Replace each value by a Poisson sample, where a value of 1 is ``photons`` on average."""
     return rng.poisson(image * photons) / photons
 
 
 def impulse_noise(image: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
-    """Set a ``share`` of the values to 0 or 1: salt and pepper."""
+    """Set a ``share`` of the values to 0 or 1 (salt and pepper noise)."""
     value = rng.integers(0, 2, image.shape)
     return np.where(rng.random(image.shape) < share, value, image)
 
 
 def speckle_noise(image: np.ndarray, sigma: float, rng: np.random.Generator) -> np.ndarray:
-    """Add noise that grows with the brightness."""
+    """Add Gaussian noise that is proportional to the value."""
     return image + image * rng.normal(0, sigma, image.shape)
 
 
@@ -47,26 +49,26 @@ def gaussian_blur(image: np.ndarray, sigma: float, rng: np.random.Generator) -> 
 
 
 def brightness(image: np.ndarray, more: float, rng: np.random.Generator) -> np.ndarray:
-    """Add ``more`` to the value of HSV."""
+    """Add ``more`` to the value in HSV."""
     return _in_hsv(image, 2, lambda value: value + more)
 
 
 def saturate(
     image: np.ndarray, change: tuple[float, float], rng: np.random.Generator
 ) -> np.ndarray:
-    """Multiply the saturation of HSV, and add to it; one channel alone has none."""
+    """Multiply the saturation in HSV by a factor, and add to it; gray images stay the same."""
     factor, more = change
     return _in_hsv(image, 1, lambda saturation: saturation * factor + more)
 
 
 def contrast(image: np.ndarray, factor: float, rng: np.random.Generator) -> np.ndarray:
-    """Move all values towards the mean of their channel."""
+    """Multiply the distance of all values from their channel's mean by ``factor``."""
     mean = image.mean(axis=(0, 1), keepdims=True)
     return (image - mean) * factor + mean
 
 
 def pixelate(image: np.ndarray, factor: float, rng: np.random.Generator) -> np.ndarray:
-    """Make the picture smaller by ``factor``, and large again, with a box filter."""
+    """Shrink the image by ``factor``, and enlarge it again, with a box filter."""
     picture = _picture(image)
     small = [max(1, int(side * factor)) for side in picture.size]
     box = Image.Resampling.BOX
@@ -74,13 +76,13 @@ def pixelate(image: np.ndarray, factor: float, rng: np.random.Generator) -> np.n
 
 
 def jpeg_compression(image: np.ndarray, quality: float, rng: np.random.Generator) -> np.ndarray:
-    """Write the picture as JPEG of that quality, and read it again."""
+    """Encode the image as JPEG of a ``quality`` from 1 to 100, and decode it."""
     buffer = io.BytesIO()
     _picture(image).save(buffer, "JPEG", quality=int(quality))
     return _values(Image.open(buffer), image)
 
 
-# What each does, and how strongly at severity 1 to 5.
+# Each corruption with its strengths at severities 1 to 5.
 CORRUPTIONS: dict[str, tuple[Callable, tuple]] = {
     "gaussian_noise": (gaussian_noise, (0.04, 0.06, 0.08, 0.09, 0.10)),
     "shot_noise": (shot_noise, (500, 250, 100, 75, 50)),
@@ -96,7 +98,7 @@ CORRUPTIONS: dict[str, tuple[Callable, tuple]] = {
 
 
 def check(name: str, severities: Iterable[int]) -> None:
-    """Raise a ``InputError`` for a name or a severity that is none."""
+    """Raise an ``InputError`` for an unknown corruption or severity."""
     if name not in CORRUPTIONS:
         raise unknown("corruption", name, CORRUPTIONS)
     for severity in severities:
@@ -105,7 +107,7 @@ def check(name: str, severities: Iterable[int]) -> None:
 
 
 def corrupt(images: np.ndarray, name: str, severity: int, seeds: Iterable[int]) -> np.ndarray:
-    """Return uint8 images [n, H, W, C] as they look under a corruption.
+    """Corrupt images; return uint8 [n, H, W, C].
 
     Args:
         images: uint8 [n, H, W, C] with 1 or 3 channels.
@@ -118,7 +120,7 @@ def corrupt(images: np.ndarray, name: str, severity: int, seeds: Iterable[int]) 
     for i, seed in enumerate(seeds):
         rng = np.random.default_rng([seed, severity, list(CORRUPTIONS).index(name)])
         changed = function(images[i] / 255.0, strengths[severity - 1], rng)
-        # Cut off, as the benchmark does; but what was a whole number stays one.
+        # Truncated, as the benchmark does, without changing values that are whole numbers.
         result[i] = np.clip(changed * 255 + 1e-6, 0, 255)
     return result
 
@@ -126,7 +128,7 @@ def corrupt(images: np.ndarray, name: str, severity: int, seeds: Iterable[int]) 
 def _in_hsv(
     image: np.ndarray, channel: int, change: Callable[[np.ndarray], np.ndarray]
 ) -> np.ndarray:
-    """Return an image after a change of its hue, saturation or value; a grey one is all value."""
+    """Change a channel (0 hue, 1 saturation, 2 value) of an image in HSV; gray is all value."""
     hsv = matplotlib.colors.rgb_to_hsv(np.broadcast_to(image, (*image.shape[:2], 3)))
     hsv[..., channel] = np.clip(change(hsv[..., channel]), 0, 1)
     if image.shape[-1] == 1:

@@ -1,4 +1,4 @@
-"""Hide a box of each image: cutout and random erasing.
+"""Cutout and random erasing: replace a box of each image.
 
 Images are uint8 [batch, height, width, channels], a seed is int64 [2].
 """
@@ -13,10 +13,10 @@ ASPECT = (0.3, 1 / 0.3)
 
 
 def cutout(images: tf.Tensor, size: int, seed: tf.Tensor) -> tf.Tensor:
-    """Make a square of ``size`` pixels grey (DeVries & Taylor, arXiv:1708.04552).
+    """Make a random square of ``size`` pixels gray (DeVries & Taylor, arXiv:1708.04552).
 
-    Its centre is any pixel, so part of it may lie outside. Grey is 128, which is 0 after the
-    default normalisation.
+    Its center may be any pixel, so that a part of it may lie outside. Gray is 128, which the
+    default normalization makes 0.
     """
     height, width = images.shape[1:3]
     u = tf.random.stateless_uniform([2, tf.shape(images)[0]], seed)
@@ -27,11 +27,11 @@ def cutout(images: tf.Tensor, size: int, seed: tf.Tensor) -> tf.Tensor:
 
 
 def random_erasing(images: tf.Tensor, probability: float, seed: tf.Tensor) -> tf.Tensor:
-    """Fill a random box with random values, in ``probability`` of all images.
+    """Fill a random box with random values, in each image with a ``probability``.
 
-    Zhong et al., arXiv:1708.04896, with its ranges: 0.02 to 0.4 of the area, aspect ratio 0.3 to
-    1/0.3. Where the paper would draw another box, since one side is longer than the image (a few
-    in a hundred), that side is cut to the image's.
+    Zhong et al. (arXiv:1708.04896) with the paper's ranges: 0.02 to 0.4 of the area, aspect ratio
+    0.3 to 1/0.3. A box that is longer than the image (a few in a hundred) is cut to the image's
+    side, where the paper draws another one.
     """
     chance, shape, place, noise = split_seed(seed, 4)
     height, width = images.shape[1:3]
@@ -49,7 +49,7 @@ def random_erasing(images: tf.Tensor, probability: float, seed: tf.Tensor) -> tf
 
 
 def _side(length: tf.Tensor, limit: int, u: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Return where a box begins and ends, int32 [batch], wholly within ``limit`` pixels."""
+    """Place a side of a box within ``limit`` pixels: return its start and end, int32 [batch]."""
     length = tf.minimum(tf.round(length), limit)
     start = tf.floor(u * (limit - length + 1))
     return tf.cast(start, tf.int32), tf.cast(start + length, tf.int32)
@@ -58,7 +58,7 @@ def _side(length: tf.Tensor, limit: int, u: tf.Tensor) -> tuple[tf.Tensor, tf.Te
 def _boxes(
     images: tf.Tensor, top: tf.Tensor, bottom: tf.Tensor, left: tf.Tensor, right: tf.Tensor
 ) -> tf.Tensor:
-    """Return where the boxes are, bool, of the images' shape."""
+    """Return a mask of the boxes, bool, of the images' shape."""
     rows, columns = tf.range(images.shape[1]), tf.range(images.shape[2])
     inside_rows = (rows >= top[:, None]) & (rows < bottom[:, None])
     inside_columns = (columns >= left[:, None]) & (columns < right[:, None])

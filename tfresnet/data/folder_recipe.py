@@ -1,6 +1,6 @@
-"""Settings for a folder of pictures, chosen by how many they are and how large; no TensorFlow.
+"""Choose settings for a folder of pictures by their number and size; loads no TensorFlow.
 
-They start from the preset ``photos``. Whatever a user sets stays as it is.
+The settings start from the preset ``photos``. What a user sets stays as it is.
 """
 
 import math
@@ -18,24 +18,25 @@ from tfresnet.runtime.errors import InputError
 from tfresnet.system.files import expanded
 
 PRESET = "photos"
-LOOKED_AT = 100  # pictures whose size is read
+SAMPLED = 100  # pictures whose size is read
 STEP = 32  # pixels: networks halve their images five times
 SMALL = 64  # pixels up to which the networks for CIFAR-10 are used
-FEW, MANY = 1_000, 2_000  # pictures from which on larger images, and the whole width, pay
-IMAGES_SEEN = 10_000  # in a whole training, of few pictures
+FEW = 1_000  # pictures below which images of 128 pixels are enough
+MANY = 2_000  # pictures from which on the full width pays
+IMAGES_SEEN = 10_000  # in a whole training, divided by the pictures for the number of epochs
 EPOCHS = (30, 100)
 RATE = 0.1 / 128  # peak learning rate for each image of a batch
 
 
 @dataclass(frozen=True)
 class Pictures:
-    """What a recipe is chosen by.
+    """The properties of a folder that its settings are chosen by.
 
     Attributes:
         count: pictures to train on.
-        classes: their kinds.
-        side: the shorter side of the usual picture, in pixels (the median).
-        multi_label: whether a picture has any number of classes, not just one.
+        classes: the number of classes.
+        side: the median of the shorter sides, in pixels.
+        multi_label: whether a picture may have any number of labels.
     """
 
     count: int
@@ -45,22 +46,23 @@ class Pictures:
 
 
 def is_folder(argument: str) -> bool:
-    """Tell whether the argument of ``train`` means a folder of pictures, and no preset."""
+    """Return whether the argument of ``train`` is a folder of pictures, not a preset."""
     return argument not in loading.presets() and expanded(argument).is_dir()
 
 
 def run_directory(path: Path) -> Path:
-    """Return where a folder's run goes unless it is told: ``runs/`` and the folder's name."""
+    """Return the default run directory for a folder: ``runs/`` and the folder's name."""
     return Path("runs") / loading.safe_name(path.resolve())
 
 
 def for_folder(path: Path, overrides: Iterable[str] = ()) -> RunConfig:
-    """Return a configuration for the pictures in a folder; its description says what was chosen.
+    """Choose a configuration for the pictures in a folder; its description names the choices.
 
     Args:
         path: the folder.
-        overrides: ``section.key=value``, which win over what is chosen. A network that is named
-            has its whole width; with ``train.init_from`` network and size are left to the weights.
+        overrides: ``section.key=value``, which replace what is chosen. With ``model.arch`` the
+            network has its full width; with ``train.init_from`` network and image size are those
+            of the weights.
 
     Raises:
         InputError: it holds a run and no pictures; or anything that is wrong with the folder or
@@ -87,21 +89,22 @@ def for_folder(path: Path, overrides: Iterable[str] = ()) -> RunConfig:
 
 
 def look(path: Path, config: DataConfig) -> Pictures:
-    """Return what is in a folder; of the pictures a hundred are opened, and none is decoded."""
+    """Scan a folder; a hundred pictures are opened for their size, and none is decoded."""
     found = label_table.scan_folder(path, skip_broken=config.skip_broken)
     paths = found.train[0]
     count = len(paths) if found.held_out else round(len(paths) * (1 - config.eval_fraction))
-    sides = [side for p in paths[:: -(-len(paths) // LOOKED_AT)] if (side := _shorter_side(p))]
+    sides = [side for p in paths[:: -(-len(paths) // SAMPLED)] if (side := _shorter_side(p))]
     side = round(statistics.median(sides)) if sides else STEP
     return Pictures(count, len(found.labels), side, found.multi_label)
 
 
 def choose(pictures: Pictures) -> dict[str, Any]:
-    """Return the settings that depend on the pictures, by ``section.key``.
+    """Choose the settings that depend on the pictures, by ``section.key``.
 
-    The images are as large as the pictures, a multiple of 32, at most 224 pixels and 128 for few
-    pictures. A batch is about a tenth of the pictures, and the rate is proportional to it (Goyal et
-    al. 2017, arXiv:1706.02677). Few pictures are seen more often.
+    The images are as large as the pictures, rounded down to a multiple of 32, up to 224 pixels, or
+    128 if there are few pictures. A batch is about a tenth of the pictures, and the learning rate
+    is proportional to it (Goyal et al. 2017, arXiv:1706.02677). The fewer the pictures, the more
+    epochs.
     """
     few = pictures.count < FEW
     size = min(128 if few else 224, max(STEP, pictures.side // STEP * STEP))
@@ -130,12 +133,12 @@ def choose(pictures: Pictures) -> dict[str, Any]:
 
 
 def _for_many_labels(labels: int, rate: float) -> dict[str, Any]:
-    """Return the settings of a loss that asks for each label on its own.
+    """Return the settings of binary cross-entropy, the loss for any number of labels.
 
-    That is a mean over the labels: at first, with all probabilities at 1/2, its gradient is
-    2 sqrt(labels) times smaller than the cross-entropy's of one class, so the rate is that much
-    higher, and the decay lower. (900 pictures with 12 labels, 12 epochs: mAP 60 % at 6 times the
-    rate, 43 % without.) Label smoothing would draw all probabilities to 1/2.
+    It is a mean over the labels: at first, when all probabilities are 1/2, its gradient is
+    2 sqrt(labels) times smaller than that of a softmax's cross-entropy. So the learning rate is
+    that much higher, and the weight decay lower. (900 pictures with 12 labels, 12 epochs: mAP 60 %
+    at 6 times the rate, 43 % without.) Label smoothing would move all probabilities towards 1/2.
     """
     factor = 2 * math.sqrt(labels)
     decay = TrainConfig.model_fields["weight_decay"].default
@@ -148,7 +151,7 @@ def _for_many_labels(labels: int, rate: float) -> dict[str, Any]:
 
 
 def summary(pictures: Pictures, config: RunConfig) -> str:
-    """Return one line about the pictures and what was chosen for them."""
+    """Return one line about the pictures and the settings that were chosen for them."""
     model, training = config.model, config.train
     network = "" if training.init_from else f"{model.arch}, "
     if model.width != 1:
@@ -168,7 +171,7 @@ def summary(pictures: Pictures, config: RunConfig) -> str:
 
 
 def _shorter_side(path: Path) -> int | None:
-    """Return the shorter side of a picture in pixels; None if it can't be opened."""
+    """Return the shorter side of a picture in pixels, or None if it can't be opened."""
     try:
         with opened(path) as image:
             return min(image.size)

@@ -1,4 +1,4 @@
-"""tf.data pipelines: which images are in which batch, augmented and normalised.
+"""tf.data pipelines of training batches and of held-out batches.
 
 The training stream is a pure function of (seed, step): every batch is drawn with stateless
 operations from its step number, so a resumed run sees what the uninterrupted one would have.
@@ -17,9 +17,12 @@ from tfresnet.runtime.spec import InputSpec, OutputSpec
 
 
 def steps_per_epoch(split: Split, batch_size: int) -> int:
-    """Return the batches of an epoch: as many as it takes to see every image.
+    """Return the number of batches in an epoch, rounded up.
 
-    The last one is filled up with images that the epoch began with, other ones each time.
+    The last batch is filled up with the first images of the epoch's order.
+
+    Raises:
+        InputError: a batch is larger than the split.
     """
     count = len(split)
     if batch_size > count:
@@ -41,19 +44,34 @@ def train_batches(
     last_step: int,
     size: int | None = None,
 ) -> tf.data.Dataset:
-    """Return batches for steps ``first_step`` up to ``last_step``.
+    """Return the augmented batches of the steps from ``first_step`` up to ``last_step``.
 
-    Each is float32 images [batch, H, W, C], normalised, and float32 labels [batch, classes].
-    With ``size``, the shorter of H and W is that many pixels, and the other in proportion.
+    Args:
+        split: the training images.
+        spec: the size and the normalization of the images.
+        output: the classes.
+        config: the augmentation.
+        batch_size: images per batch.
+        seed: of the run; equal seeds give equal batches.
+        first_step: the number of the first batch, from 0.
+        last_step: the number after that of the last batch.
+        size: the shorter side of the images in pixels; by default the spec's.
+
+    Returns:
+        A dataset of normalized images, float32 [batch, H, W, C], and targets, float32
+        [batch, classes].
+
+    Raises:
+        InputError: settings that do not go together, or a batch larger than the split.
     """
     per_epoch = steps_per_epoch(split, batch_size)
     check(config, spec, batch_size)
     count, distinct = len(split), batch_size // config.repeats
-    # Epochs start at 0: the key of no epoch's order.
+    # Epochs are numbered from 0, so that -1 is the key of no epoch's order.
     flip_seed = tf.constant([seed, -1], tf.int64)
 
     def indices(step: tf.Tensor) -> tf.Tensor:
-        """Return the images of a step, each once."""
+        """Return the indices of a step's images, without repeats."""
         position = (step % per_epoch) * distinct + tf.range(distinct, dtype=tf.int64)
         key = shuffle.key(seed, step // per_epoch)
         return tf.ensure_shape(shuffle.permuted(position % count, count, key), [distinct])
@@ -61,7 +79,7 @@ def train_batches(
     def repeated(tensor: tf.Tensor) -> tf.Tensor:
         if config.repeats == 1:
             return tensor
-        # One after the other, so that no image has itself for a neighbour to be mixed with.
+        # Whole copies of the batch in turn, so that no image is mixed with its own copy.
         return tf.tile(tensor, [config.repeats] + [1] * (tensor.shape.rank - 1))
 
     def augmented(step: tf.Tensor, batch: tuple[tf.Tensor, tf.Tensor]) -> tuple:
@@ -72,12 +90,12 @@ def train_batches(
             )
 
         images, classes = (repeated(part) for part in batch)
-        labels = classes if output.multi_label else tf.one_hot(classes, len(output.labels))
+        targets = classes if output.multi_label else tf.one_hot(classes, len(output.labels))
         step_seed = tf.stack([seed, step])
-        images = _vary(images, config, step_seed, flip_alternately)
+        images = _augment(images, config, step_seed, flip_alternately)
         if size:
             images = tf.image.resize(images, scaled(spec, size), antialias=True)
-        return _mix(normalise(images, spec), labels, config, step_seed)
+        return _mix(normalize(images, spec), targets, config, step_seed)
 
     steps = tf.data.Dataset.range(first_step, last_step)
     batches = split.batches(steps.map(indices, tf.data.AUTOTUNE))
@@ -86,9 +104,10 @@ def train_batches(
 
 
 def segments(config: DataConfig, epochs: int, steps: int) -> list[tuple[int, int | None]]:
-    """Return ``data.progressive`` as last steps and sizes; the last size is None, the spec's.
+    """Return the parts of a training with images of equal size, from ``data.progressive``.
 
-    They are whole epochs of ``steps`` steps each, the last of them always of full size.
+    Each part is the step at which it ends and the shorter side of its images in pixels; None, in
+    the last part, for the full size. Parts are whole epochs of ``steps`` steps each.
     """
     total = epochs * steps
     found: list[tuple[int, int | None]] = []
@@ -100,26 +119,30 @@ def segments(config: DataConfig, epochs: int, steps: int) -> list[tuple[int, int
 
 
 def scaled(spec: InputSpec, size: int) -> list[int]:
-    """Return height and width of the spec's images when their shorter side is ``size`` pixels."""
+    """Return the height and width of the images whose shorter side is ``size`` pixels."""
     return [round(side * size / min(spec.height, spec.width)) for side in (spec.height, spec.width)]
 
 
 def eval_batches(split: Split, spec: InputSpec, batch_size: int) -> tf.data.Dataset:
-    """Return every image once, in order: normalised images, classes [batch], weights [batch].
+    """Return every image of a split once, in order.
 
-    There are at most as many in a batch as there are in all. The last batch is filled up with
-    copies of the first image, whose weight is 0.
+    The last batch is filled up with copies of the first image, whose weight is 0; a batch is never
+    larger than the split.
+
+    Returns:
+        A dataset of normalized images, float32 [batch, H, W, C], classes, int64 [batch] or
+        multi-label float32 [batch, classes], and weights, float32 [batch].
     """
     raw = raw_batches(split, batch_size)
-    return raw.map(lambda x, y, w: (normalise(x, spec), y, w), tf.data.AUTOTUNE).prefetch(2)
+    return raw.map(lambda x, y, w: (normalize(x, spec), y, w), tf.data.AUTOTUNE).prefetch(2)
 
 
 def _untuned(dataset: tf.data.Dataset) -> tf.data.Dataset:
-    """Return the dataset without tf.data's tuning: as many threads as cores from the start.
+    """Return the dataset with tf.data's autotuning off: one thread per core from the start.
 
-    The thread that tunes may miss that its iterator is given up, and then whoever drops the last
-    reference waits for its next turn, up to a minute later (TensorFlow 2.21: one iterator in
-    twenty, 20 seconds for one that had lived for 12).
+    The tuning thread may miss that its iterator is gone; then whoever drops the last reference
+    waits for the thread's next turn, for up to a minute (TensorFlow 2.21: one iterator in twenty,
+    20 seconds for one that had lived for 12).
     """
     options = tf.data.Options()
     options.autotune.enabled = False
@@ -127,9 +150,9 @@ def _untuned(dataset: tf.data.Dataset) -> tf.data.Dataset:
 
 
 def raw_batches(split: Split, batch_size: int, limit: int | None = None) -> tf.data.Dataset:
-    """Return uint8 images, classes and weights, as in :func:`eval_batches`.
+    """Return images as uint8 [batch, H, W, C], with classes and weights as :func:`eval_batches`.
 
-    With ``limit``, that many images, evenly spread over the split.
+    With ``limit``, only so many images, evenly spread over the split.
     """
     count = len(split)
     chosen = np.arange(count) if not limit or limit >= count else spread(count, limit)
@@ -145,25 +168,25 @@ def raw_batches(split: Split, batch_size: int, limit: int | None = None) -> tf.d
 
 
 def spread(count: int, limit: int) -> np.ndarray:
-    """Return ``limit`` of ``count`` indices, evenly spaced (classes often come in order)."""
+    """Return ``limit`` of ``count`` indices, int64, evenly spaced: classes often come in order."""
     return np.linspace(0, count - 1, limit).round().astype(np.int64)
 
 
-def normalise(images: tf.Tensor, spec: InputSpec) -> tf.Tensor:
-    """Return float32 ``(pixel - mean) / std``."""
-    # One number for all channels, where it is the same, is three times as fast as a vector.
+def normalize(images: tf.Tensor, spec: InputSpec) -> tf.Tensor:
+    """Return ``(pixel - mean) / std`` of images [..., C], 0 to 255, as float32."""
+    # A scalar, where all channels have the same, is three times as fast as a vector.
     mean, std = (v[0] if len(set(v)) == 1 else tf.constant(v) for v in (spec.mean, spec.std))
     return (tf.cast(images, tf.float32) - mean) / std
 
 
-def _vary(
+def _augment(
     images: tf.Tensor,
     config: DataConfig,
     seed: tf.Tensor,
     flip_alternately: Callable[[tf.Tensor], tf.Tensor],
 ) -> tf.Tensor:
-    """Return what the network may see of uint8 images, still uint8."""
-    # The seeds at 2 and 3 are those of _mix.
+    """Apply the augmentations of single images, in the configured order, to uint8 images."""
+    # _mix uses the seeds at 2 and 3.
     crop, flip, _, _, policy, cutout, erase = augment.split_seed(seed, 7)
     if config.random_resized_crop:
         images = augment.random_resized_crop(images, config.random_resized_crop, crop)
@@ -188,26 +211,26 @@ def _vary(
 
 
 def _mix(
-    images: tf.Tensor, labels: tf.Tensor, config: DataConfig, seed: tf.Tensor
+    images: tf.Tensor, targets: tf.Tensor, config: DataConfig, seed: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Return normalised images and labels, mixed with their neighbours' if asked for."""
+    """Apply mixup or cutmix, as configured, to normalized images and their targets."""
     _, _, mix, choice = augment.split_seed(seed, 4)
     mixup_alpha, cutmix_alpha = config.mixup_alpha, config.cutmix_alpha
     if mixup_alpha and cutmix_alpha:  # one of them a batch, each with probability 1/2
         return tf.cond(
             tf.random.stateless_uniform([], choice) < 0.5,
-            lambda: augment.mixup(images, labels, mixup_alpha, mix),
-            lambda: augment.cutmix(images, labels, cutmix_alpha, mix),
+            lambda: augment.mixup(images, targets, mixup_alpha, mix),
+            lambda: augment.cutmix(images, targets, cutmix_alpha, mix),
         )
     if mixup_alpha:
-        return augment.mixup(images, labels, mixup_alpha, mix)
+        return augment.mixup(images, targets, mixup_alpha, mix)
     if cutmix_alpha:
-        return augment.cutmix(images, labels, cutmix_alpha, mix)
-    return images, labels
+        return augment.cutmix(images, targets, cutmix_alpha, mix)
+    return images, targets
 
 
 def check(config: DataConfig, spec: InputSpec, batch_size: int) -> None:
-    """Raise a ``InputError`` for settings that do not go together."""
+    """Raise an ``InputError`` for settings that do not go together."""
     size = min(spec.height, spec.width)
     for share, pixels in config.progressive.items():
         if not 0 < share < 1 or not 8 <= pixels < size:

@@ -1,8 +1,8 @@
-"""Which operation each image gets, and how strongly: RandAugment, TrivialAugment, AutoAugment.
+"""Augmentation policies: RandAugment, TrivialAugment, AutoAugment.
 
 A policy is a pure function of uint8 images [batch, height, width, 1 or 3] and a seed, int64 [2],
-and returns uint8 images. Every image draws operations of its own; each operation then sees only
-the images that drew it, so that the work is that of one operation an image.
+and returns uint8 images. Operations are drawn for each image; each operation is then applied only
+to the images that it was drawn for.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,19 +18,19 @@ TRIVIAL_LEVELS = 31  # 0 to 30
 
 
 class Operation(NamedTuple):
-    """A row of a policy's table: the value at strength s (0 to 1) is ``start + s * reach``."""
+    """A row of a policy's table: at strength s, 0 to 1, the value is ``start + s * reach``."""
 
     apply: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
     start: float = 0.0
     reach: float = 0.0
-    signed: bool = False  # the reach goes either way, each with probability 1/2
+    signed: bool = False  # the sign of the reach is random
 
 
 Table = dict[str, Operation]
 
 
 def randaugment(images: tf.Tensor, count: int, magnitude: float, seed: tf.Tensor) -> tf.Tensor:
-    """Apply ``count`` of 14 operations, drawn anew each time (Cubuk et al., arXiv:1909.13719).
+    """Apply ``count`` random operations of 14, in a row (Cubuk et al., arXiv:1909.13719).
 
     ``magnitude`` is 0 to 30 for all of them; 30 is 30 degrees, a slope of 0.3, 150/331 of the
     side, factors of 1 +- 0.9, 4 bits, a threshold of 0. Signs are random. As in torchvision's
@@ -47,7 +47,7 @@ def randaugment(images: tf.Tensor, count: int, magnitude: float, seed: tf.Tensor
 
 
 def trivialaugment(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """Apply one of 14 operations with a random strength (Müller & Hutter, arXiv:2103.10158).
+    """Apply a random operation of 14 at a random strength (Müller & Hutter, arXiv:2103.10158).
 
     The paper's wide ranges: 135 degrees, a slope of 0.99, 32 pixels, factors of 1 +- 0.99, 2 bits.
     """
@@ -58,7 +58,7 @@ def trivialaugment(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
 
 
 def autoaugment(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """Apply one of 25 pairs of operations found for CIFAR-10 (Cubuk et al., arXiv:1805.09501).
+    """Apply a random pair of the 25 found for CIFAR-10 (Cubuk et al., arXiv:1805.09501).
 
     Levels are tenths of the authors' ranges for CIFAR: 30 degrees, a slope of 0.3, 10 of 32
     pixels, factors from 0.1 to 1.9 (not signed), 8 to 4 bits, a threshold of 255 to 0 (that of
@@ -81,9 +81,16 @@ def autoaugment(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
 def apply_chosen(
     images: tf.Tensor, table: Table, chosen: tf.Tensor, strength: tf.Tensor, seed: tf.Tensor
 ) -> tf.Tensor:
-    """Apply to each image row ``chosen`` (int32 [batch]) of the table at its own ``strength``.
+    """Apply to each image its own operation, at its own strength.
 
-    ``seed`` draws the signs. The batch is taken apart by operation and put together again.
+    The batch is partitioned by operation, and put together again.
+
+    Args:
+        images: uint8 [batch, H, W, C].
+        table: the operations.
+        chosen: the row of the table for each image, int32 [batch].
+        strength: of each image's operation, 0 to 1, float32 [batch].
+        seed: for the signs.
     """
     rows = list(table.values())
     values = _values(rows, chosen, strength, seed)
@@ -100,7 +107,7 @@ def apply_chosen(
 def _values(
     rows: Sequence[Operation], chosen: tf.Tensor, strength: tf.Tensor, seed: tf.Tensor
 ) -> tf.Tensor:
-    """Return what each image's operation takes, float32 [batch]."""
+    """Return the value that each image's operation takes, float32 [batch]."""
     start, reach, signed = (
         tf.gather(tf.constant(column), chosen)
         for column in zip(*(row[1:] for row in rows), strict=True)
@@ -110,12 +117,12 @@ def _values(
 
 
 def _draw(images: tf.Tensor, count: int, seed: tf.Tensor) -> tf.Tensor:
-    """Return one of ``count`` numbers for each image, int32 [batch]."""
+    """Draw a number below ``count`` for each image, int32 [batch]."""
     return tf.random.stateless_uniform([tf.shape(images)[0]], seed, 0, count, tf.int32)
 
 
 def randaugment_table(height: int, width: int) -> Table:
-    """Return the 14 operations of RandAugment's paper, in its order."""
+    """Return the 14 operations of RandAugment's paper, in its order, for images of a size."""
     shift = 150 / 331  # AutoAugment's 150 pixels, of images of 331
     return _table(Operation(ops.color, 1, 0.9, True), 30, 0.3, shift * width, shift * height, 4)
 

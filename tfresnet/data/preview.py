@@ -1,4 +1,4 @@
-"""A picture of what the network sees in training: augmented images and their mixed labels."""
+"""Draw augmented training images with their targets."""
 
 import textwrap
 from collections.abc import Iterable
@@ -14,12 +14,17 @@ ROWS, COLUMNS = 4, 8
 
 
 def preview(config: RunConfig, default_size: int) -> bytes:
-    """Return a PNG: the first images of the first batches of training, a row for each batch.
+    """Return a PNG of the first images of the first training batches, a row for each batch.
 
-    These are the very images that a run with this configuration and seed begins with.
+    A run with this configuration and seed is trained on exactly these images.
+
+    Args:
+        config: of the run.
+        default_size: the side of the images in pixels, if neither the configuration nor the data
+            decide it.
 
     Raises:
-        InputError: what the data and their settings object to.
+        InputError: no such data, or settings that do not fit them.
     """
     dataset = sources.load(config.data, default_size)
     steps = pipeline.steps_per_epoch(dataset.train, config.train.batch_size)
@@ -29,32 +34,32 @@ def preview(config: RunConfig, default_size: int) -> bytes:
         config.train.seed, 0, ROWS, size,
     )  # fmt: skip
     rows = [
-        (pixels(images.numpy()[:COLUMNS], dataset.spec), labels.numpy()[:COLUMNS])
-        for images, labels in batches
+        (pixels(images.numpy()[:COLUMNS], dataset.spec), targets.numpy()[:COLUMNS])
+        for images, targets in batches
     ]
-    return grid(rows, dataset.output.labels, f"{config.name}: {', '.join(active(config))}")
+    return grid(rows, dataset.output.labels, f"{config.name}: {', '.join(augmentations(config))}")
 
 
 def pixels(images: np.ndarray, spec: InputSpec) -> np.ndarray:
-    """Return normalised images as uint8 again."""
+    """Undo the normalization of float32 images [..., C]; return uint8."""
     values = images * np.array(spec.std, np.float32) + np.array(spec.mean, np.float32)
     return np.clip(np.round(values), 0, 255).astype(np.uint8)
 
 
-def caption(label: np.ndarray, names: tuple[str, ...], limit: int = 3) -> str:
-    """Return the classes of a soft label, the largest first: ``cat 0.73``, one a line.
+def caption(target: np.ndarray, labels: tuple[str, ...], limit: int = 3) -> str:
+    """Return the labels of a target [classes], the largest share first: ``cat 0.73``, one a line.
 
-    A label that is all one class is only its name; what a share of 0.005 rounds to is left out.
+    Of a target that is one class there is only the label; shares below 0.005 are left out.
     """
-    order = [i for i in np.argsort(-label, kind="stable")[:limit] if label[i] >= 0.005]
-    short = [textwrap.shorten(names[i].replace("_", " "), 18, placeholder="…") for i in order]
-    if len(order) == 1 and label[order[0]] >= 0.995:
+    order = [i for i in np.argsort(-target, kind="stable")[:limit] if target[i] >= 0.005]
+    short = [textwrap.shorten(labels[i].replace("_", " "), 18, placeholder="…") for i in order]
+    if len(order) == 1 and target[order[0]] >= 0.995:
         return short[0]
-    return "\n".join(f"{name} {label[i]:.2f}" for name, i in zip(short, order, strict=True))
+    return "\n".join(f"{name} {target[i]:.2f}" for name, i in zip(short, order, strict=True))
 
 
-def active(config: RunConfig) -> list[str]:
-    """Return what varies the images, in the order in which it happens."""
+def augmentations(config: RunConfig) -> list[str]:
+    """Return the augmentations of a configuration in the order in which they are applied."""
     data = config.data
     crop = f"crop {data.crop_padding} {data.crop_mode}" if data.crop_padding else ""
     if data.random_resized_crop:
@@ -83,9 +88,9 @@ def active(config: RunConfig) -> list[str]:
 
 
 def grid(
-    rows: Iterable[tuple[np.ndarray, np.ndarray]], names: tuple[str, ...], title: str
+    rows: Iterable[tuple[np.ndarray, np.ndarray]], labels: tuple[str, ...], title: str
 ) -> bytes:
-    """Return a PNG of rows of uint8 images [n, H, W, C] with their labels [n, classes] below."""
+    """Return a PNG of rows of uint8 images [n, H, W, C] with their targets [n, classes] below."""
     from matplotlib.figure import Figure
 
     rows = list(rows)
@@ -93,12 +98,12 @@ def grid(
     axes = figure.subplots(len(rows), COLUMNS, squeeze=False)
     for ax in axes.flat:
         ax.axis("off")
-    for row, (images, labels) in zip(axes, rows, strict=True):
-        for ax, image, label in zip(row, images, labels, strict=False):
-            grey = image.shape[-1] == 1
-            ax.imshow(image[..., 0] if grey else image, cmap="gray", vmin=0, vmax=255,
+    for row, (images, targets) in zip(axes, rows, strict=True):
+        for ax, image, target in zip(row, images, targets, strict=False):
+            gray = image.shape[-1] == 1
+            ax.imshow(image[..., 0] if gray else image, cmap="gray", vmin=0, vmax=255,
                       interpolation="nearest")  # fmt: skip
-            ax.text(0.5, -0.04, caption(label, names), transform=ax.transAxes, ha="center",
+            ax.text(0.5, -0.04, caption(target, labels), transform=ax.transAxes, ha="center",
                     va="top", fontsize=10, parse_math=False)  # fmt: skip
     figure.suptitle(f"{title}\neach row: one batch", parse_math=False, fontsize=12)
     return png(figure)

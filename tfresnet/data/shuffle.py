@@ -1,4 +1,4 @@
-"""Random orders of an epoch's images, computed position by position: nothing is stored."""
+"""Random permutations that are computed position by position, so that no order is stored."""
 
 import tensorflow as tf
 
@@ -8,10 +8,10 @@ ROUNDS = 8
 
 
 def key(seed: int | tf.Tensor, stream: int | tf.Tensor) -> tf.Tensor:
-    """Return the key of a permutation, uint32 [3], hashed from a run's seed and a stream's number.
+    """Hash a run's seed and the number of a stream, such as an epoch, to a key, uint32 [3].
 
-    The numbers themselves are no keys: small and neighboring ones give orders that resemble each
-    other, and some that hardly permute at all.
+    The numbers can't be the key themselves: small and neighboring keys give permutations that
+    resemble each other, and some that hardly permute at all.
     """
     seeds = tf.stack([tf.cast(seed, tf.int64), tf.cast(stream, tf.int64)])
     return tf.random.stateless_uniform(
@@ -20,9 +20,9 @@ def key(seed: int | tf.Tensor, stream: int | tf.Tensor) -> tf.Tensor:
 
 
 def permuted(positions: tf.Tensor, count: int | tf.Tensor, key: tf.Tensor) -> tf.Tensor:
-    """Return where a random permutation of ``count`` indices sends ``positions``, int64 [n].
+    """Return the indices, int64 [n], at ``positions`` of a random permutation of ``count`` indices.
 
-    Equal keys give the same permutation, so that an epoch's order is a function of its key alone.
+    Equal keys give the same permutation.
     """
     return tf.raw_ops.RandomIndexShuffle(
         index=positions, seed=key, max_index=tf.cast(count - 1, tf.int64), rounds=ROUNDS

@@ -1,4 +1,4 @@
-"""Make a run directory of a file of weights, as if the network had been trained here."""
+"""Make a run directory from weights that another library wrote."""
 
 from pathlib import Path
 
@@ -27,7 +27,7 @@ def convert(
     mean: Channels | None = None,
     std: Channels | None = None,
 ) -> tuple[Run, list[str]]:
-    """Write a run directory with the weights of a file.
+    """Write a run directory with the weights of a file, as if it had been trained here.
 
     Args:
         file: PyTorch's or Keras's weights.

@@ -1,4 +1,4 @@
-"""Check what can be known before TensorFlow is imported, which takes longer than all of this."""
+"""Check a configuration before TensorFlow is imported, which takes longer than these checks."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,10 +15,10 @@ from tfresnet.training.patience import stale
 
 
 def network(config: ModelConfig) -> None:
-    """Check that there is such an architecture, and that it has the options that are set.
+    """Check that the architecture exists, and has the options that are set.
 
     Raises:
-        InputError: with the closest name, or with the options that it takes.
+        InputError: it does not; with the closest name, or the options that it has.
     """
     known = costs.table()
     if config.arch not in known:
@@ -27,16 +27,19 @@ def network(config: ModelConfig) -> None:
 
 
 def training(config: RunConfig, resume: bool = False, dry_run: bool = False) -> None:
-    """Check that what a configuration names is there: network, data, workers, first weights.
+    """Check that the architecture, the data, the workers, and the runs of a configuration exist.
 
-    It is enough that TFDS knows a dataset, unless in a dry run, which downloads nothing.
+    Args:
+        config: of the training.
+        resume: whether a run goes on, which has its classes and weights already.
+        dry_run: whether nothing may be downloaded; else it is enough that TFDS knows a dataset.
 
     Raises:
-        InputError: it is not; several workers in a dry run, for they have no common clock.
+        InputError: one does not exist, or there are several workers in a dry run.
     """
     network(config.model)
     kind, order = lookup.kind(config.data), config.data.labels
-    if order and not resume:  # a run that goes on has its classes already
+    if order and not resume:
         if kind != "folder":
             raise InputError(
                 f"data.labels: expected a folder of images in data.dataset, got "
@@ -54,7 +57,7 @@ def training(config: RunConfig, resume: bool = False, dry_run: bool = False) -> 
             )
         workers.cluster()
     start, teacher = config.train.init_from, config.train.teacher
-    # A run that goes on does so without the weights that it once started from.
+    # A resumed run does not need the weights that it once started from.
     if start and not resume and not expanded(start).is_file():
         _check_run("train.init_from", start)
     if teacher:
@@ -62,7 +65,7 @@ def training(config: RunConfig, resume: bool = False, dry_run: bool = False) -> 
 
 
 def _check_run(key: str, path: str) -> None:
-    """Raise a ``InputError`` that names the key unless there is a run in ``path``."""
+    """Raise an ``InputError`` that names the key unless ``path`` is a run."""
     try:
         open_run(expanded(path))
     except InputError as error:
@@ -70,11 +73,11 @@ def _check_run(key: str, path: str) -> None:
 
 
 def _multi_label(config: TrainConfig, table: Path) -> None:
-    """Raise a ``InputError`` for settings that do not go with any number of labels a picture."""
+    """Raise an ``InputError`` for settings that need exactly one label for each picture."""
     for key, wanted, reason in (
-        ("loss", "bce", "a softmax has one answer; add train.loss=bce"),
+        ("loss", "bce", "a softmax predicts one label; add train.loss=bce"),
         ("class_weights", "none", "a picture has no class to be weighted by"),
-        ("teacher", None, "distillation compares softmaxes, which have one answer"),
+        ("teacher", None, "distillation compares softmaxes, which predict one label"),
     ):
         got = getattr(config, key)
         if got != wanted:
@@ -87,11 +90,11 @@ def _multi_label(config: TrainConfig, table: Path) -> None:
 def conversion(
     file: Path, arch: str, out: Path, labels: Path | None, overrides: Iterable[str]
 ) -> None:
-    """Check that a file of weights can be that of an architecture, and that a run has a place.
+    """Check that a file may hold weights of an architecture, and that the new run's folder is free.
 
     Raises:
         InputError: no such file or architecture, a library that has no such network, a folder that
-            is taken, or a bad setting.
+            is not empty, or a bad setting.
     """
     network(loading.from_overrides([f"model.arch={arch}", *overrides]).model)
     family = costs.table()[arch]["family"]
@@ -103,15 +106,21 @@ def conversion(
 
 
 def directory(config: RunConfig, path: Path, resume: bool, settled: bool = False) -> None:
-    """Check that a run can begin in a directory, or go on there with the same configuration.
+    """Check that a run can begin in a directory, or can be resumed there.
 
-    A run that goes on may get other data of the same kind, and another number of epochs.
+    A resumed run may have other data of the same classes, and another number of epochs; all other
+    keys must be the same.
 
-    Until a configuration is ``settled``, what the machine and other weights have yet to decide is
-    not compared: ``train.precision=auto``, and the model section with ``train.init_from``.
+    Args:
+        config: of the training.
+        path: the run directory.
+        resume: whether a run goes on.
+        settled: whether the configuration is complete. Before, ``train.precision=auto``, and the
+            model section with ``train.init_from``, are not compared.
 
     Raises:
-        InputError: a file, a run where none was expected or the other way round, other settings.
+        InputError: the path is a file, there is a run but ``resume`` is off, there is none but it
+            is on, or its configuration is another.
     """
     try:
         str(path.absolute()).encode()
@@ -133,7 +142,7 @@ def directory(config: RunConfig, path: Path, resume: bool, settled: bool = False
     if "train.epochs" in changed:
         _epochs(run, changed.pop("train.epochs")[1])
     for key, (old, new) in changed.items():
-        # A folder may have moved; its classes and sizes are compared with the run's spec.
+        # A folder may have moved; its classes and sizes are compared with the run's later.
         moved = key == "data.data_dir" or (key == "data.dataset" and Path(str(new)).is_dir())
         decided_later = new == "auto" or (key.startswith("model.") and config.train.init_from)
         if not (moved or (decided_later and not settled)):
@@ -144,7 +153,7 @@ def directory(config: RunConfig, path: Path, resume: bool, settled: bool = False
 
 
 def _epochs(run: Run, new: int) -> None:
-    """Check that a run can be trained for ``new`` epochs in all."""
+    """Check that a run can be trained up to ``new`` epochs."""
     done = run.epochs_done()
     if new <= done:
         raise InputError(

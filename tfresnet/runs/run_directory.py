@@ -1,5 +1,6 @@
-"""A run directory: make one, open it again, load its model.
+"""Create and open a run directory, and load its model.
 
+Its files:
 config.yaml  spec.json  environment.json  result.json
 checkpoints/  metrics.jsonl  tensorboard/  curves.png  samples/  export/
 """
@@ -27,7 +28,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Run:
-    """A directory that holds a run, with its configuration and what its model takes and gives."""
+    """A run directory.
+
+    Attributes:
+        directory: its path.
+        config: the complete configuration.
+        spec: the input of the model.
+        output: the meaning of the model's output.
+    """
 
     directory: Path
     config: RunConfig
@@ -35,17 +43,21 @@ class Run:
     output: OutputSpec
 
     def model(self, averaged: bool | None = None, precision: str = "float32") -> "keras.Model":
-        """Return the model with the weights that the run keeps (train.keep).
+        """Return the model with the weights that the run keeps (``train.keep``).
 
-        ``averaged`` chooses their moving average; by default, if the run has one. ``precision``
-        is that of the computation, a value of ``train.precision``; the weights are float32.
+        Args:
+            averaged: whether to take the weights' moving average; by default if there is one.
+            precision: of the computation, a value of ``train.precision``; weights are float32.
+
+        Raises:
+            InputError: there is no checkpoint, or it is damaged.
         """
         return self.model_and_step(averaged, precision)[0]
 
     def model_and_step(
         self, averaged: bool | None = None, precision: str = "float32"
     ) -> "tuple[keras.Model, int]":
-        """Return the model and the number of steps that its weights were trained for."""
+        """Return the model, as :meth:`model` does, and the number of steps it was trained for."""
         from tfresnet.models import zoo
         from tfresnet.training import checkpoint
 
@@ -56,18 +68,18 @@ class Run:
         return model, checkpoint.load_weights(kept, model, averaged)
 
     def records(self) -> list[dict]:
-        """Return the records of ``metrics.jsonl``, one an epoch."""
+        """Return the records of ``metrics.jsonl``, one per epoch."""
         return read_json_lines(self.directory / "metrics.jsonl")
 
     def epochs_done(self) -> int:
-        """Return the number of epochs that were trained whole."""
+        """Return the number of completed epochs."""
         return max((record["epoch"] for record in self.records()), default=0)
 
     def dataset(self, **overrides: Any) -> "Dataset":
-        """Return the run's data; ``overrides`` replace keys of the data section.
+        """Load the run's data; ``overrides`` replace keys of the data section.
 
         Raises:
-            InputError: the data's classes or image size are not those that the run learnt.
+            InputError: the classes or the image size differ from those of the training.
         """
         from tfresnet.data import sources
 
@@ -76,12 +88,12 @@ class Run:
 
     @property
     def environment(self) -> dict:
-        """The command, commit, versions and machine that the run was made with."""
+        """The command, commit, versions and machine of the training."""
         return read_json(self.directory / "environment.json")
 
     @property
     def result(self) -> RunResult | None:
-        """What training and export recorded; None before the training is done.
+        """The results of training and export; None before the training is finished.
 
         Raises:
             InputError: the file is damaged.
@@ -97,10 +109,10 @@ class Run:
         return loading.checked(RunResult, values, str(path))
 
     def finished_result(self) -> RunResult:
-        """Return the result of a run that was trained to its end.
+        """Return the results of a finished run.
 
         Raises:
-            InputError: it was not, or the file is damaged.
+            InputError: the training is not finished, or the file is damaged.
         """
         result = self.result
         if result is None:
@@ -113,7 +125,7 @@ class Run:
 
 
 def open_run(directory: Path) -> Run:
-    """Return the run in ``directory``, or raise a ``InputError`` that says what is missing."""
+    """Return the run in ``directory``, or raise an ``InputError`` that says what is missing."""
     if not directory.exists():
         raise InputError(
             f"expected a run directory, {directory} does not exist; see tfresnet train"
@@ -130,7 +142,7 @@ def open_run(directory: Path) -> Run:
     config = loading.read(directory / "config.yaml")
     try:
         values = read_json(directory / "spec.json")
-        # Earlier versions did not record it.
+        # Earlier versions did not record the activation.
         spec, output = from_flat({"activation": ACTIVATIONS[config.train.loss], **values})
     except (ValueError, TypeError) as error:
         raise InputError(f"{directory}/spec.json: expected an input spec: {error}") from None
@@ -138,16 +150,16 @@ def open_run(directory: Path) -> Run:
 
 
 def _its_run(model: Path) -> str:
-    """Return what to do with an exported model where a run is expected."""
+    """Return the advice for an exported model that was given where a run is expected."""
     runs = [parent for parent in model.absolute().parents if (parent / "config.yaml").is_file()]
     return f"give its run: {os.path.relpath(runs[0])}" if runs else "give its run"
 
 
 def create(directory: Path, config: RunConfig, spec: InputSpec, output: OutputSpec) -> Run:
-    """Write what a run is into ``directory``, and with what code and where it goes on.
+    """Write the configuration, specs and environment of a run into ``directory``.
 
-    When it goes on with other values of the training section, what was made with those before is
-    kept in ``epochsN/``: its configuration, result and exported files.
+    If the run is there already, with other values in the training section, its old configuration,
+    result and exported files are moved to ``epochsN/``.
     """
     directory.mkdir(parents=True, exist_ok=True)
     changed = _changed(directory, config)
@@ -161,7 +173,7 @@ def create(directory: Path, config: RunConfig, spec: InputSpec, output: OutputSp
 
 
 def _changed(directory: Path, config: RunConfig) -> dict[str, dict[str, Any]]:
-    """Return keys of the training section with their values before and from now on."""
+    """Return the keys of the training section that changed, with their old and new values."""
     file = directory / "config.yaml"
     if not file.exists():
         return {}
@@ -177,15 +189,15 @@ def _set_aside(directory: Path) -> None:
     folder = directory / f"epochs{loading.read(directory / 'config.yaml').train.epochs}"
     folder.mkdir(exist_ok=True)
     shutil.copyfile(directory / "config.yaml", folder / "config.yaml")
-    for name in ("result.json", "export"):  # no longer those of this run's weights
+    for name in ("result.json", "export"):  # they belong to the old weights
         if (directory / name).exists() and not (folder / name).exists():
             os.replace(directory / name, folder / name)
 
 
 def _environment(run: Run, changed: dict[str, dict[str, Any]]) -> dict:
-    """Return the environment that a run began in; others, in which it went on, are ``resumed``.
+    """Return the environment that a run began in, and under ``resumed`` those of its later parts.
 
-    So are values that ``changed``.
+    A later part has also the values that ``changed``.
     """
     now = environment.record()
     if not (run.directory / "environment.json").exists():
@@ -200,7 +212,7 @@ def _environment(run: Run, changed: dict[str, dict[str, Any]]) -> dict:
 
 
 def weights_sha256(model: "keras.Model") -> str:
-    """Return a digest of all weights, statistics included; equal for equal weights."""
+    """Return the SHA-256 digest of all variables of a model, moving averages included."""
     digest = hashlib.sha256()
     for variable in model.variables:
         digest.update(variable.numpy().tobytes())

@@ -1,4 +1,4 @@
-"""The teacher of a distilled run: another run, whose predictions are to be matched."""
+"""Load the teacher of a distillation: another run, whose predictions are to be matched."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -13,10 +13,12 @@ from tfresnet.runtime.spec import InputSpec, OutputSpec
 def loader(
     config: RunConfig, spec: InputSpec, output: OutputSpec
 ) -> Callable[[], keras.Model] | None:
-    """Return a function that loads the teacher, None if ``train.teacher`` names none.
+    """Return a function that loads the teacher model; None without ``train.teacher``.
+
+    The run is checked at once: its input and its labels must be the student's.
 
     Raises:
-        InputError: there is no such run, or its input or its labels are not the student's.
+        InputError: there is no such run, or its input or labels differ.
     """
     if not config.train.teacher:
         return None
@@ -32,11 +34,11 @@ def loader(
     if teacher.output.multi_label:
         raise InputError(
             "train.teacher: expected a run with one label a picture, got a multi-label one, whose "
-            "answers are no softmax that could be matched"
+            "predictions are no softmax to be matched"
         )
     if config.data.progressive:
         raise InputError(
-            "train.teacher: expected images of the size that the teacher knows, got "
+            "train.teacher: expected images of the teacher's size, got "
             "data.progressive; leave one of them out"
         )
     return lambda: teacher.model(precision=config.train.precision)

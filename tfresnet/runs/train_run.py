@@ -27,12 +27,15 @@ from tfresnet.training.loop import Trainer
 def train(config: RunConfig, directory: Path, resume: bool = False) -> Run:
     """Train in ``directory`` and return the finished run.
 
-    With ``resume`` an existing run goes on from its newest checkpoint. With several workers,
-    each has a whole run; that of the first is in ``directory``, others in ``workerN`` in it.
+    Args:
+        config: the configuration.
+        directory: the run directory. With several workers each has a whole run: that of the first
+            is in ``directory``, those of the others in ``workerN`` in it.
+        resume: go on from the newest checkpoint of the run that is there.
 
     Raises:
         InputError: the directory holds a run and ``resume`` is off, or that run's configuration
-            is another; or anything that the data, the model or the devices object to.
+            is another; or settings that the data, the model or the devices do not allow.
     """
     if config.train.strategy == "multiworker":
         number = workers.cluster().number
@@ -44,7 +47,7 @@ def train(config: RunConfig, directory: Path, resume: bool = False) -> Run:
 
 def _train(config: RunConfig, directory: Path, resume: bool) -> Run:
     config, dataset, trainer = prepare(config, directory, resume)
-    # Only now, when everything fits, does the directory come into being.
+    # The directory is created only now, when everything is checked.
     with lock(directory, "start another run with --name NAME"):
         changed = _other_epochs(config, directory, trainer) if resume else ()
         run = create(directory, config, dataset.spec, dataset.output)
@@ -69,8 +72,7 @@ def _other_epochs(config: RunConfig, directory: Path, trainer: Trainer) -> tuple
     will = optimizers.make_schedule(new, each, each * new.epochs)(step)
     return (
         header.more_epochs(old, new, before.epochs_done(), float(was), float(will)),
-        "what there was before (configuration, result, export) is kept in "
-        f"{directory}/epochs{old.epochs}",
+        f"the old configuration, result and export are kept in {directory}/epochs{old.epochs}",
     )
 
 
