@@ -157,7 +157,7 @@ def _data(run: Run, changes: dict[str, Any]) -> DataConfig:
 def _predict(model: keras.Model, run: Run) -> Callable[[tf.Tensor], tf.Tensor]:
     """Return a function from uint8 images to the network's probabilities."""
     infer = metrics.probability_function(model, run.output)
-    return lambda images: infer(pipeline.normalise(images, run.spec))
+    return lambda images: infer(pipeline.normalize(images, run.spec))
 
 
 def _reference(

@@ -5,6 +5,7 @@ operations from its step number, so a resumed run sees what the uninterrupted on
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import tensorflow as tf
@@ -64,32 +65,17 @@ def train_batches(
     Raises:
         InputError: settings that do not go together, or a batch larger than the split.
     """
-    per_epoch = steps_per_epoch(split, batch_size)
     check(config, spec, batch_size)
-    count, distinct = len(split), batch_size // config.repeats
-    # Epochs are numbered from 0, so that -1 is the key of no epoch's order.
-    flip_seed = tf.constant([seed, -1], tf.int64)
-
-    def indices(step: tf.Tensor) -> tf.Tensor:
-        """Return the indices of a step's images, without repeats."""
-        position = (step % per_epoch) * distinct + tf.range(distinct, dtype=tf.int64)
-        key = shuffle.key(seed, step // per_epoch)
-        return tf.ensure_shape(shuffle.permuted(position % count, count, key), [distinct])
-
-    def repeated(tensor: tf.Tensor) -> tf.Tensor:
-        if config.repeats == 1:
-            return tensor
-        # Whole copies of the batch in turn, so that no image is mixed with its own copy.
-        return tf.tile(tensor, [config.repeats] + [1] * (tensor.shape.rank - 1))
+    order = EpochOrder.of(split, batch_size, config.repeats, seed)
 
     def augmented(step: tf.Tensor, batch: tuple[tf.Tensor, tf.Tensor]) -> tuple:
         def flip_alternately(images: tf.Tensor) -> tf.Tensor:
-            epoch = step // per_epoch
-            return augment.alternating_flip(
-                images, repeated(indices(step)), count, epoch, flip_seed
-            )
+            indices = order.repeated(order.indices(step))
+            # Epochs are numbered from 0, so that -1 is the key of no epoch's order.
+            halves = tf.constant([seed, -1], tf.int64)
+            return augment.alternating_flip(images, indices, order.count, order.epoch(step), halves)
 
-        images, classes = (repeated(part) for part in batch)
+        images, classes = (order.repeated(part) for part in batch)
         targets = classes if output.multi_label else tf.one_hot(classes, len(output.labels))
         step_seed = tf.stack([seed, step])
         images = _augment(images, config, step_seed, flip_alternately)
@@ -98,9 +84,52 @@ def train_batches(
         return _mix(normalize(images, spec), targets, config, step_seed)
 
     steps = tf.data.Dataset.range(first_step, last_step)
-    batches = split.batches(steps.map(indices, tf.data.AUTOTUNE))
+    batches = split.batches(steps.map(order.indices, tf.data.AUTOTUNE))
     dataset = tf.data.Dataset.zip((steps, batches))
     return _untuned(dataset.map(augmented, tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE))
+
+
+@dataclass(frozen=True)
+class EpochOrder:
+    """The order of the training images in each epoch, as a function of the step.
+
+    Attributes:
+        count: images in the split.
+        distinct: different images in a batch.
+        repeats: copies of each image in a batch.
+        steps: per epoch.
+        seed: of the run.
+    """
+
+    count: int
+    distinct: int
+    repeats: int
+    steps: int
+    seed: int
+
+    @classmethod
+    def of(cls, split: Split, batch_size: int, repeats: int, seed: int) -> "EpochOrder":
+        """Return the order of a split's images; a batch may not be larger than the split."""
+        steps = steps_per_epoch(split, batch_size)
+        return cls(len(split), batch_size // repeats, repeats, steps, seed)
+
+    def epoch(self, step: tf.Tensor) -> tf.Tensor:
+        """Return the number of the epoch that a step is in, from 0."""
+        return step // self.steps
+
+    def indices(self, step: tf.Tensor) -> tf.Tensor:
+        """Return the indices of a step's images, without repeats, int64 [distinct]."""
+        first = (step % self.steps) * self.distinct
+        positions = (first + tf.range(self.distinct, dtype=tf.int64)) % self.count
+        key = shuffle.key(self.seed, self.epoch(step))
+        return tf.ensure_shape(shuffle.permuted(positions, self.count, key), [self.distinct])
+
+    def repeated(self, tensor: tf.Tensor) -> tf.Tensor:
+        """Return a tensor [distinct, ...] for the whole batch."""
+        if self.repeats == 1:
+            return tensor
+        # Whole copies of the batch in turn, so that no image is mixed with its own copy.
+        return tf.tile(tensor, [self.repeats] + [1] * (tensor.shape.rank - 1))
 
 
 def segments(config: DataConfig, epochs: int, steps: int) -> list[tuple[int, int | None]]:

@@ -4,11 +4,14 @@ from pathlib import Path
 
 from tfresnet.backend import keras
 from tfresnet.config import loading
+from tfresnet.config.sections import RunConfig
 from tfresnet.data.sources import default_crop
 from tfresnet.models import functional, pretrained, zoo
+from tfresnet.models.names import Pixels
 from tfresnet.runs import preflight, weights_file
 from tfresnet.runs.result import RunResult
 from tfresnet.runs.run_directory import Run, create
+from tfresnet.runs.weights_file import WeightsFile
 from tfresnet.runtime.errors import InputError
 from tfresnet.runtime.spec import ACTIVATIONS, CLASSIFICATION, InputSpec, OutputSpec
 from tfresnet.system.files import read_text
@@ -50,27 +53,9 @@ def convert(
     """
     preflight.conversion(file, arch, directory, labels_file, overrides)
     weights = weights_file.read(file, arch)
-    config = loading.from_overrides(
-        [
-            f"model.arch={arch}",
-            "data.dataset=imagenet2012",
-            "data.eval_split=validation",  # its test split has no labels
-            *weights.settings,
-            *overrides,
-        ],
-        loading.safe_name(file),
-    )
+    config = _config(weights, overrides)
     classes = new_head or weights.classes()
-    native = zoo.architecture(arch).image_size
-    height, width = config.data.height_and_width or (native, native)
-    pixels = weights.convention.pixels
-    spec = InputSpec(
-        height,
-        width,
-        mean=mean or pixels.mean,
-        std=std or pixels.std,
-        crop_fraction=config.data.crop_fraction or default_crop(max(height, width)),
-    )
+    spec = _input_spec(config, weights.convention.pixels, mean, std)
     labels = _labels(labels_file, classes)
     output = OutputSpec(CLASSIFICATION, labels, ACTIVATIONS[config.train.loss])
     model = zoo.build(config.model, spec.shape, classes)
@@ -78,6 +63,31 @@ def convert(
     run = create(directory, config, spec, output)
     _write(run, model, file)
     return run, pretrained.not_finite(weights.arrays)
+
+
+def _config(weights: WeightsFile, overrides: tuple[str, ...]) -> RunConfig:
+    settings = [
+        f"model.arch={weights.arch}",
+        "data.dataset=imagenet2012",
+        "data.eval_split=validation",  # its test split has no labels
+        *weights.settings,
+        *overrides,
+    ]
+    return loading.from_overrides(settings, loading.safe_name(weights.path))
+
+
+def _input_spec(
+    config: RunConfig, pixels: Pixels, mean: Channels | None, std: Channels | None
+) -> InputSpec:
+    native = zoo.architecture(config.model.arch).image_size
+    height, width = config.data.height_and_width or (native, native)
+    return InputSpec(
+        height,
+        width,
+        mean=mean or pixels.mean,
+        std=std or pixels.std,
+        crop_fraction=config.data.crop_fraction or default_crop(max(height, width)),
+    )
 
 
 def _labels(file: Path | None, classes: int) -> tuple[str, ...]:
