@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from tfresnet.deploy.device.benchmark import compare
-from tfresnet.deploy.device.runtime import Classifier
+from tfresnet.runtime.predictor import Classifier
 
 ROUNDS = 15
 

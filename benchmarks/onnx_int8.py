@@ -36,9 +36,9 @@ def make(directory: Path, folder: Path, count: int, names: list[str]) -> None:
     """Write a file for each choice, and the answers of the checkpoint and of int8 TFLite."""
     from tfresnet.data import pipeline
     from tfresnet.deploy import calibration
-    from tfresnet.deploy.device.runtime import open_model
     from tfresnet.deploy.formats import onnx_format, onnx_graph, onnx_int8, tflite, wrap
     from tfresnet.runs import run_directory
+    from tfresnet.runtime.backends import open_model
     from tfresnet.tasks import metrics
 
     folder.mkdir(parents=True, exist_ok=True)

@@ -27,9 +27,9 @@ import torch
 from tests import test_torch_parity as peers
 from tfresnet.config.sections import ModelConfig
 from tfresnet.deploy.device.benchmark import example
-from tfresnet.deploy.device.runtime import open_model
 from tfresnet.deploy.formats import onnx_format, tflite
 from tfresnet.models import zoo
+from tfresnet.runtime.backends import open_model
 from tfresnet.runtime.spec import InputSpec, OutputSpec
 
 Party = Callable[[], object]

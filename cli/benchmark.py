@@ -81,7 +81,7 @@ def _table(records: list[dict[str, Any]]) -> str:
     """Return the measurements, a row each; narrow: of files in one folder just their names."""
     from tabulate import tabulate
 
-    from tfresnet.deploy.device.runtime import printable
+    from tfresnet.runtime.terminal import printable
 
     folders = {printable(Path(r["path"]).parent) for r in records}
     names = [printable(Path(r["path"]).name if len(folders) == 1 else r["path"]) for r in records]

@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from tfresnet.cli.section_options import SectionOption, with_flags
+from tfresnet.runtime.errors import InputError
 
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON object on stdout, nothing else there."
@@ -60,23 +61,16 @@ def reports_mistakes(function: Callable) -> Callable:
                 raise
             click.echo(f"Error: expected a name in UTF-8, got {name}; rename it", err=True)
         except ValueError as error:
-            if not isinstance(error, _mistakes()):
+            if not isinstance(error, InputError):
                 raise
             click.echo(f"Error: {with_flags(str(error))}", err=True)
         except BrokenPipeError:
-            raise  # see output.quiet_broken_pipe
+            raise  # see terminal.quiet_broken_pipe
         except OSError as error:
             click.echo(f"Error: {error}", err=True)
         sys.exit(2)
 
     return wrapper
-
-
-def _mistakes() -> tuple[type[ValueError], ...]:
-    """Return the exceptions that mean bad input; the runtime, being one file, has its own."""
-    from tfresnet.deploy.device.runtime import InputError
-
-    return InputError, InputError
 
 
 def model_file(path: Path) -> Path:
@@ -89,7 +83,7 @@ def model_file(path: Path) -> Path:
     if not path.is_dir() or (path / "saved_model.pb").is_file():
         return path
     from tfresnet.deploy import choice
-    from tfresnet.deploy.device.runtime import printable
+    from tfresnet.runtime.terminal import printable
 
     file = choice.of_run(path)
     click.echo(f"Taking {printable(file)}, the best exported file of {printable(path)}", err=True)

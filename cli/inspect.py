@@ -55,14 +55,12 @@ def command(
     """
     from tfresnet.data import lookup
     from tfresnet.deploy import measured_data
-    from tfresnet.deploy.device.runtime import read_metadata
-    from tfresnet.deploy.subject import specs_of
+    from tfresnet.runtime.metadata import read_metadata
 
     for file in filter(None, (model, against)):
         if file.suffix != TFLITE.suffix:
             raise InputError(f"expected a .tflite file, got {file}")
         metadata = read_metadata(file)
-        specs_of(file, metadata)
         lookup.kind(measured_data.of_file(file, metadata, data))
     quiet_tensorflow()
     from tfresnet.deploy import inspect

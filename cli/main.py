@@ -7,8 +7,8 @@ from typing import Any
 import click
 
 from tfresnet import __version__
-from tfresnet.cli.output import print_anything, quiet_broken_pipe
 from tfresnet.runtime.errors import unknown
+from tfresnet.runtime.terminal import escape_unprintable, quiet_broken_pipe
 
 COMMANDS = {
     "train": "Train a network from a preset or a YAML file.",
@@ -34,7 +34,7 @@ class LazyGroup(click.Group):
     def main(self, *args: Any, **extra: Any) -> Any:
         """Run the command; print bad usage in one line instead of click's four."""
         extra["standalone_mode"] = False
-        print_anything()
+        escape_unprintable()
         try:
             sys.exit(super().main(*args, **extra) or 0)
         except click.exceptions.NoArgsIsHelpError as error:

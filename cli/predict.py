@@ -16,7 +16,7 @@ from tfresnet.cli.common import (
 )
 
 if TYPE_CHECKING:
-    from tfresnet.deploy.device.runtime import InputError
+    from tfresnet.runtime.errors import InputError
 
 LEAST = 5e-5  # that is printed: what is less would be 0.00%
 
@@ -53,7 +53,9 @@ def command(
       tfresnet predict runs/quickstart/export/model_int8.tflite runs/quickstart/samples/*.png
       tfresnet predict runs/quickstart photo.jpg folder
     """
-    from tfresnet.deploy.device.runtime import THRESHOLD, Embedder, open_file, pictures_in
+    from tfresnet.runtime.decode import THRESHOLD
+    from tfresnet.runtime.picture_files import pictures_in
+    from tfresnet.runtime.predictor import Embedder, open_file
 
     skipped: list[dict[str, str]] = []
 
@@ -90,7 +92,7 @@ def _named(answers: list[tuple[str, float]]) -> list[dict[str, Any]]:
 
 
 def _show(predictions: list[dict[str, Any]]) -> None:
-    from tfresnet.deploy.device.runtime import printable
+    from tfresnet.runtime.terminal import printable
 
     for prediction in predictions:
         labels = ""

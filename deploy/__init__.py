@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 __all__ = ["Classifier", "Embedder"]
 
 if TYPE_CHECKING:
-    from tfresnet.deploy.device.runtime import Classifier, Embedder
+    from tfresnet.runtime.predictor import Classifier, Embedder
 
 
 def __getattr__(name: str) -> Any:
     """Import the device's runtime, which needs no TensorFlow, when it is first asked for."""
     if name in __all__:
-        return getattr(importlib.import_module("tfresnet.deploy.device.runtime"), name)
+        return getattr(importlib.import_module("tfresnet.runtime.predictor"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

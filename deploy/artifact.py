@@ -10,6 +10,7 @@ from tfresnet.deploy.formats import table
 from tfresnet.deploy.formats.base import Source, Target
 from tfresnet.deploy.measure import MeasuredFile, measure
 from tfresnet.runs.run_directory import weights_sha256
+from tfresnet.runtime.metadata import ModelMetadata
 
 UNMEASURED = ".unmeasured"  # folder of a file that is not finished yet
 # What a file says about its own results: those of these that its task has.
@@ -36,22 +37,23 @@ def make(context: ExportContext, model: keras.Model, target: Target) -> Measured
     source = Source(model, context.run.spec, context.run.output, context.calibration.images)
     content = form.convert(source, target, context.config)
     # Fine-tuned networks have weights of their own.
-    network = {"network_sha256": weights_sha256(model)}
+    network = weights_sha256(model)
     final, folder = context.directory / target.name, context.directory / UNMEASURED
     try:
         path = folder / target.name
-        form.write(form.embed_metadata(content, context.metadata | network), path)
+        described = replace(context.metadata, network_sha256=network)
+        form.write(form.embed_metadata(content, described), path)
         measured = measure(context, target, path, form.audit(content))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     # Once more, with its own results inside.
-    described = form.embed_metadata(content, metadata_of(context, measured.record) | network)
-    form.write(described, final)
+    described = replace(metadata_of(context, measured.record), network_sha256=network)
+    form.write(form.embed_metadata(content, described), final)
     facts = {"path": final.as_posix(), "bytes": form.size(final)}
     return replace(measured, record=measured.record | facts)
 
 
-def metadata_of(context: ExportContext, record: dict[str, Any]) -> dict[str, Any]:
+def metadata_of(context: ExportContext, record: dict[str, Any]) -> ModelMetadata:
     """Return what a measured file says about itself."""
-    results = context.metadata["measured"] | {k: record[k] for k in MEASURED if k in record}
-    return context.metadata | {"quantization": record["quantization"], "measured": results}
+    results = context.metadata.measured | {k: record[k] for k in MEASURED if k in record}
+    return replace(context.metadata, quantization=record["quantization"], measured=results)

@@ -17,12 +17,12 @@ from tfresnet.data import pipeline, sources
 from tfresnet.data.sources import Dataset
 from tfresnet.deploy import calibration, measured_data, selection, targets
 from tfresnet.deploy.calibration import Calibration
-from tfresnet.deploy.device.runtime import InputError, read_metadata
 from tfresnet.deploy.reference import Reference
 from tfresnet.deploy.selection import Selection
 from tfresnet.runs.result import RunResult
 from tfresnet.runs.run_directory import Run, weights_sha256
-from tfresnet.runtime.spec import to_flat
+from tfresnet.runtime.errors import InputError
+from tfresnet.runtime.metadata import EMBEDDING, PROBABILITIES, ModelMetadata, read_metadata
 from tfresnet.tasks import metrics
 from tfresnet.tasks import task as tasks
 from tfresnet.tasks.task import Task
@@ -61,7 +61,7 @@ class ExportContext:
     held_out: tf.data.Dataset
     reference: Reference
     selection: Selection | None
-    metadata: dict[str, Any]
+    metadata: ModelMetadata
 
     @property
     def task(self) -> Task:
@@ -96,10 +96,10 @@ class ExportContext:
         found = []
         for path in sorted({p for pattern in _patterns() for p in self.directory.glob(pattern)}):
             try:
-                digest = read_metadata(path).get("weights_sha256")
+                digest = read_metadata(path).weights_sha256
             except InputError:
                 digest = None  # cut short, or written by something else
-            if digest != self.metadata["weights_sha256"]:
+            if digest != self.metadata.weights_sha256:
                 found.append(str(path))
         return found
 
@@ -181,20 +181,20 @@ def _metadata(
     drawn: Calibration,
     reference: Reference,
     weights: str,
-) -> dict[str, Any]:
+) -> ModelMetadata:
     """Return what every file of an export says about itself."""
-    return {
-        "format_version": 1,
-        "output": "embedding" if config.features else "probabilities",
-        "interface": config.interface,
-        "spec": to_flat(run.spec, run.output),
+    return ModelMetadata(
+        spec=run.spec,
+        output=run.output,
+        output_kind=EMBEDDING if config.features else PROBABILITIES,
+        input_type=config.interface,
         **{key: getattr(result, key) for key in PROVENANCE},
-        "data": measured_data.public(data),
-        "calibration_images": drawn.manifest["count"],
-        "calibration": drawn.summary,
-        "measured": {**reference.headline, "n": len(reference.classes)},
-        "weights_sha256": weights,
-    }
+        data=measured_data.public(data),
+        calibration_images=drawn.manifest["count"],
+        calibration=drawn.summary,
+        measured={**reference.headline, "n": len(reference.classes)},
+        weights_sha256=weights,
+    )
 
 
 def _patterns() -> Iterator[str]:

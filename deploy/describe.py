@@ -4,31 +4,29 @@ All have ``arch parameters macs input labels quantization``.
 """
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from tfresnet.config.formats import FLOAT32, INT8, QUANTIZATIONS
-from tfresnet.deploy.device import runtime
-from tfresnet.runtime.spec import to_flat
+from tfresnet.runtime.metadata import ModelMetadata, read_metadata
+from tfresnet.runtime.spec import InputSpec, OutputSpec
 
-OUTPUT = ("activation", "multi_label")  # what a spec says of the output
 PROVENANCE = ("preset", "seed", "epochs", "commit", "data", "calibration_images", "calibration")
 
 
 def model_file(path: Path) -> dict[str, Any]:
     """Describe a file that tfresnet exported, from what is inside it; loads no TensorFlow."""
-    metadata = runtime.read_metadata(path)
-    spec = metadata["spec"]
+    metadata = read_metadata(path)
     return {
-        "arch": metadata.get("arch"),
-        "parameters": metadata.get("parameters"),
-        "macs": metadata.get("macs"),
-        "input": _input(spec, _dtype(metadata)),
-        "labels": spec["labels"],
-        **_output(spec),
-        "quantization": metadata.get("quantization"),
-        "measured": metadata.get("measured"),
-        "provenance": {key: metadata.get(key) for key in PROVENANCE},
+        "arch": metadata.arch,
+        "parameters": metadata.parameters,
+        "macs": metadata.macs,
+        "input": _input(metadata.spec, _dtype(metadata)),
+        **_output(metadata.output),
+        "quantization": metadata.quantization,
+        "measured": metadata.measured or None,
+        "provenance": {key: getattr(metadata, key) for key in PROVENANCE},
     }
 
 
@@ -50,9 +48,8 @@ def run(directory: Path) -> dict[str, Any]:
         "arch": model.name,
         "parameters": functional.parameters(model),
         "macs": functional.macs(model, opened.spec.shape),
-        "input": _input(to_flat(opened.spec, opened.output), dtype="float32"),
-        "labels": list(opened.output.labels),
-        **_output(to_flat(opened.spec, opened.output)),
+        "input": _input(opened.spec, dtype="float32"),
+        **_output(opened.output),
         "quantization": FLOAT32.name,
         "step": step,
         "epoch": max((r["epoch"] for r in opened.records() if r["step"] <= step), default=0),
@@ -109,20 +106,21 @@ def _architecture(
     }
 
 
-def _dtype(metadata: dict[str, Any]) -> str:
+def _dtype(metadata: ModelMetadata) -> str:
     """Return the type of the numbers that an exported file takes."""
-    quantization = QUANTIZATIONS.get(str(metadata.get("quantization")), INT8)
+    quantization = QUANTIZATIONS.get(str(metadata.quantization), INT8)
     kinds = {"uint8": "uint8", "float": "float32", "integer": f"int{quantization.activations}"}
-    return kinds.get(str(metadata.get("interface")), "uint8")
+    return kinds.get(metadata.input_type, "uint8")
 
 
-def _output(spec: dict[str, Any]) -> dict[str, Any]:
-    """Return what makes the probabilities, and whether a picture may have any number of labels."""
-    return {"activation": "softmax", "multi_label": False} | {
-        key: spec[key] for key in OUTPUT if key in spec
+def _output(output: OutputSpec) -> dict[str, Any]:
+    return {
+        "labels": list(output.labels),
+        "activation": output.activation,
+        "multi_label": output.multi_label,
     }
 
 
-def _input(spec: dict[str, Any], dtype: str) -> dict[str, Any]:
-    values = {key: value for key, value in spec.items() if key not in ("labels", *OUTPUT)}
-    return {**values, "channels": len(values["mean"]), "dtype": dtype}
+def _input(spec: InputSpec, dtype: str) -> dict[str, Any]:
+    lists = {"mean": list(spec.mean), "std": list(spec.std)}
+    return {**asdict(spec), **lists, "channels": spec.shape[2], "dtype": dtype}

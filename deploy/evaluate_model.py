@@ -12,10 +12,10 @@ from tfresnet.data import corruptions, pipeline, sources
 from tfresnet.data.corrupted_split import CorruptedSplit
 from tfresnet.data.splits import Split
 from tfresnet.deploy import subject
-from tfresnet.deploy.device import runtime
 from tfresnet.deploy.formats import saved_model
 from tfresnet.deploy.report import figures
 from tfresnet.runtime.errors import InputError
+from tfresnet.runtime.predictor import Classifier
 from tfresnet.runtime.spec import InputSpec, OutputSpec
 from tfresnet.system.files import png, write_bytes
 from tfresnet.tasks import metrics
@@ -130,5 +130,5 @@ def _infer(found: subject.Subject) -> Callable[[Any], Any]:
     if found.path.is_dir():
         model = saved_model.LoadedSavedModel(found.path)
     else:
-        model = runtime.Classifier(found.path, threads=os.cpu_count() or 1).model
+        model = Classifier(found.path, threads=os.cpu_count() or 1).model
     return lambda images: model.run(np.ascontiguousarray(images))

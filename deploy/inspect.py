@@ -16,10 +16,10 @@ from ai_edge_litert.interpreter import Interpreter
 
 from tfresnet.data import pipeline, sources
 from tfresnet.deploy import measured_data
-from tfresnet.deploy.device.runtime import centre, open_model, read_metadata
 from tfresnet.deploy.formats import delegates, graph
+from tfresnet.runtime.backends import centered, open_model
 from tfresnet.runtime.errors import InputError
-from tfresnet.runtime.spec import from_flat
+from tfresnet.runtime.metadata import read_metadata
 from tfresnet.system.native_stderr import captured
 
 SAME_DB = 150.0  # where nothing differs: more than float32 can tell
@@ -125,7 +125,7 @@ class _Watched:
         pixels: Any = image[None].repeat(self.input["shape"][0], axis=0)
         kind, (scale, zero_point) = self.input["dtype"], self.input["quantization"]
         if kind != np.uint8:
-            pixels = centre(pixels)
+            pixels = centered(pixels)
             if kind != np.float32:
                 pixels = np.round(pixels / scale + zero_point).astype(kind)
         self.interpreter.set_tensor(self.input["index"], pixels)
@@ -161,7 +161,7 @@ def of_file(path: Path, against: Path | None, count: int, data: dict[str, Any]) 
     layers = []
     if source:
         section = measured_data.of_file(path, metadata, data)
-        training = sources.load_for(*from_flat(metadata["spec"]), section).train
+        training = sources.load_for(metadata.spec, metadata.output, section).train
         batches = pipeline.raw_batches(training, min(count, len(training)), count)
         images = next(iter(batches))[0].numpy()
         layers = [vars(e) for e in layer_errors(content, _content(source), images)]
@@ -195,7 +195,7 @@ def partner(path: Path) -> Path | None:
 def _network(path: Path) -> str | None:
     """Return the digest of the weights that a file was converted from."""
     metadata = read_metadata(path)
-    return metadata.get("network_sha256") or metadata.get("weights_sha256")
+    return metadata.network_sha256 or metadata.weights_sha256
 
 
 def _content(path: Path) -> bytes:

@@ -11,6 +11,7 @@ from typing import Any
 from tfresnet.config import loading
 from tfresnet.config.sections import DataConfig
 from tfresnet.runtime.errors import InputError
+from tfresnet.runtime.metadata import ModelMetadata
 from tfresnet.system.files import expanded
 
 LEVELS = 4  # folders above a file in which its run may be: RUN/export/bundle/model.tflite
@@ -25,7 +26,7 @@ def public(data: DataConfig) -> dict[str, Any]:
     return values
 
 
-def of_file(path: Path, metadata: Mapping[str, Any], overrides: Mapping[str, Any]) -> DataConfig:
+def of_file(path: Path, metadata: ModelMetadata, overrides: Mapping[str, Any]) -> DataConfig:
     """Return the data section to measure a file with.
 
     Args:
@@ -36,7 +37,7 @@ def of_file(path: Path, metadata: Mapping[str, Any], overrides: Mapping[str, Any
     Raises:
         InputError: it was trained on a folder, and nothing says where that is.
     """
-    values = dict(metadata.get("data", {}))
+    values = dict(metadata.data)
     if values.pop("folder", False) and "dataset" not in overrides:
         parents = path.resolve().parents[:LEVELS]
         run = next((p for p in parents if (p / "config.yaml").is_file()), None)

@@ -9,10 +9,10 @@ from tfresnet.config.loading import with_data
 from tfresnet.config.sections import DataConfig
 from tfresnet.data import lookup
 from tfresnet.deploy import measured_data
-from tfresnet.deploy.device import runtime
 from tfresnet.runs import preflight, run_directory
 from tfresnet.runtime.errors import InputError
-from tfresnet.runtime.spec import InputSpec, OutputSpec, from_flat
+from tfresnet.runtime.metadata import PROBABILITIES, check_output_kind, read_metadata
+from tfresnet.runtime.spec import InputSpec, OutputSpec
 
 
 @dataclass(frozen=True)
@@ -39,18 +39,10 @@ def find(path: Path, overrides: Mapping[str, Any]) -> Subject:
         run = run_directory.open_run(path)
         preflight.network(run.config.model)
         return Subject(path, run.spec, run.output, data_section(run.config.data, overrides), run)
-    metadata = runtime.read_metadata(path)
-    runtime.check_output(path, metadata, "probabilities")
+    metadata = read_metadata(path)
+    check_output_kind(path, metadata, PROBABILITIES)
     data = _with_splits(measured_data.of_file(path, metadata, overrides), overrides)
-    return Subject(path, *specs_of(path, metadata), data)
-
-
-def specs_of(path: Path, metadata: Mapping[str, Any]) -> tuple[InputSpec, OutputSpec]:
-    """Return the input spec and the output spec inside a model file, or raise a ``InputError``."""
-    try:
-        return from_flat(metadata["spec"])
-    except (ValueError, TypeError) as error:
-        raise InputError(f"{path}: expected an input spec inside: {error}") from None
+    return Subject(path, metadata.spec, metadata.output, data)
 
 
 def data_section(

@@ -15,10 +15,10 @@ from tests.test_damage import with_metadata
 from tfresnet.config.formats import FLOAT32, INT4, INT4_MIXED, INT8
 from tfresnet.deploy import calibration, gate, inspect, search, selection
 from tfresnet.deploy.compress import qat
-from tfresnet.deploy.device.runtime import read_metadata
 from tfresnet.deploy.formats import delegates, graph, tflite
 from tfresnet.deploy.search import Budget, Candidate, next_candidate
 from tfresnet.runtime.errors import InputError
+from tfresnet.runtime.metadata import read_metadata
 
 FEW = ["--verify-images", 50, "--calibration-images", 50]
 

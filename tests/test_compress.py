@@ -16,13 +16,13 @@ from tfresnet.config.export import ExportConfig
 from tfresnet.config.sections import ModelConfig
 from tfresnet.deploy import gate
 from tfresnet.deploy.compress import cluster, finetune, fold, prune, qat
-from tfresnet.deploy.device.runtime import open_model
 from tfresnet.deploy.export import export
 from tfresnet.deploy.formats import graph, tflite
 from tfresnet.models import zoo
 from tfresnet.models.functional import functional
 from tfresnet.runs import run_directory
 from tfresnet.runs.train_run import train
+from tfresnet.runtime.backends import open_model
 from tfresnet.runtime.spec import InputSpec, OutputSpec
 from tfresnet.training import loop
 from tfresnet.training.optimizers import decays

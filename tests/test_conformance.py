@@ -13,10 +13,10 @@ from tfresnet.config.sections import ModelConfig, RunConfig
 from tfresnet.data.sources import Dataset
 from tfresnet.data.splits import ArraySplit
 from tfresnet.deploy.compress import affine, qat
-from tfresnet.deploy.device.runtime import open_model
 from tfresnet.deploy.formats import graph, onnx_format, onnx_graph, tflite, wrap
 from tfresnet.models import functional, zoo
 from tfresnet.runs import run_directory
+from tfresnet.runtime.backends import open_model
 from tfresnet.runtime.errors import InputError
 from tfresnet.runtime.spec import InputSpec, OutputSpec
 from tfresnet.training import checkpoint

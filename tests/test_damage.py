@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.test_cli import json_of, refused, tfresnet
-from tfresnet.deploy.device.runtime import METADATA_NAME
+from tfresnet.runtime.metadata import FILE_NAME
 
 
 def stopped(*arguments: object) -> str:
@@ -109,7 +109,7 @@ def with_metadata(model: Path, path: Path, text: bytes) -> Path:
         start = min(entry.header_offset for entry in archive.infolist())
     path.write_bytes(content[:start])
     with zipfile.ZipFile(path, "a") as archive:
-        archive.writestr(METADATA_NAME, text)
+        archive.writestr(FILE_NAME, text)
     return path
 
 

@@ -9,12 +9,11 @@ import sklearn
 import tensorflow as tf
 from PIL import Image
 
-from tfresnet.deploy.device import runtime
 from tfresnet.deploy.formats import decoding
+from tfresnet.runtime import preprocess
 from tfresnet.runtime.spec import InputSpec
 
 PHOTOGRAPH = Path(sklearn.__file__).parent / "datasets" / "images" / "china.jpg"  # 640 x 427
-LABELS = ("a", "b")
 TAG, TURNED = 0x0112, range(1, 9)
 NEAR = 4  # of 255: 1 or 2 were seen; another build of libjpeg may round other pixels
 
@@ -43,7 +42,7 @@ def in_graph(contents: list[bytes], spec: InputSpec) -> np.ndarray:
 
 
 def on_device(contents: list[bytes], spec: InputSpec) -> np.ndarray:
-    return np.stack([runtime.read_picture(c, spec.to_dict()).astype(int) for c in contents])
+    return np.stack([preprocess.read(c, spec).astype(int) for c in contents])
 
 
 def orientations(contents: list[bytes]) -> list[int]:

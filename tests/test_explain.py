@@ -69,7 +69,7 @@ def test_the_command_draws_mistakes_and_a_map(tiny_run, tmp_path):
 
 def test_mistakes_have_the_names_of_their_files(run_copy, tmp_path, monkeypatch):
     """In JSON, in the CSV (of all mistakes), in print and in the picture."""
-    labels = json.loads((run_copy / "spec.json").read_text())["labels"]
+    labels = json.loads((run_copy / "spec.json").read_text())["output"]["labels"]
     folder = write_images(tmp_path / "noise", dict.fromkeys(labels, 2))
     captions = []
 
@@ -125,5 +125,6 @@ def test_what_can_not_be_explained_gets_one_line(run_copy, tmp_path):
     assert "does not exist" in refused("explain", tmp_path / "none")
     assert "none.png" in refused("explain", run_copy, tmp_path / "none.png")
     spec = json.loads((run_copy / "spec.json").read_text())
-    (run_copy / "spec.json").write_text(json.dumps(spec | {"labels": list("abcdefghij")}))
+    spec["output"]["labels"] = list("abcdefghij")
+    (run_copy / "spec.json").write_text(json.dumps(spec))
     assert "expected the labels that the model was trained with" in refused("explain", run_copy)

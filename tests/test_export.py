@@ -18,18 +18,14 @@ from tests.test_cli import json_of, refused
 from tfresnet.config import loading
 from tfresnet.config.export import ExportConfig
 from tfresnet.deploy import evaluate_model, gate, measure
-from tfresnet.deploy.device.runtime import (
-    Classifier,
-    Embedder,
-    open_model,
-    read_metadata,
-)
 from tfresnet.deploy.export import export
 from tfresnet.deploy.reference import Reference, compare
 from tfresnet.runs import run_directory
 from tfresnet.runs.train_run import train
+from tfresnet.runtime.backends import open_model
 from tfresnet.runtime.errors import InputError
-from tfresnet.runtime.spec import to_flat
+from tfresnet.runtime.metadata import read_metadata
+from tfresnet.runtime.predictor import Classifier, Embedder
 from tfresnet.training import checkpoint
 
 KEYS = {
@@ -85,11 +81,11 @@ def test_int8_is_integer_small_and_close(exported, tiny_run):
 )
 def test_a_file_describes_itself(exported, tiny_run, name):
     metadata = Classifier(tiny_run.directory / "export" / name).metadata
-    assert metadata["spec"] == to_flat(tiny_run.spec, tiny_run.output)
-    assert metadata["arch"] == "resnet8"
-    assert metadata["measured"]["n"] == 360
-    assert metadata["measured"]["top1"] in [a["top1"] for a in exported["artifacts"]]
-    assert metadata["data"]["dataset"] == "digits"
+    assert (metadata.spec, metadata.output) == (tiny_run.spec, tiny_run.output)
+    assert metadata.arch == "resnet8"
+    assert metadata.measured["n"] == 360
+    assert metadata.measured["top1"] in [a["top1"] for a in exported["artifacts"]]
+    assert metadata.data["dataset"] == "digits"
 
 
 def test_labels_can_be_unzipped(exported, tiny_run):

@@ -21,9 +21,10 @@ from tfresnet.cli.main import COMMANDS, main
 from tfresnet.config import loading
 from tfresnet.config.sections import DataConfig
 from tfresnet.data import folder, images, lookup, sources
-from tfresnet.deploy.device import runtime
 from tfresnet.runs import preflight
+from tfresnet.runtime import picture_files, preprocess
 from tfresnet.runtime.errors import InputError
+from tfresnet.runtime.metadata import read_metadata
 from tfresnet.runtime.spec import InputSpec
 
 TWO = {"cat": 2, "dog": 2}
@@ -90,9 +91,8 @@ def test_a_test_folder_without_classes_is_no_held_out_part(tmp_path):
 @pytest.fixture
 def no_heif(monkeypatch):
     """As where pillow-heif is not installed."""
-    known = images.extensions() - {".heic", ".heif", ".hif"}
-    for module in (images, runtime):
-        monkeypatch.setattr(module, "extensions", lambda: known)
+    known = picture_files.suffixes() - {".heic", ".heif", ".hif"}
+    monkeypatch.setattr(picture_files, "suffixes", lambda: known)
 
 
 @pytest.fixture
@@ -112,15 +112,13 @@ def fake_heif(monkeypatch):
 
     extensions = Image.registered_extensions().copy()
     monkeypatch.setitem(sys.modules, "pillow_heif", SimpleNamespace(register_heif_opener=register))
-    for module in (images, runtime):
-        module.extensions.cache_clear()
+    picture_files.suffixes.cache_clear()
     yield b"FAKEHEIF" + bytes([77])
     Image.OPEN.pop("FAKEHEIF", None)
     Image.ID[:] = [name for name in Image.ID if name != "FAKEHEIF"]
     Image.EXTENSION.clear()
     Image.EXTENSION.update(extensions)
-    for module in (images, runtime):
-        module.extensions.cache_clear()
+    picture_files.suffixes.cache_clear()
 
 
 def test_heic_is_read_where_pillow_heif_is_installed(tmp_path, fake_heif):
@@ -129,9 +127,9 @@ def test_heic_is_read_where_pillow_heif_is_installed(tmp_path, fake_heif):
         (tmp_path / name).write_bytes(fake_heif)
     spec = InputSpec(1, 1)
     for source in (tmp_path / "a.HEIC", tmp_path / "renamed.jpg", fake_heif):
-        assert runtime.read_picture(source, spec.to_dict())[0, 0, 0] == 77
-    assert images.read(str(tmp_path / "renamed.jpg"), spec)[0, 0, 0] == 77
-    assert len(runtime.pictures_of(tmp_path)) == 2
+        assert preprocess.read(source, spec)[0, 0, 0] == 77
+    assert preprocess.read(str(tmp_path / "renamed.jpg"), spec)[0, 0, 0] == 77
+    assert len(picture_files.pictures_of(tmp_path)) == 2
 
 
 def test_heic_is_named_with_what_to_install_elsewhere(tmp_path, no_heif):
@@ -140,9 +138,9 @@ def test_heic_is_named_with_what_to_install_elsewhere(tmp_path, no_heif):
     for name in ("a.HEIC", "b.jpg"):
         (tmp_path / name).write_bytes(heic)
         assert images.examine(tmp_path / name).problem == "for HEIC: pip install pillow-heif"
-        with pytest.raises(runtime.InputError, match=f"{name}: .*pip install pillow-heif"):
-            runtime.read_picture(tmp_path / name, InputSpec(1, 1).to_dict())
-    assert len(runtime.pictures_of(tmp_path)) == 2
+        with pytest.raises(InputError, match=f"{name}: .*pip install pillow-heif"):
+            preprocess.read(tmp_path / name, InputSpec(1, 1))
+    assert len(picture_files.pictures_of(tmp_path)) == 2
 
 
 def test_the_device_finds_the_pictures_that_training_finds(tmp_path):
@@ -154,7 +152,7 @@ def test_the_device_finds_the_pictures_that_training_finds(tmp_path):
     (pictures / "cat" / "0.jpg").rename(pictures / "cat" / "without")
     (pictures / "Thumbs.db").write_bytes(b"of a system")
     (pictures / "notes.txt").write_text("no picture")
-    found = [str(Path(p).relative_to(pictures)) for p in runtime.pictures_of(pictures)]
+    found = [str(Path(p).relative_to(pictures)) for p in picture_files.pictures_of(pictures)]
     assert found == ["cat/without", "linked/more/0.jpg", "odd.jpg/0.jpg"]
 
 
@@ -289,14 +287,14 @@ def test_colors_of_12_bits_in_16_are_refused_and_not_black(tmp_path, kind):
         pixels[..., : 1 if kind == "LA" else 3] = white
         path = tmp_path / f"{white}.png"
         path.write_bytes(tf.io.encode_png(pixels).numpy())
-        spec = InputSpec(4, 4).to_dict()
+        spec = InputSpec(4, 4)
         if readable:
             assert images.examine(path).problem is None
-            assert runtime.read_picture(path, spec).max() == 255
+            assert preprocess.read(path, spec).max() == 255
             continue
         assert "got 12 bits in 16" in images.examine(path).problem
-        with pytest.raises(runtime.InputError, match="got 12 bits in 16"):
-            runtime.read_picture(path, spec)
+        with pytest.raises(InputError, match="got 12 bits in 16"):
+            preprocess.read(path, spec)
 
 
 @pytest.mark.parametrize("bits", [8, 12, 16])
@@ -306,10 +304,9 @@ def test_8_and_12_bits_stored_in_16_keep_their_brightness(tmp_path, bits):
     values = np.linspace(0, white, 32 * 32).reshape(32, 32).astype(np.uint16)
     Image.fromarray(values).save(tmp_path / "a.png")
     with Image.open(tmp_path / "a.png") as image:
-        trained = np.asarray(images.with_channels(image, 1))
-    spec = {"height": 32, "width": 32, "mean": (128.0,), "std": (128.0,), "crop_fraction": 1.0,
-            "interpolation": "bilinear"}  # fmt: skip
-    assert (runtime.read_picture(tmp_path / "a.png", spec)[..., 0] == trained).all()
+        trained = np.asarray(preprocess.with_channels(image, 1))
+    spec = InputSpec(32, 32, (128.0,), (128.0,))
+    assert (preprocess.read(tmp_path / "a.png", spec)[..., 0] == trained).all()
     assert np.abs(trained.astype(int) - np.round(values / white * 255)).max() <= 1
 
 
@@ -325,12 +322,9 @@ def test_greys_that_are_not_brightened_alike_are_told(tmp_path):
     assert "1 as 12 bits, 2 as 16 bits, such as dark.png" in note
 
 
-def test_the_device_knows_the_same_pictures():
-    assert runtime.extensions() == images.extensions()
-    assert (runtime.INSTALLED, runtime.STUBS) == (images.INSTALLED, images.STUBS)
-    assert runtime.SYSTEM == folder.SYSTEM
-    assert {".jpg", ".jfif", ".jpe", ".tga", ".webp"} <= images.extensions()
-    assert not {".pdf", ".h5", ".mpg"} & images.extensions()
+def test_what_pillow_can_read_is_a_picture():
+    assert {".jpg", ".jfif", ".jpe", ".tga", ".webp"} <= picture_files.suffixes()
+    assert not {".pdf", ".h5", ".mpg"} & picture_files.suffixes()
 
 
 def test_a_files_place_is_not_in_what_leaves_the_machine(tmp_path, monkeypatch):
@@ -356,7 +350,7 @@ def test_a_files_place_is_not_in_what_leaves_the_machine(tmp_path, monkeypatch):
     for path in (run / "export").rglob("*"):
         if path.is_file() and path.name != "report.json":
             assert b"my secret" not in path.read_bytes(), path
-    assert runtime.read_metadata(file)["data"]["dataset"] == "pictures"
+    assert read_metadata(file).data["dataset"] == "pictures"
     assert json_of("evaluate", file)["n"] == 2
     alone = shutil.copy(file, tmp_path / "alone.onnx")
     assert "expected --dataset FOLDER, where the images of pictures are now" in refused(

@@ -23,12 +23,13 @@ from tfresnet.config.sections import ModelConfig
 from tfresnet.data.splits import ArraySplit
 from tfresnet.deploy import calibration
 from tfresnet.deploy.device import benchmark
-from tfresnet.deploy.device.runtime import Classifier, open_model
 from tfresnet.deploy.export import export
 from tfresnet.deploy.formats import graph, onnx_format, onnx_graph, recipes, tflite, tflite_metadata
 from tfresnet.models import zoo
 from tfresnet.runs import run_directory
+from tfresnet.runtime.backends import open_model
 from tfresnet.runtime.errors import InputError
+from tfresnet.runtime.predictor import Classifier
 
 
 @pytest.fixture(scope="module")

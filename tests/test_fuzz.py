@@ -9,6 +9,7 @@ import json
 import re
 import tempfile
 import zipfile
+from dataclasses import asdict, fields
 from pathlib import Path
 
 import h5py
@@ -21,12 +22,15 @@ from PIL import Image
 from safetensors.numpy import save_file
 
 from tfresnet.config import loading
-from tfresnet.data import images as pictures
+from tfresnet.data.images import examine
 from tfresnet.deploy import describe
-from tfresnet.deploy.device import runtime
 from tfresnet.models import pretrained
+from tfresnet.runtime import preprocess
+from tfresnet.runtime.backends import open_model
 from tfresnet.runtime.errors import InputError
-from tfresnet.runtime.spec import InputSpec, OutputSpec, to_flat
+from tfresnet.runtime.metadata import FILE_NAME, ModelMetadata, read_metadata
+from tfresnet.runtime.predictor import Classifier
+from tfresnet.runtime.spec import InputSpec, OutputSpec, specs_to_dict
 from tfresnet.sweep import plan
 
 pytestmark = [
@@ -38,7 +42,8 @@ quick = settings(
     max_examples=CASES, deadline=None, derandomize=True, database=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )  # fmt: skip
-SPEC = to_flat(InputSpec(16, 16), OutputSpec("classification", ("a", "b")))
+SPEC, OUTPUT = InputSpec(16, 16), OutputSpec("classification", ("a", "b"))
+VERSION_1 = asdict(SPEC) | {"labels": ["a", "b"], "activation": "softmax", "multi_label": False}
 
 keys = [
     f"{section}.{key}"
@@ -60,7 +65,7 @@ def refused_in_one_line(function, *arguments):
     """Call a function; what it raises must be one line for the user."""
     try:
         return function(*arguments)
-    except (InputError, runtime.InputError) as error:
+    except InputError as error:
         assert len(str(error).splitlines()) == 1
         assert len(str(error)) < 1000
         return None
@@ -175,10 +180,10 @@ def test_pictures_that_are_spoilt(data):
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "picture"
         path.write_bytes(content)
-        pixels = refused_in_one_line(pictures.read, str(path), SPEC)
+        pixels = refused_in_one_line(preprocess.read, str(path), SPEC)
         assert pixels is None or pixels.shape == SPEC.shape
-        refused_in_one_line(pictures.examine, path)
-        same = refused_in_one_line(runtime.read_picture, path, SPEC)
+        refused_in_one_line(examine, path)
+        same = refused_in_one_line(preprocess.read, content, SPEC)
         assert (pixels is None) == (same is None)
 
 
@@ -187,7 +192,7 @@ def test_pictures_larger_than_memory_should_be(tmp_path, size):
     """A few bytes that would be 900 million pixels, and very thin ones."""
     path = tmp_path / "bomb.png"
     Image.new("1", size).save(path)
-    pixels = refused_in_one_line(pictures.read, str(path), SPEC)
+    pixels = refused_in_one_line(preprocess.read, str(path), SPEC)
     assert (pixels is None) == (min(size) > 1)
 
 
@@ -207,9 +212,9 @@ def test_one_changed_bit_of_a_weight_is_noticed(models, tmp_path, name):
     content[len(content) // 2] ^= 1
     path = tmp_path / name
     path.write_bytes(content)
-    runtime.open_model(path)
-    with pytest.raises(runtime.InputError, match="expected the bytes that tfresnet wrote"):
-        runtime.Classifier(path)
+    open_model(path)
+    with pytest.raises(InputError, match="expected the bytes that tfresnet wrote"):
+        Classifier(path)
 
 
 @quick
@@ -221,7 +226,7 @@ def test_model_files_that_are_spoilt_anywhere(models, data):
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / name
         path.write_bytes(content)
-        model = refused_in_one_line(runtime.Classifier, path)
+        model = refused_in_one_line(Classifier, path)
         if model is not None:  # nothing that counts was hit
             image = np.zeros((1, *model.model.input_shape[1:]), np.uint8)
             assert model.probabilities(image).shape == (1, len(model.labels))
@@ -237,40 +242,62 @@ def test_model_files_that_are_spoilt_where_their_metadata_are(models, data):
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.tflite"
         path.write_bytes(spoilt_end)
-        refused_in_one_line(runtime.read_metadata, path)
+        refused_in_one_line(read_metadata, path)
 
 
 @quick
 @given(
-    some.dictionaries(some.sampled_from(["spec", "output", "measured", "x"]), values, max_size=4)
+    some.dictionaries(
+        some.sampled_from(
+            ["format_version", "spec", "input", "output", "output_kind", "measured", "content", "x"]
+        ),
+        values,
+        max_size=4,
+    )
 )
 def test_model_files_with_any_metadata(models, metadata):
     _with_metadata(models, json.dumps(metadata, default=str, skipkeys=True))
 
 
 @quick
-@given(some.sampled_from(list(SPEC)), values)
-def test_model_files_with_any_value_in_their_spec(models, key, value):
-    _with_metadata(models, json.dumps({"spec": SPEC | {key: value}}, default=str, skipkeys=True))
+@given(some.sampled_from(list(VERSION_1)), values)
+def test_old_model_files_with_any_value_in_their_spec(models, key, value):
+    spec = VERSION_1 | {key: value}
+    _with_metadata(models, json.dumps({"spec": spec}, default=str, skipkeys=True))
+
+
+@quick
+@given(some.sampled_from([*asdict(SPEC), *asdict(OUTPUT)]), values)
+def test_model_files_with_any_value_in_their_specs(models, key, value):
+    specs = specs_to_dict(SPEC, OUTPUT)
+    specs["input" if key in specs["input"] else "output"][key] = value
+    _with_metadata(models, json.dumps(specs, default=str, skipkeys=True))
+
+
+@quick
+@given(some.sampled_from([f.name for f in fields(ModelMetadata)]), values)
+def test_model_files_with_any_value_in_their_metadata(models, key, value):
+    metadata = ModelMetadata(SPEC, OUTPUT).to_dict() | {key: value}
+    _with_metadata(models, json.dumps(metadata, default=str, skipkeys=True))
 
 
 def _with_metadata(models, text: str) -> None:
     buffer = io.BytesIO(models["model_int8.tflite"][:1000])
     with zipfile.ZipFile(buffer, "a") as archive:
-        archive.writestr(runtime.METADATA_NAME, text)
+        archive.writestr(FILE_NAME, text)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.tflite"
         path.write_bytes(buffer.getvalue())
-        refused_in_one_line(runtime.read_metadata, path)
+        refused_in_one_line(read_metadata, path)
         refused_in_one_line(describe.model_file, path)
 
 
 def test_metadata_that_unpack_to_gigabytes_are_refused(tmp_path):
     path = tmp_path / "model.tflite"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr(runtime.METADATA_NAME, b" " * 2**28)
+        archive.writestr(FILE_NAME, b" " * 2**28)
     assert path.stat().st_size < 2**20
-    assert refused_in_one_line(runtime.read_metadata, path) is None
+    assert refused_in_one_line(read_metadata, path) is None
 
 
 @pytest.mark.parametrize("flag", [0x1, 0x40])
@@ -281,7 +308,7 @@ def test_encrypted_metadata_are_refused(models, tmp_path, flag):
             content[found.start() + offset] |= flag
     path = tmp_path / "model.tflite"
     path.write_bytes(content)
-    assert refused_in_one_line(runtime.read_metadata, path) is None
+    assert refused_in_one_line(read_metadata, path) is None
 
 
 @pytest.fixture(scope="module")

@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tfresnet.data import images
-from tfresnet.deploy.device import runtime
+from tfresnet.data import images, pipeline
+from tfresnet.data.splits import FileSplit
 from tfresnet.runs.samples import uncropped
+from tfresnet.runtime import preprocess
 from tfresnet.runtime.errors import InputError
+from tfresnet.runtime.predictor import Predictor
 from tfresnet.runtime.spec import InputSpec
 
 ODD_SIZES = [(1, 1), (3, 7), (17, 31), (31, 17), (64, 64), (101, 37), (333, 517), (640, 479)]
@@ -25,9 +27,12 @@ def picture(width: int, height: int, mode: str = "RGB") -> Image.Image:
 
 
 def both(path, spec):
-    classifier = runtime.Classifier.__new__(runtime.Classifier)
-    classifier.spec = spec.to_dict()
-    return images.read(str(path), spec).astype(int), classifier.prepare(path).astype(int)
+    """The pixels that training and evaluation see, and those that a device sees."""
+    split = FileSplit([str(path)], np.zeros(1, np.int64), spec)
+    evaluated, _, _ = next(iter(pipeline.raw_batches(split, 1)))
+    predictor = Predictor.__new__(Predictor)
+    predictor.spec = spec
+    return evaluated[0].numpy().astype(int), predictor.prepare(path).astype(int)
 
 
 @pytest.mark.parametrize("crop", [0.875, 0.9, 0.95, 1.0])
@@ -36,7 +41,7 @@ def test_a_sample_is_cropped_to_what_evaluation_saw(size, crop):
     image = np.asarray(picture(size, size))
     sample = Image.fromarray(uncropped(image, crop))
     spec = InputSpec(size, size, crop_fraction=crop)
-    assert (images.fit(sample, spec) == image).all()
+    assert (preprocess.fit(sample, spec) == image).all()
 
 
 @pytest.mark.parametrize("spec", SPECS, ids=lambda s: f"{s.height}x{s.width}")
@@ -59,7 +64,7 @@ def test_large_photographs_are_decoded_smaller_and_look_the_same(tmp_path, spec,
     evaluated, on_device = both(path, spec)
     assert (evaluated == on_device).all()
     with Image.open(path) as whole:
-        expected = images.fit(whole, spec).astype(int)
+        expected = preprocess.fit(whole, spec).astype(int)
     # Neighbouring pixels differ by up to 60 of 255 here, a quarter of which is 15.
     assert np.abs(evaluated - expected).mean() < 3
     with Image.open(path) as reduced:
@@ -95,11 +100,11 @@ def test_32_bits_are_refused_and_not_clipped(tmp_path):
     Image.fromarray(np.full((4, 4), 0.5, np.float32)).save(path)
     assert "expected 8 or 16 bits" in images.examine(path).problem
     with pytest.raises(InputError, match="expected 8 or 16 bits"):
-        images.read(str(path), SPECS[0])
-    classifier = runtime.Classifier.__new__(runtime.Classifier)
-    classifier.spec = SPECS[0].to_dict()
-    with pytest.raises(runtime.InputError, match="expected 8 or 16 bits"):
-        classifier.prepare(path)
+        preprocess.read(str(path), SPECS[0])
+    predictor = Predictor.__new__(Predictor)
+    predictor.spec = SPECS[0]
+    with pytest.raises(InputError, match="expected 8 or 16 bits"):
+        predictor.prepare(path)
 
 
 @pytest.mark.parametrize("exif", [b"Exif\0\0garbagegarbage", b"Exif\0\0II*\0"])
@@ -108,10 +113,10 @@ def test_what_reading_would_fail_at_is_found_before(tmp_path, exif):
     picture(8, 8).save(tmp_path / "image.png", exif=exif)
     problem = images.examine(tmp_path / "image.png").problem
     if problem is None:  # a version of Pillow that puts up with it
-        images.read(str(tmp_path / "image.png"), SPECS[0])
+        preprocess.read(str(tmp_path / "image.png"), SPECS[0])
     else:
         with pytest.raises(InputError, match="expected a readable image"):
-            images.read(str(tmp_path / "image.png"), SPECS[0])
+            preprocess.read(str(tmp_path / "image.png"), SPECS[0])
 
 
 def test_a_picture_turned_by_exif_is_upright(tmp_path):
@@ -139,7 +144,7 @@ def test_the_crop_is_centred_and_inside(spec, size):
 
 def test_an_image_of_the_right_size_is_left_alone():
     image = picture(32, 32)
-    assert (images.fit(image, SPECS[0]) == np.asarray(image)).all()
+    assert (preprocess.fit(image, SPECS[0]) == np.asarray(image)).all()
 
 
 def test_a_whole_image_has_no_problem(tmp_path):
@@ -157,4 +162,4 @@ def test_a_bad_image_is_found(tmp_path, kind):
         path.write_text("hello" if kind == "text.jpg" else "")
     assert images.examine(path).problem
     with pytest.raises(InputError, match=kind):
-        images.read(str(path), SPECS[0])
+        preprocess.read(str(path), SPECS[0])

@@ -4,6 +4,7 @@ import ast
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
+RUNTIME = ROOT / "tfresnet" / "runtime"
 # From the ground up; a module may import those below it and its own floor.
 FLOORS = [
     ["tfresnet.runtime", "tfresnet.backend", "tfresnet.system",
@@ -45,7 +47,10 @@ def imported(path: Path) -> set[str]:
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: relative import"
+            if node.level:  # of the runtime, which is copied under another name
+                assert path.parent == RUNTIME and node.level == 1, f"{path}: relative import"
+                names |= {f"tfresnet.runtime.{node.module or alias.name}" for alias in node.names}
+                continue
             names |= {f"{node.module}.{alias.name}" for alias in node.names}
     return {
         name for name in names if name.startswith("tfresnet.") and name != "tfresnet.__version__"
@@ -72,9 +77,34 @@ def test_imports_point_down(module):
             assert not (module.startswith(one) and name.startswith(other)), f"{module}: {name}"
 
 
-def test_the_runtime_imports_nothing_of_tfresnet():
-    found = imported(ROOT / "deploy" / "device" / "runtime.py")
-    assert found == {"tfresnet.runtime.errors.InputError"}
+# What a device has: the standard library, numpy, Pillow and one of the interpreters.
+ON_A_DEVICE = {
+    *sys.stdlib_module_names, "numpy", "PIL", "ai_edge_litert", "tflite_runtime", "onnxruntime",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("path", sorted(RUNTIME.glob("*.py")), ids=lambda path: path.stem)
+def test_the_runtime_imports_itself_and_what_a_device_has(path):
+    """Itself relatively: a bundle holds it under another name."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            names = [node.module]
+        else:
+            continue
+        assert {name.split(".")[0] for name in names} <= ON_A_DEVICE
+
+
+def test_one_place_knows_which_files_are_pictures():
+    knowing = [m for m, path in modules().items() if "registered_extensions" in path.read_text()]
+    assert knowing == ["tfresnet.runtime.picture_files"]
+
+
+def test_one_place_crops_and_resizes():
+    """Pillow's resize with a box; what a graph does is in ``decoding``, and tested against it."""
+    cropping = [m for m, path in modules().items() if "resample, box=" in path.read_text()]
+    assert cropping == ["tfresnet.runtime.preprocess"]
 
 
 @pytest.mark.parametrize(
@@ -115,7 +145,7 @@ HEAVY = {"tensorflow", "tf_keras", "keras", "sklearn", "matplotlib"}
     [
         "import tfresnet; assert tfresnet.deploy.Classifier",
         "import tfresnet.runtime.spec, tfresnet.config.loading",
-        "import tfresnet.deploy.device.runtime, tfresnet.deploy.device.benchmark",
+        "import tfresnet.runtime.command_line, tfresnet.deploy.device.benchmark",
         "import tfresnet.deploy.describe",
         "import tfresnet.cli.main, tfresnet.cli.train, tfresnet.cli.export, tfresnet.cli.predict",
     ],
@@ -153,6 +183,11 @@ def test_tensorflow_imported_first_without_onednn_is_warned_of():
     assert "RuntimeWarning: TensorFlow was imported before tfresnet" in done.stderr
 
 
+def test_specs_metadata_and_errors_are_read_without_numpy():
+    code = "import tfresnet.runtime.spec, tfresnet.runtime.metadata, tfresnet.runtime.terminal"
+    assert not loaded_by(code) & (HEAVY | {"numpy", "PIL", "pydantic"})
+
+
 def test_help_loads_neither_numpy_nor_pydantic():
     code = (
         "from click.testing import CliRunner\nfrom tfresnet.cli.main import main\n"
@@ -168,19 +203,64 @@ class Blocker:
         if name.split('.')[0] in ('tfresnet', 'tensorflow', 'tf_keras', 'keras'):
             raise ImportError(name)
 sys.meta_path.insert(0, Blocker())
-sys.argv = ['classify.py', {model!r}, {sample!r}, '--top', '2']
-import runpy
-runpy.run_path('classify.py', run_name='__main__')
 """
 
 
-def test_the_bundle_runs_where_there_is_no_tfresnet_and_no_tensorflow(exported, tiny_run):
-    code = BLOCKED.format(model="model_int8.tflite", sample="sample.png")
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=exported["bundle"], capture_output=True, text=True,
+def where_there_is_no_tfresnet(code: str, folder: Path) -> subprocess.CompletedProcess:
+    """Run code in a folder where neither tfresnet nor TensorFlow can be imported."""
+    return subprocess.run(
+        [sys.executable, "-c", BLOCKED + code], cwd=folder, capture_output=True, text=True,
         env={k: v for k, v in os.environ.items() if k != "PYTHONPATH"},
     )  # fmt: skip
+
+
+def test_the_bundle_runs_where_there_is_no_tfresnet_and_no_tensorflow(exported):
+    code = """
+sys.argv = ['classify.py', 'model_int8.tflite', 'sample.png', '--top', '2']
+import runpy
+runpy.run_path('classify.py', run_name='__main__')
+"""
+    done = where_there_is_no_tfresnet(code, Path(exported["bundle"]))
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("sample.png: ")
     assert done.stdout.count("%") == 2
     assert done.stderr == ""
+
+
+def test_the_bundle_has_the_whole_runtime_and_its_classes(exported):
+    bundle = Path(exported["bundle"])
+    copied = {path.name: path.read_bytes() for path in (bundle / "tfresnet_runtime").iterdir()}
+    copied.pop("__pycache__", None)
+    assert copied == {path.name: path.read_bytes() for path in RUNTIME.glob("*.py")}
+    code = """
+import classify
+model = classify.Classifier('model_int8.tflite')
+assert isinstance(classify.open_file('model_int8.tflite'), classify.Classifier)
+print(len(model.classify('sample.png', 3)), model.metadata.arch)
+try:
+    model.classify('none.png')
+except classify.InputError as error:
+    print(error)
+"""
+    done = where_there_is_no_tfresnet(code, bundle)
+    assert done.stdout.splitlines() == [
+        "3 resnet8", "expected an image, none.png does not exist",
+    ], done.stderr  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["model_int8.tflite", "model_float32.onnx"])
+def test_the_runtimes_folder_runs_alone_under_any_name(exported, tiny_run, tmp_path, name):
+    shutil.copytree(RUNTIME, tmp_path / "anything", ignore=shutil.ignore_patterns("__pycache__"))
+    sample = next((tiny_run.directory / "samples").glob("*.png"))
+    code = f"""
+import importlib, pathlib
+for path in sorted(pathlib.Path('anything').glob('*.py')):
+    importlib.import_module(f'anything.{{path.stem}}')
+from anything.predictor import Classifier
+print(Classifier({str(tiny_run.directory / "export" / name)!r}).classify({str(sample)!r}))
+"""
+    done = where_there_is_no_tfresnet(code, tmp_path)
+    from tfresnet.deploy import Classifier
+
+    expected = Classifier(tiny_run.directory / "export" / name).classify(sample)
+    assert done.stdout.strip() == str(expected), done.stderr

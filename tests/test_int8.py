@@ -10,7 +10,6 @@ import tensorflow as tf
 import tf_keras
 
 from tfresnet.config.formats import TFLITE
-from tfresnet.deploy.device.runtime import open_model
 from tfresnet.deploy.formats import (
     gptq,
     graph,
@@ -22,6 +21,7 @@ from tfresnet.deploy.formats import (
     wrap,
 )
 from tfresnet.models.network import LinearHead
+from tfresnet.runtime.backends import open_model
 from tfresnet.runtime.spec import InputSpec, OutputSpec
 from tfresnet.tasks import metrics
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from tests.test_cli import json_of
-from tfresnet.deploy.device.runtime import open_model
 from tfresnet.deploy.formats import graph, microcontroller, tflite
+from tfresnet.runtime.backends import open_model
 from tfresnet.runtime.errors import InputError
 
 

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,13 +18,14 @@ from tfresnet.config import loading
 from tfresnet.config.sections import DataConfig, ModelConfig, TrainConfig
 from tfresnet.data import folder_recipe, label_table, pipeline, sources
 from tfresnet.deploy import gate
-from tfresnet.deploy.device.runtime import Classifier
 from tfresnet.deploy.formats import onnx_format, saved_model, tflite
 from tfresnet.deploy.reference import Reference, compare
 from tfresnet.models import zoo
 from tfresnet.runs import preflight, run_directory
+from tfresnet.runtime.backends import open_model
 from tfresnet.runtime.errors import InputError
-from tfresnet.runtime.spec import InputSpec, OutputSpec, to_flat
+from tfresnet.runtime.predictor import Classifier
+from tfresnet.runtime.spec import InputSpec, OutputSpec
 from tfresnet.tasks import average_precision, metrics, multi_label
 from tfresnet.tasks import task as tasks
 from tfresnet.training import losses
@@ -371,7 +372,7 @@ def test_exported_files_give_the_sigmoids_of_the_logits_and_are_judged_by_them(r
     for artifact in report["artifacts"]:
         model = Classifier(artifact["path"])
         assert model.multi_label
-        assert model.metadata["measured"]["map"] == artifact["map"] == artifact["value"]
+        assert model.metadata.measured["map"] == artifact["map"] == artifact["value"]
         found = model.probabilities(images.numpy())
         # float32 differs in the last bits; of int8, conftest says how far.
         close = 1e-4 if artifact["quantization"] == "float32" else NEAR[8]
@@ -475,8 +476,6 @@ def test_files_end_in_what_the_loss_fits():
 def _run(content: bytes, suffix: str, images: np.ndarray) -> np.ndarray:
     import tempfile
 
-    from tfresnet.deploy.device.runtime import open_model
-
     with tempfile.NamedTemporaryFile(suffix=suffix) as file:
         Path(file.name).write_bytes(content)
         return open_model(file.name).run(images)
@@ -487,8 +486,7 @@ def test_a_run_of_an_earlier_version_has_the_activation_of_its_loss(tmp_path):
     spec, output = InputSpec(16, 16), OutputSpec("classification", ("a", "b"))
     directory = tmp_path / "old"
     run_directory.create(directory, config, spec, output)
-    values = to_flat(spec, output)
-    del values["activation"], values["multi_label"]
+    values = asdict(spec) | {"labels": output.labels}
     (directory / "spec.json").write_text(json.dumps(values))
     assert run_directory.open_run(directory).output == replace(output, activation="sigmoid")
 

@@ -9,7 +9,7 @@ import ai_edge_litert
 import pytest
 from PIL import Image
 
-from tfresnet.deploy.device.runtime import Classifier
+from tfresnet.runtime.predictor import Classifier
 
 LIBRARY = Path(ai_edge_litert.__file__).parent / "libLiteRt.so"
 COMPILER = shutil.which("g++") or shutil.which("clang++")

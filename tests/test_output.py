@@ -12,7 +12,7 @@ import pytest
 from tests.conftest import write_images
 from tests.test_cli import json_of, refused, tfresnet
 from tests.test_damage import SPEC, with_metadata
-from tfresnet.cli.output import BROKEN_PIPE
+from tfresnet.runtime.terminal import BROKEN_PIPE
 
 FLOWER = "\N{CJK UNIFIED IDEOGRAPH-82B1}"
 COMMAND = [sys.executable, "-m", "tfresnet.cli"]

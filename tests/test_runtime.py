@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tfresnet.deploy.device.runtime import Classifier, Embedder, InputError, open_model
+from tfresnet.runtime.backends import open_model
+from tfresnet.runtime.errors import InputError
+from tfresnet.runtime.predictor import Classifier, Embedder
 
 MODELS = ["model_int8.tflite", "model_float32.onnx"]
 

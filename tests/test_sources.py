@@ -13,10 +13,10 @@ from tensorflow_datasets.core.download import downloader
 from tests.conftest import write_images
 from tests.test_cli import refused
 from tfresnet.config.sections import DataConfig, RunConfig
-from tfresnet.data import images as pictures
 from tfresnet.data import lookup, pipeline, sources, splits, tfds_source
 from tfresnet.data.splits import RecordSplit, Split
 from tfresnet.runs import train_run
+from tfresnet.runtime import preprocess
 from tfresnet.runtime.errors import InputError
 
 
@@ -78,13 +78,13 @@ def test_new_pictures_leave_the_held_out_ones_held_out(tmp_path):
 
 def test_pictures_are_decoded_once_where_they_may_be_kept(tmp_path, monkeypatch):
     write_images(tmp_path, {"cat": 5, "dog": 5})
-    read, seen = pictures.read, []
+    read, seen = preprocess.read, []
 
     def note(path, spec):
         seen.append(path)
         return read(path, spec)
 
-    monkeypatch.setattr("tfresnet.data.splits.pictures.read", note)
+    monkeypatch.setattr("tfresnet.data.splits.preprocess.read", note)
     for cache, times in (("auto", 1), ("disk", 2)):
         train, seen[:] = load(dataset=str(tmp_path), cache=cache).train, []
         first, second = (next(iter(pipeline.raw_batches(train, 8)))[0] for _ in range(2))
@@ -122,7 +122,7 @@ def test_a_model_gets_the_crop_that_it_was_trained_with(tmp_path):
     spec = replace(dataset.spec, crop_fraction=0.5)
     split = sources.load_for(spec, dataset.output, config).held_out
     images, _ = pixels_and_classes(split)
-    expected = [pictures.read(path, spec) for path in split.paths]
+    expected = [preprocess.read(path, spec) for path in split.paths]
     assert (images == np.stack(expected)).all()
 
 

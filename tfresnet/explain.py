@@ -14,9 +14,9 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from tfresnet.backend import keras
-from tfresnet.data import images as pictures
 from tfresnet.data import pipeline
 from tfresnet.data.splits import Split, path_of
+from tfresnet.runtime import preprocess
 from tfresnet.runtime.errors import InputError
 from tfresnet.runtime.spec import InputSpec, OutputSpec
 from tfresnet.system.files import png, write_bytes
@@ -83,7 +83,7 @@ def pictures_given(
     Returns:
         The file, and of each picture its ``image`` (the path), ``label`` and ``probability``.
     """
-    images = np.stack([pictures.read(str(path), spec) for path in paths])
+    images = np.stack([preprocess.read(path, spec) for path in paths])
     answers = _probabilities(model, images, spec, output)
     best = answers.argmax(axis=1)
     given = [

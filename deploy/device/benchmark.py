@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 
 from tfresnet.config import formats
-from tfresnet.deploy.device.runtime import InputError, OnnxModel, TfliteModel
 from tfresnet.deploy.formats import table
-
-Model = TfliteModel | OnnxModel
+from tfresnet.runtime.backends import Backend, OnnxModel, TfliteModel
+from tfresnet.runtime.errors import InputError
 
 STATUS = Path("/proc/self/status")
 WARMUP_SECONDS = 0.2
@@ -64,14 +63,14 @@ def computes_with_integers(path: Path, model: Any) -> bool:
     )
 
 
-def latency_ms(model: Model) -> float:
+def latency_ms(model: Backend) -> float:
     """Return the median time of one image in milliseconds, after a warm-up."""
     image = example(model)
     _timed(model, image, WARMUP_SECONDS)
     return statistics.median(_timed(model, image, LATENCY_SECONDS)) * 1000 / len(image)
 
 
-def example(model: Model) -> np.ndarray:
+def example(model: Backend) -> np.ndarray:
     """Return random pixels of the model's input shape and type."""
     pixels = np.random.default_rng(0).integers(0, 256, model.input_shape, np.uint8)
     same_size = model.input_dtype.itemsize == 1
@@ -113,7 +112,7 @@ def _bytes(path: Path) -> int:
     return sum(file.stat().st_size for file in files if file.is_file())
 
 
-def _timed(model: Model, image: np.ndarray, seconds: float) -> list[float]:
+def _timed(model: Backend, image: np.ndarray, seconds: float) -> list[float]:
     """Return the seconds of single runs, at least 5 and as many as fit into ``seconds``."""
     times: list[float] = []
     end = time.perf_counter() + seconds

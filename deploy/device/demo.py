@@ -6,7 +6,7 @@ import json
 import mimetypes
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib import resources
@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from tfresnet.deploy.device import web_runtimes
-from tfresnet.deploy.device.runtime import InputError, check_output, read_metadata
+from tfresnet.runtime.errors import InputError
+from tfresnet.runtime.metadata import PROBABILITIES, check_output_kind, read_metadata
 from tfresnet.tasks.headings import HEADINGS, judged_by
 
 HOST = "127.0.0.1"
 TYPES = {".mjs": "text/javascript", ".js": "text/javascript", ".wasm": "application/wasm"}
 SAMPLES = 12
-PICTURES = (".png", ".jpg", ".jpeg", ".webp")
+SHOWN_BY_BROWSERS = (".png", ".jpg", ".jpeg", ".webp")  # pictures that every browser decodes
 
 
 @dataclass(frozen=True)
@@ -79,8 +80,8 @@ def run_of(model: Path) -> Path | None:
 
 def _facts(path: Path, url: str) -> dict[str, Any]:
     metadata = read_metadata(path)
-    check_output(path, metadata, "probabilities")
-    if path.is_dir() or metadata.get("interface", "uint8") == "integer":
+    check_output_kind(path, metadata, PROBABILITIES)
+    if path.is_dir() or metadata.input_type == "integer":
         raise InputError(
             f"{path}: expected a file that takes pixels; export with --interface uint8"
         )
@@ -89,9 +90,10 @@ def _facts(path: Path, url: str) -> dict[str, Any]:
         "name": path.name,
         "format": path.suffix.lower()[1:],
         "bytes": path.stat().st_size,
-        "spec": metadata["spec"],
-        **_accuracy(metadata.get("measured", {})),
-        "arch": metadata.get("arch", "The model"),
+        "input": asdict(metadata.spec),
+        "output": asdict(metadata.output),
+        **_accuracy(metadata.measured),
+        "arch": metadata.arch or "The model",
     }
 
 
@@ -135,7 +137,7 @@ def samples_in(folder: Path) -> list[Path]:
 
 
 def _pictures(folder: Path) -> list[Path]:
-    found = [path for path in folder.glob("*") if path.suffix.lower() in PICTURES]
+    found = [path for path in folder.glob("*") if path.suffix.lower() in SHOWN_BY_BROWSERS]
     return sorted(found)[:SAMPLES]
 
 

@@ -10,8 +10,8 @@ import numpy as np
 
 from tfresnet.config.formats import ONNX, of_path
 from tfresnet.deploy.device.benchmark import example
-from tfresnet.deploy.device.runtime import OnnxModel, TfliteModel
 from tfresnet.deploy.formats import graph
+from tfresnet.runtime.backends import OnnxModel, TfliteModel
 
 RUNS = 30  # of which the fastest counts: noise only adds
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import platformdirs
 
-from tfresnet.deploy.device.runtime import InputError
+from tfresnet.runtime.errors import InputError
 from tfresnet.system.files import write_bytes
 
 # Of each package: its version, its licence, and which files go where.

@@ -7,13 +7,14 @@ in ``tfresnet.config.formats`` that names them.
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 import numpy as np
 
 from tfresnet.config.export import ExportConfig
 from tfresnet.config.formats import FormatRow, Quantization
-from tfresnet.deploy.device.runtime import open_model
+from tfresnet.runtime.backends import Backend, open_model
+from tfresnet.runtime.metadata import ModelMetadata
 from tfresnet.runtime.spec import InputSpec, OutputSpec
 from tfresnet.system.files import write_bytes
 
@@ -104,7 +105,7 @@ class Format(ABC, Generic[Content]):
         """
 
     @abstractmethod
-    def embed_metadata(self, content: Content, metadata: dict[str, Any]) -> Content:
+    def embed_metadata(self, content: Content, metadata: ModelMetadata) -> Content:
         """Put what a file says about itself into a converted model."""
 
     def audit(self, content: Content) -> Audit:
@@ -120,8 +121,8 @@ class Format(ABC, Generic[Content]):
         """Return the bytes on disk."""
         return path.stat().st_size
 
-    def open(self, path: Path, threads: int) -> Any:
-        """Open a written model: an object with the methods of ``runtime.TfliteModel``."""
+    def open(self, path: Path, threads: int) -> Backend:
+        """Open a written model."""
         return open_model(path, threads)
 
     def command(self, name: str) -> str:

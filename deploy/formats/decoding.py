@@ -1,6 +1,6 @@
 """Read pictures inside a TensorFlow graph: decode, turn, crop, resize, as the runtime does.
 
-Where :mod:`tfresnet.deploy.device.runtime` uses Pillow, this uses TensorFlow's operations, with the
+Where :mod:`tfresnet.runtime.preprocess` uses Pillow, this uses TensorFlow's operations, with the
 same choices: libjpeg's accurate transform, a large JPEG decoded at 1/2, 1/4 or 1/8, the EXIF
 orientation, and a resize in two passes with bytes between them. Pixels differ by 1 or 2 of 255.
 """

@@ -1,5 +1,6 @@
 """Convert Keras models for TFLite Micro: a C array, its operations, and the memory it needs."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from tfresnet.config.formats import TFLITE
 from tfresnet.deploy.formats import graph, tflite, wrap
 from tfresnet.deploy.formats.base import Audit, Format, Source, Target
 from tfresnet.runtime.errors import InputError
+from tfresnet.runtime.metadata import ModelMetadata
+from tfresnet.runtime.spec import InputSpec
 from tfresnet.system.files import write_bytes, write_text
 
 # MicroMutableOpResolver's methods, of the operations that our networks become.
@@ -95,9 +98,9 @@ class MicrocontrollerFormat(Format[Sources]):
         check(content)
         return Sources(content)
 
-    def embed_metadata(self, content: Sources, metadata: dict[str, Any]) -> Sources:
+    def embed_metadata(self, content: Sources, metadata: ModelMetadata) -> Sources:
         """See :class:`.base.Format`; the array goes without metadata, to save flash."""
-        texts = sources(content.model, metadata["spec"], metadata["arch"])
+        texts = sources(content.model, metadata.spec, metadata.output.labels, str(metadata.arch))
         return Sources(self._tflite.embed_metadata(content.model, metadata), *texts)
 
     def write(self, content: Sources, path: Path) -> None:
@@ -137,15 +140,15 @@ def operations(content: bytes) -> list[str]:
     return sorted({o.name for o in graph.operations(content)})
 
 
-def sources(content: bytes, spec: dict[str, Any], title: str) -> tuple[str, str]:
+def sources(content: bytes, spec: InputSpec, labels: Sequence[str], title: str) -> tuple[str, str]:
     """Return the texts of a C++ header and of a source file with the model as an array."""
     names = operations(content)
     calls = "\n".join(f"  TF_LITE_ENSURE_STATUS(resolver.{METHODS[name]}());" for name in names)
     labels = ", ".join('"' + label.replace("\\", "\\\\").replace('"', '\\"') + '"'
-                       for label in spec["labels"])  # fmt: skip
+                       for label in labels)  # fmt: skip
     header = HEADER.format(
-        title=title, bytes=len(content), arena=arena_bytes(content), height=spec["height"],
-        width=spec["width"], channels=len(spec["mean"]), classes=len(spec["labels"]),
+        title=title, bytes=len(content), arena=arena_bytes(content), height=spec.height,
+        width=spec.width, channels=spec.shape[2], classes=len(labels),
         labels=labels, count=len(names), calls=calls,
     )  # fmt: skip
     rows = [content[i : i + 16] for i in range(0, len(content), 16)]

@@ -6,8 +6,8 @@ import io
 import json
 import logging
 import tempfile
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 from unittest import mock
 
 import numpy as np
@@ -16,10 +16,10 @@ import tensorflow as tf  # (before onnx: the other order crashes in protobuf)
 from tfresnet.backend import keras
 from tfresnet.config.export import ExportConfig
 from tfresnet.config.formats import FLOAT16, INT8, quantization_named
-from tfresnet.deploy.device.runtime import digest
 from tfresnet.deploy.formats import graph, onnx_graph, onnx_int8, tflite, wrap
 from tfresnet.deploy.formats.base import Audit, Format, Source, Target
 from tfresnet.runtime.errors import InputError
+from tfresnet.runtime.metadata import ONNX_KEY, ModelMetadata, digest
 from tfresnet.runtime.spec import InputSpec, OutputSpec
 from tfresnet.system.native_stderr import captured
 
@@ -43,14 +43,15 @@ class OnnxFormat(Format[bytes]):
         name = source.model.name
         return from_int8_tflite(scales, name, images, interface, config.layout, config.opset)
 
-    def embed_metadata(self, content: bytes, metadata: dict[str, Any]) -> bytes:
+    def embed_metadata(self, content: bytes, metadata: ModelMetadata) -> bytes:
         """Put the metadata behind the model: Protocol Buffers read two messages as one."""
         import onnx
 
-        whole = metadata | {"content": digest(io.BytesIO(content), len(content))}
-        labels = "\n".join(metadata["spec"]["labels"])
+        whole = replace(metadata, content=digest(io.BytesIO(content), len(content)))
+        labels = "\n".join(metadata.output.labels)
         properties = onnx.ModelProto()
-        onnx.helper.set_model_props(properties, {"tfresnet": json.dumps(whole), "labels": labels})
+        texts = {ONNX_KEY: json.dumps(whole.to_dict()), "labels": labels}
+        onnx.helper.set_model_props(properties, texts)
         return content + properties.SerializeToString()
 
     def audit(self, content: bytes) -> Audit:

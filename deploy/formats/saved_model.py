@@ -4,17 +4,17 @@ import json
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from tfresnet.backend import keras
 from tfresnet.config.export import ExportConfig
-from tfresnet.deploy.device.runtime import METADATA_NAME
 from tfresnet.deploy.formats import wrap
 from tfresnet.deploy.formats.base import Format, Source, Target
+from tfresnet.runtime.backends import Backend, Outputs
 from tfresnet.runtime.errors import InputError
+from tfresnet.runtime.metadata import FILE_NAME, ModelMetadata
 from tfresnet.runtime.spec import InputSpec, OutputSpec
 from tfresnet.system.native_stderr import captured
 
@@ -40,9 +40,9 @@ class SavedModelFormat(Format[Files]):
             files = [path for path in sorted(Path(folder).rglob("*")) if path.is_file()]
             return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
-    def embed_metadata(self, content: Files, metadata: dict[str, Any]) -> Files:
+    def embed_metadata(self, content: Files, metadata: ModelMetadata) -> Files:
         """See :class:`.base.Format`."""
-        return content | {METADATA_NAME: json.dumps(metadata).encode()}
+        return content | {FILE_NAME: json.dumps(metadata.to_dict()).encode()}
 
     def write(self, content: Files, path: Path) -> None:
         """See :class:`.base.Format`."""
@@ -75,10 +75,12 @@ def served(model: keras.Model, spec: InputSpec, output: OutputSpec) -> tf.Module
     return module
 
 
-class LoadedSavedModel:
-    """A SavedModel with the methods of the runtime's models."""
+class LoadedSavedModel(Backend):
+    """A SavedModel in TensorFlow, which chooses its own threads."""
 
     input_dtype = np.dtype(np.uint8)
+    any_batch = True
+    classes = None
 
     def __init__(self, path: Path):
         try:
@@ -90,14 +92,14 @@ class LoadedSavedModel:
         signature = self.module.signatures["serving_default"].structured_input_signature[1]
         self.input_shape = (1, *signature["image"].shape[1:])
 
-    def run(self, images: np.ndarray) -> np.ndarray:
-        """Return probabilities [n, classes] for uint8 images [n, H, W, 3]."""
-        return self.module.classify(tf.constant(images)).numpy()
+    def outputs(self, images: np.ndarray) -> Outputs:
+        """See :class:`.Backend`."""
+        return {"outputs": self.module.classify(tf.constant(images)).numpy()}
 
-    def set_input(self, image: np.ndarray) -> None:
-        """Keep one image, [1, H, W, 3], for :meth:`invoke`."""
-        self.image = tf.constant(image)
+    def set_input(self, images: np.ndarray) -> None:
+        """See :class:`.Backend`."""
+        self._images = tf.constant(images)
 
     def invoke(self) -> None:
-        """Run the model on what was set."""
-        self.module.classify(self.image)
+        """See :class:`.Backend`."""
+        self.module.classify(self._images)

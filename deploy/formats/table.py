@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from tfresnet.config import formats
-from tfresnet.deploy.device.runtime import open_model
 from tfresnet.deploy.formats.base import Format
+from tfresnet.runtime.backends import Backend, open_model
 
 
 @cache
@@ -17,12 +17,8 @@ def format_of(row: formats.FormatRow) -> Format[Any]:
     return getattr(import_module(f"tfresnet.deploy.formats.{module}"), name)(row)
 
 
-def open_file(path: Path, threads: int) -> Any:
+def open_file(path: Path, threads: int) -> Backend:
     """Open a model file or a SavedModel; only what is not portable loads TensorFlow.
-
-    Returns:
-        An object with the methods of ``runtime.TfliteModel``: ``run`` gives float32 [n, classes]
-        for uint8 images [n, H, W, C].
 
     Raises:
         InputError: it is damaged, or of no known format.

@@ -5,7 +5,6 @@ import io
 import json
 import zipfile
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -21,7 +20,6 @@ from tfresnet.config.formats import (
     Quantization,
     quantization_named,
 )
-from tfresnet.deploy.device.runtime import METADATA_NAME, centre, digest
 from tfresnet.deploy.formats import (
     delegates,
     float_softmax,
@@ -31,7 +29,9 @@ from tfresnet.deploy.formats import (
     wrap,
 )
 from tfresnet.deploy.formats.base import Audit, Format, Source, Target
+from tfresnet.runtime.backends import centered
 from tfresnet.runtime.errors import InputError
+from tfresnet.runtime.metadata import FILE_NAME, ModelMetadata, digest
 from tfresnet.runtime.spec import InputSpec, OutputSpec
 from tfresnet.system.native_stderr import captured
 
@@ -75,17 +75,17 @@ class TfliteFormat(Format[bytes]):
             config.interface, batch, clusters=clusters,
         )  # fmt: skip
 
-    def embed_metadata(self, content: bytes, metadata: dict[str, Any]) -> bytes:
+    def embed_metadata(self, content: bytes, metadata: ModelMetadata) -> bytes:
         """Put a zip archive behind the model, as TFLite's associated files are kept.
 
         ``unzip -p model.tflite labels.txt`` reads the labels; interpreters ignore the archive.
         """
-        whole = metadata | {"content": digest(io.BytesIO(content), len(content))}
+        whole = replace(metadata, content=digest(io.BytesIO(content), len(content)))
         buffer = io.BytesIO(content)
         with zipfile.ZipFile(buffer, "a") as archive:
             for name, text in (
-                (METADATA_NAME, json.dumps(whole)),
-                ("labels.txt", "\n".join(metadata["spec"]["labels"]) + "\n"),
+                (FILE_NAME, json.dumps(whole.to_dict())),
+                ("labels.txt", "\n".join(metadata.output.labels) + "\n"),
             ):
                 # ZipInfo's date is fixed: the same model and metadata give the same bytes.
                 # Not compressed: MediaPipe takes no other archive.
@@ -175,7 +175,7 @@ def _quantize_static(
         content = _convert(model, spec, output, FLOAT32, calibration, "uint8", batch)
         return recipes.quantize(content, recipe, calibration)
     content = _convert(model, spec, output, FLOAT32, calibration, "float", batch)
-    quantized = recipes.quantize(content, recipe, centre(calibration), wrap.RANGE)
+    quantized = recipes.quantize(content, recipe, centered(calibration), wrap.RANGE)
     activations = tf.int16 if recipe.activations == 16 else tf.int8
     types = {
         "uint8": (tf.uint8, tf.float32),

@@ -10,14 +10,14 @@ import tensorflow as tf
 
 from tfresnet.backend import keras
 from tfresnet.data.pipeline import normalize
-from tfresnet.deploy.device.runtime import centre
 from tfresnet.deploy.formats import decoding
 from tfresnet.models.network import Network
+from tfresnet.runtime.backends import centered
+from tfresnet.runtime.metadata import EMBEDDING, PROBABILITIES
 from tfresnet.runtime.spec import InputSpec, OutputSpec
 
 # uint8 pixel p is the real number (p - 128) / 128: LiteRT's int8 input needs no arithmetic.
 ZERO_POINT, SCALE = 128.0, 1 / 128.0
-PROBABILITIES, EMBEDDING = "probabilities", "embedding"  # names of outputs
 ACTIVATIONS = {"softmax": tf.nn.softmax, "sigmoid": tf.sigmoid}
 RANGE = ((0 - ZERO_POINT) * SCALE, (255 - ZERO_POINT) * SCALE)
 
@@ -126,4 +126,4 @@ def representative(images: np.ndarray) -> Iterator[np.ndarray]:
     if images.max() < 255:
         images[0, -1, -1] = 255
     for image in images:
-        yield centre(image[None])
+        yield centered(image[None])

@@ -4,7 +4,6 @@ Either ``train/<class>/*`` beside ``val/<class>/*`` (or a synonym in ``TRAIN`` a
 any case), or ``<class>/*`` alone, from which a held-out share is then drawn.
 """
 
-import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,8 +11,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from tfresnet.data.images import examine, how_to_read, is_image
+from tfresnet.data.images import examine
 from tfresnet.runtime.errors import InputError
+from tfresnet.runtime.picture_files import all_files, how_to_read, is_hidden, is_image
 
 TRAIN = ("train", "training", "train_set", "training_set", "trainset")
 # In the order in which they are taken.
@@ -21,11 +21,6 @@ HELD_OUT = (
     "val", "valid", "validation", "val_set", "valset", "validation_set", "dev", "eval",
     "evaluation", "test", "testing", "test_set", "testset", "testing_set", "holdout",
 )  # fmt: skip
-# Files and folders that systems leave behind, besides hidden ones.
-SYSTEM = frozenset({
-    "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "__macosx", "@eadir", "lost+found",
-    "$recycle.bin", "system volume information",
-})  # fmt: skip
 CHUNK = 1000
 SHOWN = 5  # files that a message names
 
@@ -235,13 +230,8 @@ def _refuse_parts_as_classes(root: Path, folders: list[Path], parts: list[Path])
 
 
 def subfolders(folder: Path) -> list[Path]:
-    """Return the folders in a folder, sorted; hidden ones and those of systems not."""
-    return sorted(p for p in folder.iterdir() if _is_meant(p.name) and p.is_dir())
-
-
-def _is_meant(name: str) -> bool:
-    """Tell whether a file or folder is somebody's, not a hidden one or one of the system's."""
-    return not name.startswith(".") and name.lower() not in SYSTEM
+    """Return the folders in a folder, sorted, without hidden ones."""
+    return sorted(p for p in folder.iterdir() if not is_hidden(p.name) and p.is_dir())
 
 
 def _classes(folder: Path) -> tuple[str, ...]:
@@ -282,28 +272,15 @@ def _files(folder: Path, labels: Sequence[str]) -> tuple[Files, list[Path]]:
 
 def images_below(folder: Path) -> tuple[list[Path], list[Path]]:
     """Return the images in a folder and those below it, and the other files, both sorted."""
-    found = sorted(_all_files(folder))
+    found = sorted(all_files(folder))
     images = [path for path in found if is_image(path)]
     return images, sorted(set(found) - set(images))
-
-
-def _all_files(folder: Path) -> Iterator[Path]:
-    """Yield the files below a folder, through links too; hidden ones and those of systems not."""
-    seen: set[str] = set()
-    for where, folders, files in os.walk(folder, followlinks=True):
-        real = os.path.realpath(where)
-        if real in seen:  # a link to a folder above it
-            folders.clear()
-            continue
-        seen.add(real)
-        folders[:] = filter(_is_meant, folders)
-        yield from (Path(where, name) for name in files if _is_meant(name))
 
 
 def _loose(folder: Path) -> Iterator[Path]:
     """Yield the images in a folder that are in none of its sub-folders."""
     for path in sorted(folder.iterdir()):
-        if path.suffix and _is_meant(path.name) and is_image(path) and path.is_file():
+        if path.suffix and not is_hidden(path.name) and is_image(path) and path.is_file():
             yield path
 
 

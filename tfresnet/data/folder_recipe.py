@@ -13,8 +13,8 @@ from typing import Any
 from tfresnet.config import loading
 from tfresnet.config.sections import DataConfig, RunConfig, TrainConfig
 from tfresnet.data import label_table
-from tfresnet.data.images import UNREADABLE, opened
 from tfresnet.runtime.errors import InputError
+from tfresnet.runtime.picture_files import UNREADABLE, opened
 from tfresnet.system.files import expanded
 
 PRESET = "photos"

@@ -12,9 +12,9 @@ from sklearn.model_selection import train_test_split
 
 from tfresnet.config.sections import DataConfig
 from tfresnet.data import digits, duplicates, folder, label_table, lookup, tfds_source
-from tfresnet.data.images import fit
 from tfresnet.data.splits import ArraySplit, FileSplit, Split, in_memory
 from tfresnet.runtime.errors import InputError
+from tfresnet.runtime.preprocess import fit
 from tfresnet.runtime.spec import CLASSIFICATION, MULTI_LABEL, InputSpec, OutputSpec
 from tfresnet.system.files import expanded, read_text
 

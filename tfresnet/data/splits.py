@@ -1,6 +1,5 @@
 """Where a split's images are: decoded in memory, or in files that are read when needed."""
 
-import io
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from typing import Protocol
 import numpy as np
 import tensorflow as tf
 
-from tfresnet.data import images as pictures
+from tfresnet.runtime import preprocess
 from tfresnet.runtime.spec import InputSpec
 from tfresnet.system import environment
 
@@ -150,10 +149,10 @@ class FileSplit:
 
     def _picture(self, index: np.ndarray) -> np.ndarray:
         if not self.keep:
-            return pictures.read(self.paths[index], self.spec)
+            return preprocess.read(self.paths[index], self.spec)
         images, there = self._kept
         if not there[index]:
-            images[index] = pictures.read(self.paths[index], self.spec)
+            images[index] = preprocess.read(self.paths[index], self.spec)
             there[index] = True
         return images[index]
 
@@ -186,7 +185,7 @@ class RecordSplit:
         """See :class:`Split`."""
 
         def decode(encoded: bytes) -> np.ndarray:
-            return pictures.decode(io.BytesIO(encoded), self.spec, "a record")
+            return preprocess.read(encoded, self.spec, "a record")
 
         def load(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             encoded, label = self._parsed(index)

@@ -13,9 +13,9 @@ import tensorflow as tf
 from PIL import Image
 
 from tfresnet.data import lookup
-from tfresnet.data.images import fit
 from tfresnet.data.splits import MEMORY_LIMIT, ArraySplit, LazySplit, RecordSplit, Split, in_memory
 from tfresnet.runtime.errors import InputError
+from tfresnet.runtime.preprocess import fit
 from tfresnet.runtime.spec import InputSpec
 from tfresnet.system.native_stderr import captured
 

@@ -17,7 +17,7 @@ from tfresnet.config import loading
 from tfresnet.config.sections import RunConfig
 from tfresnet.runs.result import RunResult
 from tfresnet.runtime.errors import InputError
-from tfresnet.runtime.spec import ACTIVATIONS, InputSpec, OutputSpec, from_flat, to_flat
+from tfresnet.runtime.spec import ACTIVATIONS, InputSpec, OutputSpec, specs_from_dict, specs_to_dict
 from tfresnet.system import environment
 from tfresnet.system.files import read_json, read_json_lines, write_text
 
@@ -142,8 +142,8 @@ def open_run(directory: Path) -> Run:
     config = loading.read(directory / "config.yaml")
     try:
         values = read_json(directory / "spec.json")
-        # Earlier versions did not record the activation.
-        spec, output = from_flat({"activation": ACTIVATIONS[config.train.loss], **values})
+        # Early versions did not record the activation.
+        spec, output = specs_from_dict(values, ACTIVATIONS[config.train.loss])
     except (ValueError, TypeError) as error:
         raise InputError(f"{directory}/spec.json: expected an input spec: {error}") from None
     return Run(directory, config, spec, output)
@@ -166,7 +166,7 @@ def create(directory: Path, config: RunConfig, spec: InputSpec, output: OutputSp
     if changed:
         _set_aside(directory)
     write_text(directory / "config.yaml", config.to_yaml())
-    write_text(directory / "spec.json", json.dumps(to_flat(spec, output), indent=1))
+    write_text(directory / "spec.json", json.dumps(specs_to_dict(spec, output), indent=1))
     run = Run(directory, config, spec, output)
     write_text(directory / "environment.json", json.dumps(_environment(run, changed), indent=1))
     return run

@@ -5,6 +5,8 @@ run directory and into every exported file, where the device's runtime reads the
 Standard library only.
 """
 
+from __future__ import annotations
+
 import json
 import math
 from dataclasses import asdict, dataclass
@@ -14,6 +16,8 @@ INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos")
 CLASSIFICATION = "classification"  # exactly one of the labels is true of a picture
 MULTI_LABEL = "multi_label"  # any number of the labels is
 TASKS = (CLASSIFICATION, MULTI_LABEL)
+LARGEST_SIDE = 2**14  # pixels
+FORMAT_VERSION = 2  # of spec.json and of a file's metadata
 # From train.loss to the activation that turns logits into probabilities.
 ACTIVATIONS = {"cross_entropy": "softmax", "bce": "sigmoid"}
 
@@ -45,14 +49,22 @@ class InputSpec:
 
     def __post_init__(self) -> None:
         sizes = (self.height, self.width)
-        if not all(isinstance(size, int) and size > 0 for size in sizes):
-            raise ValueError(f"expected a positive height and width, got {sizes}")
-        if len(self.mean) not in (1, 3) or len(self.std) != len(self.mean) or 0 in self.std:
+        if not all(isinstance(size, int) and 0 < size <= LARGEST_SIDE for size in sizes):
             raise ValueError(
-                f"expected mean and std of 1 or 3 channels, got {self.mean}, {self.std}"
+                f"expected a height and width from 1 to {LARGEST_SIDE}, got {sizes!r:.80}"
+            )
+        if not (_are_numbers(self.mean) and _are_numbers(self.std)) or (
+            len(self.mean) not in (1, 3) or len(self.std) != len(self.mean) or 0 in self.std
+        ):
+            raise ValueError(
+                f"expected mean and std of 1 or 3 channels, got {(self.mean, self.std)!r:.80}"
+            )
+        if not _are_numbers((self.crop_fraction,)) or not 0 < self.crop_fraction <= 1:
+            raise ValueError(
+                f"expected a crop_fraction above 0, at most 1, got {self.crop_fraction!r:.80}"
             )
         if self.interpolation not in INTERPOLATIONS:
-            raise ValueError(f"expected one of {INTERPOLATIONS}, got {self.interpolation!r}")
+            raise ValueError(f"expected one of {INTERPOLATIONS}, got {self.interpolation!r:.80}")
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -61,26 +73,25 @@ class InputSpec:
 
     @property
     def decoded_side(self) -> int:
-        """The shorter side, in pixels, at which an image has twice the detail that is needed.
-
-        The device's runtime repeats this arithmetic, as that of :meth:`crop_box`.
-        """
+        """The shorter side, in pixels, at which an image has twice the detail that is needed."""
         return math.ceil(2 * max(self.height, self.width) / self.crop_fraction)
 
     def crop_box(self, width: int, height: int) -> tuple[int, int, int, int]:
-        """Return (left, top, right, bottom) in pixels of the center crop of a width x height image.
-
-        The device's runtime repeats this arithmetic; a test holds the two equal.
-        """
+        """Return the center crop of a picture, (left, top, right, bottom) in pixels."""
         scale = min(width / self.width, height / self.height) * self.crop_fraction
         crop_width = min(width, max(1, round(self.width * scale)))
         crop_height = min(height, max(1, round(self.height * scale)))
         left, top = (width - crop_width) // 2, (height - crop_height) // 2
         return left, top, left + crop_width, top + crop_height
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return a dictionary of JSON types."""
-        return json.loads(json.dumps(asdict(self)))
+    @classmethod
+    def from_dict(cls, values: Any) -> InputSpec:
+        """Return the spec with these keys, of which those with a default may be missing.
+
+        Raises:
+            ValueError, TypeError: the values are not those of an input spec.
+        """
+        return cls(**_with_tuples(values, "an input spec"))
 
 
 @dataclass(frozen=True)
@@ -104,7 +115,11 @@ class OutputSpec:
     def __post_init__(self) -> None:
         if self.task not in TASKS:
             raise ValueError(f"expected a task of {TASKS}, got {self.task!r:.80}")
-        if len(self.labels) < 2 or not all(isinstance(label, str) for label in self.labels):
+        if (
+            not isinstance(self.labels, tuple)
+            or len(self.labels) < 2
+            or not all(isinstance(label, str) for label in self.labels)
+        ):
             raise ValueError(f"expected at least 2 labels, got {self.labels!r:.80}")
         if self.activation not in ACTIVATIONS.values():
             raise ValueError(f"expected softmax or sigmoid, got {self.activation!r:.80}")
@@ -114,30 +129,80 @@ class OutputSpec:
         """Whether any number of labels may be true of a picture."""
         return self.task == MULTI_LABEL
 
+    @classmethod
+    def from_dict(cls, values: Any) -> OutputSpec:
+        """Return the spec with these keys, of which those with a default may be missing.
 
-def to_flat(spec: InputSpec, output: OutputSpec) -> dict[str, Any]:
-    """Return both specs as one dictionary of JSON types, as ``spec.json`` holds them."""
-    described = asdict(spec) | {
-        "labels": output.labels,
-        "activation": output.activation,
-        "multi_label": output.multi_label,
-    }
-    return json.loads(json.dumps(described))
+        Raises:
+            ValueError, TypeError: the values are not those of an output spec.
+        """
+        return cls(**_with_tuples(values, "an output spec"))
 
 
-def from_flat(values: dict[str, Any]) -> tuple[InputSpec, OutputSpec]:
-    """Return the specs that :func:`to_flat` described; keys that have a default may be missing.
+def specs_to_dict(spec: InputSpec, output: OutputSpec) -> dict[str, Any]:
+    """Return both specs as a dictionary of JSON types, as a run's ``spec.json`` holds them."""
+    values = {"format_version": FORMAT_VERSION, "input": asdict(spec), "output": asdict(output)}
+    return json.loads(json.dumps(values))
+
+
+def specs_from_dict(values: Any, activation: str = "softmax") -> tuple[InputSpec, OutputSpec]:
+    """Return the specs that :func:`specs_to_dict` described, also those of version 1.
+
+    Version 1 had the keys of both beside each other, and ``multi_label`` instead of ``task``.
+
+    Args:
+        values: from JSON; keys that have a default may be missing.
+        activation: of a version 1 that did not record it yet.
 
     Raises:
-        ValueError, TypeError: the values are not those of two specs.
+        ValueError, TypeError: the values are not those of two specs, or the version is newer.
     """
     if not isinstance(values, dict):
         raise ValueError(f"expected an input spec, got {values!r:.40}")
-    rest: dict[str, Any] = {
-        key: tuple(value) if isinstance(value, list) else value for key, value in values.items()
-    }
+    if checked_version(values) == 1:
+        return _version_1(values, activation)
+    missing = [key for key in ("input", "output") if key not in values]
+    if missing:
+        raise ValueError(f"expected input and output, got no {' and no '.join(missing)}")
+    return InputSpec.from_dict(values["input"]), OutputSpec.from_dict(values["output"])
+
+
+def checked_version(values: dict[str, Any]) -> int:
+    """Return the ``format_version`` of what was read from JSON; 1 if it has none.
+
+    Raises:
+        ValueError: this version of tfresnet does not know it.
+    """
+    version = values.get("format_version", 1)
+    if type(version) is not int or version < 1:
+        raise ValueError(f"expected a format_version from 1 on, got {version!r:.40}")
+    if version > FORMAT_VERSION:
+        raise ValueError(
+            f"expected format_version {FORMAT_VERSION} at most, got {version}: a newer tfresnet "
+            "wrote it; update this one"
+        )
+    return version
+
+
+def _version_1(values: dict[str, Any], activation: str) -> tuple[InputSpec, OutputSpec]:
+    rest = _with_tuples(values, "an input spec")
+    rest.pop("format_version", None)
     if "labels" not in rest:
         raise ValueError("expected labels, got none")
     task = MULTI_LABEL if rest.pop("multi_label", False) else CLASSIFICATION
-    output = OutputSpec(task, rest.pop("labels"), rest.pop("activation", "softmax"))
+    output = OutputSpec(task, rest.pop("labels"), rest.pop("activation", activation))
     return InputSpec(**rest), output
+
+
+def _with_tuples(values: Any, what: str) -> dict[str, Any]:
+    """Return a dictionary from JSON, its lists as tuples."""
+    if not isinstance(values, dict):
+        raise ValueError(f"expected {what}, got {values!r:.40}")
+    return {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
+
+
+def _are_numbers(values: Any) -> bool:
+    """Tell whether all of ``values`` are finite numbers."""
+    return isinstance(values, tuple) and all(
+        isinstance(v, (int, float)) and math.isfinite(v) for v in values
+    )

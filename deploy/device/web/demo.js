@@ -58,7 +58,7 @@ async function ask(model, pixels) {
 }
 
 function display(model, {probabilities, ms}) {
-  const labels = model.facts.spec.labels;
+  const labels = model.facts.output.labels;
   const order = [...probabilities.keys()].sort((a, b) => probabilities[b] - probabilities[a]);
   const items = order.slice(0, TOP).map((i) => {
     const percent = `${(100 * probabilities[i]).toFixed(1)} %`, item = document.createElement("li");
@@ -71,7 +71,7 @@ function display(model, {probabilities, ms}) {
   });
   model.card.querySelector("ol").replaceChildren(...items);
   model.card.querySelector(".latency").textContent = `${ms.toFixed(2)} ms`;
-  if (!model.facts.spec.multi_label) return labels[order[0]];
+  if (model.facts.output.task !== "multi_label") return labels[order[0]];
   return order.filter((i) => probabilities[i] >= THRESHOLD).map((i) => labels[i]).join(" and ") || "none of the labels";
 }
 
@@ -79,7 +79,7 @@ function display(model, {probabilities, ms}) {
 async function classify(source, width, height, name) {
   const first = [];
   for (const model of models) {
-    const pixels = prepare(source, width, height, model.facts.spec);
+    const pixels = prepare(source, width, height, model.facts.input);
     if (!first.length) draw(pixels, name);
     first.push(display(model, await ask(model, pixels)));
   }

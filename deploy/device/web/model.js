@@ -59,9 +59,9 @@ function channelsFirst({data, channels}) {
 }
 
 // Returns a function from pixels to probabilities. It was run once, so that the next run is not the first.
-export async function open({url, format, spec}) {
+export async function open({url, format, input}) {
   const run = await (format === "onnx" ? openOnnx(url) : openTflite(url));
-  const [height, width, channels] = [spec.height, spec.width, spec.mean.length];
+  const [height, width, channels] = [input.height, input.width, input.mean.length];
   await run({height, width, channels, data: new Uint8Array(height * width * channels)});
   return run;
 }

@@ -1,0 +1,84 @@
+"""The command line of the bundle: ``python classify.py model.tflite cat.jpg folder --times``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from .decode import THRESHOLD
+from .errors import InputError
+from .picture_files import Skip, pictures_in
+from .predictor import Classifier, Embedder, open_file
+from .terminal import escape_unprintable, printable, quiet_broken_pipe
+
+
+def main() -> int:
+    """Classify the pictures named on the command line; return the exit status."""
+    parser = argparse.ArgumentParser(description="Classify pictures.")
+    parser.add_argument("model", help=".tflite or .onnx file")
+    parser.add_argument("images", nargs="+", metavar="image", help="or a folder of them")
+    parser.add_argument("--top", type=_positive, help="answers each (default: 5)")
+    parser.add_argument(
+        "--threshold", type=_probability, default=THRESHOLD,
+        help="of a label that counts, of a multi-label model (default: 0.5)",
+    )  # fmt: skip
+    parser.add_argument("--threads", type=_positive, default=1)
+    parser.add_argument("--times", action="store_true", help="print what each picture took")
+    arguments = parser.parse_args()
+    escape_unprintable()
+    with quiet_broken_pipe():
+        return _predict(arguments)
+
+
+def _positive(text: str) -> int:
+    """Return a positive whole number; argparse reports a ValueError."""
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"expected a positive whole number, got {text!r}")
+    return int(text)
+
+
+def _probability(text: str) -> float:
+    """Return a number from 0 to 1; argparse reports a ValueError."""
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"expected a probability, 0 to 1, got {text!r}")
+    return value
+
+
+def _predict(arguments: argparse.Namespace) -> int:
+    """Print the predictions; 1 if some pictures could not be read, 2 if none could."""
+    bad: list[Any] = []
+
+    def skip(picture: Any, error: InputError) -> None:
+        bad.append(picture)
+        print(f"Error: {error}", file=sys.stderr, flush=True)
+
+    printed = 0
+    try:
+        model = open_file(arguments.model, arguments.threads)
+        for line in _lines(model, pictures_in(arguments.images, skip), arguments, skip):
+            printed += 1
+            print(line)
+    except InputError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return 2
+    return (1 if printed else 2) if bad else 0
+
+
+def _lines(
+    model: Classifier | Embedder,
+    pictures: Iterable[str],
+    arguments: argparse.Namespace,
+    skip: Skip,
+) -> Iterator[str]:
+    if isinstance(model, Embedder):
+        for picture, embedding in model.stream(pictures, skip):
+            yield f"{printable(picture)}: {' '.join(f'{x:.6g}' for x in embedding)}"
+        return
+    for one in model.stream(pictures, arguments.top, skip, arguments.threshold):
+        shown = one.top if one.labels is None else one.labels
+        line = ", ".join(f"{label} {p:.1%}" for label, p in shown) or "none of the labels"
+        times = f"  ({one.prepare_ms:.2f} ms + {one.run_ms:.3f} ms)"
+        yield f"{printable(one.picture)}: {line}" + (times if arguments.times else "")

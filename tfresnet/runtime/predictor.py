@@ -1,0 +1,257 @@
+"""Predict with a model file that tfresnet exported.
+
+from tfresnet.deploy import Classifier
+classifier = Classifier("model_int8.tflite")
+for label, probability in classifier.classify("cat.jpg"):
+    print(label, probability)
+"""
+
+from __future__ import annotations
+
+import collections
+import time
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from . import preprocess
+from .backends import open_model
+from .decode import DECODERS, THRESHOLD, Scored, above, ranked
+from .errors import InputError
+from .metadata import (
+    EMBEDDING,
+    PROBABILITIES,
+    ModelMetadata,
+    check_output_kind,
+    read_metadata,
+)
+from .picture_files import Skip
+
+
+class Prediction(NamedTuple):
+    """What a model predicts of one picture of a stream, and the milliseconds that it took.
+
+    Attributes:
+        picture: as it was given.
+        top: the most probable (label, probability), best first.
+        prepare_ms: reading, cropping and resizing.
+        run_ms: the model.
+        labels: of a multi-label model, those that are probable enough, best first; else None.
+    """
+
+    picture: Any
+    top: Scored
+    prepare_ms: float
+    run_ms: float
+    labels: Scored | None = None
+
+
+class Predictor:
+    """A model file with what it says about itself, ready to run.
+
+    Threads may share one: each call has the interpreter for itself while the model runs, and reads
+    and resizes its picture beside the others.
+
+    Args:
+        path: a .tflite or .onnx file that tfresnet exported.
+        threads: processor threads of the interpreter.
+        metadata: what ``read_metadata`` gave, if it was read before.
+
+    Raises:
+        InputError: the file is missing, cut short, or was not exported by tfresnet.
+    """
+
+    output_kind: str  # what the file must give
+
+    def __init__(self, path: str | Path, threads: int = 1, metadata: ModelMetadata | None = None):
+        check_count("threads", threads)
+        self.metadata = metadata or read_metadata(path)
+        self.spec, self.output = self.metadata.spec, self.metadata.output
+        self.labels = list(self.output.labels)
+        self.multi_label = self.output.multi_label  # any number of them a picture
+        check_output_kind(path, self.metadata, self.output_kind)
+        self.model = open_model(path, threads)
+        self._check_shapes(path)
+
+    def _check_shapes(self, path: str | Path) -> None:
+        """Raise an ``InputError`` unless the model takes and gives what its metadata say."""
+        classes = self.model.classes if self.output_kind == PROBABILITIES else None
+        if self.model.input_shape[1:] != self.spec.shape or classes not in (None, len(self.labels)):
+            raise InputError(
+                f"{path}: expected a model of {self.spec.shape} pixels and {len(self.labels)} "
+                f"labels, got {self.model.input_shape[1:]} and {self.model.classes}; export it "
+                "again"
+            )
+
+    def prepare(self, image: Any) -> np.ndarray:
+        """Return a picture as the model sees it: upright RGB, cropped and resized, uint8 [H, W, C].
+
+        Args:
+            image: a path, the content of a picture file (bytes, or a file opened for reading), a
+                Pillow image, or pixels of any size: uint8 [H, W, 3], [H, W, 1] or [H, W].
+
+        Raises:
+            InputError: the picture is missing, damaged, empty, or of another kind.
+        """
+        return preprocess.read(image, self.spec)
+
+    def run(self, images: np.ndarray) -> np.ndarray:
+        """Return the model's float32 outputs [n, D] for prepared images, uint8 [n, H, W, C].
+
+        Raises:
+            InputError: the images are of another type or shape.
+        """
+        got, kind = np.shape(images), getattr(images, "dtype", type(images).__name__)
+        if kind != np.uint8 or len(got) != 4 or got[1:] != self.spec.shape or not got[0]:
+            raise InputError(
+                f"expected images as prepare() returns them, uint8 {['n', *self.spec.shape]}, got "
+                f"{kind} {list(got)}"
+            )
+        return self.model.run(images)
+
+
+class Classifier(Predictor):
+    """A model file that classifies: one label a picture, or with ``multi_label`` any number."""
+
+    output_kind = PROBABILITIES
+
+    def __init__(self, path: str | Path, threads: int = 1, metadata: ModelMetadata | None = None):
+        super().__init__(path, threads, metadata)
+        self.decoder = DECODERS[self.output.task]
+
+    def classify(self, image: Any, top: int | None = None) -> Scored:
+        """Return the ``top`` most probable (label, probability) of a picture, best first.
+
+        By default 5; of a multi-label model all, whose probabilities do not sum to 1. ``image`` is
+        a path, bytes, a Pillow image or uint8 pixels; see :meth:`prepare`.
+        """
+        top = self._top(top)
+        return self._ranked(self.prepare(image))[:top]
+
+    def labels_of(self, image: Any, threshold: float = THRESHOLD) -> Scored:
+        """Return the (label, probability) of a picture from a probability on, best first.
+
+        There may be none. ``image`` is as in :meth:`classify`.
+        """
+        check_threshold(threshold)
+        return above(self._ranked(self.prepare(image)), threshold)
+
+    def stream(
+        self,
+        pictures: Iterable[Any],
+        top: int | None = None,
+        skip: Skip | None = None,
+        threshold: float = THRESHOLD,
+    ) -> Iterator[Prediction]:
+        """Classify one picture after the other: of a folder, of a camera, of a video.
+
+        The next picture is read and resized while the model looks at this one. One that can't be
+        read raises an ``InputError``; where ``skip`` is given, it is called with the picture and
+        the error instead, and the others are classified. ``threshold`` is that of the predictions'
+        ``labels``.
+        """
+        top = self._top(top)
+        check_threshold(threshold)
+        with ThreadPoolExecutor(1) as reader:
+            waiting: collections.deque[tuple[Any, Future]] = collections.deque()
+            for picture in pictures:
+                waiting.append((picture, reader.submit(self._timed_prepare, picture)))
+                if len(waiting) > 1:
+                    yield from self._predict(*waiting.popleft(), top, skip, threshold)
+            while waiting:
+                yield from self._predict(*waiting.popleft(), top, skip, threshold)
+
+    def probabilities(self, images: np.ndarray) -> np.ndarray:
+        """Return float32 [n, classes] for prepared images, uint8 [n, H, W, C]."""
+        return self.run(images)
+
+    def _top(self, top: int | None) -> int:
+        """Return how many labels to give."""
+        if top is None:
+            return self.decoder.default_top(len(self.labels))
+        check_count("top", top)
+        return top
+
+    def _ranked(self, pixels: np.ndarray) -> Scored:
+        return ranked(self.probabilities(pixels[None])[0], self.labels)
+
+    def _timed_prepare(self, picture: Any) -> tuple[np.ndarray, float]:
+        started = time.perf_counter()
+        return self.prepare(picture), 1000 * (time.perf_counter() - started)
+
+    def _predict(
+        self, picture: Any, prepared: Future, top: int, skip: Skip | None, threshold: float
+    ) -> Iterator[Prediction]:
+        """Yield the prediction for a picture; none if it can't be read and is to be skipped."""
+        try:
+            pixels, prepare_ms = prepared.result()
+        except InputError as error:
+            if skip is None:
+                raise
+            skip(picture, error)
+            return
+        started = time.perf_counter()
+        scored = self._ranked(pixels)
+        run_ms = 1000 * (time.perf_counter() - started)
+        labels = self.decoder.accepted(scored, threshold)
+        yield Prediction(picture, scored[:top], prepare_ms, run_ms, labels)
+
+
+class Embedder(Predictor):
+    """A model file without a head, from ``tfresnet export --features``."""
+
+    output_kind = EMBEDDING
+
+    def embed(self, image: Any) -> np.ndarray:
+        """Return the embedding of a picture, float32 [D]; ``image`` as in :meth:`prepare`."""
+        return self.run(self.prepare(image)[None])[0]
+
+    def stream(
+        self, pictures: Iterable[Any], skip: Skip | None = None
+    ) -> Iterator[tuple[Any, np.ndarray]]:
+        """Yield each picture with its embedding; ``skip`` as in :meth:`Classifier.stream`."""
+        for picture in pictures:
+            try:
+                pixels = self.prepare(picture)
+            except InputError as error:
+                if skip is None:
+                    raise
+                skip(picture, error)
+            else:
+                yield picture, self.run(pixels[None])[0]
+
+
+# The class for what a file gives.
+PREDICTORS: dict[str, type[Classifier] | type[Embedder]] = {
+    PROBABILITIES: Classifier,
+    EMBEDDING: Embedder,
+}
+
+
+def open_file(path: str | Path, threads: int = 1) -> Classifier | Embedder:
+    """Open an exported file as the predictor for what it gives.
+
+    Raises:
+        InputError: as :class:`Predictor` does.
+    """
+    metadata = read_metadata(path)
+    kind = PREDICTORS.get(metadata.output_kind)
+    if kind is None:
+        expected = " or ".join(PREDICTORS)
+        raise InputError(f"{path}: expected a model that gives {expected}, got another")
+    return kind(path, threads, metadata)
+
+
+def check_count(name: str, value: Any) -> None:
+    """Raise an ``InputError`` unless ``value`` is a positive whole number."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+        raise InputError(f"{name}: expected a positive whole number, got {value!r:.60}")
+
+
+def check_threshold(value: Any) -> None:
+    """Raise an ``InputError`` unless ``value`` is a probability."""
+    if not isinstance(value, (int, float, np.number)) or not 0 <= value <= 1:
+        raise InputError(f"threshold: expected a probability, 0 to 1, got {value!r:.60}")
