@@ -312,7 +312,7 @@ def test_splits_that_share_images_are_refused(tmp_path, train, held_out):
             dataset="tiny_colours", data_dir=str(tmp_path), train_split=train, eval_split=held_out
         )
 
-    sources.check_apart(config("train[:50%]", "train[50%:]+test"))
+    sources.check_disjoint(config("train[:50%]", "train[50%:]+test"))
     both = RunConfig(data=config(train, held_out))
     with pytest.raises(InputError, match=r"expected no image of data.train_split=.*train\[90%:\]"):
         train_run.train(both, tmp_path / "run")

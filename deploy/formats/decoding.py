@@ -1,4 +1,4 @@
-"""Read pictures inside a TensorFlow graph: decode, turn, crop, resize, as the runtime does.
+"""Decode, turn, crop and resize pictures inside a TensorFlow graph, as the runtime does.
 
 Where :mod:`tfresnet.runtime.preprocess` uses Pillow, this uses TensorFlow's operations, with the
 same choices: libjpeg's accurate transform, a large JPEG decoded at 1/2, 1/4 or 1/8, the EXIF
@@ -22,7 +22,15 @@ MIRRORED_LEFT_RIGHT, MIRRORED_TOP_BOTTOM, TRANSPOSED = (2, 3, 6, 7), (3, 4, 7, 8
 
 
 def picture(encoded: tf.Tensor, spec: InputSpec) -> tf.Tensor:
-    """Return the pixels, uint8 [H, W, C] of the spec, of a JPEG, PNG, GIF or BMP file's bytes."""
+    """Decode the bytes of a JPEG, PNG, GIF or BMP file and fit it to a model's input.
+
+    Args:
+        encoded: the bytes, string [].
+        spec: the model's input.
+
+    Returns:
+        Pixels, uint8 [spec.height, spec.width, channels].
+    """
     is_jpeg = tf.equal(tf.strings.substr(encoded, 0, len(JPEG)), JPEG)
     image = tf.cond(
         is_jpeg,
@@ -55,7 +63,7 @@ def orientation(encoded: tf.Tensor) -> tf.Tensor:
 
 
 def _exif(encoded: tf.Tensor, content: tf.Tensor) -> tf.Tensor:
-    """Return where the EXIF data of a JPEG begin, or 0."""
+    """Return the offset of the EXIF data in a JPEG, or 0."""
 
     def kind(at: tf.Tensor) -> tf.Tensor:
         return content[at + 1]
@@ -83,12 +91,12 @@ def _exif(encoded: tf.Tensor, content: tf.Tensor) -> tf.Tensor:
 
 
 def _orientation_in(tiff: tf.Tensor) -> tf.Tensor:
-    """Return the orientation in EXIF data (the bytes of a TIFF file, int32 [n]); 1 if none is."""
+    """Return the orientation in EXIF data (the bytes of a TIFF file, int32 [n]); 1 by default."""
     size = tf.size(tiff)
     little = tf.equal(tf.gather(tiff, 0), ord("I"))
 
     def number(at: tf.Tensor, count: int) -> tf.Tensor:
-        """Return the numbers of ``count`` bytes at some places; bytes outside count as 0."""
+        """Return the numbers of ``count`` bytes at the offsets ``at``; bytes outside are 0."""
         places = tf.expand_dims(at, -1) + tf.range(count)
         inside = (places >= 0) & (places < size)
         values = tf.where(inside, tf.gather(tiff, tf.clip_by_value(places, 0, size - 1)), 0)
@@ -104,7 +112,12 @@ def _orientation_in(tiff: tf.Tensor) -> tf.Tensor:
 
 
 def upright(image: tf.Tensor, turned: tf.Tensor) -> tf.Tensor:
-    """Turn an image [h, w, C] whose EXIF orientation is ``turned``, int32 [], 1 to 8, upright."""
+    """Turn an image upright.
+
+    Args:
+        image: uint8 [h, w, C].
+        turned: its EXIF orientation, int32 [], 1 to 8.
+    """
     changes = (
         (TRANSPOSED, lambda x: tf.transpose(x, [1, 0, 2])),
         (MIRRORED_LEFT_RIGHT, lambda x: x[:, ::-1]),
@@ -120,7 +133,7 @@ def upright(image: tf.Tensor, turned: tf.Tensor) -> tf.Tensor:
 
 
 def fit(image: tf.Tensor, spec: InputSpec) -> tf.Tensor:
-    """Crop and resize an upright picture, uint8 [h, w, 3], to uint8 [H, W, C] of the spec."""
+    """Crop the center of an upright picture, uint8 [h, w, 3], and resize it to the spec's size."""
     if spec.shape[2] == 1:
         luma = tf.reduce_sum(tf.cast(image, tf.int32) * GREY, -1, keepdims=True)
         image = tf.cast(tf.bitwise.right_shift(luma + 0x8000, 16), tf.uint8)

@@ -1,28 +1,37 @@
-"""Files with the same content on both sides: what is measured must not have been trained on."""
+"""Find training images that are held out as well: identical files in both splits."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 from pathlib import Path
 
-from tfresnet.data.folder import Files, counted, named, on_all_cores, without, without_images
+from tfresnet.data.folder import (
+    Files,
+    counted,
+    first_names,
+    labels_without_images,
+    map_in_threads,
+    without_files,
+)
 from tfresnet.runtime.errors import InputError
 
 
-def leave_out(train: Files, held_out: Files, labels: Sequence[str]) -> tuple[Files, list[str]]:
-    """Return the images to train on that are not held out as well, and lines about the others.
+def without_duplicates(
+    train: Files, held_out: Files, labels: Sequence[str]
+) -> tuple[Files, list[str]]:
+    """Remove training images whose content is held out as well; also return notes about them.
 
     Only files of equal size are read.
 
     Raises:
-        InputError: a class has no others.
+        InputError: a class would have no training images left.
     """
-    same = _also_in(train[0], held_out[0])
+    same = _duplicates(train[0], held_out[0])
     if not same:
         return train, []
-    names = named([str(path) for path in same])
-    kept = without(train, same)
-    if empty := without_images(labels, kept[1]):
+    names = first_names([str(path) for path in same])
+    kept = without_files(train, same)
+    if empty := labels_without_images(labels, kept[1]):
         raise InputError(
             f"expected images of {', '.join(empty)} to train on that are not held out as well, got "
             f"the same content on both sides: {names}"
@@ -31,13 +40,13 @@ def leave_out(train: Files, held_out: Files, labels: Sequence[str]) -> tuple[Fil
     return kept, [f"left out of training: {count} with the same content as a held-out one: {names}"]
 
 
-def _also_in(paths: Iterable[Path], others: Iterable[Path]) -> list[Path]:
-    """Return those of ``paths`` whose content one of the ``others`` has too."""
+def _duplicates(paths: Iterable[Path], others: Iterable[Path]) -> list[Path]:
+    """Return those of ``paths`` that have the same content as one of ``others``."""
     ours, theirs = _by_size(paths), _by_size(others)
     sizes = ours.keys() & theirs.keys()
-    there = on_all_cores(_digest, [path for size in sizes for path in theirs[size]])
+    there = map_in_threads(_digest, [path for size in sizes for path in theirs[size]])
     known = {digest for _, digest in there}
-    candidates = on_all_cores(_digest, [path for size in sizes for path in ours[size]])
+    candidates = map_in_threads(_digest, [path for size in sizes for path in ours[size]])
     return sorted(path for path, digest in candidates if digest in known)
 
 

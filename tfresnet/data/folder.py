@@ -1,7 +1,7 @@
-"""A folder of images, one sub-folder a class.
+"""Find the images of a folder that has one sub-folder a class.
 
 Either ``train/<class>/*`` beside ``val/<class>/*`` (or a synonym in ``TRAIN`` and ``HELD_OUT``, in
-any case), or ``<class>/*`` alone, from which a held-out share is then drawn.
+any case), or ``<class>/*`` alone, of which a share is then held out.
 """
 
 from collections import defaultdict
@@ -30,14 +30,14 @@ Files = tuple[list[Path], list[Any]]  # with their classes: an int each, or a tu
 
 @dataclass(frozen=True)
 class Scan:
-    """What a folder holds.
+    """The images of a folder with their classes.
 
     Attributes:
-        labels: the classes, in the order of their integers.
-        train: image files and their classes; all of them where there is no held-out folder.
-        held_out: the same of the held-out folder; None if there is none.
+        labels: the names of the classes, in the order of their integers.
+        train: image files and their classes; all images where there is no held-out folder.
+        held_out: image files and classes of the held-out folder; None if there is none.
         notes: lines for a person: what was left out, and which folder was taken.
-        multi_label: whether an image has a tuple of classes, see ``label_table``, not just one.
+        multi_label: whether an image has a tuple of classes (see ``label_table``) instead of one.
     """
 
     labels: tuple[str, ...]
@@ -48,17 +48,17 @@ class Scan:
 
     @property
     def required(self) -> tuple[str, ...]:
-        """The labels that each part must have images of."""
+        """The labels of which each split must have images."""
         return () if self.multi_label else self.labels
 
 
 @dataclass(frozen=True)
 class Parts:
-    """The folders whose sub-folders are classes.
+    """The folders of the training and the held-out split, whose sub-folders are classes.
 
     Attributes:
-        train: the one with the images to train on.
-        held_out: the one with those to measure on; None if some of the others are held out.
+        train: of the training split.
+        held_out: of the held-out split; None if a share of the training images is held out.
         notes: lines for a person about folders that are not used.
     """
 
@@ -68,21 +68,21 @@ class Parts:
 
 
 def scan(root: Path, order: Sequence[str] = ()) -> Scan:
-    """Return the images of a folder; none is opened but those without an ending.
+    """Find the images of a folder by their endings; only files without an ending are opened.
 
     Args:
         root: the folder.
-        order: the classes in the order that they are to have; if they are not the folder's, they
-            are in the order of their names.
+        order: the labels in the order to use; if they are not the folder's, the labels are sorted
+            by name.
 
     Raises:
-        InputError: an empty class, classes that differ between the two parts, or parts that have no
+        InputError: a class is empty, the classes of the two splits differ, or there are no
             training images.
     """
-    parts = _parts(root)
+    parts = _find_parts(root)
     labels = _ordered(_classes(parts.train), order)
     train, skipped = _files(parts.train, labels)
-    held_out, loose = None, [*_loose(root)]
+    held_out, loose = None, [*_images_without_class(root)]
     if parts.held_out:
         names = set(_classes(parts.held_out))
         if names != set(labels):
@@ -93,45 +93,48 @@ def scan(root: Path, order: Sequence[str] = ()) -> Scan:
             )
         held_out, more = _files(parts.held_out, labels)
         skipped += more
-        loose += [*_loose(parts.train), *_loose(parts.held_out)]
-    notes = (*parts.notes, *_skipped(root, skipped, loose))
+        loose += [*_images_without_class(parts.train), *_images_without_class(parts.held_out)]
+    notes = (*parts.notes, *_notes_on_skipped(root, skipped, loose))
     return Scan(labels, train, held_out, notes)
 
 
 def check(scan: Scan, skip_broken: bool = False) -> Scan:
-    """Read every image to its end, on all cores; return the scan, without those that can't be.
+    """Decode every image, on all cores; return the scan without those that are broken.
 
     Raises:
-        InputError: there are some, and ``skip_broken`` is off; one error names them.
+        InputError: some are broken and ``skip_broken`` is off; the message names them.
     """
     paths = [*scan.train[0], *(scan.held_out[0] if scan.held_out else [])]
     bad: dict[Path, str] = {}
     deep: dict[int, list[Path]] = defaultdict(list)  # greys of 16 bits, by how many are used
-    for path, (problem, bits) in on_all_cores(examine, paths):
+    for path, (problem, bits) in map_in_threads(examine, paths):
         if problem:
             bad[path] = problem
         if bits:
             deep[bits].append(path)
-    scan = replace(scan, notes=(*scan.notes, *_several_depths(deep)))
+    scan = replace(scan, notes=(*scan.notes, *_bit_depth_notes(deep)))
     if not bad:
         return scan
-    broken = named([f"{path} ({reason})" for path, reason in bad.items()])
+    broken = first_names([f"{path} ({reason})" for path, reason in bad.items()])
     if not skip_broken:
         raise InputError(
             f"expected readable images, got {len(bad)} that are not: {broken}; remove or replace "
             "them, or leave them out with --skip-broken (data.skip_broken)"
         )
-    train = without(scan.train, bad)
-    held_out = scan.held_out and without(scan.held_out, bad)
+    train = without_files(scan.train, bad)
+    held_out = scan.held_out and without_files(scan.held_out, bad)
     for _, classes in filter(None, (train, held_out)):
-        if empty := without_images(scan.required, classes):
+        if empty := labels_without_images(scan.required, classes):
             raise InputError(f"expected readable images of {', '.join(empty)}, got none: {broken}")
     note = f"left out: {counted(len(bad), 'broken image')}: {broken}"
     return replace(scan, train=train, held_out=held_out, notes=(*scan.notes, note))
 
 
-def _several_depths(found: dict[int, list[Path]]) -> Iterator[str]:
-    """Yield a line if greys of 16 bits, by how many are used, are not all brightened alike."""
+def _bit_depth_notes(found: dict[int, list[Path]]) -> Iterator[str]:
+    """Yield a note if pictures of 16 bits use different numbers of them.
+
+    They would be brightened differently: the brightest pixel tells how many bits are used.
+    """
     if len(found) > 1:
         told = ", ".join(f"{len(paths):,} as {bits} bits" for bits, paths in sorted(found.items()))
         yield (
@@ -140,16 +143,18 @@ def _several_depths(found: dict[int, list[Path]]) -> Iterator[str]:
         )
 
 
-def on_all_cores(function: Callable[[Path], T], paths: Sequence[Path]) -> Iterator[tuple[Path, T]]:
-    """Yield each path with what ``function`` returns for it; it reads the file, in a thread."""
+def map_in_threads(
+    function: Callable[[Path], T], paths: Sequence[Path]
+) -> Iterator[tuple[Path, T]]:
+    """Call ``function`` for each path in threads; yield the paths with the results, in order."""
     with ThreadPoolExecutor() as pool:
         for start in range(0, len(paths), CHUNK):  # the pool keeps a kilobyte for each that waits
             part = paths[start : start + CHUNK]
             yield from zip(part, pool.map(function, part), strict=True)
 
 
-def named(names: Sequence[str]) -> str:
-    """Return the first few of some names, and how many more there are, as text."""
+def first_names(names: Sequence[str]) -> str:
+    """Return the first few names as text, and how many more there are."""
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return ", ".join(names[:SHOWN]) + more
 
@@ -159,27 +164,27 @@ def counted(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
-def without(part: Files, bad: Iterable[Path]) -> Files:
-    """Return the images of a part but for some, with their classes."""
+def without_files(part: Files, bad: Iterable[Path]) -> Files:
+    """Return image files and their classes without the files in ``bad``."""
     left_out = set(bad)
     kept = [(path, index) for path, index in zip(*part, strict=True) if path not in left_out]
     return [path for path, _ in kept], [index for _, index in kept]
 
 
-def without_images(labels: Sequence[str], classes: Iterable[int]) -> list[str]:
-    """Return the labels of which there is no image in ``classes``."""
+def labels_without_images(labels: Sequence[str], classes: Iterable[int]) -> list[str]:
+    """Return the labels that no image has, given the classes of all images."""
     there = set(classes)
     return [label for index, label in enumerate(labels) if index not in there]
 
 
-def _parts(root: Path) -> Parts:
-    """Tell the parts of a data set in a folder from classes; the classes alone are all trained on.
+def _find_parts(root: Path) -> Parts:
+    """Find the folders of the training and the held-out split.
 
-    A folder that is called like a part is a class where it holds no folders and stands among
-    others that are classes: a train is a vehicle, too.
+    Without such folders, the sub-folders are classes. A folder called like a split is a class where
+    it holds no folders and stands among other classes: a train is a vehicle, too.
 
     Raises:
-        InputError: parts without the one to train on, or without one that is held out.
+        InputError: only one of the two splits is there.
     """
     folders = subfolders(root)
     called = {path: part_name(path) for path in folders if part_name(path)}
@@ -192,7 +197,7 @@ def _parts(root: Path) -> Parts:
         for names in (TRAIN, HELD_OUT)
     )  # fmt: skip
     if not trains:
-        _refuse_parts_as_classes(root, folders, others)
+        _check_no_parts_are_classes(root, folders, others)
         return Parts(root, None)
     train = trains[0]
     if not others:
@@ -210,15 +215,16 @@ def _parts(root: Path) -> Parts:
 
 
 def part_name(path: Path) -> str | None:
-    """Return what a part of a data set is usually called, for a folder that is called like one."""
+    """Return the usual name of a split for a folder that is called like one; else None."""
     name = path.name.lower().replace("-", "_").replace(" ", "_")
     return name if name in TRAIN or name in HELD_OUT else None
 
 
-def _refuse_parts_as_classes(root: Path, folders: list[Path], parts: list[Path]) -> None:
-    """Raise a ``InputError`` if held-out parts would be classes.
+def _check_no_parts_are_classes(root: Path, folders: list[Path], parts: list[Path]) -> None:
+    """Raise an ``InputError`` if folders of held-out splits would be taken for classes.
 
-    All folders are called like one, or one holds the folders that are beside it.
+    That is so if all folders are called like one, or if one holds folders of the same names as
+    those beside it.
     """
     names = {path.name for path in folders}
     repeated = [path for path in parts if names & {inner.name for inner in subfolders(path)}]
@@ -253,7 +259,7 @@ def _ordered(names: tuple[str, ...], order: Sequence[str]) -> tuple[str, ...]:
 
 
 def _files(folder: Path, labels: Sequence[str]) -> tuple[Files, list[Path]]:
-    """Return the images with their classes, and the other files."""
+    """Return the images of all class folders with their classes, and the other files."""
     paths: list[Path] = []
     indices: list[int] = []
     others: list[Path] = []
@@ -277,20 +283,20 @@ def images_below(folder: Path) -> tuple[list[Path], list[Path]]:
     return images, sorted(set(found) - set(images))
 
 
-def _loose(folder: Path) -> Iterator[Path]:
-    """Yield the images in a folder that are in none of its sub-folders."""
+def _images_without_class(folder: Path) -> Iterator[Path]:
+    """Yield the images directly in a folder, in none of its class folders."""
     for path in sorted(folder.iterdir()):
         if path.suffix and not is_hidden(path.name) and is_image(path) and path.is_file():
             yield path
 
 
-def _skipped(root: Path, others: list[Path], loose: list[Path]) -> Iterator[str]:
-    """Yield a line about files that are no images, and one about images of no class."""
+def _notes_on_skipped(root: Path, others: list[Path], loose: list[Path]) -> Iterator[str]:
+    """Yield a note about files that are no images, and one about images without a class."""
     if others:
-        names = named([str(path.relative_to(root)) for path in others])
+        names = first_names([str(path.relative_to(root)) for path in others])
         hints = sorted({hint for path in others if (hint := how_to_read(path))})
         told = f"left out: {counted(len(others), 'file')} that can't be read as an image: {names}"
         yield "; ".join([told, *hints])
     if loose:
-        names = named([str(path.relative_to(root)) for path in loose])
+        names = first_names([str(path.relative_to(root)) for path in loose])
         yield f"left out: {counted(len(loose), 'image')} in no class folder: {names}"

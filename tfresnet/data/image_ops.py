@@ -4,7 +4,7 @@ Each takes uint8 images [n, height, width, channels] with 1 (grey) or 3 (RGB) ch
 float32 value an image [n], and returns uint8 images of the same shape; n may be 0. What the value
 means is said at each. The results are Pillow's, on which the papers' code stands; tests hold them
 equal. Pixels that a geometric operation leaves uncovered become grey (128), which is 0 after the
-default normalisation, as in AutoAugment's code.
+default normalization, as in AutoAugment's code.
 """
 
 import tensorflow as tf
@@ -96,7 +96,7 @@ def contrast(images: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
 def sharpness(images: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
     """Blend with the smoothed version: 0 is smooth, 1 the image, 2 sharper.
 
-    Smooth is Pillow's filter: weights 1, and 5 in the centre, over 13; the outermost pixels stay.
+    Smooth is Pillow's filter: weights 1, and 5 in the center, over 13; the outermost pixels stay.
     """
     pixels = tf.cast(images, tf.float32)
     rows = pixels[:, :-2] + pixels[:, 1:-1] + pixels[:, 2:]
@@ -108,7 +108,7 @@ def sharpness(images: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
 
 
 def rotate(images: tf.Tensor, degrees: tf.Tensor) -> tf.Tensor:
-    """Turn counter-clockwise around the centre."""
+    """Turn counter-clockwise around the center."""
     height, width = (tf.cast(n, tf.float32) for n in tf.unstack(tf.shape(images)[1:3]))
     angle = -degrees * 3.141592653589793 / 180
     cos, sin, x, y = tf.cos(angle), tf.sin(angle), width / 2, height / 2
@@ -146,7 +146,7 @@ def _affine(
 ) -> tf.Tensor:
     """Take each pixel (x, y) from (ax + by + c, dx + ey + f), nearest, as Pillow's ``AFFINE``.
 
-    Pillow measures from the corner of the first pixel, TensorFlow from its centre.
+    Pillow measures from the corner of the first pixel, TensorFlow from its center.
     """
     c, f = c + (a + b - 1) / 2, f + (d + e - 1) / 2
     zeros = tf.zeros(tf.shape(images)[:1])

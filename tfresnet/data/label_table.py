@@ -1,4 +1,4 @@
-"""Pictures with any number of labels each: a folder of pictures, and a table in it.
+"""Read multi-label data sets: a folder of pictures with a table of their labels.
 
 The table is called ``labels.csv``, or ``_classes.csv`` as Roboflow calls it, and may also be in
 each of the folders train, val and test.
@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from tfresnet.data import folder
-from tfresnet.data.folder import HELD_OUT, TRAIN, Files, Scan, counted, named
+from tfresnet.data.folder import HELD_OUT, TRAIN, Files, Scan, counted, first_names
 from tfresnet.runtime.errors import InputError
 from tfresnet.system.files import read_text
 
@@ -32,7 +32,14 @@ BITS = {"0": False, "1": True, "0.0": False, "1.0": True, "false": False, "true"
 
 @dataclass(frozen=True)
 class Line:
-    """What the table says of a picture: its labels, and ``train`` or a held-out part's name."""
+    """One line of the table.
+
+    Attributes:
+        number: of the line, from 1 on.
+        file: the picture, as the table names it.
+        labels: of the picture.
+        part: ``train``, or the name of a held-out split; None if the table does not say.
+    """
 
     number: int
     file: str
@@ -41,50 +48,50 @@ class Line:
 
 
 def scan_folder(root: Path, order: Sequence[str] = (), skip_broken: bool = False) -> Scan:
-    """Return the images of a folder: those of its table, if it has one, else of its classes."""
+    """Find the images of a folder: by its table of labels, or else by its class folders."""
     return scan(root, order, skip_broken) if find(root) else folder.scan(root, order)
 
 
 def find(root: Path) -> Path | None:
-    """Return the table of a folder with labels; None if it has none, and is one of classes."""
+    """Return the table of labels in a folder; None if it has none."""
     return next(iter(_tables(root)), None)
 
 
 def scan(root: Path, order: Sequence[str] = (), skip_broken: bool = False) -> Scan:
-    """Return the pictures of a folder with the indices of their labels, by its table.
+    """Find the pictures of a folder that its table of labels names.
 
     Args:
         root: the folder; pictures are looked for in that of the table and those below.
-        order: the labels in the order that they are to have; those of the table may be fewer. By
-            default these are in the order of their names.
-        skip_broken: whether pictures that are not there are left out.
+        order: all labels in the order to use; the table may have fewer. By default the labels of
+            the table, sorted.
+        skip_broken: whether missing pictures are left out.
 
     Raises:
-        InputError: a bad line, a picture that is missing or twice there, labels that are not in
-            ``order``, or a part without pictures.
+        InputError: a line is malformed, a picture is missing or named twice, a label is not in
+            ``order``, or there are no training pictures.
     """
     tables = {table: read(table) for table in _tables(root)}
     for table, lines in tables.items():
-        _refuse_twice(table, [(line.file, line.number) for line in lines])
+        _check_no_duplicates(table, [(line.file, line.number) for line in lines])
     labels = _labels(tables, order)
     number_of = {label: number for number, label in enumerate(labels)}
     parts: dict[str, Files] = defaultdict(lambda: ([], []))
     notes: list[str] = []
     for table, of_table in _tables(root).items():
-        found, told = _found(table, tables[table], skip_broken)
+        found, told = _matched(table, tables[table], skip_broken)
         notes += told
         for line, path in found:
             part = of_table or line.part or _part_of(path.relative_to(table.parent))
             parts[part][0].append(path)
             parts[part][1].append(tuple(sorted(number_of[label] for label in line.labels)))
-    train, held_out, more = _chosen(next(iter(tables)), parts)
+    train, held_out, more = _choose_splits(next(iter(tables)), parts)
     return Scan(labels, train, held_out, (*notes, *more), multi_label=True)
 
 
 def _tables(root: Path) -> dict[Path, str | None]:
-    """Return the tables of a folder, each with the part of the data set that it is of, if of one.
+    """Return the tables of a folder, each with the split that all its pictures belong to, or None.
 
-    That of the folder itself, else those in its folders train, val and test.
+    The table in the folder itself, or else those in its folders train, val and test.
     """
     if own := _table_in(root):
         return {own: None}
@@ -101,10 +108,10 @@ def _table_in(path: Path) -> Path | None:
 
 
 def _labels(tables: Mapping[Path, Sequence[Line]], order: Sequence[str]) -> tuple[str, ...]:
-    """Return all labels, in ``order`` if there is one.
+    """Return all labels, in ``order`` if it is given.
 
     Raises:
-        InputError: one is not in ``order``, or there are fewer than two.
+        InputError: a label is not in ``order``, or there are fewer than two.
     """
     every = [
         (table, line, name) for table in tables for line in tables[table] for name in line.labels
@@ -114,7 +121,7 @@ def _labels(tables: Mapping[Path, Sequence[Line]], order: Sequence[str]) -> tupl
         table, line, _ = next(entry for entry in every if entry[2] == unknown[0])
         raise InputError(
             f"{table}, line {line.number}: expected only labels that the model or data.labels has, "
-            f"got {named(unknown)}"
+            f"got {first_names(unknown)}"
         )
     labels = tuple(order) or tuple(names)
     if len(labels) < 2:
@@ -127,7 +134,7 @@ def read(table: Path) -> list[Line]:
     """Return the lines of a table.
 
     Raises:
-        InputError: it is no table of pictures and labels, or has a bad line.
+        InputError: it is no table of pictures and labels, or a line is malformed.
     """
     text = read_text(table).removeprefix("\ufeff")  # as Excel begins it
     header = text.partition("\n")[0]
@@ -167,18 +174,18 @@ def read(table: Path) -> list[Line]:
 
 
 def multi_hot(labels: Sequence[Sequence[int]], count: int) -> np.ndarray:
-    """Return 1 for each label that a picture has, else 0: float32 [pictures, count]."""
+    """Return the labels of pictures as multi-hot vectors, float32 [pictures, count]."""
     result = np.zeros((len(labels), count), np.float32)
     for row, indices in zip(result, labels, strict=True):
         row[list(indices)] = 1
     return result
 
 
-def rarest(labels: Sequence[Sequence[int]]) -> list[int]:
-    """Return for each picture its label that fewest pictures have; -1 for one without a label.
+def rarest_labels(labels: Sequence[Sequence[int]]) -> list[int]:
+    """Return the rarest label of each picture; -1 for a picture without labels.
 
-    Shares that are drawn of each of these have the rare labels in them (the idea of Sechidis et al.
-    2011, doi:10.1007/978-3-642-23808-6_10).
+    Splitting the pictures of each rarest label in the same ratio keeps rare labels in both splits
+    (the idea of Sechidis et al. 2011, doi:10.1007/978-3-642-23808-6_10).
     """
     counts = Counter(index for indices in labels for index in indices)
     return [min(indices, key=lambda i: (counts[i], i), default=-1) for indices in labels]
@@ -205,7 +212,7 @@ def _bit(cell: str, where: str) -> bool:
 
 
 def _part(cell: str, column: str, where: str) -> str:
-    """Return ``train``, or the usual name of a held-out part."""
+    """Return ``train``, or the usual name of a held-out split."""
     if column == "is_valid":
         return "valid" if _bit(cell, f"{where}, is_valid") else "train"
     name = cell.strip().lower().replace("-", "_").replace(" ", "_")
@@ -217,12 +224,12 @@ def _part(cell: str, column: str, where: str) -> str:
 
 
 def _part_of(path: Path) -> str:
-    """Return the part that a picture's folder is called like; else it may be trained on."""
+    """Return the split that a picture's folder is named after; ``train`` if it is none."""
     name = folder.part_name(Path(path.parts[0])) if len(path.parts) > 1 else None
     return name if name in HELD_OUT else "train"
 
 
-def _refuse_twice(table: Path, places: Sequence[tuple[str, int]]) -> None:
+def _check_no_duplicates(table: Path, places: Sequence[tuple[str, int]]) -> None:
     seen: dict[str, int] = {}
     for name, number in places:
         if name in seen:
@@ -233,10 +240,10 @@ def _refuse_twice(table: Path, places: Sequence[tuple[str, int]]) -> None:
         seen[name] = number
 
 
-def _found(
+def _matched(
     table: Path, lines: Sequence[Line], skip_missing: bool
 ) -> tuple[list[tuple[Line, Path]], list[str]]:
-    """Return the lines with their pictures, and notes about what is left out."""
+    """Match lines with pictures; return the pairs, and notes about what is left out."""
     images, _ = folder.images_below(table.parent)
     paths = _by_name(table.parent, images)
     found, missing = [], []
@@ -245,16 +252,16 @@ def _found(
         if len(candidates) > 1:
             raise InputError(
                 f"{table}, line {line.number}: expected one picture {line.file}, got "
-                f"{named([str(path) for path in candidates])}; write its folder too"
+                f"{first_names([str(path) for path in candidates])}; write its folder too"
             )
         if candidates:
             found.append((line, candidates[0]))
         else:
             missing.append(line)
-    _refuse_twice(table, [(str(path), line.number) for line, path in found])
+    _check_no_duplicates(table, [(str(path), line.number) for line, path in found])
     notes = []
     if missing:
-        told = named([f"{line.file} (line {line.number})" for line in missing])
+        told = first_names([f"{line.file} (line {line.number})" for line in missing])
         if not skip_missing:
             raise InputError(
                 f"{table}: expected the pictures that it names, {len(missing)} of {len(lines)} are "
@@ -263,16 +270,16 @@ def _found(
             )
         notes.append(f"left out: {counted(len(missing), 'picture')} that are not there: {told}")
     if others := sorted(set(images) - {path for _, path in found}):
-        names = named([path.relative_to(table.parent).as_posix() for path in others])
+        names = first_names([path.relative_to(table.parent).as_posix() for path in others])
         count = counted(len(others), "picture")
         notes.append(f"left out: {count} that {table.name} does not name: {names}")
     return found, notes
 
 
 def _by_name(root: Path, images: Iterable[Path]) -> Mapping[str, list[Path]]:
-    """Return pictures by what a table may call them.
+    """Return pictures by the names that a table may use for them.
 
-    That is the path in the folder, else the name, else the name without its ending.
+    The path in the folder, the file name, or either without the ending.
     """
     whole: dict[str, list[Path]] = defaultdict(list)
     short: dict[str, list[Path]] = defaultdict(list)
@@ -284,8 +291,10 @@ def _by_name(root: Path, images: Iterable[Path]) -> Mapping[str, list[Path]]:
     return short | whole
 
 
-def _chosen(table: Path, parts: Mapping[str, Files]) -> tuple[Files, Files | None, list[str]]:
-    """Return the part to train on, the one to hold out, and a line about others."""
+def _choose_splits(
+    table: Path, parts: Mapping[str, Files]
+) -> tuple[Files, Files | None, list[str]]:
+    """Return the training split, the held-out split, and a note about others."""
     if not parts.get("train"):
         raise InputError(f"{table}: expected pictures to train on, got only {', '.join(parts)}")
     others = [name for name in HELD_OUT if name in parts]

@@ -1,4 +1,4 @@
-"""Tell what ``data.dataset`` names before it is opened; loads no TensorFlow."""
+"""Find out what kind of dataset ``data.dataset`` names, before it is opened; no TensorFlow."""
 
 import os
 import re
@@ -16,7 +16,7 @@ TFDS_NAME = re.compile(r"[\w:.]+(/[\w.,=+*-]+(:[\w.*]+)?)?")
 
 
 def folder(config: DataConfig) -> Path:
-    """Return ``data.dataset`` as the path of a folder, which need not be there."""
+    """Return ``data.dataset`` as the path of a folder, which may not exist."""
     return expanded(config.dataset)
 
 
@@ -43,12 +43,12 @@ def kind(config: DataConfig) -> Literal["digits", "folder", "tfds"]:
 
 
 def table(config: DataConfig) -> Path | None:
-    """Return the table that gives a folder's images any number of labels; None without one."""
+    """Return the table of labels in the dataset's folder; None if it has none."""
     return None if config.dataset == "digits" else label_table.find(folder(config))
 
 
 def data_dir(given: str | None, name: str) -> Path | None:
-    """Return the folder that holds TFDS's ``name/``; None where TFDS keeps its data otherwise.
+    """Return the folder that holds TFDS's ``name/``; None for TFDS's default folder.
 
     Args:
         given: ``data.data_dir``; without it ``TFDS_DATA_DIR`` counts. It may be too deep: the
@@ -56,7 +56,7 @@ def data_dir(given: str | None, name: str) -> Path | None:
         name: of the data set, as TFDS has it.
 
     Raises:
-        InputError: the folder given is none.
+        InputError: ``given`` is no folder.
     """
     where = given or os.environ.get("TFDS_DATA_DIR")
     if not where or (_is_remote(where) and not given):  # TFDS reads the variable itself
@@ -79,7 +79,7 @@ def check_present(config: DataConfig, download: bool = True) -> None:
     A version that is not there is found later, by TFDS. Nothing is downloaded here.
 
     Raises:
-        InputError: it is not, with the closest name of TFDS.
+        InputError: it is neither; the message names the closest dataset of TFDS.
     """
     name = config.dataset.partition("/")[0]
     if kind(config) != "tfds" or ":" in name:  # a version or a namespace, which TFDS knows
@@ -94,23 +94,25 @@ def check_present(config: DataConfig, download: bool = True) -> None:
     try:
         tfds.builder_cls(name)
     except tfds.core.DatasetNotFoundError:
-        raise not_known(config.dataset, tfds.list_builders(with_community_datasets=False)) from None
+        raise unknown_dataset(
+            config.dataset, tfds.list_builders(with_community_datasets=False)
+        ) from None
     if not download:
-        raise not_present(name, root)
+        raise missing_dataset(name, root)
 
 
 def _is_remote(where: str) -> bool:
     return "://" in where  # gs://bucket
 
 
-def not_known(name: str, known: Iterable[str]) -> InputError:
-    """Return the error for a dataset that TFDS, which has those ``known``, has not."""
+def unknown_dataset(name: str, known: Iterable[str]) -> InputError:
+    """Return the error for a dataset that TFDS does not have; ``known`` are those that it has."""
     expected = "digits, a TFDS name or an existing folder of images"
     return unknown("dataset", name, ["digits", *known], expected)
 
 
-def not_present(name: str, root: Path) -> InputError:
-    """Return the error for a dataset that must not be downloaded now."""
+def missing_dataset(name: str, root: Path) -> InputError:
+    """Return the error for a dataset that is missing and must not be downloaded now."""
     return InputError(
         f"dataset {name} is not in {root}, and --dry-run downloads nothing; train without it, "
         "which fetches what TFDS has, or give the folder that holds it: --data-dir"

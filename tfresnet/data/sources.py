@@ -1,4 +1,4 @@
-"""From ``data.dataset`` to labelled splits and the input spec that goes with them."""
+"""Load the dataset that ``data.dataset`` names: its splits and its specs."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -18,14 +18,19 @@ from tfresnet.runtime.preprocess import fit
 from tfresnet.runtime.spec import CLASSIFICATION, MULTI_LABEL, InputSpec, OutputSpec
 from tfresnet.system.files import expanded, read_text
 
-RATIO = 5  # of the largest class to the smallest, from which on a person should know of it
+RATIO = 5  # of the largest class to the smallest; above it a note is printed
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """A training split, a held-out split, and what their images and labels mean.
+    """A training split and a held-out split.
 
-    ``notes`` are lines for a person: what was left out, or what may not be what was meant.
+    Attributes:
+        train: the training images.
+        held_out: the images to evaluate on.
+        spec: size and channels of the images, and how models normalize them.
+        output: what the labels mean.
+        notes: lines for a person: what was left out, or what may be a mistake.
     """
 
     train: Split
@@ -40,12 +45,16 @@ def load(
 ) -> Dataset:
     """Return the dataset that the configuration names.
 
-    ``default_size``, a side or height and width in pixels, is used when neither the configuration
-    nor the dataset has a size. ``labels`` are a folder's classes in the order of an earlier run;
-    without them ``data.labels`` orders them, else their names.
+    Args:
+        config: the data section.
+        default_size: a side, or height and width, in pixels; used when neither the configuration
+            nor the dataset has a size.
+        labels: of a folder, in the order of an earlier run; without them ``data.labels`` gives the
+            order, or else their names.
 
     Raises:
-        InputError: no such dataset or folder, unreadable images, or splits that do not fit.
+        InputError: there is no such dataset or folder, images are unreadable, or the splits do not
+            fit each other.
     """
     kind = lookup.kind(config)
     if kind == "digits":
@@ -56,19 +65,19 @@ def load(
 
 
 def is_tfds(config: DataConfig) -> bool:
-    """Tell whether the dataset comes from TFDS, whose splits can be sliced."""
+    """Tell whether the dataset is one of TFDS, whose splits can be sliced."""
     return lookup.kind(config) == "tfds"
 
 
-def check_apart(config: DataConfig) -> None:
-    """Raise a ``InputError`` if the held-out images are among those to train on."""
+def check_disjoint(config: DataConfig) -> None:
+    """Raise an ``InputError`` if training and held-out images overlap."""
     if is_tfds(config):
         builder = tfds_source.open_builder(config.dataset, config.data_dir)
-        tfds_source.check_apart(builder, config.train_split, config.eval_split)
+        tfds_source.check_disjoint(builder, config.train_split, config.eval_split)
 
 
 def check_present(config: DataConfig) -> None:
-    """Raise a ``InputError`` if the dataset would have to be downloaded."""
+    """Raise an ``InputError`` if the dataset would have to be downloaded."""
     if is_tfds(config):
         tfds_source.open_builder(config.dataset, config.data_dir, download=False)
 
@@ -129,12 +138,12 @@ def _folder(
         files, held_out = found.train, found.held_out
     else:
         names = [str(p.relative_to(path)) for p in paths]
-        drawn_of = label_table.rarest(classes) if found.multi_label else classes
+        drawn_of = label_table.rarest_labels(classes) if found.multi_label else classes
         files, held_out = (
             ([paths[i] for i in part], [classes[i] for i in part])
             for part in _hold_out_files(names, drawn_of, config, found.multi_label)
         )
-    files, left_out = duplicates.leave_out(files, held_out, found.required)
+    files, left_out = duplicates.without_duplicates(files, held_out, found.required)
     as_array = label_table.multi_hot if found.multi_label else _integers
     train, test = (
         FileSplit(
@@ -151,12 +160,12 @@ def _folder(
 
 
 def _integers(classes: list[int], count: int) -> np.ndarray:
-    """Return the classes, all below ``count``, int64 [n]."""
+    """Return classes, all below ``count``, as int64 [n]."""
     return np.array(classes, np.int64)
 
 
 def _scan(path: Path, config: DataConfig, labels: tuple[str, ...]) -> folder.Scan:
-    """Return what a folder holds; its classes are in the order of ``labels``, if there are any."""
+    """Find the images of a folder; its labels are in the order of ``labels``, if given."""
     if labels:
         return label_table.scan_folder(path, labels, config.skip_broken)
     if not config.labels:
@@ -174,7 +183,7 @@ def _scan(path: Path, config: DataConfig, labels: tuple[str, ...]) -> folder.Sca
 
 
 def _other_order(path: Path, labels: tuple[str, ...]) -> list[str]:
-    """Return a line about a file beside the classes that has them in another order."""
+    """Return a note if a file beside the class folders lists them in another order."""
     for file in (path / "classes.txt", path / "labels.txt"):
         try:
             order = _labels_in(file)
@@ -206,7 +215,7 @@ def _tfds(config: DataConfig, default_size: int | tuple[int, int]) -> Dataset:
 
 
 def imbalance(classes: np.ndarray, labels: Sequence[str]) -> list[str]:
-    """Return a line about training images of which one class has many times what another has."""
+    """Return a note if some classes have many more training images than others."""
     counts = np.bincount(classes, minlength=len(labels))
     if not (told := _uneven(counts, labels)):
         return []
@@ -218,7 +227,7 @@ def imbalance(classes: np.ndarray, labels: Sequence[str]) -> list[str]:
 
 
 def label_notes(multi_hot: np.ndarray, labels: Sequence[str]) -> list[str]:
-    """Return lines about where labels, 0 or 1 [n, labels], are from, and those of few pictures."""
+    """Return notes about multi-hot labels [n, labels]: their source, and labels of few pictures."""
     counts = multi_hot.sum(axis=0).astype(int)
     notes = ["labels are those of the table in the folder, any number for each picture"]
     if missing := [label for label, count in zip(labels, counts, strict=True) if not count]:
@@ -237,7 +246,7 @@ def label_notes(multi_hot: np.ndarray, labels: Sequence[str]) -> list[str]:
 
 
 def _uneven(counts: np.ndarray, labels: Sequence[str]) -> str | None:
-    """Return how much the largest class exceeds the smallest, as text, if that is a lot."""
+    """Return as text how much the largest class exceeds the smallest; None if it is little."""
     order = np.argsort(-counts, kind="stable")
     most, least = counts[order[0]], max(1, counts[order[-1]])
     if most <= RATIO * least:
@@ -248,7 +257,7 @@ def _uneven(counts: np.ndarray, labels: Sequence[str]) -> str | None:
 
 
 def default_crop(size: int) -> float:
-    """Return the share of a picture's sides that networks of ``size`` pixels look at."""
+    """Return the default ``crop_fraction`` of networks for images of ``size`` pixels."""
     return 0.875 if size > 64 else 1.0
 
 
@@ -256,17 +265,17 @@ def _spec(config: DataConfig, default_size: int | tuple[int, int]) -> InputSpec:
     default = (default_size,) * 2 if isinstance(default_size, int) else default_size
     height, width = config.height_and_width or default
     crop = config.crop_fraction or default_crop(max(height, width))
-    centre = (128.0,) * config.channels  # the normalisation that InputSpec explains
-    return InputSpec(height, width, centre, centre, crop_fraction=crop)
+    center = (128.0,) * config.channels  # the normalization that InputSpec explains
+    return InputSpec(height, width, center, center, crop_fraction=crop)
 
 
 def _hold_out_files(
     names: list[str], classes: list[int], config: DataConfig, lone: bool = False
 ) -> tuple[list[int], list[int]]:
-    """Return the indices of training and held-out files, a share of every class.
+    """Split files into training and held-out ones, in each class; return their indices.
 
-    Which those are depends on the names, not on the files' number: when files are added or
-    removed, nearly all others stay on their side. A ``lone`` file of a class may be trained on.
+    The split depends on the files' names, not on their number: when files are added or removed,
+    nearly all others stay in their split. With ``lone``, the only file of a class is trained on.
     """
     ranked = defaultdict(list)
     for index, (name, label) in enumerate(zip(names, classes, strict=True)):
@@ -289,7 +298,7 @@ def _hold_out_files(
 
 
 def _hold_out(labels: np.ndarray, config: DataConfig) -> list[np.ndarray]:
-    """Return the indices of a seeded, stratified split into training and held-out images."""
+    """Return the indices of training and held-out images, of a seeded, stratified split."""
     try:
         return train_test_split(
             np.arange(len(labels)),

@@ -1,4 +1,4 @@
-"""Where a split's images are: decoded in memory, or in files that are read when needed."""
+"""The images of a split: decoded in memory, or in files that are decoded when needed."""
 
 import math
 from collections.abc import Callable
@@ -18,17 +18,17 @@ MEMORY_LIMIT = min(8 * 2**30, environment.memory() // 4)
 
 
 class Split(Protocol):
-    """Labelled images in a fixed order."""
+    """Labeled images in a fixed order."""
 
     def __len__(self) -> int: ...
 
     @property
     def labels(self) -> np.ndarray:
-        """The class of every image, int64 [n]; or 1 for each that it has, float32 [n, classes]."""
+        """The class of every image, int64 [n]; multi-label: multi-hot, float32 [n, classes]."""
         ...
 
     def batches(self, indices: tf.data.Dataset) -> tf.data.Dataset:
-        """Turn index vectors, int64 [b] and all of one length, into images and labels.
+        """Turn index vectors, int64 [b], all of one length, into batches of images and labels.
 
         The images are uint8 [b, H, W, C], the labels int64 [b] or float32 [b, classes].
         """
@@ -92,7 +92,7 @@ class Subset:
 
 @dataclass(frozen=True)
 class LazySplit:
-    """A split that is loaded when its images are first asked for; its length is known before."""
+    """A split that is loaded when its images are first needed; its length is known before."""
 
     count: int
     load: Callable[[], Split]
@@ -117,9 +117,9 @@ class LazySplit:
 
 @dataclass(frozen=True)
 class FileSplit:
-    """Image files, decoded and fitted in parallel when they are needed.
+    """Image files, decoded, cropped and resized in parallel when they are needed.
 
-    With ``keep`` they stay in memory, uint8 [n, H, W, C], once they have been.
+    With ``keep`` the decoded images stay in memory, uint8 [n, H, W, C].
     """
 
     paths: list[str]
@@ -216,19 +216,19 @@ class RecordSplit:
 
 
 def path_of(split: Split, index: int) -> str | None:
-    """Return the file of a split's image; None where images are not files, but one big one."""
+    """Return the file of a split's image; None where images are not files of their own."""
     found = split.loaded if isinstance(split, LazySplit) else split
     return found.paths[index] if isinstance(found, FileSplit) else None
 
 
 def in_memory(cache: str, count: int, spec: InputSpec) -> bool:
-    """Return whether ``count`` decoded images are to be kept in memory, as ``data.cache`` says."""
+    """Tell whether ``count`` decoded images are kept in memory, by ``data.cache``."""
     return cache == "memory" or (cache == "auto" and count * math.prod(spec.shape) <= MEMORY_LIMIT)
 
 
 def one_by_one(
     indices: tf.data.Dataset, load: Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 ) -> tf.data.Dataset:
-    """Return batches of what ``load`` gives for each index of a vector, in parallel."""
+    """Load the images of index vectors one by one, in parallel, and batch them again."""
     length = indices.element_spec.shape[0]
     return indices.unbatch().map(load, tf.data.AUTOTUNE).batch(length, drop_remainder=True)

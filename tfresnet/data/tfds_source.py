@@ -1,4 +1,4 @@
-"""Classification datasets of TensorFlow Datasets, decoded into memory or read when needed."""
+"""Read classification datasets of TensorFlow Datasets, into memory or when needed."""
 
 import logging
 import math
@@ -24,13 +24,13 @@ RETRIES = 2  # of a download; TFDS's own number is 10, with minutes between them
 
 
 def open_builder(name: str, data_dir: str | None, download: bool = True) -> Any:
-    """Return the prepared TFDS builder of ``name``, downloading only when it must.
+    """Return the prepared TFDS builder of a dataset, after downloading it if it is missing.
 
     ``data_dir`` is the folder that holds ``name/``; None means TFDS_DATA_DIR, then TFDS's own.
 
     Raises:
-        InputError: no such dataset, or it is not there and can't, or with ``download`` off must
-            not, be downloaded.
+        InputError: there is no such dataset, or it is missing and can't be downloaded, or must not
+            be (``download`` is off).
     """
     import tensorflow_datasets as tfds
 
@@ -39,20 +39,20 @@ def open_builder(name: str, data_dir: str | None, download: bool = True) -> Any:
         with captured(replay=False):  # a search for cloud credentials that are not needed
             builder = tfds.builder(name, data_dir=folder)
     except (tfds.core.DatasetNotFoundError, ValueError, AssertionError):
-        raise lookup.not_known(name, tfds.list_builders()) from None
+        raise lookup.unknown_dataset(name, tfds.list_builders()) from None
     features = builder.info.features
     kinds = {key: type(feature).__name__ for key, feature in features.items()}
     if (kinds.get("image"), kinds.get("label")) != ("Image", "ClassLabel"):
         raise InputError(f"expected a dataset with an image and a class label, {name} has {kinds}")
     if not Path(builder.data_dir).is_dir():
         if not download:
-            raise lookup.not_present(name, Path(builder.data_dir))
+            raise lookup.missing_dataset(name, Path(builder.data_dir))
         _download(builder)
     return builder
 
 
 def _download(builder: Any) -> None:
-    """Download and prepare a dataset, with a line that says so, and few and quiet retries."""
+    """Download and prepare a dataset; print a line that says so, and retry rarely and quietly."""
     from tensorflow_datasets.core.download import downloader
 
     root = Path(builder.data_dir).parents[1]
@@ -79,15 +79,15 @@ def _download(builder: Any) -> None:
 
 
 def native_size(builder: Any) -> int | None:
-    """Return the side of the dataset's images if they are square and all of one size."""
+    """Return the side of the dataset's images in pixels if all are squares of one size."""
     height, width, _ = builder.info.features["image"].shape
     return height if height == width else None
 
 
 def load(builder: Any, split: str, spec: InputSpec, cache: str) -> Split:
-    """Return a split's images, fitted to ``spec``; nothing is read before they are needed.
+    """Return a split whose images are cropped and resized to ``spec``, and read when needed.
 
-    ``cache`` is ``memory`` or ``disk``, or ``auto``: the former if they are small enough.
+    ``cache`` is ``memory``, ``disk``, or ``auto``: memory if the decoded images are small enough.
     """
     count = _count(builder, split)
     if in_memory(cache, count, spec):
@@ -103,8 +103,8 @@ def load(builder: Any, split: str, spec: InputSpec, cache: str) -> Split:
     return LazySplit(count, lambda: _on_disk(builder, split, spec))
 
 
-def check_apart(builder: Any, train: str, held_out: str) -> None:
-    """Raise a ``InputError`` if two splits share images."""
+def check_disjoint(builder: Any, train: str, held_out: str) -> None:
+    """Raise an ``InputError`` if two splits share images."""
     ours, theirs = (builder.info.splits[split].file_instructions for split in (train, held_out))
     for one in ours:
         for other in theirs:
@@ -162,7 +162,7 @@ def _on_disk(builder: Any, split: str, spec: InputSpec) -> RecordSplit:
 
     parts = builder.info.splits[split].file_instructions
     files = sorted({part.filename for part in parts})
-    known = {file: _records(file) for file in files}
+    known = {file: _record_places(file) for file in files}
     places = [
         np.insert(
             _taken(known[part.filename], part.skip, part.take), 0, files.index(part.filename), 1
@@ -183,8 +183,8 @@ def _taken(records: np.ndarray, skip: int, take: int) -> np.ndarray:
     return records[skip:] if take < 0 else records[skip : skip + take]
 
 
-def _records(path: str) -> np.ndarray:
-    """Return where each record of a TFRecord file begins and how long it is, int64 [n, 2].
+def _record_places(path: str) -> np.ndarray:
+    """Return the offset and the length of each record of a TFRecord file, int64 [n, 2].
 
     A record is its length (8 bytes), a checksum (4), the data, and a checksum (4):
     https://www.tensorflow.org/tutorials/load_data/tfrecord.

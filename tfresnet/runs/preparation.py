@@ -81,7 +81,7 @@ def _dataset(
         return sources.load_for(run.spec, run.output, config.data)
     size = zoo.architecture(config.model.arch).image_size
     dataset = sources.load(config.data, default_size=size)
-    sources.check_apart(config.data)
+    sources.check_disjoint(config.data)
     if weights is None:
         return dataset
     return replace(dataset, spec=transfer.with_normalization(dataset.spec, weights))
