@@ -1,4 +1,4 @@
-"""``tfresnet benchmark``: no TensorFlow in this one, unless a SavedModel is measured."""
+"""``tfresnet benchmark``; it loads no TensorFlow, unless a SavedModel is measured."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""``tfresnet demo``: no TensorFlow in this one."""
+"""``tfresnet demo``; it loads no TensorFlow."""
 
 import webbrowser
 from pathlib import Path

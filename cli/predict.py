@@ -1,8 +1,8 @@
-"""``tfresnet predict``: no TensorFlow in this one."""
+"""``tfresnet predict``; it loads no TensorFlow."""
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -14,17 +14,18 @@ from tfresnet.cli.common import (
     print_json,
     reports_mistakes,
 )
+from tfresnet.runtime.errors import InputError
+from tfresnet.runtime.terminal import printable
 
-if TYPE_CHECKING:
-    from tfresnet.runtime.errors import InputError
-
-LEAST = 5e-5  # that is printed: what is less would be 0.00%
+LEAST = 5e-5  # probability that is printed: less would be 0.00 %
 
 
 @click.command("predict")
 @click.argument("model", type=PATH)
 @click.argument("images", nargs=-1, required=True, metavar="IMAGE...", type=ExpandedPath())
-@click.option("--top", type=click.IntRange(1), help="Answers each (default: 5; multi-label: all).")
+@click.option(
+    "--top", type=click.IntRange(1), help="Labels a picture (default: 5; multi-label: all)."
+)
 @click.option(
     "--threshold",
     type=click.FloatRange(0, 1),
@@ -55,11 +56,11 @@ def command(
     """
     from tfresnet.runtime.decode import THRESHOLD
     from tfresnet.runtime.picture_files import pictures_in
-    from tfresnet.runtime.predictor import Embedder, open_file
+    from tfresnet.runtime.predictor import open_file
 
     skipped: list[dict[str, str]] = []
 
-    def skip(image: Any, error: "InputError") -> None:
+    def skip(image: Any, error: InputError) -> None:
         click.echo(f"Error: {error}", err=True)
         skipped.append({"image": str(image), "reason": str(error).removeprefix(f"{image}: ")})
 
@@ -67,17 +68,8 @@ def command(
     if threshold is not None and not opened.multi_label:
         raise click.UsageError(f"--threshold: expected a multi-label file, got {model}")
     chosen = THRESHOLD if threshold is None else threshold
-    pictures = pictures_in(images, skip)
-    predictions: list[dict[str, Any]] = []
-    if isinstance(opened, Embedder):
-        for image, embedding in opened.stream(pictures, skip):
-            predictions.append({"image": image, "embedding": embedding.tolist()})
-    else:
-        for answer in opened.stream(pictures, top, skip, chosen):
-            prediction = {"image": answer.picture, "top": _named(answer.top)}
-            if answer.labels is not None:
-                prediction["labels"] = _named(answer.labels)
-            predictions.append(prediction)
+    found = opened.predictions(pictures_in(images, skip), skip, top, chosen)
+    predictions = [{"image": one.picture, **one.to_dict()} for one in found]
     if skipped and not predictions:
         sys.exit(2)
     if as_json:
@@ -87,24 +79,21 @@ def command(
     sys.exit(1 if skipped else 0)
 
 
-def _named(answers: list[tuple[str, float]]) -> list[dict[str, Any]]:
-    return [{"label": label, "probability": probability} for label, probability in answers]
-
-
 def _show(predictions: list[dict[str, Any]]) -> None:
-    from tfresnet.runtime.terminal import printable
-
+    """Print predictions for a person: the keys of one say what it is."""
     for prediction in predictions:
-        labels = ""
-        if "labels" in prediction:
-            names = ", ".join(answer["label"] for answer in prediction["labels"])
-            labels = f": {names or 'none of the labels'}"
-        click.echo(f"{printable(prediction['image'])}{labels}")
+        title, lines = printable(prediction["image"]), []
         if "embedding" in prediction:
-            numbers = prediction["embedding"]
-            shown = " ".join(f"{x:.4g}" for x in numbers[:6])
-            click.echo(f"  {len(numbers)} numbers: {shown} ... (all: --json)")
-            continue
-        top = prediction["top"]
-        for answer in [a for a in top if a["probability"] >= LEAST] or top[:1]:
-            click.echo(f"  {answer['probability']:7.2%}  {answer['label']}")
+            lines = [_numbers(prediction["embedding"])]
+        if "labels" in prediction:
+            names = ", ".join(one["label"] for one in prediction["labels"])
+            title = f"{title}: {names or 'none of the labels'}"
+        if top := prediction.get("top"):
+            shown = [one for one in top if one["probability"] >= LEAST] or top[:1]
+            lines = [f"{one['probability']:7.2%}  {one['label']}" for one in shown]
+        click.echo("\n  ".join([title, *lines]))
+
+
+def _numbers(embedding: list[float]) -> str:
+    shown = " ".join(f"{x:.4g}" for x in embedding[:6])
+    return f"{len(embedding)} numbers: {shown} ... (all: --json)"

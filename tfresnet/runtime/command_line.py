@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterable, Iterator
 from typing import Any
 
 from .decode import THRESHOLD
 from .errors import InputError
-from .picture_files import Skip, pictures_in
-from .predictor import Classifier, Embedder, open_file
+from .picture_files import pictures_in
+from .predictor import open_file
 from .terminal import escape_unprintable, printable, quiet_broken_pipe
 
 
@@ -19,7 +18,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Classify pictures.")
     parser.add_argument("model", help=".tflite or .onnx file")
     parser.add_argument("images", nargs="+", metavar="image", help="or a folder of them")
-    parser.add_argument("--top", type=_positive, help="answers each (default: 5)")
+    parser.add_argument(
+        "--top", type=_positive, help="labels a picture (default: 5; multi-label: all)"
+    )
     parser.add_argument(
         "--threshold", type=_probability, default=THRESHOLD,
         help="of a label that counts, of a multi-label model (default: 0.5)",
@@ -58,27 +59,12 @@ def _predict(arguments: argparse.Namespace) -> int:
     printed = 0
     try:
         model = open_file(arguments.model, arguments.threads)
-        for line in _lines(model, pictures_in(arguments.images, skip), arguments, skip):
+        pictures = pictures_in(arguments.images, skip)
+        for one in model.predictions(pictures, skip, arguments.top, arguments.threshold):
             printed += 1
-            print(line)
+            times = f"  ({one.prepare_ms:.2f} ms + {one.run_ms:.3f} ms)" if arguments.times else ""
+            print(f"{printable(one.picture)}: {one.text()}{times}")
     except InputError as error:
         print(f"Error: {error}", file=sys.stderr)
         return 2
     return (1 if printed else 2) if bad else 0
-
-
-def _lines(
-    model: Classifier | Embedder,
-    pictures: Iterable[str],
-    arguments: argparse.Namespace,
-    skip: Skip,
-) -> Iterator[str]:
-    if isinstance(model, Embedder):
-        for picture, embedding in model.stream(pictures, skip):
-            yield f"{printable(picture)}: {' '.join(f'{x:.6g}' for x in embedding)}"
-        return
-    for one in model.stream(pictures, arguments.top, skip, arguments.threshold):
-        shown = one.top if one.labels is None else one.labels
-        line = ", ".join(f"{label} {p:.1%}" for label, p in shown) or "none of the labels"
-        times = f"  ({one.prepare_ms:.2f} ms + {one.run_ms:.3f} ms)"
-        yield f"{printable(one.picture)}: {line}" + (times if arguments.times else "")

@@ -1,9 +1,10 @@
-"""Turn a model's outputs into predictions, by task."""
+"""Turn a model's outputs into predictions, by task; a new task is a row of ``DECODERS``."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any, NamedTuple, Union
 
 import numpy as np
 
@@ -13,6 +14,61 @@ TOP = 5  # labels that are given of a picture that has one of them
 THRESHOLD = 0.5  # of the probability of a label, where a picture may have many
 
 Scored = list[tuple[str, float]]  # labels with their probabilities
+
+
+class Prediction(NamedTuple):
+    """What a classifier predicts of one picture of a stream, and the milliseconds that it took.
+
+    Attributes:
+        picture: as it was given.
+        top: the most probable (label, probability), best first.
+        prepare_ms: reading, cropping and resizing.
+        run_ms: the model.
+        labels: of a multi-label model, those that are probable enough, best first; else None.
+    """
+
+    picture: Any
+    top: Scored
+    prepare_ms: float
+    run_ms: float
+    labels: Scored | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return ``top`` and, of a multi-label model, ``labels`` as JSON types."""
+        found = {"top": _named(self.top)}
+        return found if self.labels is None else {**found, "labels": _named(self.labels)}
+
+    def text(self) -> str:
+        """Return the labels with their probabilities in one line."""
+        shown = self.top if self.labels is None else self.labels
+        return ", ".join(f"{label} {p:.1%}" for label, p in shown) or "none of the labels"
+
+
+class EmbeddingPrediction(NamedTuple):
+    """The embedding of one picture of a stream, and the milliseconds that it took.
+
+    Attributes:
+        picture: as it was given.
+        embedding: float32 [D].
+        prepare_ms: reading, cropping and resizing.
+        run_ms: the model.
+    """
+
+    picture: Any
+    embedding: np.ndarray
+    prepare_ms: float
+    run_ms: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return ``embedding`` as a list of numbers."""
+        return {"embedding": self.embedding.tolist()}
+
+    def text(self) -> str:
+        """Return the numbers in one line."""
+        return " ".join(f"{x:.6g}" for x in self.embedding)
+
+
+AnyPrediction = Union[Prediction, EmbeddingPrediction]  # noqa: UP007  (evaluated on Python 3.9)
 
 
 @dataclass(frozen=True)
@@ -50,3 +106,7 @@ DECODERS = {
     CLASSIFICATION: Decoder(lambda classes: min(TOP, classes), lambda scored, threshold: None),
     MULTI_LABEL: Decoder(lambda classes: classes, above),
 }
+
+
+def _named(scored: Scored) -> list[dict[str, Any]]:
+    return [{"label": label, "probability": probability} for label, probability in scored]

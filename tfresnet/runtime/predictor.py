@@ -13,13 +13,22 @@ import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from . import preprocess
 from .backends import open_model
-from .decode import DECODERS, THRESHOLD, Scored, above, ranked
+from .decode import (
+    DECODERS,
+    THRESHOLD,
+    AnyPrediction,
+    EmbeddingPrediction,
+    Prediction,
+    Scored,
+    above,
+    ranked,
+)
 from .errors import InputError
 from .metadata import (
     EMBEDDING,
@@ -29,24 +38,6 @@ from .metadata import (
     read_metadata,
 )
 from .picture_files import Skip
-
-
-class Prediction(NamedTuple):
-    """What a model predicts of one picture of a stream, and the milliseconds that it took.
-
-    Attributes:
-        picture: as it was given.
-        top: the most probable (label, probability), best first.
-        prepare_ms: reading, cropping and resizing.
-        run_ms: the model.
-        labels: of a multi-label model, those that are probable enough, best first; else None.
-    """
-
-    picture: Any
-    top: Scored
-    prepare_ms: float
-    run_ms: float
-    labels: Scored | None = None
 
 
 class Predictor:
@@ -112,6 +103,59 @@ class Predictor:
             )
         return self.model.run(images)
 
+    def predictions(
+        self,
+        pictures: Iterable[Any],
+        skip: Skip | None = None,
+        top: int | None = None,
+        threshold: float = THRESHOLD,
+    ) -> Iterator[AnyPrediction]:
+        """Predict pictures one after the other; options that do not concern the model are ignored.
+
+        Args:
+            pictures: as :meth:`prepare` takes them.
+            skip: called with each picture that can't be read, and the error; without it the error
+                is raised.
+            top: labels a picture.
+            threshold: probability of a label that counts, of a multi-label model.
+        """
+        raise NotImplementedError
+
+    def _run_each(
+        self, pictures: Iterable[Any], skip: Skip | None
+    ) -> Iterator[tuple[Any, np.ndarray, float, float]]:
+        """Yield each picture with the model's outputs and the milliseconds of reading and running.
+
+        The next picture is read and resized while the model runs.
+        """
+        with ThreadPoolExecutor(1) as reader:
+            waiting: collections.deque[tuple[Any, Future]] = collections.deque()
+            for picture in pictures:
+                waiting.append((picture, reader.submit(self._timed_prepare, picture)))
+                if len(waiting) > 1:
+                    yield from self._timed_run(*waiting.popleft(), skip)
+            while waiting:
+                yield from self._timed_run(*waiting.popleft(), skip)
+
+    def _timed_prepare(self, picture: Any) -> tuple[np.ndarray, float]:
+        started = time.perf_counter()
+        return self.prepare(picture), 1000 * (time.perf_counter() - started)
+
+    def _timed_run(
+        self, picture: Any, prepared: Future, skip: Skip | None
+    ) -> Iterator[tuple[Any, np.ndarray, float, float]]:
+        """Run the model on one picture; yield nothing if it can't be read and is to be skipped."""
+        try:
+            pixels, prepare_ms = prepared.result()
+        except InputError as error:
+            if skip is None:
+                raise
+            skip(picture, error)
+            return
+        started = time.perf_counter()
+        outputs = self.run(pixels[None])[0]
+        yield picture, outputs, prepare_ms, 1000 * (time.perf_counter() - started)
+
 
 class Classifier(Predictor):
     """A model file that classifies: one label a picture, or with ``multi_label`` any number."""
@@ -155,14 +199,20 @@ class Classifier(Predictor):
         """
         top = self._top(top)
         check_threshold(threshold)
-        with ThreadPoolExecutor(1) as reader:
-            waiting: collections.deque[tuple[Any, Future]] = collections.deque()
-            for picture in pictures:
-                waiting.append((picture, reader.submit(self._timed_prepare, picture)))
-                if len(waiting) > 1:
-                    yield from self._predict(*waiting.popleft(), top, skip, threshold)
-            while waiting:
-                yield from self._predict(*waiting.popleft(), top, skip, threshold)
+        for picture, probabilities, prepare_ms, run_ms in self._run_each(pictures, skip):
+            scored = ranked(probabilities, self.labels)
+            labels = self.decoder.accepted(scored, threshold)
+            yield Prediction(picture, scored[:top], prepare_ms, run_ms, labels)
+
+    def predictions(
+        self,
+        pictures: Iterable[Any],
+        skip: Skip | None = None,
+        top: int | None = None,
+        threshold: float = THRESHOLD,
+    ) -> Iterator[Prediction]:
+        """See :class:`Predictor`."""
+        return self.stream(pictures, top, skip, threshold)
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
         """Return float32 [n, classes] for prepared images, uint8 [n, H, W, C]."""
@@ -178,27 +228,6 @@ class Classifier(Predictor):
     def _ranked(self, pixels: np.ndarray) -> Scored:
         return ranked(self.probabilities(pixels[None])[0], self.labels)
 
-    def _timed_prepare(self, picture: Any) -> tuple[np.ndarray, float]:
-        started = time.perf_counter()
-        return self.prepare(picture), 1000 * (time.perf_counter() - started)
-
-    def _predict(
-        self, picture: Any, prepared: Future, top: int, skip: Skip | None, threshold: float
-    ) -> Iterator[Prediction]:
-        """Yield the prediction for a picture; none if it can't be read and is to be skipped."""
-        try:
-            pixels, prepare_ms = prepared.result()
-        except InputError as error:
-            if skip is None:
-                raise
-            skip(picture, error)
-            return
-        started = time.perf_counter()
-        scored = self._ranked(pixels)
-        run_ms = 1000 * (time.perf_counter() - started)
-        labels = self.decoder.accepted(scored, threshold)
-        yield Prediction(picture, scored[:top], prepare_ms, run_ms, labels)
-
 
 class Embedder(Predictor):
     """A model file without a head, from ``tfresnet export --features``."""
@@ -211,20 +240,23 @@ class Embedder(Predictor):
 
     def stream(
         self, pictures: Iterable[Any], skip: Skip | None = None
-    ) -> Iterator[tuple[Any, np.ndarray]]:
-        """Yield each picture with its embedding; ``skip`` as in :meth:`Classifier.stream`."""
-        for picture in pictures:
-            try:
-                pixels = self.prepare(picture)
-            except InputError as error:
-                if skip is None:
-                    raise
-                skip(picture, error)
-            else:
-                yield picture, self.run(pixels[None])[0]
+    ) -> Iterator[EmbeddingPrediction]:
+        """Embed one picture after the other; ``skip`` as in :meth:`Classifier.stream`."""
+        for picture, embedding, prepare_ms, run_ms in self._run_each(pictures, skip):
+            yield EmbeddingPrediction(picture, embedding, prepare_ms, run_ms)
+
+    def predictions(
+        self,
+        pictures: Iterable[Any],
+        skip: Skip | None = None,
+        top: int | None = None,
+        threshold: float = THRESHOLD,
+    ) -> Iterator[EmbeddingPrediction]:
+        """See :class:`Predictor`."""
+        return self.stream(pictures, skip)
 
 
-# The class for what a file gives.
+# The class for each kind of output; a new kind is a class and a row.
 PREDICTORS: dict[str, type[Classifier] | type[Embedder]] = {
     PROBABILITIES: Classifier,
     EMBEDDING: Embedder,
