@@ -1,4 +1,4 @@
-"""Latency, memory and size of model files, measured in alternating rounds."""
+"""Measure latency, load time, memory and size of model files, in alternating rounds."""
 
 import multiprocessing
 import statistics
@@ -11,27 +11,34 @@ import numpy as np
 
 from tfresnet.config import formats
 from tfresnet.deploy.formats import table
-from tfresnet.runtime.backends import Backend, OnnxModel, TfliteModel
+from tfresnet.runtime.backends import Backend
 from tfresnet.runtime.errors import InputError
 
 STATUS = Path("/proc/self/status")
 WARMUP_SECONDS = 0.2
 ROUND_SECONDS = 0.2
 LATENCY_SECONDS = 0.5
-INTEGERS = (np.int8, np.int16, np.uint8)
 
 
 def compare(paths: Sequence[Path], threads: Sequence[int], rounds: int = 10) -> list[dict]:
-    """Return one record per file and thread count.
+    """Measure model files, each with each number of threads.
 
-    The files take turns, ``rounds`` times, so that a noisy machine is noisy for all of them.
+    The files take turns, so that a noisy machine is noisy for all of them.
+
+    Args:
+        paths: .tflite and .onnx files, and SavedModels.
+        threads: of the interpreter; SavedModels choose their own.
+        rounds: turns of each file.
 
     Returns:
-        Dictionaries with ``path threads bytes load_ms p50_ms p90_ms p95_ms p99_ms mean_ms
-        images_per_second peak_memory_mb runs integer``; latency is of one image, input copied in,
-        and a run's divided by its images if the file has a larger batch; memory is what a fresh
-        process grows by when it loads and runs the model; ``integer`` tells whether it is
-        quantized.
+        A record for each file and number of threads: ``path threads bytes load_ms p50_ms p90_ms
+        p95_ms p99_ms mean_ms images_per_second peak_memory_mb runs integer``. Latency is of one
+        image, with its copy into the input; of a file with a larger batch, the time of a run
+        divided by its images. ``peak_memory_mb`` is what a fresh process grows by when it loads and
+        runs the model, in MiB; ``integer`` tells whether the model is quantized.
+
+    Raises:
+        InputError: one of ``paths`` is missing or no model.
     """
     check(paths)
     entries = [_Entry(path, count) for count in threads for path in paths]
@@ -48,19 +55,6 @@ def check(paths: Sequence[Path]) -> None:
             raise InputError(f"expected a .tflite, an .onnx or a SavedModel, {path} does not exist")
         if formats.of_path(path) is None:
             raise InputError(f"expected a .tflite, an .onnx or a SavedModel, got {path}")
-
-
-def computes_with_integers(path: Path, model: Any) -> bool:
-    """Tell whether a model has int8 or int16 in it, but for its input."""
-    if isinstance(model, OnnxModel):
-        return b"QuantizeLinear" in path.read_bytes()
-    if not isinstance(model, TfliteModel):
-        return False
-    given = model.input["index"]
-    return any(
-        detail["dtype"] in INTEGERS and len(detail["shape"]) == 4 and detail["index"] != given
-        for detail in model.interpreter.get_tensor_details()
-    )
 
 
 def latency_ms(model: Backend) -> float:
@@ -103,7 +97,7 @@ class _Entry:
             "images_per_second": 1000 / float(p50),
             "peak_memory_mb": peak_memory_mb(self.path, self.threads),
             "runs": len(self.times),
-            "integer": computes_with_integers(self.path, self.model),
+            "integer": self.model.is_quantized,
         }
 
 

@@ -1,4 +1,4 @@
-"""A page on this machine where model files run in the browser. Serves only what it lists."""
+"""Serve a page on this machine where model files run in the browser, and nothing else."""
 
 import base64
 import hashlib
@@ -26,7 +26,7 @@ SHOWN_BY_BROWSERS = (".png", ".jpg", ".jpeg", ".webp")  # pictures that every br
 
 @dataclass(frozen=True)
 class Page:
-    """What is served at one path."""
+    """The content that is served at one path."""
 
     content: bytes | Path
     type: str
@@ -66,7 +66,7 @@ def pages(models: Sequence[Path], samples: Sequence[Path]) -> dict[str, Page]:
 
 
 def _title(models: Sequence[Path], arch: str) -> str:
-    """Return the page's heading: the run that the files are of, or their names, and the network."""
+    """Return the page's heading: the run of the files, or their names, and the architecture."""
     runs = {run_of(path) for path in models}
     run = runs.pop() if len(runs) == 1 else None
     return f"{run.name if run else ', '.join(path.name for path in models)}: {arch}"
@@ -98,14 +98,14 @@ def _facts(path: Path, url: str) -> dict[str, Any]:
 
 
 def _accuracy(measured: dict[str, Any]) -> dict[str, Any]:
-    """Return what a file says that it was judged by; ``value`` is None if it says nothing."""
+    """Return the metric in a file's metadata, with its value; None if there is none."""
     known = any(measured.get(key) is not None for key in HEADINGS)
     metric, value = judged_by(measured) if known else (None, None)
     return {"top1": measured.get("top1"), "metric": metric, "value": value}
 
 
 def files_of(models: Sequence[Path]) -> list[Path]:
-    """Return model files as they are, and of a run its float32 and its int8 file.
+    """Return model files as they are; for a run, its float32 and its int8 TFLite file.
 
     Raises:
         InputError: a run was not exported, or there is no such file.

@@ -1,29 +1,40 @@
-"""Where a model file spends its time: milliseconds in each kind of operation."""
+"""Measure the milliseconds that a model file spends in each kind of operation."""
 
 import json
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tfresnet.config.formats import ONNX, of_path
+from tfresnet.config.formats import ONNX, TFLITE, of_path
 from tfresnet.deploy.device.benchmark import example
 from tfresnet.deploy.formats import graph
 from tfresnet.runtime.backends import OnnxModel, TfliteModel
+from tfresnet.runtime.errors import InputError
 
 RUNS = 30  # of which the fastest counts: noise only adds
 
 
 def profile(path: Path) -> dict[str, float]:
-    """Return the milliseconds of one image in each kind of operation, on one thread, longest first.
+    """Return the milliseconds of one image by kind of operation, on one thread, longest first.
 
-    onnxruntime tells them. LiteRT runs a whole .tflite as one operation of XNNPACK, so there the
-    time of an operation is what the graph up to it takes longer than the graph up to the one
-    before.
+    onnxruntime reports them. LiteRT runs a whole .tflite as one operation of XNNPACK, so there the
+    time of an operation is the time of the graph up to it, less that of the graph before it.
+
+    Args:
+        path: a .tflite or .onnx file.
+
+    Raises:
+        InputError: a file of another format.
     """
-    times = _onnx(path) if of_path(path) is ONNX else _tflite(path)
+    row = of_path(path)
+    measure = PROFILERS.get(row.name) if row else None
+    if measure is None:
+        raise InputError(f"expected a file of {' or '.join(PROFILERS)} to profile, got {path}")
+    times = measure(path)
     return dict(sorted(times.items(), key=lambda item: -item[1]))
 
 
@@ -74,3 +85,7 @@ def _fastest_ms(content: bytes, pixels: np.ndarray) -> float:
         interpreter.invoke()
         times.append(time.perf_counter() - started)
     return 1000 * min(times) / len(pixels)
+
+
+# By a format's name.
+PROFILERS: dict[str, Callable[[Path], dict[str, float]]] = {ONNX.name: _onnx, TFLITE.name: _tflite}

@@ -1,4 +1,4 @@
-"""The interpreters that run model files in a browser: where they are, and how to get them.
+"""Find and fetch the interpreters that run model files in a browser.
 
 They come from three npm packages, fetched once by an explicit step: ``tfresnet demo --fetch``.
 LiteRT.js (@litertjs/core, @litertjs/wasm-utils; Apache-2.0) runs .tflite files, onnxruntime-web
@@ -17,7 +17,7 @@ import platformdirs
 from tfresnet.runtime.errors import InputError
 from tfresnet.system.files import write_bytes
 
-# Of each package: its version, its licence, and which files go where.
+# Of each package: its version, its license, and which files go where.
 PACKAGES: dict[str, tuple[str, str, dict[str, str]]] = {
     "@litertjs/core": (
         "2.5.3",

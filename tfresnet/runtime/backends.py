@@ -16,6 +16,7 @@ from .errors import InputError
 from .metadata import as_path
 
 Outputs = dict[str, np.ndarray]
+INTEGERS = (np.int8, np.int16, np.uint8)
 
 
 class Backend(ABC):
@@ -34,6 +35,11 @@ class Backend(ABC):
     input_dtype: np.dtype
     any_batch: bool
     classes: int | None
+
+    @property
+    def is_quantized(self) -> bool:
+        """Whether the model computes with integers, beside its input."""
+        return False
 
     @abstractmethod
     def outputs(self, images: np.ndarray) -> Outputs:
@@ -76,6 +82,16 @@ class TfliteModel(Backend):
         self.input_dtype = np.dtype(self.input["dtype"])
         self.classes = int(self._outputs[0]["shape"][-1])
         self.any_batch = int(self.input["shape_signature"][0]) == -1
+
+    @property
+    def is_quantized(self) -> bool:
+        """See :class:`Backend`."""
+        return any(
+            detail["dtype"] in INTEGERS
+            and len(detail["shape"]) == 4
+            and detail["index"] != self.input["index"]
+            for detail in self.interpreter.get_tensor_details()
+        )
 
     def outputs(self, images: np.ndarray) -> Outputs:
         """See :class:`Backend`."""
@@ -123,7 +139,8 @@ class OnnxModel(Backend):
     """An ONNX model in onnxruntime, which several threads may run at the same time."""
 
     def __init__(self, path: str | Path, threads: int):
-        self.session = open_session(Path(path), threads)
+        self._path = Path(path)
+        self.session = open_session(self._path, threads)
         entry = self.session.get_inputs()[0]
         self.name = entry.name
         shape = tuple(n if isinstance(n, int) else 1 for n in entry.shape)
@@ -136,6 +153,11 @@ class OnnxModel(Backend):
         self.input_dtype = np.dtype(
             {"tensor(uint8)": "uint8", "tensor(int8)": "int8"}.get(entry.type, "float32")
         )
+
+    @property
+    def is_quantized(self) -> bool:
+        """See :class:`Backend`."""
+        return b"QuantizeLinear" in self._path.read_bytes()
 
     def outputs(self, images: np.ndarray) -> Outputs:
         """See :class:`Backend`."""
