@@ -1,26 +1,19 @@
 """The options of ``tfresnet export``, made from the keys of ``ExportConfig``."""
 
-import types
 from collections.abc import Callable
-from typing import Any, Literal, get_args, get_origin
+from typing import Any
 
 import click
-from pydantic.fields import FieldInfo
 
 from tfresnet.cli.common import data_options
+from tfresnet.cli.section_options import SectionOption, section_option
+from tfresnet.config import loading
 from tfresnet.config.export import ExportConfig
 from tfresnet.config.formats import FORMATS, INT8, OFFERED, TFLITE, USUAL, names
 from tfresnet.runtime.errors import InputError
 
 # Keys whose flags are not made from the key alone: --tflite and so on, --quantize, and none.
 OTHERS = ("formats", "quantizations", "threads")
-METAVARS = {
-    "batch": "N",
-    "max_drop": "POINTS",
-    "qat_epochs": "N",
-    "prune": "S",
-    "cluster": "N",
-}
 FLAGS = {
     "formats": "formats",
     "quantizations": "--quantize",
@@ -58,20 +51,11 @@ def export_config(choices: dict[str, Any], auto: bool, threads: int) -> ExportCo
         if beside := [FLAGS[key] for key in ("prune", "cluster", "features") if key in given]:
             raise InputError(f"--auto: expected no {beside[0]} beside it")
         given |= {"formats": (TFLITE.name,), "quantizations": (INT8.name,)}
-    try:
-        return ExportConfig(**given, threads=threads)
-    except InputError as error:
-        raise InputError(with_flag(str(error))) from None
+    return ExportConfig(**loading.parsed(ExportConfig, given), threads=threads)
 
 
 def _is_given(value: Any) -> bool:
     return value is not None and value is not False and value != ()
-
-
-def with_flag(message: str) -> str:
-    """Return a message about a key of ``ExportConfig`` as one about its flag."""
-    key, colon, rest = message.partition(":")
-    return f"{FLAGS[key]}{colon}{rest}" if colon and key in FLAGS else message
 
 
 def _formats() -> list[Decorator]:
@@ -82,49 +66,20 @@ def _formats() -> list[Decorator]:
     kinds = click.option(
         "--quantize",
         "quantizations",
+        cls=SectionOption,
+        key="quantizations",
+        choices=tuple(OFFERED),
         multiple=True,
-        type=click.Choice(list(OFFERED)),
+        metavar=f"[{'|'.join(OFFERED)}]",
         help=f"Repeat for several (default: {names(USUAL)}). ONNX has float32, float16, int8.",
     )
     return [*flags, kinds]
 
 
 def _keys() -> list[Decorator]:
-    fields = ExportConfig.model_fields
-    return [_option(key, field) for key, field in fields.items() if key not in OTHERS]
-
-
-def _option(key: str, field: FieldInfo) -> Decorator:
-    """Return the option of a key: its name, type, range, default and help."""
-    if field.annotation is bool:
-        return click.option(FLAGS[key], is_flag=True, help=field.description)
-    default = "" if field.default is None else f"  [default: {_shown(field.default)}]"
-    return click.option(
-        FLAGS[key],
-        key,
-        type=_type(field),
-        metavar=METAVARS.get(key),
-        help=f"{field.description}{default}",
-    )
-
-
-def _shown(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _type(field: FieldInfo) -> click.ParamType:
-    kind = field.annotation
-    if isinstance(kind, types.UnionType):
-        (kind,) = (part for part in get_args(kind) if part is not type(None))
-    if get_origin(kind) is Literal:
-        return click.Choice(get_args(kind))
-    low, high, below = (
-        next((getattr(m, key) for m in field.metadata if hasattr(m, key)), None)
-        for key in ("ge", "le", "lt")
-    )
-    if kind is int:
-        return click.IntRange(low, high)
-    return click.FloatRange(low, below, max_open=True) if low is not None else click.FLOAT
+    return [
+        section_option(ExportConfig, key, show_default=True) for key in FLAGS if key not in OTHERS
+    ]
 
 
 def _budget() -> list[Decorator]:

@@ -49,7 +49,7 @@ def section_option(
         key: the name by which errors call the field, such as ``train.lr``; by default ``field``.
         opposite: of a boolean, the option for False: ``--post-activation``.
         flag: another name for the option, such as ``--quantize`` for ``quantizations``.
-        show_default: show the field's default in the help.
+        show_default: show the field's default in the help, unless it is None or a boolean.
 
     Without the option the parameter is None, of a field with several values an empty tuple.
     """
@@ -57,7 +57,8 @@ def section_option(
     kind, several = _value_type(info.annotation)
     choices = tuple(str(choice) for choice in get_args(kind)) if get_origin(kind) is Literal else ()
     name = flag or f"--{field.replace('_', '-')}"
-    facts = [f"default: {info.default}"] if show_default else []
+    has_default = show_default and info.default is not None and kind is not bool
+    facts = [f"default: {info.default}"] if has_default else []
     facts += [limits] if (limits := _range(info)) else []
     shown = f"  [{'; '.join(facts)}]" if facts else ""
     settings: dict[str, Any] = {

@@ -20,6 +20,7 @@ from nbclient import NotebookClient
 
 from tests.test_cli import tfresnet
 from tfresnet.cli.configuration import FLAGS
+from tfresnet.cli.export_options import export_config
 from tfresnet.cli.main import COMMANDS, main
 from tfresnet.config import loading, sections
 from tfresnet.models import costs
@@ -89,7 +90,10 @@ def check(name: str, *arguments: str) -> None:
     command = main.get_command(click.Context(main), name)
     assert command, f"there is no command {name}"
     with contextlib.suppress(click.exceptions.Exit):  # --help
-        check_settings(command.make_context(name, list(arguments)).params)
+        given = command.make_context(name, list(arguments)).params
+        check_settings(given)
+        if name == "export":
+            export_config(given, given["auto"], threads=1)
 
 
 FOLDERS = ("pictures", "path/to/folder")  # of pictures, which may stand for a preset

@@ -32,7 +32,8 @@ def example_of(*arguments: str) -> Example:
     found = []
 
     def command(**given):
-        found.append(loading.from_options(Example, given))
+        values = loading.parsed(Example, given)
+        found.append(loading.checked(Example, values, "options", values))
 
     for field in Example.model_fields:
         flag = "--kind" if field == "kinds" else ""

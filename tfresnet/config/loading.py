@@ -126,25 +126,19 @@ def checked(
         raise InputError(_explain(error, where, kind, overridden)) from None
 
 
-def from_options(kind: type[S], given: Mapping[str, Any]) -> S:
-    """Return a ``kind`` of section with what a command line gave.
+def parsed(kind: type[Section], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of a section's keys that a command line gave, unchecked.
 
     Args:
         kind: the section.
         given: texts, each read as that of ``section.key=value``; booleans; tuples of texts. None
             and empty tuples were not given.
-
-    Raises:
-        InputError: a bad value, in one line that begins with the field's name.
     """
-    values: dict[str, Any] = {}
-    for key, value in given.items():
-        annotation = kind.model_fields[key].annotation
-        if isinstance(value, str):
-            values[key] = _read(value, annotation)
-        elif value not in (None, ()):
-            values[key] = value
-    return checked(kind, values, "options", set(values))
+    return {
+        key: _read(value, kind.model_fields[key].annotation) if isinstance(value, str) else value
+        for key, value in given.items()
+        if value not in (None, ())
+    }
 
 
 def read(path: Path) -> RunConfig:
