@@ -7,13 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import tfresnet.deploy.export
 from tfresnet.config import loading
 from tfresnet.config.export import ExportConfig
 from tfresnet.config.sections import RunConfig
 from tfresnet.data import folder_recipe
 from tfresnet.data.corruptions import SEVERITIES
 from tfresnet.deploy import evaluate_model
-from tfresnet.deploy import export as stages
 from tfresnet.runs import train_run
 from tfresnet.runs.run_directory import Run, open_run
 from tfresnet.system.files import expanded
@@ -113,7 +113,7 @@ def export(
         InputError: bad usage or bad input, in one line.
     """
     opened = run if isinstance(run, Run) else load(run)
-    return stages.export(opened, ExportConfig(**options), data=dict(data or {}))
+    return tfresnet.deploy.export.export(opened, ExportConfig(**options), data=dict(data or {}))
 
 
 def _directory(model: Run | str | Path) -> Path:
