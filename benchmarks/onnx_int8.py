@@ -53,7 +53,7 @@ def make(directory: Path, folder: Path, count: int, names: list[str]) -> None:
     given = {"pixels": pixels, "classes": classes, "checkpoint": exact}
     given["tflite"] = open_model(folder / "int8.tflite").run(pixels)
     np.savez(folder / "answers.npz", **given)
-    function = wrap.from_centred_pixels(model, spec, output, None)
+    function = wrap.from_centered_pixels(model, spec, output, None)
     floating = onnx_format.convert(model, spec, output, "float32", interface="float", layout="nchw")
     (folder / "float32.onnx").write_bytes(floating)
     for name, choices in CHOICES.items():

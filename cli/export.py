@@ -3,7 +3,7 @@
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,6 +11,9 @@ from tfresnet.cli.common import PATH, json_option, print_json, reports_mistakes,
 from tfresnet.cli.export_options import export_config, export_options
 from tfresnet.config.export import ExportConfig
 from tfresnet.system.native_stderr import quiet_tensorflow
+
+if TYPE_CHECKING:
+    from tfresnet.deploy.records import Report
 
 
 @click.command("export")
@@ -56,7 +59,7 @@ def command(
     limits = {"max_bytes": max_bytes, "max_latency": max_latency} if auto else None
     report = _export(opened, config, data, limits, as_json)
     if as_json:
-        print_json(report)
+        print_json(report.to_dict())
     else:
         _show(report, run, config.features)
     _warn(report)
@@ -69,7 +72,7 @@ def _export(
     data: dict[str, Any],
     limits: dict[str, Any] | None,
     as_json: bool,
-) -> dict[str, Any]:
+) -> "Report":
     quiet_tensorflow()
     from tfresnet.deploy import export as stages
     from tfresnet.deploy.search import Budget
@@ -101,39 +104,38 @@ def _bar() -> Any:
     )
 
 
-def _show(report: dict[str, Any], run: Path, features: bool) -> None:
+def _show(report: "Report", run: Path, features: bool) -> None:
     from rich.console import Console
 
     from tfresnet.deploy.report.console import table
 
     directory = run / "export" / ("features" if features else "")
     console = Console(width=None if sys.stdout.isatty() else 120)
-    console.print(table(report, directory))
-    if report["processor_note"]:
-        click.echo(f"Of the ms: {report['processor_note']}")
-    if selection := report.get("selection"):
+    console.print(table(report.to_dict(), directory))
+    if report.processor_note:
+        click.echo(f"Of the ms: {report.processor_note}")
+    if selection := report.selection:
         click.echo(
             f"Chosen on {selection['n']:,} training images that nothing was set or tuned with:"
         )
-    for rung in report.get("ladder", []):
-        click.echo(f"  {rung['rung']}: {'; '.join(rung['misses']) or 'within the budget'}")
-    bundle = f", for the device: {report['bundle']}/" if report["bundle"] else ""
+    for tried in report.ladder or []:
+        click.echo(f"  {tried.rung}: {'; '.join(tried.misses) or 'within the budget'}")
+    bundle = f", for the device: {report.bundle}/" if report.bundle else ""
     where = f"{directory}/"
     click.echo(f"Files: {where}{bundle}\nWhat was lost, and where: {where}report.html")
 
 
-def _warn(report: dict[str, Any]) -> None:
-    for path in report["stale"]:
+def _warn(report: "Report") -> None:
+    for path in report.stale:
         click.echo(f"Older than the checkpoint: {path}; export it again or delete it", err=True)
 
 
-def _status(report: dict[str, Any]) -> int:
+def _status(report: "Report") -> int:
     """Say what failed; return the exit status."""
-    if "ladder" in report:
-        if not report["chosen"]:
+    if report.ladder is not None:
+        if not report.chosen:
             click.echo("Failed: no file is within the budget; see what each one missed", err=True)
-        return 0 if report["chosen"] else 1
-    failed = [a for a in report["artifacts"] if a["failures"]]
-    for artifact in failed:
-        click.echo(f"Failed: {artifact['path']}: {'; '.join(artifact['failures'])}", err=True)
-    return 1 if failed else 0
+        return 0 if report.chosen else 1
+    for artifact in report.failed:
+        click.echo(f"Failed: {artifact.path}: {'; '.join(artifact.failures)}", err=True)
+    return 1 if report.failed else 0

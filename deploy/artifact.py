@@ -2,13 +2,14 @@
 
 import shutil
 from dataclasses import replace
-from typing import Any
 
 from tfresnet.backend import keras
+from tfresnet.config.formats import ONNX
 from tfresnet.deploy.context import ExportContext
 from tfresnet.deploy.formats import table
 from tfresnet.deploy.formats.base import Source, Target
 from tfresnet.deploy.measure import MeasuredFile, measure
+from tfresnet.runs.result import ArtifactRecord
 from tfresnet.runs.run_directory import weights_sha256
 from tfresnet.runtime.metadata import ModelMetadata
 
@@ -36,24 +37,33 @@ def make(context: ExportContext, model: keras.Model, target: Target) -> Measured
     form = table.format_of(target.format)
     source = Source(model, context.run.spec, context.run.output, context.calibration.images)
     content = form.convert(source, target, context.config)
-    # Fine-tuned networks have weights of their own.
-    network = weights_sha256(model)
+    described = _metadata(context, model, target)
     final, folder = context.directory / target.name, context.directory / UNMEASURED
     try:
         path = folder / target.name
-        described = replace(context.metadata, network_sha256=network)
         form.write(form.embed_metadata(content, described), path)
         measured = measure(context, target, path, form.audit(content))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     # Once more, with its own results inside.
-    described = replace(metadata_of(context, measured.record), network_sha256=network)
-    form.write(form.embed_metadata(content, described), final)
-    facts = {"path": final.as_posix(), "bytes": form.size(final)}
-    return replace(measured, record=measured.record | facts)
+    form.write(form.embed_metadata(content, _with_results(described, measured.record)), final)
+    place = {"path": final.as_posix(), "bytes": form.size(final)}
+    return replace(measured, record=measured.record.model_copy(update=place))
 
 
-def metadata_of(context: ExportContext, record: dict[str, Any]) -> ModelMetadata:
-    """Return what a measured file says about itself."""
-    results = context.metadata.measured | {k: record[k] for k in MEASURED if k in record}
-    return replace(context.metadata, quantization=record["quantization"], measured=results)
+def _metadata(context: ExportContext, model: keras.Model, target: Target) -> ModelMetadata:
+    """Return what a file says about itself before it is measured, and what was done to make it."""
+    return replace(
+        context.metadata,
+        quantization=target.quantization.name,
+        recipe=target.recipe,
+        compression=target.compression.to_dict(),
+        opset=context.config.opset if target.format is ONNX else None,
+        network_sha256=weights_sha256(model),  # fine-tuned networks have other weights
+    )
+
+
+def _with_results(metadata: ModelMetadata, record: ArtifactRecord) -> ModelMetadata:
+    found = record.to_dict()
+    results = metadata.measured | {key: found[key] for key in MEASURED if key in found}
+    return replace(metadata, measured=results)

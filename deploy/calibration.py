@@ -1,4 +1,7 @@
-"""The training images that quantisation looks at: drawn by a seed, recorded, never measured on."""
+"""Draw the training images that set the ranges of integer activations.
+
+They are chosen by a seed and recorded, and none of them is measured on.
+"""
 
 import hashlib
 from collections.abc import Collection
@@ -15,7 +18,7 @@ BATCH = 100
 
 @dataclass(frozen=True)
 class Calibration:
-    """Images that set activation ranges.
+    """Training images that set the ranges of integer activations.
 
     Attributes:
         images: uint8 [n, H, W, C].
@@ -34,7 +37,7 @@ class Calibration:
 
 
 def digest(image: np.ndarray) -> bytes:
-    """Return what tells an image from others."""
+    """Return a digest of an image, equal for equal images only."""
     return hashlib.blake2b(image.tobytes(), digest_size=16).digest()
 
 
@@ -45,9 +48,14 @@ def draw(
     measured: Collection[bytes],
     reserved: Collection[int] = (),
 ) -> Calibration:
-    """Draw ``count`` training images at random; none whose digest is among the ``measured`` ones.
+    """Draw training images at random.
 
-    Nor one whose index is ``reserved``. With a count of 0 no image is looked at.
+    Args:
+        split: the training images.
+        count: how many; with 0 no image is read.
+        seed: chooses them.
+        measured: digests of the held-out images, none of which is drawn.
+        reserved: indices that are not drawn.
 
     Raises:
         InputError: no image is left, or all are of one class, which no range can be set with.

@@ -1,32 +1,33 @@
-"""Choose the exported file that a device gets; loads no TensorFlow."""
+"""Choose the exported file for a device; loads no TensorFlow."""
 
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+
+from pydantic import ValidationError
 
 from tfresnet.config.formats import FORMATS, QUANTIZATIONS
+from tfresnet.deploy.records import Report
+from tfresnet.runs.result import ArtifactRecord
 from tfresnet.runtime.errors import InputError
 from tfresnet.system.files import read_json
 
-Record = dict[str, Any]  # what report.json says about a file
 
-
-def portable(artifacts: Sequence[Record]) -> list[Record]:
+def portable(artifacts: Sequence[ArtifactRecord]) -> list[ArtifactRecord]:
     """Return the files that run without TensorFlow."""
-    return [a for a in artifacts if FORMATS[a["format"]].portable]
+    return [a for a in artifacts if FORMATS[a.format].portable]
 
 
-def best(artifacts: Sequence[Record]) -> Record | None:
-    """Return the file to take: one that passed its gate, int8 first, TFLite first, smallest."""
-    passed = [a for a in portable(artifacts) if not a["failures"]]
+def best(artifacts: Sequence[ArtifactRecord]) -> ArtifactRecord | None:
+    """Return the best file that passed its gate: int8 first, then TFLite, then the smallest."""
+    passed = [a for a in portable(artifacts) if not a.failures]
     return min(passed, key=_preference, default=None)
 
 
-def _preference(record: Record) -> tuple:
-    """Return what is least for the file that a device gets."""
-    quantization, row = QUANTIZATIONS[record["quantization"]], FORMATS[record["format"]]
-    return not quantization.preferred, not row.preferred, record["bytes"]
+def _preference(record: ArtifactRecord) -> tuple:
+    """Return a key that is smallest for the file that a device gets."""
+    quantization, row = QUANTIZATIONS[record.quantization], FORMATS[record.format]
+    return not quantization.preferred, not row.preferred, record.bytes
 
 
 def of_run(directory: Path) -> Path:
@@ -43,17 +44,24 @@ def of_run(directory: Path) -> Path:
     export = f"export it: tfresnet export {shlex.quote(str(directory))}"
     if not (folder / "report.json").is_file():
         raise InputError(f"expected a run with exported files, {directory} has none; {export}")
-    report = read_json(folder / "report.json")
-    artifacts = report.get("artifacts", [])
-    if "ladder" in report:  # of --auto, which says what is within the budget
-        artifacts = [a for a in artifacts if a["path"] == report["chosen"]]
+    report = _report(folder / "report.json")
+    artifacts = report.artifacts
+    if report.ladder is not None:  # of --auto, which says what is within the budget
+        artifacts = [a for a in artifacts if a.path == report.chosen]
     record = best(artifacts)
     if record is None:
         raise InputError(
             f"expected a file of {directory} that passed, all failed (see {folder}/report.html); "
             "name one, or export again"
         )
-    file = folder / record["path"].rpartition("/export/")[2]
+    file = folder / record.path.rpartition("/export/")[2]
     if not file.is_file():
         raise InputError(f"expected {file}, as in {folder}/report.json, found none; {export}")
     return file
+
+
+def _report(path: Path) -> Report:
+    try:
+        return Report.model_validate(read_json(path))
+    except ValidationError as error:
+        raise InputError(f"{path}: expected the report of an export: {error}") from None

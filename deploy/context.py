@@ -23,6 +23,7 @@ from tfresnet.runs.result import RunResult
 from tfresnet.runs.run_directory import Run, weights_sha256
 from tfresnet.runtime.errors import InputError
 from tfresnet.runtime.metadata import EMBEDDING, PROBABILITIES, ModelMetadata, read_metadata
+from tfresnet.system import environment
 from tfresnet.tasks import metrics
 from tfresnet.tasks import task as tasks
 from tfresnet.tasks.task import Task
@@ -30,6 +31,7 @@ from tfresnet.training import progress
 
 BATCH = 100
 CACHED_BYTES = 2**30  # held-out images up to this size are decoded once for all files
+PATHS = {"init_from", "teacher"}  # keys of the train section that are nobody else's business
 PROVENANCE = ("arch", "parameters", "macs", "preset", "seed", "epochs", "commit")
 
 
@@ -189,6 +191,11 @@ def _metadata(
         output_kind=EMBEDDING if config.features else PROBABILITIES,
         input_type=config.interface,
         **{key: getattr(result, key) for key in PROVENANCE},
+        config={
+            "model": run.config.model.model_dump(),
+            "train": run.config.train.model_dump(exclude=PATHS),
+        },
+        versions={name: found for name, found in environment.versions().items() if found},
         data=measured_data.public(data),
         calibration_images=drawn.manifest["count"],
         calibration=drawn.summary,

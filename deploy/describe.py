@@ -1,4 +1,4 @@
-"""What a model file, a run or an architecture is, as one dictionary of JSON types.
+"""Describe a model file, a run or an architecture as a dictionary of JSON types.
 
 All have ``arch parameters macs input labels quantization``.
 """
@@ -12,7 +12,10 @@ from tfresnet.config.formats import FLOAT32, INT8, QUANTIZATIONS
 from tfresnet.runtime.metadata import ModelMetadata, read_metadata
 from tfresnet.runtime.spec import InputSpec, OutputSpec
 
-PROVENANCE = ("preset", "seed", "epochs", "commit", "data", "calibration_images", "calibration")
+PROVENANCE = (
+    "preset", "seed", "epochs", "commit", "data", "calibration_images", "calibration", "recipe",
+    "compression", "opset", "versions",
+)  # fmt: skip
 
 
 def model_file(path: Path) -> dict[str, Any]:
@@ -107,7 +110,7 @@ def _architecture(
 
 
 def _dtype(metadata: ModelMetadata) -> str:
-    """Return the type of the numbers that an exported file takes."""
+    """Return the data type of an exported file's input."""
     quantization = QUANTIZATIONS.get(str(metadata.quantization), INT8)
     kinds = {"uint8": "uint8", "float": "float32", "integer": f"int{quantization.activations}"}
     return kinds.get(metadata.input_type, "uint8")

@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,15 @@ from tfresnet.deploy.compress import cluster, prune, qat
 from tfresnet.deploy.context import ExportContext, prepare
 from tfresnet.deploy.device import bundle
 from tfresnet.deploy.formats import wrap
-from tfresnet.deploy.formats.base import Target
+from tfresnet.deploy.formats.base import Compression, Target
 from tfresnet.deploy.measure import MeasuredFile
+from tfresnet.deploy.records import CalibrationRecord, Report, TriedRecord
 from tfresnet.deploy.report import card, page
 from tfresnet.deploy.search import Budget, search
 from tfresnet.models.functional import functional
 from tfresnet.runs.result import ArtifactRecord
 from tfresnet.runs.run_directory import Run
+from tfresnet.runtime.metadata import read_metadata
 from tfresnet.system import environment
 from tfresnet.system.files import lock, write_text
 
@@ -37,14 +40,10 @@ def export(
     config: ExportConfig,
     progress: Progress = lambda stage, done, total: None,
     data: dict[str, Any] | None = None,
-) -> dict[str, Any]:
+) -> Report:
     """Write ``export/`` in the run directory and return what its ``report.json`` holds.
 
-    The report has ``checkpoint_top1``, ``n`` (images measured on), ``calibration``, ``processor``
-    (of this machine, on which latencies were measured), ``bundle``, ``stale`` (models of an earlier
-    export, of other weights) and ``artifacts``: dictionaries with ``path format quantization bytes
-    gzip_bytes sparsity top1 drop agreement max_abs_error latency_ms fully_integer failures``. A
-    file with failures is kept.
+    A file with failures is kept, and named.
 
     Args:
         run: trained to its end.
@@ -77,11 +76,10 @@ def export_within(
     budget: Budget,
     progress: Progress = lambda stage, done, total: None,
     data: dict[str, Any] | None = None,
-) -> dict[str, Any]:
-    """Export the cheapest TFLite file within a budget; return a report as :func:`export` does.
+) -> Report:
+    """Export the cheapest TFLite file within a budget; see :func:`export`.
 
-    It also has ``ladder``, what was tried and what it missed, ``chosen``, the file's path, and
-    ``selection``, the training images that were chosen on.
+    The report also says what was tried, ``ladder``, which file was ``chosen``, and on what.
     """
 
     def say(stage: str) -> None:
@@ -91,9 +89,9 @@ def export_within(
         say(LOADING)
         context = prepare(run, config, data or {}, chooses=True)
         found = search(context, budget, config.qat_epochs or SEARCH_QAT_EPOCHS, say)
-        within = [f.record for f in found.files if f.record["path"] == found.chosen]
+        within = [f.record for f in found.files if f.record.path == found.chosen]
         images = context.selection.summary if context.selection else None
-        ladder = [tried.to_dict() for tried in found.tried]
+        ladder = [TriedRecord(**tried.to_dict()) for tried in found.tried]
         more = {"ladder": ladder, "chosen": found.chosen, "selection": images}
         return finish(context, found.files, within, **more)
 
@@ -106,32 +104,32 @@ def _only_export_of(run: Run) -> AbstractContextManager[None]:
 def finish(
     context: ExportContext,
     files: Sequence[MeasuredFile],
-    candidates: Sequence[dict[str, Any]],
+    candidates: Sequence[ArtifactRecord],
     **more: Any,
-) -> dict[str, Any]:
+) -> Report:
     """Write the bundle, of one of the ``candidates``, and the report of all; return the report."""
     directory, reference = context.directory, context.reference
     artifacts = [file.record for file in files]
-    report = {
+    report = Report(
         **reference.headline,
-        "checkpoint": reference.scores,
-        "n": len(reference.classes),
-        "calibration": context.calibration.summary,
-        "processor": environment.processor(),
-        "processor_note": _processor_note(artifacts),
-        "artifacts": artifacts,
-        "bundle": _bundle(context, candidates),
-        "stale": context.stale_models(),
+        checkpoint=reference.scores,
+        n=len(reference.classes),
+        calibration=CalibrationRecord(**context.calibration.summary),
+        processor=environment.processor(),
+        processor_note=_processor_note(artifacts),
+        artifacts=artifacts,
+        bundle=_bundle(context, candidates),
+        stale=context.stale_models(),
         **more,
-    }
-    decisions = {file.record["path"]: file.decisions for file in files}
+    )
+    described = report.to_dict()
+    decisions = {file.record.path: file.decisions for file in files}
     write_text(directory / "calibration.json", json.dumps(context.calibration.manifest))
-    write_text(directory / "report.json", json.dumps(report, indent=1))
-    write_text(directory / "report.html", page.html(context, report, decisions))
-    write_text(directory / "MODEL_CARD.md", card.text(context, report))
+    write_text(directory / "report.json", json.dumps(described, indent=1))
+    write_text(directory / "report.html", page.html(context, described, decisions))
+    write_text(directory / "MODEL_CARD.md", card.text(context, described))
     if not context.config.features and context.has_data_of_run():
-        found = [ArtifactRecord(**artifact) for artifact in artifacts]
-        context.run.write_result(context.result.model_copy(update={"artifacts": found}))
+        context.run.write_result(context.result.model_copy(update={"artifacts": artifacts}))
     return report
 
 
@@ -149,35 +147,39 @@ def _networks(context: ExportContext, say: Say) -> Iterator[tuple[keras.Model, T
 def _fine_tuned(context: ExportContext, say: Say) -> Iterator[tuple[keras.Model, Target]]:
     """Yield what fine-tuning makes of the network: pruned, then clustered, then quantized."""
     config, run, data = context.config, context.fine_tuned_run, context.dataset
-    directory, epochs = context.directory, config.compress_epochs
-    network, suffix = None, ""
+    done, network = targets.compression(config), None
     if config.prune:
         say("pruning")
-        suffix = "_pruned"
+        folder = _folder(context, replace(done, clusters=0))
         network = prune.prune(
-            run, data, config.prune, config.sparsity, epochs, directory / "pruned"
+            run, data, config.prune, config.sparsity, config.compress_epochs, folder
         )
     if config.cluster:
         say("clustering")
-        suffix += "_clustered"
+        folder = _folder(context, done)
         network = cluster.cluster(
-            run, data, config.cluster, epochs, directory / suffix[1:], network
+            run, data, config.cluster, config.compress_epochs, folder, network
         )
     if network:
-        for target in targets.compressed(config, suffix):
+        for target in targets.compressed(config):
             yield network, target
     if config.qat_epochs:
         say("quantization-aware training")
-        suffix += "_qat"
+        folder = _folder(context, replace(done, qat_epochs=config.qat_epochs))
         aware = qat.train(
-            run, data, config.qat_epochs, directory / suffix[1:], network,
+            run, data, config.qat_epochs, folder, network,
             pruned=bool(config.prune), clustered=bool(config.cluster),
         )  # fmt: skip
-        for target in targets.trained(config, suffix):
+        for target in targets.trained(config):
             yield aware, target
 
 
-def _bundle(context: ExportContext, candidates: Sequence[dict[str, Any]]) -> str | None:
+def _folder(context: ExportContext, done: Compression) -> Path:
+    """Return where a fine-tuning has its log and checkpoints: ``pruned``, ``pruned_qat``, ..."""
+    return context.directory / done.suffix.removeprefix("_")
+
+
+def _bundle(context: ExportContext, candidates: Sequence[ArtifactRecord]) -> str | None:
     """Write the bundle of the int8 model, else of the smallest sound one; return its folder."""
     run, folder = context.run, context.directory / "bundle"
     best = choice.best(candidates)
@@ -187,11 +189,11 @@ def _bundle(context: ExportContext, candidates: Sequence[dict[str, Any]]) -> str
         shutil.rmtree(folder, ignore_errors=True)  # one of an earlier export would look current
         return None
     sample = next(iter(sorted((run.directory / "samples").glob("*.png"))), None)
-    bundle.write(folder, Path(best["path"]), artifact.metadata_of(context, best), sample)
+    bundle.write(folder, Path(best.path), read_metadata(best.path), sample)
     return str(folder)
 
 
-def _processor_note(artifacts: Sequence[dict[str, Any]]) -> str | None:
+def _processor_note(artifacts: Sequence[ArtifactRecord]) -> str | None:
     """Return why quantized files are slow on this processor, if there are any and they are."""
-    integer = any(QUANTIZATIONS[a["quantization"]].integer_arithmetic for a in artifacts)
+    integer = any(QUANTIZATIONS[a.quantization].integer_arithmetic for a in artifacts)
     return environment.slow_integers() if integer else None

@@ -1,14 +1,14 @@
 """The gate: decide whether a measured file may be used."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from tfresnet.config.formats import QUANTIZATIONS
+from tfresnet.runs.result import ArtifactRecord
 from tfresnet.tasks.headings import HEADINGS
 
 
 def failures(
-    artifact: Mapping[str, Any],
+    artifact: ArtifactRecord,
     max_drop: float,
     float_operations: Sequence[str] | None,
     fine_tuned: bool = False,
@@ -25,19 +25,19 @@ def failures(
         clusters: the most different weights that a kernel of a clustered network may have; 0 for
             any number.
     """
-    kind, found = QUANTIZATIONS[artifact["quantization"]], []
-    if not artifact["drop"] <= max_drop:  # also if it is not a number
-        heading = HEADINGS[artifact["metric"]]
-        found.append(f"{heading} dropped {artifact['drop']:.2f} points, more than {max_drop:g}")
+    kind, found = QUANTIZATIONS[artifact.quantization], []
+    if not artifact.drop <= max_drop:  # also if it is not a number
+        heading = HEADINGS[artifact.metric]
+        found.append(f"{heading} dropped {artifact.drop:.2f} points, more than {max_drop:g}")
     tolerance = None if fine_tuned else kind.tolerance
-    if tolerance and not artifact["max_abs_error"] <= tolerance:
+    if tolerance and not artifact.max_abs_error <= tolerance:
         found.append(
-            f"a probability differs by {artifact['max_abs_error']:.1e}, more than {tolerance:g}"
+            f"a probability differs by {artifact.max_abs_error:.1e}, more than {tolerance:g}"
         )
     if kind.integer and float_operations:
         shown = ", ".join(float_operations[:3])
         found.append(f"{len(float_operations)} operations are not integer: {shown}")
-    unique = artifact.get("unique_weights")
+    unique = artifact.unique_weights
     if clusters and unique is not None and unique > clusters:
         found.append(f"a kernel has {unique} different weights, more than {clusters}")
     return found

@@ -14,6 +14,7 @@ from tfresnet.deploy.device.benchmark import latency_ms
 from tfresnet.deploy.formats import graph, table
 from tfresnet.deploy.formats.base import Audit, Target
 from tfresnet.deploy.reference import compare
+from tfresnet.runs.result import ArtifactRecord, SelectionRecord
 from tfresnet.tasks import metrics
 
 
@@ -26,7 +27,7 @@ class MeasuredFile:
         decisions: of the held-out images, as the task makes them of probabilities.
     """
 
-    record: dict[str, Any]
+    record: ArtifactRecord
     decisions: np.ndarray
 
 
@@ -42,30 +43,32 @@ def measure(context: ExportContext, target: Target, path: Path, audit: Audit) ->
     form, config = table.format_of(target.format), context.config
     opened = form.open(path, config.threads)
     probabilities = predictions(context, opened, context.held_out)
-    record = {
-        "path": path.as_posix(),
-        "format": target.format.name,
-        "quantization": target.quantization.name,
-        "bytes": form.size(path),
-        "gzip_bytes": audit.gzip_bytes,
-        "sparsity": audit.sparsity,
-        "unique_weights": audit.unique_weights,
-        "delegates": audit.delegates,
+    record = ArtifactRecord(
+        path=path.as_posix(),
+        format=target.format.name,
+        quantization=target.quantization.name,
+        bytes=form.size(path),
+        gzip_bytes=audit.gzip_bytes,
+        sparsity=audit.sparsity,
+        unique_weights=audit.unique_weights,
+        delegates=audit.delegates,
+        n=len(probabilities),
+        latency_ms=latency_ms(form.open(path, threads=1)),
+        fully_integer=audit.float_operations == (),
         **compare(probabilities, context.reference),
-        "n": len(probabilities),
-        "latency_ms": latency_ms(form.open(path, threads=1)),
-        "fully_integer": audit.float_operations == (),
-    }
-    record["failures"] = _failures(record, context, target, audit)
+    )
+    more: dict[str, Any] = {"failures": _failures(record, context, target, audit)}
     if chosen_on := context.selection:
         found = compare(predictions(context, opened, chosen_on.batches), chosen_on.reference)
-        record["selection"] = {
-            "n": len(chosen_on.reference.classes),
-            context.task.primary: found["value"],
-            "drop": found["drop"],
-            "failures": _failures(record | found, context, target, audit),
-        }
-    return MeasuredFile(record, context.task.decisions(probabilities))
+        judged = record.model_copy(update=found)
+        more["selection"] = SelectionRecord(
+            n=len(chosen_on.reference.classes),
+            drop=judged.drop,
+            failures=_failures(judged, context, target, audit),
+            **{context.task.primary: judged.value},
+        )
+    decisions = context.task.decisions(probabilities)
+    return MeasuredFile(record.model_copy(update=more), decisions)
 
 
 def predictions(context: ExportContext, opened: Any, batches: tf.data.Dataset) -> np.ndarray:
@@ -81,8 +84,10 @@ def predictions(context: ExportContext, opened: Any, batches: tf.data.Dataset) -
 
 
 def _failures(
-    record: dict[str, Any], context: ExportContext, target: Target, audit: Audit
+    record: ArtifactRecord, context: ExportContext, target: Target, audit: Audit
 ) -> list[str]:
     computing = [o for o in audit.float_operations or () if not o.startswith(graph.CONVERSIONS)]
-    fine_tuned = bool(target.suffix)
-    return gate.failures(record, context.config.max_drop, computing, fine_tuned, target.clusters)
+    done = target.compression
+    return gate.failures(
+        record, context.config.max_drop, computing, bool(done.suffix), done.clusters
+    )

@@ -1,7 +1,6 @@
-"""Which images a model file is measured on: what it says itself, and where they are now.
+"""Find the images to measure a model file on.
 
-A file names the folder that it was trained on, and not the place of that folder: it leaves the
-machine, and the place is nobody's business.
+A file has the name of the folder that it was trained on, but not its path, which is private.
 """
 
 from collections.abc import Mapping
@@ -18,7 +17,7 @@ LEVELS = 4  # folders above a file in which its run may be: RUN/export/bundle/mo
 
 
 def public(data: DataConfig) -> dict[str, Any]:
-    """Return what a file says about its data section: no path but a folder's own name."""
+    """Return the data section for a file's metadata, with a folder's name instead of its path."""
     values = data.model_dump(exclude={"data_dir", "labels", "skip_broken"})
     folder = expanded(data.dataset)
     if data.dataset != "digits" and folder.is_dir():

@@ -22,8 +22,9 @@ from tfresnet.deploy import artifact, inspect
 from tfresnet.deploy.compress import qat
 from tfresnet.deploy.context import ExportContext
 from tfresnet.deploy.formats import recipes, tflite
-from tfresnet.deploy.formats.base import Target
+from tfresnet.deploy.formats.base import Compression, Target
 from tfresnet.deploy.measure import MeasuredFile
+from tfresnet.runs.result import ArtifactRecord, SelectionRecord
 from tfresnet.runtime.errors import InputError
 
 EXAMINED = 50  # calibration images on which the sensitive layers are found
@@ -49,16 +50,17 @@ class Budget:
     max_bytes: int | None = None
     max_latency: float | None = None
 
-    def exceeded(self, record: Mapping[str, Any]) -> dict[str, str]:
+    def exceeded(self, record: ArtifactRecord) -> dict[str, str]:
         """Return the limits that a measured file exceeds.
 
         Keys are among ``LIMITS``; values say by how much, as ``drop 0.41 > 0.3``.
         """
-        limits = zip(LIMITS, (self.max_drop, self.max_bytes, self.max_latency), strict=True)
+        limits = (self.max_drop, self.max_bytes, self.max_latency)
+        values = (record.drop, record.bytes, record.latency_ms)
         return {
-            key: f"{key} {record[key]:.6g} > {limit:g}"
-            for key, limit in limits
-            if limit is not None and not record[key] <= limit  # also if it is not a number
+            key: f"{key} {value:.6g} > {limit:g}"
+            for key, value, limit in zip(LIMITS, values, limits, strict=True)
+            if limit is not None and not value <= limit  # also if it is not a number
         }
 
 
@@ -192,7 +194,7 @@ class CandidateFiles:
 
     def _selective(self, count: int) -> MeasuredFile:
         layers = tuple(self.sensitive_layers[:count])
-        target = Target(TFLITE, INT8_SELECTIVE, f"_{count}", keep_float=layers)
+        target = Target(TFLITE, INT8_SELECTIVE, keep_float=layers)
         return artifact.make(self.context, self.context.model, target)
 
     def _trained(self, quantization: Quantization) -> MeasuredFile:
@@ -208,7 +210,9 @@ class CandidateFiles:
         network = (
             aware if quantization is FIRST else qat.without_fake_quantization(aware, context.model)
         )
-        return artifact.make(context, network, Target(TFLITE, quantization, "_qat"))
+        return artifact.make(
+            context, network, Target(TFLITE, quantization, Compression(qat_epochs=self.qat_epochs))
+        )
 
     @cached_property
     def sensitive_layers(self) -> list[str]:
@@ -258,9 +262,9 @@ def search(
             continue
         made.append(file)
         limits, misses = judge(file.record, budget)
-        tried.append(TriedCandidate(name, file.record["path"], misses))
+        tried.append(TriedCandidate(name, file.record.path, misses))
         if not misses:
-            return SearchResult(made, tried, file.record["path"])
+            return SearchResult(made, tried, file.record.path)
         # A failed check counts as a loss of accuracy: the same candidates may help.
         exceeded[candidate] = limits or {"drop"}
     if not made:
@@ -268,12 +272,12 @@ def search(
     return SearchResult(made, tried, None)
 
 
-def judge(record: dict[str, Any], budget: Budget) -> tuple[set[str], list[str]]:
+def judge(record: ArtifactRecord, budget: Budget) -> tuple[set[str], list[str]]:
     """Return the limits that a measured file exceeds and all reasons why it can't be chosen."""
-    selection = record["selection"]
-    exceeded = budget.exceeded(record | {"drop": selection["drop"]})
-    if misses := list(exceeded.values()) or selection["failures"]:
+    selection = record.selection or SelectionRecord()
+    exceeded = budget.exceeded(record.model_copy(update={"drop": selection.drop}))
+    if misses := list(exceeded.values()) or selection.failures:
         return set(exceeded), misses
     exceeded = budget.exceeded(record)
-    misses = list(exceeded.values()) or record["failures"]
+    misses = list(exceeded.values()) or record.failures
     return set(exceeded), [f"{HELD_OUT}{miss}" for miss in misses]

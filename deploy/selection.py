@@ -1,4 +1,7 @@
-"""Training images that ``--auto`` chooses a file on, so that the reported ones choose nothing."""
+"""Set training images aside on which ``--auto`` compares files.
+
+The held-out images, whose numbers are reported, then choose nothing.
+"""
 
 from dataclasses import dataclass, replace
 
@@ -16,13 +19,13 @@ STREAM = 1  # calibration images are drawn with the seed alone
 
 @dataclass(frozen=True)
 class Selection:
-    """Images that neither set ranges nor are trained on in an export.
+    """Training images that are used for nothing else in an export.
 
     The checkpoint was trained on them: what a file loses on them may be less than on others.
 
     Attributes:
         batches: uint8 images, classes and weights.
-        reference: the checkpoint's answers for them.
+        reference: the checkpoint's predictions for them.
     """
 
     batches: tf.data.Dataset
@@ -30,12 +33,17 @@ class Selection:
 
     @property
     def summary(self) -> dict:
-        """What a report says about them: ``n``, and ``checkpoint_top1`` as in the report itself."""
+        """The entry of the report: ``n`` and the checkpoint's metric, as ``checkpoint_top1``."""
         return {"n": len(self.reference.classes), **self.reference.headline}
 
 
 def draw(count: int, seed: int, limit: int | None) -> np.ndarray:
-    """Return the indices of a fifth of ``count`` training images, at most 5,000, and ``limit``.
+    """Draw the indices of a fifth of the training images, int64 [n], sorted.
+
+    Args:
+        count: of the training images.
+        seed: chooses them.
+        limit: the most to draw, besides 5,000; None for no other limit.
 
     Raises:
         InputError: there are too few images.
@@ -47,6 +55,6 @@ def draw(count: int, seed: int, limit: int | None) -> np.ndarray:
 
 
 def divide(dataset: Dataset, indices: np.ndarray) -> tuple[Dataset, Subset]:
-    """Return the dataset without some training images, and these."""
+    """Split the dataset into one without the training images at ``indices``, and these."""
     others = np.setdiff1d(np.arange(len(dataset.train)), indices)
     return replace(dataset, train=Subset(dataset.train, others)), Subset(dataset.train, indices)

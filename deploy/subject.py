@@ -1,4 +1,4 @@
-"""Know a model that is to be measured, and its data, before it is loaded: without TensorFlow."""
+"""Find a model to measure, and its data, without loading TensorFlow."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,7 +17,10 @@ from tfresnet.runtime.spec import InputSpec, OutputSpec
 
 @dataclass(frozen=True)
 class Subject:
-    """A run, or a model file or SavedModel where ``run`` is None, and what to measure it on."""
+    """A run, a model file or a SavedModel, with the data to measure it on.
+
+    ``run`` is None for the last two.
+    """
 
     path: Path
     spec: InputSpec

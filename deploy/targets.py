@@ -1,56 +1,61 @@
-"""Which files an export makes, of the network as it is and of what fine-tuning makes of it."""
+"""Decide which files an export makes, also of what fine-tuning makes of the network."""
 
 from dataclasses import replace
 
 from tfresnet.config import formats
 from tfresnet.config.export import ExportConfig
-from tfresnet.deploy.formats.base import Target
+from tfresnet.deploy.formats.base import Compression, Target
 
 
-def plain(options: ExportConfig) -> list[Target]:
+def plain(config: ExportConfig) -> list[Target]:
     """Return the files to make of the network as it is.
 
     Each format has those of the quantizations that it knows, else its first.
     """
     return [
         Target(row, kind)
-        for row in options.rows
-        for kind in [q for q in row.quantizations if q.name in options.quantizations]
-        or row.quantizations[:1]
+        for row in config.rows
+        for kind in [q for q in row.quantizations if q in config.kinds] or row.quantizations[:1]
     ]
 
 
-def compressed(options: ExportConfig, suffix: str) -> list[Target]:
-    """Return the files to make of the pruned or clustered network."""
+def compressed(config: ExportConfig) -> list[Target]:
+    """Return the files to make of the pruned, or clustered, network; none if there is no such."""
+    done = compression(config)
     return [
-        replace(target, suffix=suffix, clusters=options.cluster)
-        for target in plain(options)
-        if target.format.fine_tuned
+        replace(target, compression=done)
+        for target in plain(config)
+        if target.format.fine_tuned and done.suffix
     ]
 
 
-def trained(options: ExportConfig, suffix: str) -> list[Target]:
-    """Return the files to make of the network trained with fake quantization: all in int8.
+def trained(config: ExportConfig) -> list[Target]:
+    """Return the files to make after quantization-aware training, all in int8.
 
     TFLite always, other formats if they are asked for in int8.
     """
-    wanted = plain(options)
+    done, wanted = replace(compression(config), qat_epochs=config.qat_epochs), plain(config)
+    every = [Target(row, formats.INT8) for row in formats.FORMATS.values() if row.trained]
     return [
-        replace(target, suffix=suffix, clusters=options.cluster)
-        for target in (Target(row, formats.INT8) for row in formats.FORMATS.values() if row.trained)
-        if target.format is formats.TFLITE or target in wanted
+        replace(target, compression=done)
+        for target in every
+        if config.qat_epochs and (target.format is formats.TFLITE or target in wanted)
     ]
 
 
-def count(options: ExportConfig) -> int:
-    """Return how many files there will be, those of fine-tuned networks too."""
-    total = len(plain(options))
-    if options.prune or options.cluster:
-        total += len(compressed(options, ""))
-    return total + (len(trained(options, "")) if options.qat_epochs else 0)
+def compression(config: ExportConfig) -> Compression:
+    """Return what pruning and clustering do, before quantization-aware training."""
+    if not (config.prune or config.cluster):
+        return Compression()
+    return Compression(config.prune, config.sparsity, config.cluster, config.compress_epochs)
 
 
-def calibrates(options: ExportConfig) -> bool:
+def count(config: ExportConfig) -> int:
+    """Return how many files there will be."""
+    return len(plain(config)) + len(compressed(config)) + len(trained(config))
+
+
+def calibrates(config: ExportConfig) -> bool:
     """Tell whether any file has integer activations, whose ranges images must set."""
-    integer = any(target.quantization.activations for target in plain(options))
-    return integer or options.qat_epochs > 0
+    integer = any(target.quantization.activations for target in plain(config))
+    return integer or config.qat_epochs > 0

@@ -6,6 +6,7 @@ import gc
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,8 @@ import tf_keras as keras
 from PIL import Image
 
 from tfresnet.config import loading
+from tfresnet.config.export import ExportConfig
+from tfresnet.deploy import export as deploy_export
 from tfresnet.deploy.device import benchmark
 from tfresnet.runs import run_directory
 from tfresnet.runs.train_run import train
@@ -51,12 +54,14 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> run_directory.Run:
     return train(config, tmp_path_factory.mktemp("runs") / "tiny")
 
 
+def export(run: run_directory.Run, config: ExportConfig, **more: Any) -> dict[str, Any]:
+    """The report of an export as JSON has it."""
+    return deploy_export.export(run, config, **more).to_dict()
+
+
 @pytest.fixture(scope="session")
 def exported(tiny_run: run_directory.Run) -> dict:
     """The report of an export of the tiny run, in every format."""
-    from tfresnet.config.export import ExportConfig
-    from tfresnet.deploy.export import export
-
     # A net of two epochs is unsure of itself, so int8 may well change some of its answers.
     return export(tiny_run, ExportConfig(formats=("tflite", "onnx", "saved_model"), max_drop=100))
 

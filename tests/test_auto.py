@@ -17,6 +17,7 @@ from tfresnet.deploy import calibration, gate, inspect, search, selection
 from tfresnet.deploy.compress import qat
 from tfresnet.deploy.formats import delegates, graph, tflite
 from tfresnet.deploy.search import Budget, Candidate, next_candidate
+from tfresnet.runs.result import ArtifactRecord, SelectionRecord
 from tfresnet.runtime.errors import InputError
 from tfresnet.runtime.metadata import read_metadata
 
@@ -98,14 +99,18 @@ def test_what_is_tried_next_helps_with_what_was_missed(missed, expected):
     assert next_candidate({candidate: set(keys.split()) for candidate, keys in missed}) == expected
 
 
+def measured(drop: float, on_selection: float = 0.0, failures: tuple[str, ...] = ()):
+    selection = {"drop": on_selection, "failures": [*failures]}
+    return ArtifactRecord(
+        path="model", bytes=10, latency_ms=1.0, drop=drop, selection=SelectionRecord(**selection)
+    )
+
+
 def test_what_chooses_is_neither_reported_nor_trained_on():
-    record = {"drop": 0.5, "bytes": 10, "latency_ms": 1.0, "failures": [],
-              "selection": {"drop": 0.0, "failures": []}}  # fmt: skip
-    budget = Budget(0.3)
-    assert search.judge(record, budget) == ({"drop"}, ["on the held-out images: drop 0.5 > 0.3"])
-    chosen = record | {"drop": 0.1}
-    assert search.judge(chosen, budget) == (set(), [])
-    worse = chosen | {"selection": {"drop": 0.4, "failures": ["top-1 dropped 0.40 points"]}}
+    budget, held_out = Budget(0.3), ["on the held-out images: drop 0.5 > 0.3"]
+    assert search.judge(measured(0.5), budget) == ({"drop"}, held_out)
+    assert search.judge(measured(0.1), budget) == (set(), [])
+    worse = measured(0.1, 0.4, ("top-1 dropped 0.40 points",))
     assert search.judge(worse, budget) == ({"drop"}, ["drop 0.4 > 0.3"])
 
 
@@ -155,7 +160,7 @@ def test_a_file_that_fails_a_check_is_not_within_the_budget(run_copy, monkeypatc
 
     def strict(record, *rest, **more):
         found = failures(record, *rest, **more)
-        return [*found, "1 operation is not integer"] if record["quantization"] == "int8" else found
+        return [*found, "1 operation is not integer"] if record.quantization == "int8" else found
 
     monkeypatch.setattr(gate, "failures", strict)
     report = json_of("export", run_copy, "--auto", "--max-drop", 100, *FEW)
@@ -181,12 +186,14 @@ def test_what_a_network_refuses_is_said_and_passed(run_copy, monkeypatch):
 
 
 def test_a_budget_by_hand():
-    record = {"drop": 0.4, "bytes": 1000, "latency_ms": 2.0}
+    record = ArtifactRecord(path="model", drop=0.4, bytes=1000, latency_ms=2.0)
     assert Budget(0.5, 1000, 2.0).exceeded(record) == {}
     assert list(Budget(0.3, 999, 1.0).exceeded(record).values()) == [
         "drop 0.4 > 0.3", "bytes 1000 > 999", "latency_ms 2 > 1"
     ]  # fmt: skip
-    assert Budget(0.5).exceeded(record | {"drop": float("nan")}) == {"drop": "drop nan > 0.5"}
+    assert Budget(0.5).exceeded(record.model_copy(update={"drop": float("nan")})) == {
+        "drop": "drop nan > 0.5"
+    }
 
 
 def test_inspect_measures_every_layer(exported, tiny_run, tmp_path):

@@ -9,18 +9,18 @@ import onnxruntime
 import pytest
 import tf_keras as keras
 
-from tests.conftest import NEAR, TINY, distance
+from tests.conftest import NEAR, TINY, distance, export
 from tests.test_cli import json_of, refused, tfresnet
 from tfresnet.config import loading
 from tfresnet.config.export import ExportConfig
 from tfresnet.config.sections import ModelConfig
-from tfresnet.deploy import gate
+from tfresnet.deploy import gate, targets
 from tfresnet.deploy.compress import cluster, finetune, fold, prune, qat
-from tfresnet.deploy.export import export
 from tfresnet.deploy.formats import graph, tflite
 from tfresnet.models import zoo
 from tfresnet.models.functional import functional
 from tfresnet.runs import run_directory
+from tfresnet.runs.result import ArtifactRecord
 from tfresnet.runs.train_run import train
 from tfresnet.runtime.backends import open_model
 from tfresnet.runtime.spec import InputSpec, OutputSpec
@@ -142,7 +142,7 @@ def test_folding_changes_no_answer():
 
 
 def test_a_file_with_more_values_than_clusters_fails():
-    record = {"quantization": "int8", "drop": 0.0, "unique_weights": 73}
+    record = ArtifactRecord(path="model", quantization="int8", drop=0.0, unique_weights=73)
     assert gate.failures(record, 1.0, [], fine_tuned=True, clusters=16) == [
         "a kernel has 73 different weights, more than 16"
     ]
@@ -281,7 +281,7 @@ def test_quantisation_aware_training_gives_an_integer_file_that_agrees(run_copy,
     )
     report = export(run_directory.open_run(run_copy), options)
     after, _, aware, twin = report["artifacts"]
-    assert options.count() == 4
+    assert targets.count(options) == 4
     assert Path(aware["path"]).name == "model_int8_qat.tflite"
     assert aware["fully_integer"]
     assert aware["failures"] == []
@@ -306,7 +306,12 @@ def test_quantisation_aware_training_gives_an_integer_file_that_agrees(run_copy,
 
 def test_a_pruned_float_file_may_answer_otherwise_than_the_checkpoint(run_copy):
     options = ExportConfig(
-        ("tflite",), ("float32",), prune=0.5, compress_epochs=1, max_drop=100, verify_images=100
+        formats=("tflite",),
+        quantizations=("float32",),
+        prune=0.5,
+        compress_epochs=1,
+        max_drop=100,
+        verify_images=100,
     )
     plain, pruned = export(run_directory.open_run(run_copy), options)["artifacts"]
     assert Path(pruned["path"]).name == "model_float32_pruned.tflite"

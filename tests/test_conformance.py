@@ -292,7 +292,7 @@ def test_another_normalisation_is_baked_in(pixels, tmp_path):
     for _ in range(10):
         model((tf.cast(pixels, tf.float32) - spec.mean) / spec.std, training=True)
     expected = wrap.from_pixels(model, spec, OUTPUT, None)(pixels).numpy()
-    centred = wrap.from_centred_pixels(model, spec, OUTPUT, None)(normalised(pixels)).numpy()
+    centred = wrap.from_centered_pixels(model, spec, OUTPUT, None)(normalised(pixels)).numpy()
     np.testing.assert_allclose(centred, expected, atol=1e-5)
     content = tflite.convert(model, spec, OUTPUT, "int8", calibration=pixels)
     assert graph.float_operations(content) == []

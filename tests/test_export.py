@@ -13,14 +13,14 @@ import tensorflow as tf
 from packaging.requirements import Requirement
 from PIL import Image
 
-from tests.conftest import NEAR, TINY, distance, write_images
+from tests.conftest import NEAR, TINY, distance, export, write_images
 from tests.test_cli import json_of, refused
 from tfresnet.config import loading
 from tfresnet.config.export import ExportConfig
 from tfresnet.deploy import evaluate_model, gate, measure
-from tfresnet.deploy.export import export
 from tfresnet.deploy.reference import Reference, compare
 from tfresnet.runs import run_directory
+from tfresnet.runs.result import ArtifactRecord
 from tfresnet.runs.train_run import train
 from tfresnet.runtime.backends import open_model
 from tfresnet.runtime.errors import InputError
@@ -86,6 +86,18 @@ def test_a_file_describes_itself(exported, tiny_run, name):
     assert metadata.measured["n"] == 360
     assert metadata.measured["top1"] in [a["top1"] for a in exported["artifacts"]]
     assert metadata.data["dataset"] == "digits"
+
+
+def test_a_file_says_what_it_went_through(exported, tiny_run):
+    """With what it was trained, quantized and written; its name is for people."""
+    folder = tiny_run.directory / "export"
+    int8, onnx = (read_metadata(folder / name) for name in ("model_int8.tflite", "model_int8.onnx"))
+    assert int8.recipe == onnx.recipe == {"weights": 8, "activations": 8}
+    assert (int8.opset, onnx.opset) == (None, 18)
+    assert int8.compression == {}
+    assert int8.config["train"]["epochs"] == 2
+    assert not {"init_from", "teacher"} & set(int8.config["train"])  # paths of this machine
+    assert int8.versions["tensorflow"] == tf.__version__
 
 
 def test_labels_can_be_unzipped(exported, tiny_run):
@@ -203,9 +215,9 @@ def test_a_saved_model_alone_keeps_the_bundle_and_old_models_are_named(run_copy)
     ]  # fmt: skip
 
 
-def record(**values) -> dict:
+def record(**values) -> ArtifactRecord:
     sound = {"quantization": "float32", "metric": "top1", "drop": 0.0, "max_abs_error": 1e-6}
-    return sound | values
+    return ArtifactRecord(path="model", **sound | values)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 import pytest
 
 from tests.test_cli import refused
-from tfresnet.cli.export_options import FLAGS
 from tfresnet.config import formats
 from tfresnet.config.export import ExportConfig
 from tfresnet.runtime.errors import InputError
@@ -42,7 +41,8 @@ def test_what_does_not_go_together_is_refused(tiny_run, values, options, key, re
     with pytest.raises(InputError) as error:
         ExportConfig(**values)
     assert str(error.value) == f"{key}: {reason}"
-    assert f"{FLAGS[key]}: {reason}" in refused("export", tiny_run.directory, *options.split())
+    flag = "--quantize" if key == "quantizations" else f"--{key}"
+    assert f"{flag}: {reason}" in refused("export", tiny_run.directory, *options.split())
 
 
 @pytest.mark.parametrize(

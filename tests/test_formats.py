@@ -15,7 +15,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from tests.conftest import NEAR, distance
+from tests.conftest import NEAR, distance, export
 from tests.test_cli import json_of
 from tfresnet.config import formats
 from tfresnet.config.export import ExportConfig
@@ -23,7 +23,6 @@ from tfresnet.config.sections import ModelConfig
 from tfresnet.data.splits import ArraySplit
 from tfresnet.deploy import calibration
 from tfresnet.deploy.device import benchmark
-from tfresnet.deploy.export import export
 from tfresnet.deploy.formats import graph, onnx_format, onnx_graph, recipes, tflite, tflite_metadata
 from tfresnet.models import zoo
 from tfresnet.runs import run_directory
@@ -99,7 +98,7 @@ def test_large_weights_stay_inside_the_flatbuffer(network, tmp_path, kind):
     model = zoo.build(ModelConfig(arch="resnet8", width=4), specs[0].shape, 10)
     content = tflite.convert(model, *specs, kind, images)
     assert len(content) > 300_000
-    described = tflite_metadata.describe(content, *specs, "wide", classifies=True, centred=False)
+    described = tflite_metadata.describe(content, *specs, "wide", classifies=True, centered=False)
     (tmp_path / "m.tflite").write_bytes(described)
     answers = open_model(tmp_path / "m.tflite").run(pixels[:5])
     logits = model((pixels[:5].astype(np.float32) - 128) / 128, training=False)

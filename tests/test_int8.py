@@ -204,7 +204,7 @@ def test_no_processor_cuts_off_sums_of_an_onnx_file(file, kind):
 def test_eight_bits_would_be_cut_off(many):
     """What the test above looks for is there in onnxruntime's usual files."""
     model, calibration, *_ = many
-    function = wrap.from_centred_pixels(model, SPEC, OUTPUT, None)
+    function = wrap.from_centered_pixels(model, SPEC, OUTPUT, None)
     proto = onnx_graph.simplified(onnx_format._translate(function, 18, channels_first=True))
     proto = onnx_int8.quantize(proto, calibration, nearest=True, reduce_range=False)
     assert all(map(saturates, kernels(proto.SerializeToString())))

@@ -22,6 +22,7 @@ from tfresnet.deploy.formats import onnx_format, saved_model, tflite
 from tfresnet.deploy.reference import Reference, compare
 from tfresnet.models import zoo
 from tfresnet.runs import preflight, run_directory
+from tfresnet.runs.result import ArtifactRecord
 from tfresnet.runtime.backends import open_model
 from tfresnet.runtime.errors import InputError
 from tfresnet.runtime.predictor import Classifier
@@ -347,7 +348,7 @@ def test_settings_that_do_not_go_with_many_labels(pictures, setting, expected):
 
 
 def test_a_run_records_what_many_labels_are_judged_by(run, pictures):
-    result = run.result
+    result = run.result.to_dict()
     assert result["test_top1"] is None
     assert result["test_map"] == result["test"]["map"]
     assert "top1" not in result["test"]
@@ -499,6 +500,6 @@ def test_the_gate_of_many_labels_by_hand():
     assert found["drop"] == pytest.approx(50)  # each label's average precision fell from 1 to 1/2
     assert found["agreement"] == 2 / 4  # of (image, label)
     assert found["max_abs_error"] == pytest.approx(0.6)
-    record = found | {"quantization": "int8"}
+    record = ArtifactRecord(path="model", quantization="int8", **found)
     (failure,) = gate.failures(record, 1.0, [])
     assert failure == "mAP dropped 50.00 points, more than 1"

@@ -113,7 +113,8 @@ def export(
         InputError: bad usage or bad input, in one line.
     """
     opened = run if isinstance(run, Run) else load(run)
-    return tfresnet.deploy.export.export(opened, ExportConfig(**options), data=dict(data or {}))
+    report = tfresnet.deploy.export.export(opened, ExportConfig(**options), data=dict(data or {}))
+    return report.to_dict()
 
 
 def _directory(model: Run | str | Path) -> Path:

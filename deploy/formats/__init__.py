@@ -1,1 +1,1 @@
-"""Converters: a model in, a file out."""
+"""Convert networks to the formats of exported files."""

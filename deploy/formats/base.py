@@ -5,9 +5,9 @@ in ``tfresnet.config.formats`` that names them.
 """
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 
@@ -48,27 +48,71 @@ class Source:
 
 
 @dataclass(frozen=True)
+class Compression:
+    """What fine-tuning made of a network before it is converted.
+
+    Attributes:
+        prune: share of the weights that were set to 0, from 0 to 1; 0 if it was not pruned.
+        pattern: of the zeros, a value of ``ExportConfig.sparsity``.
+        clusters: different weights that each clustered kernel may have in the file; 0 for any.
+        epochs: of fine-tuning with pruning or clusters.
+        qat_epochs: of quantization-aware training; 0 if there was none.
+    """
+
+    prune: float = 0.0
+    pattern: str = "unstructured"
+    clusters: int = 0
+    epochs: int = 0
+    qat_epochs: int = 0
+
+    @property
+    def suffix(self) -> str:
+        """The part of a file's name that says so, such as ``_pruned_qat``; else empty."""
+        done = {"pruned": self.prune, "clustered": self.clusters, "qat": self.qat_epochs}
+        return "".join(f"_{name}" for name, value in done.items() if value)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what was done, for the metadata; empty if nothing was."""
+        used = asdict(self) if self.suffix else {}
+        return {
+            key: value for key, value in used.items() if value and (key != "pattern" or self.prune)
+        }
+
+
+@dataclass(frozen=True)
 class Target:
     """One file to be made.
 
     Attributes:
         format: its row.
         quantization: its row, one of the format's.
-        suffix: of the file's name, for what was done to the network: ``_qat``.
-        clusters: different weights that each clustered kernel may have in the file; 0 for any.
+        compression: what was done to the network.
         keep_float: layers that stay in float, by the names of their output tensors.
     """
 
     format: FormatRow
     quantization: Quantization
-    suffix: str = ""
-    clusters: int = 0
+    compression: Compression = Compression()
     keep_float: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
         """The file's path in the folder of the export."""
-        return self.format.file_name.format(quantization=self.quantization.name, suffix=self.suffix)
+        suffix = self.compression.suffix + (f"_{len(self.keep_float)}" if self.keep_float else "")
+        return self.format.file_name.format(quantization=self.quantization.name, suffix=suffix)
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """How the network is quantized, for the metadata: bits, and the layers left in float."""
+        kind = self.quantization
+        values = {
+            "weights": kind.weights,
+            "activations": kind.activations,
+            "dynamic": kind.dynamic,
+            "edges": kind.edges,
+            "keep_float": list(self.keep_float),
+        }
+        return {key: value for key, value in values.items() if value}
 
 
 @dataclass(frozen=True)

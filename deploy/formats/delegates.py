@@ -1,4 +1,4 @@
-"""Which processors a TFLite file runs on: its operations and numbers against what delegates take.
+"""Tell which processors run a TFLite file, from its operations and their data types.
 
 A delegate hands the operations that it has to another processor; the others stay on the CPU, and
 what is split between two processors is often slower than on the CPU alone. Read from the file, by
@@ -27,7 +27,7 @@ Numbers = tuple[frozenset[str], ...]
 
 @dataclass(frozen=True)
 class Delegate:
-    """What a delegate takes.
+    """What a delegate supports.
 
     Attributes:
         name: as in JSON.
@@ -52,7 +52,7 @@ class Delegate:
     refusal: str = "no"
 
     def takes(self, operation: graph.Operation) -> bool:
-        """Tell whether it computes an operation of a file."""
+        """Tell whether the delegate runs an operation of a file."""
         types = operation.types - INDICES
         if operation.name in graph.CONVERSIONS:
             return any(types <= known for known in self.conversions)
@@ -164,7 +164,7 @@ def _verdict(delegate: Delegate, operations: list[graph.Operation]) -> dict:
 
 
 def lines(verdicts: list[dict]) -> Iterator[str]:
-    """Yield verdicts as people read them, and what to export for those that leave something."""
+    """Yield lines of text for :func:`advice`, and the options that would let more of it run."""
     for verdict in verdicts:
         left = "all but " + ", ".join(verdict["left"])
         refusal = next(d.refusal for d in DELEGATES if d.name == verdict["delegate"])

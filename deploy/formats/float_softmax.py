@@ -1,4 +1,4 @@
-"""The last layers of an integer TFLite file: logits of 16 bits, and their softmax in float.
+"""Change the end of an integer TFLite file: logits of 16 bits, and a softmax in float.
 
 Sigmoids, TFLite's ``LOGISTIC``, may stand in the softmax's place. An integer softmax has steps of
 1/256: classes with a probability below 1/512 get 0, which spoils top-5 and the cross-entropy.

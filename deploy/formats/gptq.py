@@ -1,4 +1,4 @@
-"""GPTQ: rounding of weights that keeps the outputs of a layer, not each weight, close.
+"""Round weights so that the outputs of a layer stay close, by GPTQ.
 
 Frantar et al. 2023, arXiv:2210.17323. Weights are rounded one input at a time, and the error of
 each is compensated by the weights that are not rounded yet, according to how the inputs correlate
@@ -47,7 +47,7 @@ class Layer:
 def apply(
     proto: onnx_graph.Proto, exact: dict[str, np.ndarray], images: np.ndarray, largest: int
 ) -> None:
-    """Replace the integer weights of a graph of QDQ nodes by better rounded ones; scales stay.
+    """Round the integer weights of a graph of QDQ nodes anew, with the same scales.
 
     Grouped convolutions keep their weights: an output has few inputs there.
 

@@ -1,4 +1,4 @@
-"""What is inside a TFLite file: operations, tensors, types. Reads the flatbuffer, runs nothing."""
+"""Read the operations, tensors and weights of a TFLite file, without running it."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -86,7 +86,7 @@ def operations(content: bytes) -> Iterator[Operation]:
 
 
 def beginning(content: bytes, count: int) -> bytes:
-    """Return a file of the first ``count`` operations; its outputs are what the others read."""
+    """Return a file with the first ``count`` operations, whose outputs are the others' inputs."""
     model = read(content)
     graph = model.subgraphs[0]
     first, others = graph.operators[:count], graph.operators[count:]
@@ -107,7 +107,7 @@ def beginning(content: bytes, count: int) -> bytes:
 
 
 def _ending(model: Any, graph: Any) -> list[Any]:
-    """Return the operations that a graph ends with, as far back as they are those of ``ENDING``."""
+    """Return the last operations of a graph, as far back as they match ``ENDING``."""
     made = {int(index): operation for operation in graph.operators for index in operation.outputs}
     found, ending = made.get(int(graph.outputs[0])), []
     for names in reversed(ENDING):
@@ -138,7 +138,7 @@ def sparsity(content: bytes) -> float:
 
 
 def unique_weights(content: bytes) -> int:
-    """Return the most different values that the kernel of a convolution has, but for the first's.
+    """Return the number of different weights in the convolution that has most, without the first.
 
     Depthwise convolutions and dense layers are not looked at, as by ``--cluster``. Of quantized
     kernels the stored integers are counted.
@@ -148,7 +148,7 @@ def unique_weights(content: bytes) -> int:
 
 
 def different(values: np.ndarray) -> int:
-    """Return how many different values there are.
+    """Return the number of different values.
 
     float16 goes through float32: NumPy 2.4 does not sort long arrays of it right with AVX-512.
     """
@@ -157,7 +157,7 @@ def different(values: np.ndarray) -> int:
 
 
 def kernels(content: bytes) -> Iterator[tuple[str, str, np.ndarray]]:
-    """Yield operation, name of the output, and stored weights [n] of all with kernels, in order."""
+    """Yield name, output and stored weights [n] of each operation with a kernel, in order."""
     model = read(content)
     for graph in model.subgraphs:
         stored = {o.outputs[0]: o.inputs[0] for o in graph.operators}  # before a DEQUANTIZE
@@ -180,7 +180,7 @@ def _is_stored(model: Any, tensor: Any) -> bool:
 
 
 def _values(model: Any, tensor: Any) -> np.ndarray | None:
-    """Return what a file holds of a tensor, flat; None if it is computed."""
+    """Return the stored values of a tensor, flat; None if it is computed."""
     if not _is_stored(model, tensor):
         return None
     raw = np.asarray(model.buffers[tensor.buffer].data, np.uint8)

@@ -90,7 +90,7 @@ class MicrocontrollerFormat(Format[Sources]):
         Raises:
             InputError: see :func:`check`.
         """
-        clusters = 0 if wrap.has_fake_quantization(source.model) else target.clusters
+        clusters = 0 if wrap.has_fake_quantization(source.model) else target.compression.clusters
         content = tflite.convert(
             *source.network, target.quantization.name, source.calibration,
             config.interface, dense_per_tensor=True, clusters=clusters, integer_softmax=True,
@@ -157,7 +157,7 @@ def sources(content: bytes, spec: InputSpec, labels: Sequence[str], title: str) 
 
 
 def arena_bytes(content: bytes) -> int:
-    """Return an estimate of the tensor arena: activations as planned, and what is kept of each."""
+    """Estimate the size of the tensor arena: activations, and TFLite Micro's own structures."""
     model = graph.read(content)
     (subgraph,) = model.subgraphs
     kept = FIXED_BYTES + TENSOR_BYTES * len(subgraph.tensors)
@@ -168,7 +168,7 @@ def arena_bytes(content: bytes) -> int:
 
 
 def _planned(model: Any, subgraph: Any) -> int:
-    """Return the bytes of all activations in TFLite Micro's greedy plan: the largest come first."""
+    """Return the size of all activations in TFLite Micro's greedy plan, largest first."""
     alive: dict[int, list[int]] = {int(i): [0, 0] for i in subgraph.inputs}
     for step, operation in enumerate(subgraph.operators):
         for index in (*operation.inputs, *operation.outputs):

@@ -74,7 +74,7 @@ def convert(
     layout: str = "nhwc",
     opset: int = OPSETS[-1],
 ) -> bytes:
-    """Return an ONNX file of ``model``, simplified and checked.
+    """Convert ``model`` to an ONNX file, simplified and checked, without metadata.
 
     Args:
         quantization: the name of one of ONNX's; int8 is static, with scales per channel, as pairs
@@ -90,7 +90,7 @@ def convert(
     kind = quantization_named(quantization)
     # int8 starts from a float input, so that its scale can be found; bytes go straight into it.
     pixels = interface == "uint8" and kind is not INT8
-    function = (wrap.from_pixels if pixels else wrap.from_centred_pixels)(
+    function = (wrap.from_pixels if pixels else wrap.from_centered_pixels)(
         model, spec, output, batch
     )
     turned = layout == "nchw" or kind is INT8
@@ -121,7 +121,7 @@ def from_int8_tflite(
     layout: str,
     opset: int = OPSETS[-1],
 ) -> bytes:
-    """Return an int8 TFLite file, with a float interface, as QDQ ONNX with its scales.
+    """Convert an int8 TFLite file with a float interface to QDQ ONNX, with its scales.
 
     This is the way for a network trained for quantization: its scales are in that file,
     whose softmax is integer too. The weights become 7 bits, with the images' help.

@@ -1,4 +1,4 @@
-"""Changes to ONNX graphs that keep what they compute."""
+"""Simplify and change ONNX graphs without changing their results."""
 
 import contextlib
 from typing import Any
@@ -34,7 +34,7 @@ def to_float16(proto: Proto) -> Proto:
 
 
 def take_channels_last(proto: Proto) -> None:
-    """Make an NCHW input NHWC, with one transpose behind it."""
+    """Change an NCHW input to NHWC, with one transpose behind it."""
     from onnx import helper
 
     (entry,) = proto.graph.input
@@ -48,7 +48,7 @@ def take_channels_last(proto: Proto) -> None:
 
 
 def name_border(proto: Proto, output: str) -> None:
-    """Call the input ``image``, the output ``output``, and a batch of any size ``batch``."""
+    """Name the input ``image``, the output ``output``, and a batch of any size ``batch``."""
     (entry,), (answer,) = proto.graph.input, proto.graph.output
     redirect(proto, entry.name, "image")
     (last,) = [node for node in proto.graph.node if answer.name in node.output]
@@ -121,7 +121,7 @@ def _pool_channels_first(proto: Proto) -> None:
 
 
 def redirect(proto: Proto, old: str, new: str) -> None:
-    """Let all nodes read ``new`` instead of ``old``."""
+    """Rename an input of all nodes from ``old`` to ``new``."""
     for node in proto.graph.node:
         for i, name in enumerate(node.input):
             if name == old:

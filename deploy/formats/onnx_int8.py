@@ -1,4 +1,4 @@
-"""Static int8 quantization of ONNX graphs by onnxruntime: QDQ nodes, scales per channel.
+"""Quantize ONNX graphs to int8 with onnxruntime: QDQ nodes, scales per channel.
 
 Weights have 7 bits. On x86 without VNNI (AVX2, most processors before 2019) onnxruntime adds the
 products of two uint8 activations and two int8 weights in 16 bits, where 255 * (127 + 127) saturates
@@ -19,7 +19,7 @@ from tfresnet.deploy.formats import gptq, onnx_graph, wrap
 from tfresnet.runtime.errors import InputError
 from tfresnet.system.native_stderr import captured
 
-# The softmax stays float: its answers are what is read.
+# The softmax stays float: probabilities need finer steps than 8 bits have.
 OPERATIONS = ["Conv", "MatMul", "Gemm", "Add", "Relu", "Clip", "GlobalAveragePool", "MaxPool",
               "AveragePool", "Concat", "Mul", "Flatten"]  # fmt: skip
 LARGEST_WEIGHT = 64  # 255 * (64 + 64) <= 32767
@@ -28,7 +28,7 @@ LARGEST_WEIGHT = 64  # 255 * (64 + 64) <= 32767
 def quantize(
     proto: onnx_graph.Proto, images: np.ndarray, nearest: bool = False, **choices: Any
 ) -> onnx_graph.Proto:
-    """Return a float32 graph with an NCHW input of ``(pixel - 128) / 128``, quantised.
+    """Quantize a float32 graph with an NCHW input of ``(pixel - 128) / 128``.
 
     Activations are uint8, weights int8, -64 to 64, with a scale per output channel. The input's
     scale is exactly 1/128 and its zero point 128.
@@ -70,7 +70,7 @@ def quantize(
 
 
 def take_bytes(proto: onnx_graph.Proto) -> None:
-    """Drop what quantises the input: let the image's bytes in.
+    """Remove the quantization of the input, which then takes the bytes of an image.
 
     Raises:
         InputError: the input's scale is not that of bytes.
@@ -179,7 +179,7 @@ def _halve(proto: onnx_graph.Proto, dequantized: str) -> dict[str, np.ndarray]:
 
 
 def make_unsigned(proto: onnx_graph.Proto) -> None:
-    """Let activations be uint8 instead of int8, with zero points 128 higher: the same numbers.
+    """Change activations from int8 to uint8, with zero points 128 higher: the same numbers.
 
     onnxruntime has integer kernels for uint8 activations on every processor.
     """
@@ -201,9 +201,9 @@ def make_unsigned(proto: onnx_graph.Proto) -> None:
 
 
 def drop_relus(proto: onnx_graph.Proto) -> None:
-    """Remove each ReLU whose output is quantised from 0 on: the quantiser cuts off the same.
+    """Remove each ReLU whose output is quantized from 0 on, since quantization clips the same.
 
-    onnxruntime computes a convolution or a sum with integers only if it is quantised at once.
+    onnxruntime computes a convolution or a sum with integers only if it is quantized at once.
     """
     from onnx import numpy_helper
 
@@ -223,13 +223,13 @@ def drop_relus(proto: onnx_graph.Proto) -> None:
 
 
 def _reader(entry: Any, images: np.ndarray) -> Any:
-    """Return what gives a graph's input ``entry`` one image after the other, to fill its batch."""
+    """Return a reader that feeds a graph's input ``entry`` with one image after the other."""
     from onnxruntime import quantization as tools
 
     batch = entry.type.tensor_type.shape.dim[0].dim_value or 1
 
     class Reader(tools.CalibrationDataReader):
-        """The first two pixels are black and white."""
+        """Yields each image as often as the batch needs."""
 
         def __init__(self) -> None:
             self.samples: Iterator[np.ndarray] = wrap.representative(images)

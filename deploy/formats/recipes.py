@@ -1,7 +1,7 @@
-"""Quantisations that TensorFlow's converter lacks, by litert-quantizer: a float file in, one out.
+"""Quantize float TFLite files with litert-quantizer, in ways that TensorFlow's converter lacks.
 
-int16 activations, int4 weights, weights only, int8 with some layers left in float, and kernels that
-keep weights which they share.
+They are int16 activations, int4 weights, weights only, int8 with some layers left in float, and
+clustered kernels, whose weights stay shared.
 """
 
 import re
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to quantise.
+    """How a file is quantized.
 
     Attributes:
         weights: bits of the weights; one scale per output channel.
         activations: bits of the activations, which calibration images set; None for float.
-        dynamic: whether float activations become integers, and back, while it runs.
+        dynamic: whether float activations are quantized, and results dequantized, at run time.
         edges: bits of the weights of the first convolution and of the classifier, which lose most.
-        keep_float: layers that are not quantised, by the names of their output tensors.
+        keep_float: layers that are not quantized, by the names of their output tensors.
         clusters: convolutions with at most so many different weights get one scale, so that one
             weight is one integer in all output channels.
         dense_per_tensor: dense layers have one scale, not one per output.
@@ -64,12 +64,12 @@ def quantize(
     images: np.ndarray | None = None,
     input_range: tuple[float, float] | None = None,
 ) -> bytes:
-    """Return a quantised TFLite file of a float one, with the same types of input and output.
+    """Quantize a float TFLite file; the types of its input and output stay.
 
     Args:
         content: a TFLite file with one input.
-        images: calibration inputs [n, H, W, C] of its type, where activations are quantised.
-        input_range: what the input can be, if it is not left to the images.
+        images: calibration inputs [n, H, W, C] of its type, where activations are quantized.
+        input_range: the smallest and largest input; by default those of the images.
     """
     from litert_quantizer import quantizer
 
@@ -88,7 +88,7 @@ def quantize(
 
 
 def _manager(recipe: Recipe, content: bytes) -> "recipe_manager.RecipeManager":
-    """Return what tells litert-quantizer a recipe; what is said later wins."""
+    """Return litert-quantizer's form of a recipe, in which later entries win."""
     from litert_quantizer import recipe_manager
     from litert_quantizer.qtyping import QuantGranularity
 
@@ -133,7 +133,7 @@ def _manager(recipe: Recipe, content: bytes) -> "recipe_manager.RecipeManager":
 def _ranges(
     content: bytes, images: np.ndarray, manager: "recipe_manager.RecipeManager"
 ) -> dict[str, dict]:
-    """Return the least and the largest value of every tensor; their mean over images would clip."""
+    """Return the smallest and largest value of every tensor over all images."""
     from litert_quantizer import calibrator
     from litert_quantizer.utils import qsv_utils
 
@@ -168,6 +168,6 @@ def _first_convolution(content: bytes) -> str:
 
 
 def _with_shared_weights(content: bytes, clusters: int) -> list[str]:
-    """Return the outputs of the convolutions, but for the first, with so few different weights."""
+    """Return the outputs of the clustered convolutions: all but the first with so few weights."""
     _, *others = [(tensor, k) for name, tensor, k in graph.kernels(content) if name == "CONV_2D"]
     return [tensor for tensor, kernel in others if graph.different(kernel) <= clusters]

@@ -52,7 +52,7 @@ class TfliteFormat(Format[bytes]):
             source.output,
             model.name,
             classifies=not isinstance(model, wrap.Embedding),
-            centred=config.interface == "float",
+            centered=config.interface == "float",
         )
 
     def _converted(self, source: Source, target: Target, config: ExportConfig) -> bytes:
@@ -69,7 +69,7 @@ class TfliteFormat(Format[bytes]):
                 batch,
             )
         # Fake quantization sees to it by itself that clusters are kept.
-        clusters = 0 if wrap.has_fake_quantization(source.model) else target.clusters
+        clusters = 0 if wrap.has_fake_quantization(source.model) else target.compression.clusters
         return convert(
             *source.network, target.quantization.name, source.calibration,
             config.interface, batch, clusters=clusters,
@@ -197,7 +197,7 @@ def _convert(
 ) -> bytes:
     """Convert with TensorFlow's converter; ``quantization`` is one of ``CONVERTED``."""
     pixels = quantization is not INT8 and interface == "uint8"
-    function = (wrap.from_pixels if pixels else wrap.from_centred_pixels)(
+    function = (wrap.from_pixels if pixels else wrap.from_centered_pixels)(
         model, spec, output, batch
     )
     converter = tf.lite.TFLiteConverter.from_concrete_functions(

@@ -1,4 +1,4 @@
-"""TFLite's standard metadata, which Android's tools and MediaPipe Tasks read.
+"""Write TFLite's standard metadata, which Android's tools and MediaPipe Tasks read.
 
 The tables are those of metadata_schema.fbs (identifier M001), written with flatbuffers' builder: a
 table is a list of fields by their number in the schema. The label file that they name is in the
@@ -24,11 +24,14 @@ Write = Callable[[flatbuffers.Builder], int]
 
 @dataclass(frozen=True)
 class Field:
-    """A field of a table: its number in the schema, and what writes it; inline if not an offset."""
+    """A field of a table: its number in the schema, and the function that writes it.
+
+    ``inline`` is the builder's method for a number, which is stored in the table itself.
+    """
 
     slot: int
     write: Write
-    inline: str = ""  # the builder's method for a number in its place
+    inline: str = ""
 
 
 def describe(
@@ -37,19 +40,19 @@ def describe(
     output: OutputSpec,
     title: str,
     classifies: bool,
-    centred: bool,
+    centered: bool,
 ) -> bytes:
     """Return a TFLite file with standard metadata about its input and output.
 
     Args:
         title: the model's name.
         classifies: whether it gives probabilities of the output spec's labels; else embeddings.
-        centred: whether it takes ``(pixel - 128) / 128`` instead of pixels.
+        centered: whether it takes ``(pixel - 128) / 128`` instead of pixels.
     """
     model = graph.read(content)
     kept = [m for m in model.metadata or [] if m.name.decode() != NAME]
     builder = flatbuffers.Builder(1024)
-    root = _model(spec, output, title, classifies, centred)(builder)
+    root = _model(spec, output, title, classifies, centered)(builder)
     builder.Finish(root, IDENTIFIER)
     entry, buffer = schema.MetadataT(), schema.BufferT()
     entry.name, entry.buffer = NAME, len(model.buffers)
@@ -60,33 +63,33 @@ def describe(
 
 
 def _model(
-    spec: InputSpec, output: OutputSpec, title: str, classifies: bool, centred: bool
+    spec: InputSpec, output: OutputSpec, title: str, classifies: bool, centered: bool
 ) -> Write:
     about = f"{title}: {len(output.labels)} classes" if classifies else f"{title}: embeddings"
-    subgraph = _table([_list(2, [_image(spec, centred)]), _list(3, [_answer(classifies)])])
+    subgraph = _table([_list(2, [_image(spec, centered)]), _list(3, [_output(classifies)])])
     return _table(
         [_text(0, title), _text(1, about), Field(3, _vector([subgraph])), _text(7, PARSER)]
     )
 
 
-def _image(spec: InputSpec, centred: bool) -> Write:
+def _image(spec: InputSpec, centered: bool) -> Write:
     size = _table([_number(0, "Uint32", spec.width), _number(1, "Uint32", spec.height)])
-    colours = RGB if len(spec.mean) == 3 else GRAYSCALE
-    properties = _table([_number(0, "Int8", colours), Field(1, size)])
+    colors = RGB if len(spec.mean) == 3 else GRAYSCALE
+    properties = _table([_number(0, "Int8", colors), Field(1, size)])
     content = _table([_number(0, "Uint8", IMAGE), Field(1, properties)])
     fields = [
         _text(0, "image"),
         _text(1, f"{spec.height} x {spec.width} pixels"),
         Field(3, content),
     ]
-    if centred:
+    if centered:
         ends = [_floats(0, wrap.ZERO_POINT), _floats(1, 1 / wrap.SCALE)]
         unit = _table([_number(0, "Uint8", NORMALIZATION), Field(1, _table(ends))])
         fields.append(_list(4, [unit]))
     return _table(fields)
 
 
-def _answer(classifies: bool) -> Write:
+def _output(classifies: bool) -> Write:
     if not classifies:
         return _table([_text(0, "embedding")])
     file = _table(
@@ -96,7 +99,7 @@ def _answer(classifies: bool) -> Write:
 
 
 def _table(fields: list[Field]) -> Write:
-    """Return what writes a table; whatever it points to is written before it."""
+    """Return a function that writes a table, after everything that it points to."""
 
     def write(builder: flatbuffers.Builder) -> int:
         values = [field.write(builder) for field in fields]

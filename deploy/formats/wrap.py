@@ -1,6 +1,6 @@
-"""The model as every exported file holds it: preprocessing in front, probabilities behind.
+"""Build the graph of an exported file: preprocessing, the network, and the final activation.
 
-An :class:`Embedding` gives what the head would classify instead.
+The graph of an :class:`Embedding` gives the pooled features instead of probabilities.
 """
 
 from collections.abc import Iterator
@@ -50,11 +50,11 @@ def has_fake_quantization(model: keras.Model) -> bool:
 
 
 def output_of(model: keras.Model) -> str:
-    """Return the name of what a file of ``model`` gives."""
+    """Return the name of the output of a file of ``model``."""
     return EMBEDDING if isinstance(model, Embedding) else PROBABILITIES
 
 
-def _answer(model: keras.Model, normalized: tf.Tensor, output: OutputSpec) -> tf.Tensor:
+def _outputs(model: keras.Model, normalized: tf.Tensor, output: OutputSpec) -> tf.Tensor:
     logits = model(normalized, training=False)
     finish = tf.identity if isinstance(model, Embedding) else ACTIVATIONS[output.activation]
     return finish(logits, name=output_of(model))
@@ -68,17 +68,17 @@ def from_pixels(
 
     @tf.function(input_signature=signature)
     def classify(image: tf.Tensor) -> tf.Tensor:
-        return _answer(model, normalize(image, spec), output)
+        return _outputs(model, normalize(image, spec), output)
 
     return classify
 
 
-def from_centred_pixels(
+def from_centered_pixels(
     model: keras.Model, spec: InputSpec, output: OutputSpec, batch: int | None
 ) -> tf.types.experimental.GenericFunction:
     """Return a function from ``(pixel - 128) / 128``, float32, to probabilities.
 
-    This is the form to quantise: with scale 1/128 and zero point 128 its input tensor holds
+    This is the form to quantize: with scale 1/128 and zero point 128 its input tensor holds
     the image's bytes. A spec with another mean and std is applied on top of it.
     """
     signature = [tf.TensorSpec([batch, *spec.shape], tf.float32, name="image")]
@@ -89,7 +89,7 @@ def from_centred_pixels(
 
     @tf.function(input_signature=signature)
     def classify(image: tf.Tensor) -> tf.Tensor:
-        return _answer(model, image if identity else image * scale + shift, output)
+        return _outputs(model, image if identity else image * scale + shift, output)
 
     return classify
 
@@ -97,7 +97,7 @@ def from_centred_pixels(
 def from_files(
     classify: tf.types.experimental.GenericFunction, spec: InputSpec
 ) -> tf.types.experimental.GenericFunction:
-    """Return a function from the bytes of n image files, string [n], to what ``classify`` gives.
+    """Return a function from the bytes of n image files, string [n], to ``classify``'s outputs.
 
     TensorFlow decodes, turns and resizes, so that a server can: see :mod:`decoding`.
     """
@@ -114,7 +114,7 @@ def from_files(
 
 
 def representative(images: np.ndarray) -> Iterator[np.ndarray]:
-    """Yield uint8 images as float32 [1, H, W, C] that span the whole range of a byte.
+    """Yield uint8 images as ``(pixel - 128) / 128``, float32 [1, H, W, C], that span all bytes.
 
     The input's scale is exactly 1/128 only if both 0 and 255 were seen. Photographs have both;
     where the images do not, two corner pixels of the first one are set to them, which is too

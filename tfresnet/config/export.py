@@ -28,12 +28,15 @@ class ExportConfig(Section):
     """
 
     formats: tuple[str, ...] = Field(
-        tuple(row.name for row in USUAL_FORMATS), min_length=1, description="Of the files."
+        tuple(row.name for row in USUAL_FORMATS),
+        min_length=1,
+        description="Of the files: " + ", ".join(FORMATS),
     )
     quantizations: tuple[str, ...] = Field(
         tuple(kind.name for kind in USUAL),
         min_length=1,
-        description="A format that has none of them is made in its first.",
+        description=f"Repeat for several: {', '.join(OFFERED)} (default: {names(USUAL)}). A format "
+        "that has none of them is made in its first.",
     )
     interface: Literal["uint8", "integer", "float"] = Field(
         "uint8",

@@ -35,12 +35,17 @@ def record() -> dict:
         "commit": commit(),
         "tfresnet": _version("tfresnet"),
         "python": platform.python_version(),
-        "packages": {name: _version(name) for name in PACKAGES},
+        "packages": versions(),
         "system": platform.platform(),
         "processor": processor(),
         "cores": os.cpu_count(),
         "gpus": gpus(),
     }
+
+
+def versions() -> dict[str, str | None]:
+    """Return the installed versions of the libraries that results depend on; None if missing."""
+    return {name: _version(name) for name in PACKAGES}
 
 
 def gpus() -> list[str]:

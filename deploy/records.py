@@ -1,0 +1,52 @@
+"""The report of an export, typed, as ``report.json`` holds it; old files open (``runs.result``)."""
+
+from typing import Any
+
+from pydantic import Field
+
+from tfresnet.runs.result import ArtifactRecord, Record
+
+
+class CalibrationRecord(Record):
+    """The training images that set the ranges of integer activations."""
+
+    count: int = Field(0, description="Images; 0 if no file has integer activations.")
+    seed: int | None = Field(None, description="Chose them.")
+    sha256: str | None = Field(None, description="Of their bytes, in their order.")
+    left_out: int = Field(0, description="Images that were drawn but are measured on too.")
+
+
+class TriedRecord(Record):
+    """One candidate of ``--auto``."""
+
+    rung: str = Field(description="The candidate, for people.")
+    path: str | None = Field(None, description="Its file; None if none could be made.")
+    misses: list[str] = Field([], description="Why it is not within the budget.")
+
+
+class Report(Record):
+    """What an export came to.
+
+    The checkpoint's number in a task other than one class an image is an attribute too, by its JSON
+    key: ``checkpoint_map``.
+    """
+
+    checkpoint_top1: float | None = Field(None, description="A fraction of 1.")
+    checkpoint: dict[str, Any] = Field({}, description="All numbers of the checkpoint.")
+    n: int = Field(0, description="Held-out images that were measured on.")
+    calibration: CalibrationRecord = Field(default_factory=CalibrationRecord)
+    processor: str | None = Field(None, description="Of this machine, which latencies are of.")
+    processor_note: str | None = Field(None, description="Why integers are slow on it, if so.")
+    artifacts: list[ArtifactRecord] = Field([], description="The files, in order.")
+    bundle: str | None = Field(None, description="The folder for a device.")
+    stale: list[str] = Field([], description="Models of an earlier export, of other weights.")
+    ladder: list[TriedRecord] | None = Field(None, description="Of --auto: what was tried.")
+    chosen: str | None = Field(None, description="Of --auto: the file within the budget.")
+    selection: dict[str, Any] | None = Field(
+        None, description="Of --auto: the training images that were chosen on."
+    )
+
+    @property
+    def failed(self) -> list[ArtifactRecord]:
+        """The files that must not be used."""
+        return [artifact for artifact in self.artifacts if artifact.failures]
