@@ -124,7 +124,7 @@ def test_a_fifth_of_the_training_images_is_kept_to_choose_on(tiny_run):
     some = tf.data.Dataset.from_tensors(np.array([3, 0]))
     images, labels = next(iter(kept.batches(some)))
     np.testing.assert_array_equal(images, data.train.images[indices[[3, 0]]])
-    np.testing.assert_array_equal(labels, data.train.labels[indices[[3, 0]]])
+    np.testing.assert_array_equal(labels, data.train.targets[indices[[3, 0]]])
     drawn = calibration.draw(data.train, 200, 0, (), indices)
     assert drawn.manifest["count"] == 200
     assert not set(drawn.manifest["indices"]) & set(indices)

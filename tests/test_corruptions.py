@@ -99,7 +99,7 @@ def test_evaluate_measures_under_corruptions_and_draws(exported, tiny_run, tmp_p
             tiny_run.model()((corrupted.astype(np.float32) - 128) / 128).numpy().argmax(axis=1)
         )
         # One of 360 images may be on the border between two classes.
-        right = (answers == held_out.labels).mean()
+        right = (answers == held_out.targets).mean()
         assert table["contrast"]["5"] == pytest.approx(right, abs=1.5 / len(held_out))
         assert [Path(p).name for p in out["plots"]] == ["reliability.png", "confusion.png"]
         assert all(Path(path).read_bytes()[:4] == b"\x89PNG" for path in out["plots"])

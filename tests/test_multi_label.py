@@ -277,7 +277,7 @@ def test_labels_in_a_chosen_order_and_some_that_no_picture_has(tmp_path):
 def test_the_held_out_share_has_rare_labels_and_stays_when_pictures_are_added(pictures, tmp_path):
     def held_out(folder):
         split = sources.load(DataConfig(dataset=str(folder)), 16).held_out
-        return {Path(path).name for path in split.paths}, split.labels
+        return {Path(path).name for path in split.paths}, split.targets
 
     names, labels = held_out(pictures)
     assert 6 <= len(names) <= 10  # of 40, a share of every rarest label's pictures
@@ -292,7 +292,7 @@ def test_the_held_out_share_has_rare_labels_and_stays_when_pictures_are_added(pi
 def test_labels_reach_training_as_ones_and_zeros(pictures):
     dataset = sources.load(DataConfig(dataset=str(pictures), mixup_alpha=0.0), 16)
     assert dataset.output.multi_label
-    assert dataset.train.labels.dtype == np.float32
+    assert dataset.train.targets.dtype == np.float32
     batches = pipeline.train_batches(
         dataset.train,
         dataset.spec,

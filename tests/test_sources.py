@@ -29,10 +29,10 @@ def test_digits_are_split_by_class_and_seed():
     assert data.train.images.shape == (1437, 8, 8, 3)
     assert data.held_out.images.shape == (360, 8, 8, 3)
     assert data.train.images.max() == 255
-    assert set(data.held_out.labels) == set(range(10))
+    assert set(data.held_out.targets) == set(range(10))
     again, other = load(dataset="digits"), load(dataset="digits", split_seed=1)
     assert (again.held_out.images == data.held_out.images).all()
-    assert (other.held_out.labels != data.held_out.labels).any()
+    assert (other.held_out.targets != data.held_out.targets).any()
 
 
 def test_a_folder_with_train_and_val(tmp_path):
@@ -40,7 +40,7 @@ def test_a_folder_with_train_and_val(tmp_path):
     write_images(tmp_path / "val", {"cat": 1, "dog": 1})
     data = load(dataset=str(tmp_path))
     assert data.output.labels == ("cat", "dog")
-    assert list(data.train.labels) == [0, 0, 0, 1, 1]
+    assert list(data.train.targets) == [0, 0, 0, 1, 1]
     images, labels, weights = next(iter(pipeline.raw_batches(data.held_out, 4)))
     assert images.shape == (2, 16, 16, 3)  # no more than there are
     assert list(labels.numpy()) == [0, 1]
@@ -273,9 +273,9 @@ def test_images_on_disk_are_those_in_memory_and_only_read_when_needed(tmp_path, 
     assert isinstance(on_disk.train.loaded, RecordSplit)
     assert all((a == b).all() for a, b in zip(expected, got, strict=True))
     for data in (in_memory, on_disk):
-        np.testing.assert_array_equal(data.train.labels, expected[1])
+        np.testing.assert_array_equal(data.train.targets, expected[1])
         part = splits.Subset(data.train, np.array([4, 0]))
-        np.testing.assert_array_equal(part.labels, expected[1][[4, 0]])
+        np.testing.assert_array_equal(part.targets, expected[1][[4, 0]])
     assert "loaded" not in vars(on_disk.held_out)  # nobody has asked for it
 
 

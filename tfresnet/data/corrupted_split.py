@@ -27,9 +27,9 @@ class CorruptedSplit:
         return len(self.split)
 
     @property
-    def labels(self) -> np.ndarray:
+    def targets(self) -> np.ndarray:
         """See :class:`Split`."""
-        return self.split.labels
+        return self.split.targets
 
     def batches(self, indices: tf.data.Dataset) -> tf.data.Dataset:
         """See :class:`Split`."""

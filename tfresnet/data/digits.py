@@ -1,4 +1,4 @@
-"""The handwritten digits that ship with scikit-learn: 1,797 real 8x8 scans, no download.
+"""Load the handwritten digits that ship with scikit-learn: 1,797 real 8x8 scans, no download.
 
 Source: E. Alpaydin and C. Kaynak, Optical Recognition of Handwritten Digits, UCI Machine
 Learning Repository, 1998; scikit-learn bundles its test part.
@@ -11,7 +11,7 @@ IMAGE_SIZE = 8
 
 
 def load() -> tuple[np.ndarray, np.ndarray]:
-    """Return images, uint8 [1797, 8, 8, 3] (white on black), and labels, int64 [1797]."""
+    """Return images, uint8 [1797, 8, 8, 3] (white on black), and their classes, int64 [1797]."""
     from sklearn.datasets import load_digits
 
     digits = load_digits()

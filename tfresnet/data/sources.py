@@ -110,14 +110,14 @@ def load_for(spec: InputSpec, output: OutputSpec, config: DataConfig) -> Dataset
 
 
 def _digits(config: DataConfig) -> Dataset:
-    images, labels = digits.load()
+    images, classes = digits.load()
     spec = _spec(config, digits.IMAGE_SIZE)
     images = np.stack([fit(Image.fromarray(image), spec) for image in images])
-    train, held_out = _hold_out(labels, config)
+    train, held_out = _hold_out(classes, config)
     note = "digits are scikit-learn's; for the folder of that name: --dataset ./digits"
     return Dataset(
-        ArraySplit(images[train], labels[train]),
-        ArraySplit(images[held_out], labels[held_out]),
+        ArraySplit(images[train], classes[train]),
+        ArraySplit(images[held_out], classes[held_out]),
         spec,
         OutputSpec(CLASSIFICATION, digits.LABELS),
         (note,) if Path(config.dataset).is_dir() else (),
@@ -155,7 +155,7 @@ def _folder(
         for part, indices in (files, held_out)
     )
     uneven = label_notes if found.multi_label else imbalance
-    advice = [] if labels else uneven(train.labels, found.labels)  # on how to begin a run
+    advice = [] if labels else uneven(train.targets, found.labels)  # on how to begin a run
     return Dataset(train, test, spec, output, (*found.notes, *left_out, *advice))
 
 
@@ -297,14 +297,14 @@ def _hold_out_files(
     return [i for i in range(len(names)) if i not in held_out], sorted(held_out)
 
 
-def _hold_out(labels: np.ndarray, config: DataConfig) -> list[np.ndarray]:
+def _hold_out(classes: np.ndarray, config: DataConfig) -> list[np.ndarray]:
     """Return the indices of training and held-out images, of a seeded, stratified split."""
     try:
         return train_test_split(
-            np.arange(len(labels)),
+            np.arange(len(classes)),
             test_size=config.eval_fraction,
             random_state=config.split_seed,
-            stratify=labels,
+            stratify=classes,
         )
     except ValueError as error:
         raise InputError(

@@ -23,14 +23,14 @@ class Split(Protocol):
     def __len__(self) -> int: ...
 
     @property
-    def labels(self) -> np.ndarray:
-        """The class of every image, int64 [n]; multi-label: multi-hot, float32 [n, classes]."""
+    def targets(self) -> np.ndarray:
+        """The class of every image, int64 [n]; of multi-label data multi-hot, float32 [n, labels]."""
         ...
 
     def batches(self, indices: tf.data.Dataset) -> tf.data.Dataset:
-        """Turn index vectors, int64 [b], all of one length, into batches of images and labels.
+        """Turn index vectors, int64 [b], all of one length, into batches of images and targets.
 
-        The images are uint8 [b, H, W, C], the labels int64 [b] or float32 [b, classes].
+        The images are uint8 [b, H, W, C], the targets int64 [b] or float32 [b, classes].
         """
         ...
 
@@ -40,26 +40,26 @@ class ArraySplit:
     """Images that fit in memory, already at the model's size: uint8 [n, H, W, C]."""
 
     images: np.ndarray
-    labels: np.ndarray  # int64 [n] or float32 [n, classes]
+    targets: np.ndarray  # int64 [n] or float32 [n, classes]
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return len(self.targets)
 
     def batches(self, indices: tf.data.Dataset) -> tf.data.Dataset:
         """See :class:`Split`."""
         length = indices.element_spec.shape[0]
 
         def take(index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-            return self.images[index], self.labels[index]
+            return self.images[index], self.targets[index]
 
         def gather(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             # By NumPy: as a constant of TensorFlow's the images would be in memory three times.
-            images, labels = tf.numpy_function(
-                take, [index], (self.images.dtype, self.labels.dtype), stateful=False
+            images, targets = tf.numpy_function(
+                take, [index], (self.images.dtype, self.targets.dtype), stateful=False
             )
             return (
                 tf.ensure_shape(images, [length, *self.images.shape[1:]]),
-                tf.ensure_shape(labels, [length, *self.labels.shape[1:]]),
+                tf.ensure_shape(targets, [length, *self.targets.shape[1:]]),
             )
 
         return indices.map(gather, tf.data.AUTOTUNE)
@@ -76,9 +76,9 @@ class Subset:
         return len(self.indices)
 
     @property
-    def labels(self) -> np.ndarray:
+    def targets(self) -> np.ndarray:
         """See :class:`Split`."""
-        return self.whole.labels[self.indices]
+        return self.whole.targets[self.indices]
 
     def batches(self, indices: tf.data.Dataset) -> tf.data.Dataset:
         """See :class:`Split`."""
@@ -105,9 +105,9 @@ class LazySplit:
         return self.loaded.batches(indices)
 
     @property
-    def labels(self) -> np.ndarray:
+    def targets(self) -> np.ndarray:
         """See :class:`Split`; the split is loaded."""
-        return self.loaded.labels
+        return self.loaded.targets
 
     @cached_property
     def loaded(self) -> Split:
@@ -123,26 +123,26 @@ class FileSplit:
     """
 
     paths: list[str]
-    labels: np.ndarray  # int64 [n] or float32 [n, classes]
+    targets: np.ndarray  # int64 [n] or float32 [n, classes]
     spec: InputSpec
     keep: bool = False
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return len(self.targets)
 
     def batches(self, indices: tf.data.Dataset) -> tf.data.Dataset:
         """See :class:`Split`."""
 
         def read(index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-            return self._picture(index), self.labels[index]
+            return self._picture(index), self.targets[index]
 
         def load(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            image, label = tf.numpy_function(
-                read, [index], (tf.uint8, self.labels.dtype), stateful=False
+            image, target = tf.numpy_function(
+                read, [index], (tf.uint8, self.targets.dtype), stateful=False
             )
             return (
                 tf.ensure_shape(image, self.spec.shape),
-                tf.ensure_shape(label, self.labels.shape[1:]),
+                tf.ensure_shape(target, self.targets.shape[1:]),
             )
 
         return one_by_one(indices, load)
@@ -188,14 +188,14 @@ class RecordSplit:
             return preprocess.read(encoded, self.spec, "a record")
 
         def load(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            encoded, label = self._parsed(index)
+            encoded, target = self._parsed(index)
             image = tf.numpy_function(decode, [encoded], tf.uint8, stateful=False)
-            return tf.ensure_shape(image, self.spec.shape), label
+            return tf.ensure_shape(image, self.spec.shape), target
 
         return one_by_one(indices, load)
 
     @cached_property
-    def labels(self) -> np.ndarray:
+    def targets(self) -> np.ndarray:
         """See :class:`Split`; all records are read for it, but no image is decoded."""
         classes = tf.data.Dataset.range(len(self)).map(
             lambda index: self._parsed(index)[1], tf.data.AUTOTUNE

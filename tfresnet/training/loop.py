@@ -119,7 +119,7 @@ class Trainer:
     def _class_weights(self) -> np.ndarray | None:
         if self.config.class_weights == "none":
             return None
-        return losses.balanced_weights(self.dataset.train.labels, len(self.dataset.output.labels))
+        return losses.balanced_weights(self.dataset.train.targets, len(self.dataset.output.labels))
 
     def _copy(self, build_model: Callable[[], keras.Model]) -> keras.Model:
         """Return another model with the same weights."""
