@@ -24,7 +24,7 @@ class Split(Protocol):
 
     @property
     def targets(self) -> np.ndarray:
-        """The class of every image, int64 [n]; of multi-label data multi-hot, float32 [n, labels]."""
+        """The class of every image, int64 [n]; of multi-label data multi-hot, float32."""
         ...
 
     def batches(self, indices: tf.data.Dataset) -> tf.data.Dataset:
