@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from .errors import InputError
-from .metadata import as_path
+from .paths import as_path
 
 Outputs = dict[str, np.ndarray]
 INTEGERS = (np.int8, np.int16, np.uint8)

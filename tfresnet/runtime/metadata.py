@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from .errors import InputError
+from .paths import as_path
 from .spec import FORMAT_VERSION, InputSpec, OutputSpec, checked_version, specs_from_dict
 
 FILE_NAME = "tfresnet.json"  # in the zip archive behind a .tflite, and in a SavedModel's folder
@@ -166,13 +167,6 @@ def check_output_kind(path: str | os.PathLike, metadata: ModelMetadata, expected
         raise InputError(
             f"{path}: expected a model that gives {expected}, got {metadata.output_kind}"
         )
-
-
-def as_path(path: Any) -> Path:
-    """Return the path of a model file, or raise an ``InputError`` for what is none."""
-    if not isinstance(path, (str, os.PathLike)):
-        raise InputError(f"expected the path of a .tflite or .onnx file, got {path!r:.60}")
-    return Path(path)
 
 
 def digest(model: BinaryIO, count: int) -> dict[str, Any]:
