@@ -3,12 +3,15 @@
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from tests.golden import measured
 from tests.test_damage import with_metadata
+from tfresnet.runtime.backends import open_model
 from tfresnet.runtime.errors import InputError
 from tfresnet.runtime.metadata import EMBEDDING, FILE_NAME, ModelMetadata, read_metadata
+from tfresnet.runtime.predictor import open_file
 from tfresnet.runtime.spec import InputSpec, OutputSpec, specs_from_dict, specs_to_dict
 
 SPEC = InputSpec(24, 32, (1.0,), (2.0,), crop_fraction=0.5, interpolation="bicubic")
@@ -72,6 +75,25 @@ def test_what_can_not_be_read_is_said_in_one_line(tmp_path, changes, expected):
     (folder / FILE_NAME).write_bytes(text)
     with pytest.raises(InputError, match=expected):
         read_metadata(folder)
+
+
+def test_a_file_that_gives_what_no_predictor_reads_is_refused(tmp_path):
+    model = measured.FOLDER / "files" / "model_int8.tflite"
+    text = json.dumps(replace(METADATA, output_kind="boxes").to_dict()).encode()
+    path = with_metadata(model, tmp_path / "model.tflite", text)
+    with pytest.raises(InputError, match="gives probabilities or embedding, got boxes"):
+        open_file(path)
+
+
+@pytest.mark.parametrize("name", ["model_int8.tflite", "model_float32.onnx"])
+def test_outputs_have_names(name):
+    """One output now; a detector's file will give boxes and scores."""
+    model = open_model(measured.FOLDER / "files" / name)
+    images = np.zeros((3, 16, 16, 3), np.uint8)
+    outputs = model.outputs(images)
+    assert len(outputs) == 1
+    (found,) = outputs.values()
+    np.testing.assert_array_equal(found, model.run(images))
 
 
 @pytest.mark.parametrize(

@@ -273,7 +273,9 @@ def open_file(path: str | Path, threads: int = 1) -> Classifier | Embedder:
     kind = PREDICTORS.get(metadata.output_kind)
     if kind is None:
         expected = " or ".join(PREDICTORS)
-        raise InputError(f"{path}: expected a model that gives {expected}, got another")
+        raise InputError(
+            f"{path}: expected a model that gives {expected}, got {metadata.output_kind!s:.60}"
+        )
     return kind(path, threads, metadata)
 
 
