@@ -53,7 +53,7 @@ def command(
     """
     from tfresnet.deploy.device.benchmark import check, compare
     from tfresnet.deploy.device.profile import profile
-    from tfresnet.system.environment import processor, slow_integers
+    from tfresnet.system.environment import int8_note, processor
 
     models = tuple(map(model_file, models))
     check(models)
@@ -63,7 +63,7 @@ def command(
         records = compare(models, threads, rounds)
         files = [m for m in models if by_operation and not m.is_dir()]
         profiles = {str(file): profile(file) for file in files}
-    note = slow_integers() if any(record["integer"] for record in records) else None
+    note = int8_note() if any(record["integer"] for record in records) else None
     if as_json:
         found = {"models": records, "processor": processor(), "note": note}
         print_json(found | ({"profiles": profiles} if by_operation else {}))

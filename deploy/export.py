@@ -196,4 +196,4 @@ def _bundle(context: ExportContext, candidates: Sequence[ArtifactRecord]) -> str
 def _processor_note(artifacts: Sequence[ArtifactRecord]) -> str | None:
     """Return why quantized files are slow on this processor, if there are any and they are."""
     integer = any(QUANTIZATIONS[a.quantization].integer_arithmetic for a in artifacts)
-    return environment.slow_integers() if integer else None
+    return environment.int8_note() if integer else None

@@ -180,7 +180,7 @@ def test_nothing_is_said_of_integers_where_there_are_none(files, tmp_path, monke
 
 @pytest.mark.usefixtures("no_memory")
 def test_the_table_of_a_benchmark_is_narrow_and_relative_to_float32(files, monkeypatch):
-    monkeypatch.setattr("tfresnet.system.environment.slow_integers", lambda: None)
+    monkeypatch.setattr("tfresnet.system.environment.int8_note", lambda: None)
     models = [files / "model_int8.tflite", files / "model_float32.tflite"]
     head, *rows, where = tfresnet("benchmark", *models, "--rounds", 1).stdout.splitlines()
     assert head.split()[-1] == "speed"

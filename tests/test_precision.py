@@ -73,7 +73,7 @@ def test_a_processor_is_named_with_its_generation(tmp_path, monkeypatch, text, n
     [("1048576\n", 2**20), ("max\n", None), (f"{2**62}\n", None), (None, None)],
 )
 def test_memory_is_the_machines_or_its_containers(tmp_path, monkeypatch, text, expected):
-    monkeypatch.setattr(environment, "CONTAINERS_MEMORY", tmp_path / "memory.max")
+    monkeypatch.setattr(environment, "CONTAINER_MEMORY", tmp_path / "memory.max")
     if text:
-        environment.CONTAINERS_MEMORY.write_text(text)
+        environment.CONTAINER_MEMORY.write_text(text)
     assert environment.memory() == (expected or psutil.virtual_memory().total)

@@ -48,14 +48,15 @@ def take_channels_last(proto: Proto) -> None:
 
 
 def name_border(proto: Proto, output: str) -> None:
-    """Name the input ``image``, the output ``output``, and a batch of any size ``batch``."""
-    (entry,), (answer,) = proto.graph.input, proto.graph.output
+    """Rename the input to ``image``, the output to ``output``, a batch of any size to ``batch``."""
+    from onnxruntime.transformers.onnx_model import OnnxModel
+
+    (entry,), (result,) = proto.graph.input, proto.graph.output
     redirect(proto, entry.name, "image")
-    (last,) = [node for node in proto.graph.node if answer.name in node.output]
-    redirect(proto, answer.name, output)
-    last.output[list(last.output).index(answer.name)] = output
-    entry.name, answer.name = "image", output
-    for value in (entry, answer):
+    redirect(proto, result.name, output)
+    OnnxModel(proto).replace_output_of_all_nodes(result.name, output)
+    entry.name, result.name = "image", output
+    for value in (entry, result):
         batch = value.type.tensor_type.shape.dim[0]
         if not batch.dim_value:
             batch.dim_param = "batch"
@@ -90,39 +91,33 @@ def transposes(proto: Proto) -> int:
 
 
 def _pool_channels_first(proto: Proto) -> None:
-    """Turn a transpose to NHWC and a mean over its height and width into a global pooling."""
-    from onnx import helper, numpy_helper
+    """Replace a transpose to NHWC and a mean over height and width by a global pooling."""
+    from onnx import helper
+    from onnxruntime.transformers.onnx_model import OnnxModel
 
-    graph = proto.graph
-    constants = {t.name: t for t in graph.initializer}
-    readers: dict[str, int] = {}
-    for node in graph.node:
-        for name in node.input:
-            readers[name] = readers.get(name, 0) + 1
-    made = {node.output[0]: node for node in graph.node}
-    for index, mean in enumerate(graph.node):
-        turn = made.get(mean.input[0]) if mean.op_type == "ReduceMean" else None
-        if turn is None or turn.op_type != "Transpose" or readers[turn.output[0]] > 1:
+    model, nodes = OnnxModel(proto), proto.graph.node
+    readers = model.input_name_to_nodes()
+    for index, mean in enumerate(nodes):
+        turn = model.match_parent(mean, "Transpose", 0) if mean.op_type == "ReduceMean" else None
+        if turn is None or len(readers[turn.output[0]]) > 1:
             continue
-        attributes = {a.name: helper.get_attribute_value(a) for a in mean.attribute}
-        axes = attributes.get("axes")
+        axes = model.get_node_attribute(mean, "axes")
         if axes is None:
-            axes = numpy_helper.to_array(constants[mean.input[1]])
-        if sorted(axes) != [1, 2] or attributes.get("keepdims", 1):
+            axes = model.get_constant_value(mean.input[1])
+        if sorted(axes) != [1, 2] or model.get_node_attribute(mean, "keepdims") != 0:
             continue
         pooled = f"{mean.output[0]}_pooled"
         pool = helper.make_node("GlobalAveragePool", [turn.input[0]], [pooled], f"{mean.name}_pool")
         flat = helper.make_node("Flatten", [pooled], [mean.output[0]], mean.name, axis=1)
-        graph.node.remove(mean)
-        graph.node.insert(index, flat)
-        graph.node.insert(index, pool)
-        graph.node.remove(turn)
+        nodes.remove(mean)
+        nodes.insert(index, flat)
+        nodes.insert(index, pool)
+        nodes.remove(turn)
         return
 
 
 def redirect(proto: Proto, old: str, new: str) -> None:
-    """Rename an input of all nodes from ``old`` to ``new``."""
-    for node in proto.graph.node:
-        for i, name in enumerate(node.input):
-            if name == old:
-                node.input[i] = new
+    """Let all nodes read ``new`` instead of ``old``."""
+    from onnxruntime.transformers.onnx_model import OnnxModel
+
+    OnnxModel(proto).replace_input_of_all_nodes(old, new)

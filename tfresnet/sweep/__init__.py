@@ -1,1 +1,1 @@
-"""Many runs and one table: what to run (plan), running it (runner), what came out (table)."""
+"""Sweeps: what to train (plan), training it (runner), the table of results (table)."""

@@ -1,4 +1,4 @@
-"""A sweep's file, and the runs that it stands for."""
+"""Read a sweep's file, and expand it into the runs to train."""
 
 import itertools
 import re
@@ -18,7 +18,7 @@ Settings = Annotated[dict[str, Any], BeforeValidator(lambda given: {} if given i
 
 
 class Sweep(Section):
-    """What a sweep's YAML file may hold; settings are ``section.key: value``."""
+    """The content of a sweep's YAML file; settings are ``section.key: value``."""
 
     description: str = ""
     base: str = Field("quickstart", description="A preset, or a YAML file beside this one.")
@@ -43,22 +43,22 @@ class Trial:
 
     @property
     def name(self) -> str:
-        """The name of its folder."""
+        """The name of the run's folder."""
         return self.directory.name
 
     def arguments(self) -> list[str]:
-        """Return the arguments of ``tfresnet`` that train it."""
+        """Return the arguments of ``tfresnet`` that train the run."""
         settings = [part for setting in self.settings for part in ("--set", setting)]
         return ["train", self.base, *settings, "--run-dir", str(self.directory)]
 
 
 def read(file: Path) -> Sweep:
-    """Return what a sweep's file says, or raise a one-line ``InputError``."""
+    """Read and check a sweep's file, or raise a one-line ``InputError``."""
     return check(loading.read_as(Sweep, file), file)
 
 
 def check(sweep: Sweep, file: Path) -> Sweep:
-    """Return a sweep whose settings do not contradict each other, or raise a ``InputError``."""
+    """Return the sweep, or raise an ``InputError`` if its settings contradict each other."""
     for settings in (sweep.set, sweep.grid, *sweep.runs.values()):
         if "train.seed" in settings:
             raise InputError(f"{file}: expected seeds: [...], got train.seed among the settings")
@@ -73,7 +73,7 @@ def check(sweep: Sweep, file: Path) -> Sweep:
 
 
 def trials(sweep: Sweep, file: Path, directory: Path) -> list[Trial]:
-    """Return the runs of a sweep's file, each in a folder of ``directory``, variant by variant.
+    """Return the runs of a sweep, variant by variant, each with its folder in ``directory``.
 
     Raises:
         InputError: an unknown key or a bad value in any of the runs, or two variants whose names
@@ -98,7 +98,7 @@ def trials(sweep: Sweep, file: Path, directory: Path) -> list[Trial]:
 
 
 def _variants(sweep: Sweep) -> dict[str, dict[str, Any]]:
-    """Return the settings of every variant: the named ones, each with the grid's combinations."""
+    """Return the settings of each variant: every named run with every combination of the grid."""
     named = sweep.runs or {"": {}}
     result = {}
     for values in itertools.product(*sweep.grid.values()):

@@ -1,4 +1,4 @@
-"""Run a sweep's trials, each in a process of its own: one that fails leaves the others alone."""
+"""Train the runs of a sweep, each in its own process, so that one failure stops no other."""
 
 import contextlib
 import os
@@ -32,13 +32,14 @@ class Outcome:
 def run_all(
     trials: Sequence[Trial], jobs: int, report: Callable[[Outcome, int], None]
 ) -> list[Outcome]:
-    """Train what is not trained yet, ``jobs`` at a time, and return what came of each trial.
+    """Train all runs, ``jobs`` at a time, and return the outcome of each.
 
-    A finished run is kept, one that was interrupted goes on from its checkpoint, and one that
-    fails is left and named. ``report`` gets every outcome, and how many there are by then.
+    A finished run is not trained again, an interrupted one is resumed from its checkpoint, and of a
+    failed one the outcome holds the error. ``report`` is called with each outcome and the number of
+    outcomes so far.
 
     Raises:
-        Interrupted: Ctrl-C or SIGTERM; the runs have saved where they were.
+        Interrupted: Ctrl-C or SIGTERM, after the runs have saved a checkpoint.
     """
     outcomes: dict[str, Outcome] = {}
 
@@ -69,7 +70,7 @@ def run_all(
 
 @contextlib.contextmanager
 def _children() -> Iterator[dict[subprocess.Popen, Trial]]:
-    """Give a dictionary for processes; those that are still in it at the end are stopped."""
+    """Yield a dictionary for processes; stop those that are still in it at the end."""
     running: dict[subprocess.Popen, Trial] = {}
     try:
         yield running
@@ -82,7 +83,7 @@ def _children() -> Iterator[dict[subprocess.Popen, Trial]]:
 
 
 def _start(trial: Trial, jobs: int) -> subprocess.Popen:
-    """Start one of ``jobs`` trials; what it prints goes to NAME.log beside its folder."""
+    """Start one of ``jobs`` trials, with its output in NAME.log beside its folder."""
     resume = ["--resume"] if (trial.directory / "config.yaml").exists() else []
     write_text(_beside(trial, "yaml"), trial.config.to_yaml())
     with log(trial).open("wb") as file:
@@ -91,15 +92,15 @@ def _start(trial: Trial, jobs: int) -> subprocess.Popen:
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=subprocess.STDOUT,
-            env={**_share_of_the_machine(jobs), **os.environ, "PYTHONUTF8": "1"},
+            env={**_resource_limits(jobs), **os.environ, "PYTHONUTF8": "1"},
             start_new_session=True,  # Ctrl-C is ours to pass on
         )
 
 
-def _share_of_the_machine(jobs: int) -> dict[str, str]:
-    """Return what makes TensorFlow take no more than one of ``jobs`` processes may.
+def _resource_limits(jobs: int) -> dict[str, str]:
+    """Return environment variables with which TensorFlow shares the machine among ``jobs`` runs.
 
-    That is its share of the threads, and no more of a GPU's memory than it needs.
+    Each run gets its share of the threads, and takes only the GPU memory that it needs.
     """
     if jobs == 1:
         return {}
@@ -108,7 +109,7 @@ def _share_of_the_machine(jobs: int) -> dict[str, str]:
 
 
 def _stop(running: dict[subprocess.Popen, Trial]) -> None:
-    """Let all processes save and end; a second Ctrl-C does not wait for them."""
+    """Ask all processes to save and end, and wait for them; a second Ctrl-C ends the wait."""
     for process in running:
         if os.name != "nt":  # where Ctrl-C has reached them already, and terminate would kill
             process.terminate()
@@ -118,7 +119,7 @@ def _stop(running: dict[subprocess.Popen, Trial]) -> None:
 
 
 def log(trial: Trial) -> Path:
-    """Return the file that holds what a trial printed when it last ran."""
+    """Return the path of a trial's log: its output when it last ran."""
     return _beside(trial, "log")
 
 
@@ -137,7 +138,7 @@ def _outcome(trial: Trial, status: int) -> Outcome:
 
 
 def _conflict(trial: Trial) -> str | None:
-    """Return why a trial's folder is not its own, or None."""
+    """Return why a trial's folder can not be used, or None if it can."""
     wanted = _beside(trial, "yaml")
     if not trial.directory.exists():
         return None
@@ -157,7 +158,7 @@ def _conflict(trial: Trial) -> str | None:
 
 
 def _finished(trial: Trial) -> Outcome:
-    """Return the result of a run that is there."""
+    """Read the result of a finished run."""
     path = trial.directory / "result.json"
     try:
         return Outcome(trial, experiments.parse(read_json(path), str(path)))

@@ -1,1 +1,1 @@
-"""The machine under a run: its files and locks, what it is made of, what libraries print on it."""
+"""Files and locks, the machine and its versions, and what C++ libraries print."""

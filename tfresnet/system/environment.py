@@ -1,4 +1,7 @@
-"""What a run ran on: versions, machine, command and commit."""
+"""Describe the environment of a run: versions, machine, command and commit.
+
+On Linux the processor is read from /proc/cpuinfo: py-cpuinfo starts processes and takes 2 seconds.
+"""
 
 import os
 import platform
@@ -12,10 +15,10 @@ import psutil
 
 PACKAGES = ("tensorflow", "tf-keras", "numpy", "ai-edge-litert", "onnx", "onnxruntime", "tf2onnx")
 CPUINFO = Path("/proc/cpuinfo")
-CONTAINERS_MEMORY = Path("/sys/fs/cgroup/memory.max")  # of Linux's cgroups, version 2
-# By a flag of all processors of a family: the flags of those that multiply and add bytes at once,
-# and what is to be said of the others.
-BYTE_PRODUCTS: dict[str, tuple[set[str], str]] = {
+CONTAINER_MEMORY = Path("/sys/fs/cgroup/memory.max")  # of Linux's cgroups, version 2
+# A flag that all processors of an architecture have: the flags of those among them with dot
+# products of bytes, and a note for the others.
+INT8_NOTES: dict[str, tuple[set[str], str]] = {
     "sse2": (
         {"avx_vnni", "avx512_vnni", "amx_int8"},
         "this processor lacks VNNI (dot products of bytes): int8 is no faster than float32 here, "
@@ -49,7 +52,7 @@ def versions() -> dict[str, str | None]:
 
 
 def gpus() -> list[str]:
-    """Return the names of the GPUs that TensorFlow has, where it is loaded."""
+    """Return the names of TensorFlow's GPUs; an empty list unless TensorFlow is loaded."""
     tensorflow = sys.modules.get("tensorflow")
     if tensorflow is None:
         return []
@@ -68,7 +71,7 @@ def commit() -> str | None:
     """Return the commit of the checkout that tfresnet runs from, ``-dirty`` if it was changed."""
     package = Path(__file__).parent.parent
     top = _git(package, "rev-parse", "--show-toplevel")
-    # Not another project's, in whose folder a virtual environment happens to be.
+    # Not the commit of another project that holds the virtual environment.
     if top is None or Path(top) != package.parent:
         return None
     return _git(package, "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*")
@@ -91,28 +94,28 @@ def _version(package: str) -> str | None:
 
 
 def processor_flags() -> set[str]:
-    """Return the names of the processor's extensions, such as ``avx2``; Linux only, else none."""
+    """Return the flags of an x86 processor, such as ``avx2``; an empty set outside of Linux."""
     return set(_cpuinfo("flags").split())
 
 
-def slow_integers() -> str | None:
-    """Return what makes int8 slow on this processor, in a line; None if nothing does, or unknown.
+def int8_note() -> str | None:
+    """Return a line on why int8 is slow on this processor; None if it is fast, or unknown.
 
     Measured with XNNPACK and MLPerf Tiny's ResNet-8: 0.385 ms in int8 and 0.298 in float32 with
     AVX2 alone, and int8 3 to 4 times faster than float32 with AVX-512 VNNI.
     """
     flags = set(_cpuinfo("flags").split()) | set(_cpuinfo("Features").split())  # x86 and Arm
-    for family, (products, verdict) in BYTE_PRODUCTS.items():
-        if family in flags and not flags & products:
-            return verdict
+    for architecture, (dot_products, note) in INT8_NOTES.items():
+        if architecture in flags and not flags & dot_products:
+            return note
     return None
 
 
 def processor() -> str:
-    """Return the processor's name; on Linux ``platform`` does not know it.
+    """Return the name of the processor; on x86 with Linux also its family and model numbers.
 
-    Virtual machines hide all but the brand, and one brand may be twice as fast as it was two years
-    before: the numbers of an x86 processor's family and model tell its generation.
+    Virtual machines show only the brand, and one brand may be twice as fast as it was two years
+    before: family and model identify the generation.
     """
     name, family, model = (_cpuinfo(key) for key in ("model name", "cpu family", "model"))
     if family and model:
@@ -121,16 +124,16 @@ def processor() -> str:
 
 
 def memory() -> int:
-    """Return the bytes of memory that this process may use: its machine's, or its container's."""
+    """Return the memory that this process may use, in bytes: the machine's or the container's."""
     whole = psutil.virtual_memory().total
     try:
-        return min(whole, int(CONTAINERS_MEMORY.read_text()))
-    except (OSError, ValueError):  # there is none, or no limit
+        return min(whole, int(CONTAINER_MEMORY.read_text()))
+    except (OSError, ValueError):  # no container, or no limit
         return whole
 
 
 def _cpuinfo(key: str) -> str:
-    """Return what Linux says of the first processor; nothing where it does not."""
+    """Return a value of the first processor in /proc/cpuinfo; "" if there is none."""
     try:
         lines = CPUINFO.read_text().splitlines()
     except OSError:

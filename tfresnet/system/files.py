@@ -1,4 +1,4 @@
-"""Write a file whole or not at all, and read one that somebody may have damaged."""
+"""Read files that may be damaged, write them atomically, lock directories."""
 
 import contextlib
 import io
@@ -14,12 +14,12 @@ from tfresnet.runtime.errors import InputError
 
 
 def expanded(path: str | os.PathLike) -> Path:
-    """Return a path with ``~`` and ``~user`` replaced; as it is where there is no such user."""
+    """Return a path with ``~`` and ``~user`` replaced, unless there is no such user."""
     return Path(os.path.expanduser(path))
 
 
 def write_bytes(path: Path, content: bytes) -> Path:
-    """Write to a temporary file beside ``path``, then rename it over ``path``."""
+    """Write a file atomically: to a temporary file beside it, which is then renamed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".tmp")
     temporary.write_bytes(content)
@@ -50,19 +50,19 @@ def lock(directory: Path, instead: str) -> Iterator[None]:
 
 
 def png(figure: Any) -> bytes:
-    """Return a matplotlib figure as a PNG file, 110 dots an inch."""
+    """Return a matplotlib figure as the bytes of a PNG file with 110 dots per inch."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110)
     return buffer.getvalue()
 
 
 def write_text(path: Path, content: str) -> Path:
-    """See :func:`write_bytes`."""
+    """Write a UTF-8 file atomically; see :func:`write_bytes`."""
     return write_bytes(path, content.encode())
 
 
 def read_text(path: Path) -> str:
-    """Return the text of a UTF-8 file, or raise a ``InputError`` that names it."""
+    """Return the text of a UTF-8 file, or raise an ``InputError`` that names it."""
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -70,7 +70,7 @@ def read_text(path: Path) -> str:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Return the JSON object that a file holds, or raise a ``InputError`` that names it."""
+    """Return the JSON object in a file, or raise an ``InputError`` that names it."""
     try:
         value = json.loads(read_text(path))
     except ValueError as error:
@@ -81,7 +81,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def read_json_lines(path: Path) -> list[dict[str, Any]]:
-    """Return the objects of a file with one on each line; a last line that was cut is left out."""
+    """Return the JSON objects of a file with one on each line; a truncated last line is ignored."""
     if not path.exists():
         return []
     lines = read_text(path).splitlines()

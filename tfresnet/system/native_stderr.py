@@ -1,4 +1,4 @@
-"""Take what C++ libraries print to file descriptor 2, where Python's ``sys.stderr`` can't."""
+"""Capture what C++ libraries print to file descriptor 2, which ``sys.stderr`` does not see."""
 
 import contextlib
 import os
@@ -8,22 +8,24 @@ from collections.abc import Iterator
 
 
 class Captured:
-    """The text that was printed; complete once the ``with`` block is left."""
+    """The captured text; complete when the ``with`` block has ended."""
 
     text = ""
 
 
 @contextlib.contextmanager
 def captured(replay: bool = True) -> Iterator[Captured]:
-    """Hold back everything printed to file descriptor 2 inside the block.
+    """Capture everything that is printed to file descriptor 2 inside the block.
 
-    TensorFlow greets on import and its converter reports failures only there. If the
-    block raises, what was held back is printed after all, unless ``replay`` is off.
+    TensorFlow logs there when it is imported, and its converter reports failures only there.
+
+    Args:
+        replay: whether to print the captured text after all if the block raises.
     """
     result = Captured()
     try:
         saved = os.dup(2)
-    except OSError:  # there is none that could be printed to
+    except OSError:  # this process has no file descriptor 2
         yield result
         return
     _flush()
@@ -49,12 +51,12 @@ def _flush() -> None:
 
 
 def quiet_tensorflow() -> None:
-    """Import TensorFlow and start its devices without their greetings; later, warnings only."""
+    """Import TensorFlow and start its devices without log lines; afterwards only warnings show."""
     with captured():
         import tensorflow as tf
         from absl import logging
 
         tf.config.list_physical_devices()
     tf.get_logger().setLevel("WARNING")
-    # What tfmot and litert-quantizer warn of there is for who calls them, not for who exports.
+    # The warnings of tfmot and litert-quantizer are for their callers, not for our users.
     logging.set_verbosity(logging.ERROR)

@@ -2,7 +2,7 @@
 
 ``TF_CONFIG`` names them (https://www.tensorflow.org/guide/distributed_training#TF_CONFIG).
 TensorFlow waits for all of them in C++, silently and deaf to signals, so this looks for them
-before. Loads no TensorFlow.
+before. Loads no TensorFlow; ``tf.distribute.cluster_resolver``, which does, checks nothing of it.
 """
 
 import contextlib
