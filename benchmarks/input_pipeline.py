@@ -20,6 +20,7 @@ import click
 import numpy as np
 import tensorflow as tf
 
+from tfresnet import tasks
 from tfresnet.config.loading import with_data
 from tfresnet.config.sections import DataConfig
 from tfresnet.data import pipeline, sources
@@ -68,8 +69,9 @@ def main(dataset: str | None, batch_size: int, steps: int, rounds: int, as_json:
     """Print the images a second of each recipe."""
     split, spec, output = source(dataset)
     recipes = {name: with_data(DataConfig(), change) for name, change in RECIPES.items()}
+    targets = tasks.of(output).targets
     streams = {
-        name: pipeline.train_batches(split, spec, output, config, batch_size, 0, 0, steps + 30)
+        name: pipeline.train_batches(split, spec, targets, config, batch_size, 0, 0, steps + 30)
         for name, config in recipes.items()
     }
     speeds: dict[str, list[float]] = {name: [] for name in recipes}

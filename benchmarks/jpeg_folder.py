@@ -22,6 +22,7 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image, ImageFilter
 
+from tfresnet import tasks
 from tfresnet.config.sections import DataConfig
 from tfresnet.data import pipeline
 from tfresnet.data.splits import FileSplit
@@ -44,10 +45,10 @@ def write_pictures(folder: Path, count: int, width: int = 500) -> list[str]:
 
 def ours(paths: list[str], spec: InputSpec) -> tf.data.Dataset:
     """What training reads, without augmentation."""
-    output = OutputSpec("classification", ("a", "b"))
+    targets = tasks.of(OutputSpec("classification", ("a", "b"))).targets
     split = FileSplit(paths, np.zeros(len(paths), np.int64), spec)
     plain = DataConfig(crop_padding=0, flip=False)
-    return pipeline.train_batches(split, spec, output, plain, BATCH, 0, 0, len(paths) // BATCH)
+    return pipeline.train_batches(split, spec, targets, plain, BATCH, 0, 0, len(paths) // BATCH)
 
 
 def decoding(paths: list[str]) -> tf.data.Dataset:

@@ -34,21 +34,21 @@ CHOICES = {
 
 def make(directory: Path, folder: Path, count: int, names: list[str]) -> None:
     """Write a file for each choice, and the answers of the checkpoint and of int8 TFLite."""
+    from tfresnet import evaluation, tasks
     from tfresnet.data import pipeline
     from tfresnet.deploy import calibration
     from tfresnet.deploy.formats import onnx_format, onnx_graph, onnx_int8, tflite, wrap
     from tfresnet.runs import run_directory
     from tfresnet.runtime.backends import open_model
-    from tfresnet.tasks import metrics
 
     folder.mkdir(parents=True, exist_ok=True)
     run = run_directory.open_run(directory)
     model, data, spec, output = run.model(), run.dataset(), run.spec, run.output
-    images = calibration.draw(data.train, 500, 0, set()).images
+    images = calibration.draw(data.train, 500, 0, tasks.of(output)).images
     batches = pipeline.raw_batches(data.held_out, 100, count)
-    pixels, classes = metrics.collect(lambda images: images, batches)
-    infer = metrics.probability_function(model, output)
-    exact, _ = metrics.collect(lambda i: infer(pipeline.normalize(i, spec)), batches)
+    pixels, classes = evaluation.collect(lambda images: images, batches)
+    predict = evaluation.network_predict(model, spec, tasks.of(output))
+    exact, _ = evaluation.collect(predict, batches)
     (folder / "int8.tflite").write_bytes(tflite.convert(model, spec, output, "int8", images))
     given = {"pixels": pixels, "classes": classes, "checkpoint": exact}
     given["tflite"] = open_model(folder / "int8.tflite").run(pixels)

@@ -1,7 +1,6 @@
 """``tfresnet evaluate``."""
 
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -14,7 +13,7 @@ from tfresnet.cli.common import (
     stdout_to_stderr,
 )
 from tfresnet.system.native_stderr import quiet_tensorflow
-from tfresnet.tasks.headings import judged_by
+from tfresnet.tasks.headings import HEADINGS
 
 
 @click.command("evaluate")
@@ -68,7 +67,7 @@ def command(
         data["eval_split"] = split
     from tfresnet.deploy import subject
 
-    subject.find(model, data)
+    found = subject.find(model, data)
     quiet_tensorflow()
     from tfresnet.deploy import evaluate_model
 
@@ -77,10 +76,11 @@ def command(
     if as_json:
         print_json(result)
         return
-    for line in _summary(result):
+    headings = HEADINGS[found.output.task]
+    for line in headings.lines(result):
         click.echo(line)
+    click.echo(f"{headings.per_class}:")
     counts = result.get("per_class_counts", {})
-    click.echo("average precision of each label:" if counts else "of each class:")
     for label, value in result["per_class"].items():
         shown = "-" if value is None else f"{value:.2%}"
         count = f"  on {counts[label]:,}" if counts else ""
@@ -88,34 +88,10 @@ def command(
     for name, row in result.get("corruptions", {}).items():
         click.echo(f"  {name:<20} " + "  ".join(f"{s}: {value:.2%}" for s, value in row.items()))
     if "corruptions" in result:
-        metric, mean = judged_by(result, "corrupted_")
-        click.echo(f"{metric} {mean:.2%} in the mean of these")
+        mean = result[f"corrupted_{headings.primary}"]
+        click.echo(f"{headings.heading} {mean:.2%} in the mean of these")
     for path in result.get("plots", []):
         click.echo(path)
-
-
-def _summary(result: dict[str, Any]) -> list[str]:
-    """Return the lines that describe a model's accuracy; top-5 only where it says something."""
-    from tfresnet.tasks.intervals import shown
-
-    if "map" in result:
-        interval = result["map_interval"]
-        return [
-            f"mAP {result['map']:.2%}   F1 {result['micro_f1']:.2%} (mean of the labels "
-            f"{result['macro_f1']:.2%})   exact match {result['exact_match']:.2%}   loss "
-            f"{result['loss']:.4f}   on {result['n']:,} images",
-            f"mAP is {shown(interval)} % with 95 % confidence (bootstrap)" if interval else
-            "mAP is 0 since no held-out image has a label",
-            f"F1 and exact match are of labels with a probability of {result['threshold']:g} or "
-            "more",
-        ]  # fmt: skip
-    top5 = f"   top-5 {result['top5']:.2%}" if len(result["per_class"]) > 5 else ""
-    return [
-        f"top-1 {result['top1']:.2%}{top5}   loss {result['loss']:.4f}   ECE {result['ece']:.2%}   "
-        f"on {result['n']:,} images",
-        f"top-1 is {shown(result['top1_interval'])} % with 95 % confidence; the mean of the "
-        f"classes is {result['balanced_accuracy']:.2%}",
-    ]
 
 
 def _corruptions(text: str | None, severities: list[int]) -> list[str]:

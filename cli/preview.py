@@ -38,8 +38,8 @@ def command(preset: str | None, settings: list[str], out: Path, as_json: bool) -
     config = configuration(preset, settings)
     preflight.training(config)
     quiet_tensorflow()
-    from tfresnet.data.preview import preview
     from tfresnet.models import zoo
+    from tfresnet.training.preview import preview
 
     with stdout_to_stderr(as_json):
         picture = preview(config, zoo.architecture(config.model.arch).image_size)

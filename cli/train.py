@@ -195,20 +195,12 @@ def _print_costs(facts: "DryRun") -> None:
 
 
 def _print_next_steps(directory: Path, result: "RunResult") -> None:
-    from tfresnet.tasks.intervals import shown
+    from tfresnet.tasks.headings import of_record
 
     where = shlex.quote(str(directory))
     sample = next(iter(sorted((directory / "samples").glob("*.png"))))
-    test = result.test
-    if "map" in test:
-        found = f"mAP {test['map']:.2%} after {result.epochs} epochs (exact match " + (
-            f"{test['exact_match']:.2%}, F1 {test['micro_f1']:.2%})"
-        )
-    else:
-        found = f"accuracy {test['top1']:.2%} after {result.epochs} epochs " + (
-            f"({shown(test['top1_interval'])} % with 95 % confidence; the mean of the classes is "
-            f"{test['balanced_accuracy']:.2%})"
-        )
+    headings = of_record(result.test)
+    found = headings.after_training(result.test, result.epochs) if headings else ""
     click.echo(
         f"\nHeld-out {found}. Everything is in {directory}. Next:\n\n"
         f"  tfresnet evaluate {where}\n"

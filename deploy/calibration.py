@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from tfresnet.data.splits import Split
 from tfresnet.runtime.errors import InputError
+from tfresnet.tasks.base import Task
 
 BATCH = 100
 
@@ -45,7 +46,8 @@ def draw(
     split: Split,
     count: int,
     seed: int,
-    measured: Collection[bytes],
+    task: Task,
+    measured: Collection[bytes] = (),
     reserved: Collection[int] = (),
 ) -> Calibration:
     """Draw training images at random.
@@ -58,7 +60,7 @@ def draw(
         reserved: indices that are not drawn.
 
     Raises:
-        InputError: no image is left, or all are of one class, which no range can be set with.
+        InputError: no image is left, or the task can't be calibrated with these.
     """
     if not count:
         nothing: dict = {"count": 0, "seed": None, "sha256": None, "left_out": 0, "indices": []}
@@ -86,11 +88,7 @@ def draw(
             f"calibration: expected training images that are not measured on too, got {left_out} "
             "that all are; give the run other splits (data.train_split, data.eval_split)"
         )
-    if count > 1 and len(np.unique(labels, axis=0)) == 1:
-        raise InputError(
-            f"calibration: expected images of several classes, got {len(images)} of class "
-            f"{labels[0]} only; raise --calibration-images or look at the training split"
-        )
+    task.check_calibration(labels)
     stacked = np.stack(images)
     checksum = hashlib.sha256(stacked.tobytes()).hexdigest()
     return Calibration(

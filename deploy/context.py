@@ -1,6 +1,6 @@
 """What all files of one export share: the run, its data, and the checkpoint's predictions."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tfresnet import evaluation, tasks
 from tfresnet.backend import keras
 from tfresnet.config import loading
 from tfresnet.config.export import ExportConfig
@@ -24,9 +25,7 @@ from tfresnet.runs.run_directory import Run, weights_sha256
 from tfresnet.runtime.errors import InputError
 from tfresnet.runtime.metadata import EMBEDDING, PROBABILITIES, ModelMetadata, read_metadata
 from tfresnet.system import environment
-from tfresnet.tasks import metrics
-from tfresnet.tasks import task as tasks
-from tfresnet.tasks.task import Task
+from tfresnet.tasks.base import Task
 from tfresnet.training import progress
 
 BATCH = 100
@@ -125,7 +124,8 @@ def prepare(
     data = _data(run, changes)
     model, dataset = run.model(), sources.load_for(run.spec, run.output, data)
     progress.tell(dataset.notes)
-    predict = _predict(model, run)
+    task = tasks.of(run.output)
+    predict = evaluation.network_predict(model, run.spec, task)
     measured: set[bytes] = set()
 
     def predict_and_note(images: tf.Tensor) -> tf.Tensor:
@@ -133,7 +133,7 @@ def prepare(
         return predict(images)
 
     held_out = _batches(dataset.held_out, run.spec.shape, config.verify_images)
-    reference = _reference(predict_and_note, held_out, run)
+    reference = Reference(*evaluation.collect(predict_and_note, held_out), task)
     seed, chosen = config.calibration_seed, None
     reserved = np.empty(0, np.int64)
     training = dataset.train
@@ -141,9 +141,9 @@ def prepare(
         reserved = selection.draw(len(training), seed, config.verify_images)
         dataset, images = selection.divide(dataset, reserved)
         batches = _batches(images, run.spec.shape, None)
-        chosen = Selection(batches, _reference(predict, batches, run))
+        chosen = Selection(batches, Reference(*evaluation.collect(predict, batches), task))
     count = config.calibration_images if targets.calibrates(config) else 0
-    drawn = calibration.draw(training, count, seed, measured, reserved)
+    drawn = calibration.draw(training, count, seed, task, measured, reserved)
     metadata = _metadata(run, result, config, data, drawn, reference, weights_sha256(model))
     return ExportContext(
         run, result, config, data, model, dataset, drawn, held_out, reference, chosen, metadata
@@ -154,19 +154,6 @@ def _data(run: Run, changes: dict[str, Any]) -> DataConfig:
     """Return the run's data section with some keys replaced, its paths absolute."""
     data = loading.with_data(run.config.data, changes)
     return loading.absolute(run.config.model_copy(update={"data": data})).data
-
-
-def _predict(model: keras.Model, run: Run) -> Callable[[tf.Tensor], tf.Tensor]:
-    """Return a function from uint8 images to the network's probabilities."""
-    infer = metrics.probability_function(model, run.output)
-    return lambda images: infer(pipeline.normalize(images, run.spec))
-
-
-def _reference(
-    predict: Callable[[tf.Tensor], tf.Tensor], batches: tf.data.Dataset, run: Run
-) -> Reference:
-    probabilities, classes = metrics.collect(predict, batches)
-    return Reference(probabilities, classes, tasks.of(run.output), run.output.activation)
 
 
 def _batches(split: Any, shape: tuple[int, ...], limit: int | None) -> tf.data.Dataset:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from tfresnet.config.formats import QUANTIZATIONS
 from tfresnet.runs.result import ArtifactRecord
-from tfresnet.tasks.headings import HEADINGS
+from tfresnet.tasks.headings import heading
 
 
 def failures(
@@ -27,8 +27,8 @@ def failures(
     """
     kind, found = QUANTIZATIONS[artifact.quantization], []
     if not artifact.drop <= max_drop:  # also if it is not a number
-        heading = HEADINGS[artifact.metric]
-        found.append(f"{heading} dropped {artifact.drop:.2f} points, more than {max_drop:g}")
+        name = heading(artifact.metric)
+        found.append(f"{name} dropped {artifact.drop:.2f} points, more than {max_drop:g}")
     tolerance = None if fine_tuned else kind.tolerance
     if tolerance and not artifact.max_abs_error <= tolerance:
         found.append(

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfresnet.backend import keras
+from tfresnet import evaluation
 from tfresnet.deploy import gate
 from tfresnet.deploy.context import ExportContext
 from tfresnet.deploy.device.benchmark import latency_ms
@@ -15,7 +15,6 @@ from tfresnet.deploy.formats import graph, table
 from tfresnet.deploy.formats.base import Audit, Target
 from tfresnet.deploy.reference import compare
 from tfresnet.runs.result import ArtifactRecord, SelectionRecord
-from tfresnet.tasks import metrics
 
 
 @dataclass(frozen=True)
@@ -76,10 +75,9 @@ def predictions(context: ExportContext, opened: Any, batches: tf.data.Dataset) -
 
     Embeddings are classified by the head of the checkpoint.
     """
-    outputs, _ = metrics.collect(lambda pixels: opened.run(pixels.numpy()), batches)
+    outputs, _ = evaluation.collect(lambda pixels: opened.run(pixels.numpy()), batches)
     if context.config.features:
-        activation = keras.activations.get(context.run.output.activation)
-        return activation(context.model.classify(outputs)).numpy()
+        return context.task.in_graph(context.model.classify(outputs)).numpy()
     return outputs
 
 

@@ -6,8 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tfresnet.tasks import task as tasks
-from tfresnet.tasks.task import Task
+from tfresnet.tasks.base import Task
 
 TOP = 5
 
@@ -21,13 +20,11 @@ class Reference:
         classes: the true class of each image, int [n]; in multi-label classification 1 for each
             label that an image has, else 0, [n, classes].
         task: what the model does.
-        activation: what made the probabilities from logits, ``softmax`` or ``sigmoid``.
     """
 
     probabilities: np.ndarray
     classes: np.ndarray
-    task: Task = tasks.SINGLE_LABEL
-    activation: str = "softmax"
+    task: Task
 
     @property
     def headline(self) -> dict[str, float | None]:
@@ -53,7 +50,9 @@ def scores_of(probabilities: np.ndarray, reference: Reference) -> dict[str, Any]
     Args:
         probabilities: float [n, classes], 0 to 1.
     """
-    scores = reference.task.scores(probabilities, reference.classes, reference.activation)
+    metrics = reference.task.metrics()
+    metrics.update(probabilities, reference.classes)
+    scores = metrics.scores()
     if "top5" in scores and probabilities.shape[1] <= TOP:
         scores["top5"] = None
     return scores
@@ -71,11 +70,9 @@ def compare(probabilities: np.ndarray, reference: Reference) -> dict[str, Any]:
         probabilities: of the file, float [n, classes], 0 to 1.
     """
     task, scores = reference.task, scores_of(probabilities, reference)
-    equal = task.decisions(probabilities) == task.decisions(reference.probabilities)
     return scores | {
         "metric": task.primary,
         "value": scores[task.primary],
         "drop": 100 * (reference.scores[task.primary] - scores[task.primary]),
-        "agreement": float(equal.mean()),
-        "max_abs_error": float(np.abs(probabilities - reference.probabilities).max()),
+        **task.agreement(probabilities, reference.probabilities)._asdict(),
     }

@@ -12,6 +12,7 @@ import tf_keras as keras
 
 from tests.test_cli import json_of, refused, tfresnet
 from tests.test_damage import with_metadata
+from tfresnet import tasks
 from tfresnet.config.formats import FLOAT32, INT4, INT4_MIXED, INT8
 from tfresnet.deploy import calibration, gate, inspect, search, selection
 from tfresnet.deploy.compress import qat
@@ -125,7 +126,7 @@ def test_a_fifth_of_the_training_images_is_kept_to_choose_on(tiny_run):
     images, labels = next(iter(kept.batches(some)))
     np.testing.assert_array_equal(images, data.train.images[indices[[3, 0]]])
     np.testing.assert_array_equal(labels, data.train.targets[indices[[3, 0]]])
-    drawn = calibration.draw(data.train, 200, 0, (), indices)
+    drawn = calibration.draw(data.train, 200, 0, tasks.of(data.output), (), indices)
     assert drawn.manifest["count"] == 200
     assert not set(drawn.manifest["indices"]) & set(indices)
 

@@ -17,6 +17,7 @@ from PIL import Image
 
 from tests.conftest import NEAR, distance, export
 from tests.test_cli import json_of
+from tfresnet import tasks
 from tfresnet.config import formats
 from tfresnet.config.export import ExportConfig
 from tfresnet.config.sections import ModelConfig
@@ -29,6 +30,7 @@ from tfresnet.runs import run_directory
 from tfresnet.runtime.backends import open_model
 from tfresnet.runtime.errors import InputError
 from tfresnet.runtime.predictor import Classifier
+from tfresnet.runtime.spec import OutputSpec
 
 
 @pytest.fixture(scope="module")
@@ -198,6 +200,9 @@ def test_calibration_is_drawn_with_a_seed_and_recorded(exported, tiny_run):
     assert info["provenance"]["calibration"]["sha256"] == manifest["sha256"]
 
 
+TASK = tasks.of(OutputSpec("classification", ("a", "b")))
+
+
 def split(count: int, classes: int) -> ArraySplit:
     images = np.random.default_rng(0).integers(0, 256, (count, 8, 8, 3), np.uint8)
     return ArraySplit(images, np.arange(count, dtype=np.int64) // 2 % classes)
@@ -206,21 +211,21 @@ def split(count: int, classes: int) -> ArraySplit:
 def test_calibration_leaves_out_what_is_measured_on():
     source = split(20, 2)
     measured = {calibration.digest(image) for image in source.images[::2]}
-    drawn = calibration.draw(source, 20, seed=1, measured=measured)
+    drawn = calibration.draw(source, 20, 1, TASK, measured)
     assert sorted(drawn.manifest["indices"]) == list(range(1, 20, 2))
     assert drawn.manifest["left_out"] == 10
-    assert calibration.draw(source, 5, 1, set()).manifest != drawn.manifest
+    assert calibration.draw(source, 5, 1, TASK).manifest != drawn.manifest
     np.testing.assert_array_equal(
-        calibration.draw(source, 5, 1, set()).images, calibration.draw(source, 5, 1, set()).images
+        calibration.draw(source, 5, 1, TASK).images, calibration.draw(source, 5, 1, TASK).images
     )
 
 
 def test_a_calibration_set_that_says_nothing_is_refused():
     source = split(10, 1)
     with pytest.raises(InputError, match="several classes, got 4 of class 0 only"):
-        calibration.draw(source, 4, 0, set())
+        calibration.draw(source, 4, 0, TASK)
     with pytest.raises(InputError, match="not measured on too, got 10 that all are"):
-        calibration.draw(source, 4, 0, {calibration.digest(i) for i in source.images})
+        calibration.draw(source, 4, 0, TASK, {calibration.digest(i) for i in source.images})
 
 
 def test_a_server_takes_the_bytes_of_files(exported, tiny_run, tmp_path):

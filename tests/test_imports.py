@@ -20,6 +20,7 @@ FLOORS = [
     ["tfresnet.config"],
     ["tfresnet.data", "tfresnet.models"],
     ["tfresnet.tasks"],
+    ["tfresnet.evaluation"],
     ["tfresnet.training"],
     ["tfresnet.runs"],
     ["tfresnet.sweep", "tfresnet.explain"],

@@ -14,9 +14,11 @@ from sklearn.metrics import average_precision_score, f1_score
 import tfresnet as api
 from tests.conftest import NEAR, distance, write_images
 from tests.test_cli import json_of, refused, tfresnet
+from tfresnet import evaluation, tasks
 from tfresnet.config import loading
 from tfresnet.config.sections import DataConfig, ModelConfig, TrainConfig
 from tfresnet.data import folder_recipe, label_table, pipeline, sources
+from tfresnet.data.splits import ArraySplit
 from tfresnet.deploy import gate
 from tfresnet.deploy.formats import onnx_format, saved_model, tflite
 from tfresnet.deploy.reference import Reference, compare
@@ -27,9 +29,9 @@ from tfresnet.runtime.backends import open_model
 from tfresnet.runtime.errors import InputError
 from tfresnet.runtime.predictor import Classifier
 from tfresnet.runtime.spec import InputSpec, OutputSpec
-from tfresnet.tasks import average_precision, metrics, multi_label
-from tfresnet.tasks import task as tasks
-from tfresnet.training import losses
+from tfresnet.tasks import average_precision, losses
+from tfresnet.tasks.classification import Classification
+from tfresnet.tasks.multi_label import MultiLabel
 
 COLORS = ("blue", "green", "red")
 TINY = {
@@ -112,7 +114,10 @@ def test_average_precision_is_scikit_learns():
 def test_the_numbers_of_a_model_with_many_labels():
     probabilities = np.array([[0.9, 0.2, 0.1], [0.6, 0.5, 0.1], [0.3, 0.4, 0.2], [0.1, 0.1, 0.3]])
     truth = np.array([[1, 0, 0], [0, 1, 0], [1, 1, 0], [0, 0, 0]], np.float32)
-    found = multi_label.summary(probabilities, truth, ("a", "b", "c"))
+    metrics = MultiLabel(OutputSpec("multi_label", ("a", "b", "c"), "sigmoid")).metrics()
+    for part in (slice(3), slice(3, None)):  # in batches
+        metrics.update(probabilities[part], truth[part])
+    found = metrics.result()
     assert found["per_class"] == {"a": pytest.approx((1 + 2 / 3) / 2), "b": 1, "c": None}
     assert found["per_class_counts"] == {"a": 2, "b": 2, "c": 0}
     assert found["map"] == pytest.approx((5 / 6 + 1) / 2)
@@ -150,9 +155,14 @@ def test_the_loss_of_sigmoids_is_that_of_training_and_top1_is_what_it_was():
     classes = np.array([0, 0])
     config = TrainConfig(loss="bce")
     trained = losses.per_image(config, tf.one_hot(classes, 3), tf.constant(logits)).numpy()
-    found = metrics.scores(tf.sigmoid(logits).numpy(), classes, "sigmoid")
-    assert found["loss"] == pytest.approx(trained.mean(), rel=1e-5)
-    assert found["top1"] == metrics.scores(tf.nn.softmax(logits).numpy(), classes)["top1"] == 0.5
+    found = {}
+    for activation in ("sigmoid", "softmax"):
+        task = Classification(OutputSpec("classification", ("a", "b", "c"), activation))
+        metrics = task.metrics()
+        metrics.update(task.in_graph(tf.constant(logits)).numpy(), classes)
+        found[activation] = metrics.scores()
+    assert found["sigmoid"]["loss"] == pytest.approx(trained.mean(), rel=1e-5)
+    assert found["sigmoid"]["top1"] == found["softmax"]["top1"] == 0.5
 
 
 def test_smoothing_draws_each_label_to_a_half():
@@ -160,10 +170,11 @@ def test_smoothing_draws_each_label_to_a_half():
     labels, logits = tf.constant([[1.0, 0, 1]]), tf.constant([[0.3, -2, 1]])
     smoothed = tf.keras.losses.BinaryCrossentropy(from_logits=True, label_smoothing=0.2)
     config = TrainConfig(loss="bce", label_smoothing=0.2)
-    half = tasks.MULTI_LABEL.smoothing_target(3)
-    found = losses.per_image(config, labels, logits, smoothing_target=half)
-    assert found.numpy() == pytest.approx([smoothed(labels, logits).numpy()], rel=1e-6)
-    assert tasks.SINGLE_LABEL.smoothing_target(4) == 1 / 4
+    train = ArraySplit(np.zeros((1, 8, 8, 3), np.uint8), labels.numpy())
+    loss = MultiLabel(OutputSpec("multi_label", ("a", "b", "c"), "sigmoid")).loss(config, train)
+    expected = [smoothed(labels, logits).numpy()]
+    assert loss(labels, logits).numpy() == pytest.approx(expected, rel=1e-6)
+    assert Classification(OutputSpec("classification", tuple("abcd"))).smoothing_target == 1 / 4
 
 
 # --- the table
@@ -296,7 +307,7 @@ def test_labels_reach_training_as_ones_and_zeros(pictures):
     batches = pipeline.train_batches(
         dataset.train,
         dataset.spec,
-        dataset.output,
+        tasks.of(dataset.output).targets,
         DataConfig(crop_padding=0, flip=False),
         8,
         0,
@@ -469,8 +480,8 @@ def test_files_end_in_what_the_loss_fits():
             assert distance(found, expected) < close, (quantization, suffix)
     module = saved_model.served(network, spec, output)
     assert distance(module.classify(images).numpy(), expected) < 1e-4
-    infer = metrics.probability_function(network, replace(output, activation="softmax"))
-    softmax = infer(pipeline.normalize(images, spec)).numpy()
+    task = tasks.of(replace(output, activation="softmax"))
+    softmax = evaluation.network_predict(network, spec, task)(images).numpy()
     assert np.array_equal(softmax.argmax(axis=1), expected.argmax(axis=1))
 
 
@@ -494,7 +505,9 @@ def test_a_run_of_an_earlier_version_has_the_activation_of_its_loss(tmp_path):
 
 def test_the_gate_of_many_labels_by_hand():
     reference = Reference(
-        np.array([[0.9, 0.6], [0.2, 0.8]]), np.array([[1, 0], [0, 1]]), tasks.MULTI_LABEL, "sigmoid"
+        np.array([[0.9, 0.6], [0.2, 0.8]]),
+        np.array([[1, 0], [0, 1]]),
+        tasks.of(OutputSpec("multi_label", ("a", "b"), "sigmoid")),
     )
     found = compare(np.array([[0.3, 0.6], [0.4, 0.4]]), reference)
     assert found["drop"] == pytest.approx(50)  # each label's average precision fell from 1 to 1/2

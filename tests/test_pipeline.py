@@ -4,13 +4,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tfresnet import tasks
 from tfresnet.config.sections import DataConfig
 from tfresnet.data import augment, pipeline
 from tfresnet.data.splits import ArraySplit
 from tfresnet.runtime.errors import InputError
 from tfresnet.runtime.spec import InputSpec, OutputSpec
 
-SPEC, OUTPUT = InputSpec(8, 8), OutputSpec("classification", tuple("abcd"))
+SPEC = InputSpec(8, 8)
+TARGETS = tasks.of(OutputSpec("classification", tuple("abcd"))).targets
 PLAIN = DataConfig(crop_padding=0, flip=False)
 
 
@@ -24,7 +26,7 @@ def numbered_split(count: int = 20) -> ArraySplit:
 
 
 def shown(config: DataConfig, first: int, last: int, seed: int = 0) -> list[np.ndarray]:
-    batches = pipeline.train_batches(numbered_split(), SPEC, OUTPUT, config, 5, seed, first, last)
+    batches = pipeline.train_batches(numbered_split(), SPEC, TARGETS, config, 5, seed, first, last)
     return [images.numpy() for images, _ in batches]
 
 
@@ -46,7 +48,7 @@ def test_no_image_is_left_out_of_an_epoch_that_its_batches_do_not_divide():
             [
                 images.numpy()
                 for images, _ in pipeline.train_batches(
-                    numbered_split(), SPEC, OUTPUT, PLAIN, 8, 0, 3 * epoch, 3 * epoch + 3
+                    numbered_split(), SPEC, TARGETS, PLAIN, 8, 0, 3 * epoch, 3 * epoch + 3
                 )
             ]
         )
@@ -88,7 +90,9 @@ def test_the_stream_of_older_versions_is_kept():
 
 
 def test_labels_belong_to_their_images():
-    for images, labels in pipeline.train_batches(numbered_split(), SPEC, OUTPUT, PLAIN, 5, 0, 0, 4):
+    for images, labels in pipeline.train_batches(
+        numbered_split(), SPEC, TARGETS, PLAIN, 5, 0, 0, 4
+    ):
         assert numbers([images.numpy()]) == [
             n for n in numbers([images.numpy()]) if labels.shape == (5, 4)
         ]
@@ -126,7 +130,7 @@ def test_every_augmentation_that_is_asked_for_happens(change, soft):
     split = ArraySplit(rng.integers(0, 256, (20, 8, 8, 3), np.uint8), np.arange(20) % 4)
 
     def batches(config):
-        stream = pipeline.train_batches(split, SPEC, OUTPUT, config, 5, 0, 0, 4)
+        stream = pipeline.train_batches(split, SPEC, TARGETS, config, 5, 0, 0, 4)
         images, labels = zip(*stream, strict=True)
         return np.concatenate(images), np.concatenate(labels)
 
@@ -143,7 +147,7 @@ def test_alternating_flips_show_both_sides_of_every_image_in_two_epochs():
     split = ArraySplit(images, np.arange(20) % 4)
     config = PLAIN.model_copy(update={"flip": "alternating"})
     seen = set()
-    for batch, _ in pipeline.train_batches(split, SPEC, OUTPUT, config, 5, 0, 4, 12):
+    for batch, _ in pipeline.train_batches(split, SPEC, TARGETS, config, 5, 0, 4, 12):
         for image in np.round(batch.numpy() * 128 + 128).astype(int)[:, 0, :, 0]:
             seen.add((image.min() // 10, bool(image[0] > image[-1])))
     assert seen == {(n, side) for n in range(20) for side in (False, True)}
@@ -153,15 +157,16 @@ def test_repeated_images_are_varied_differently_and_never_neighbours():
     rng = np.random.default_rng(0)
     split = ArraySplit(rng.integers(0, 256, (20, 8, 8, 3), np.uint8), np.arange(20))
     output = OutputSpec("classification", tuple(str(n) for n in range(20)))
+    targets = tasks.of(output).targets
     config = DataConfig(repeats=3, crop_padding=2, flip=False)
     steps = pipeline.steps_per_epoch(split, 6)
     assert steps == 4  # as many as without; an epoch shows a third of the images
-    for images, labels in pipeline.train_batches(split, SPEC, output, config, 6, 0, 0, 2 * steps):
+    for images, labels in pipeline.train_batches(split, SPEC, targets, config, 6, 0, 0, 2 * steps):
         classes = labels.numpy().argmax(axis=1)
         assert list(classes[:2]) * 3 == list(classes)
         assert (images[0].numpy() != images[2].numpy()).any()
     with pytest.raises(InputError, match=r"data.repeats: expected a divisor of the batch size, 6"):
-        next(iter(pipeline.train_batches(split, SPEC, output, DataConfig(repeats=4), 6, 0, 0, 1)))
+        next(iter(pipeline.train_batches(split, SPEC, targets, DataConfig(repeats=4), 6, 0, 0, 1)))
 
 
 def test_smaller_images_are_the_same_ones_averaged():
@@ -170,7 +175,7 @@ def test_smaller_images_are_the_same_ones_averaged():
     split = ArraySplit(rng.integers(0, 256, (8, 32, 32, 3), np.uint8), np.arange(8) % 4)
     spec = InputSpec(32, 32)
     streams = [
-        pipeline.train_batches(split, spec, OUTPUT, PLAIN, 8, 0, 0, 1, size) for size in (None, 16)
+        pipeline.train_batches(split, spec, TARGETS, PLAIN, 8, 0, 0, 1, size) for size in (None, 16)
     ]
     (large, labels), (small, same_labels) = (next(iter(stream)) for stream in streams)
     assert small.shape == (8, 16, 16, 3)
@@ -201,7 +206,7 @@ def test_grey_images_take_every_augmentation():
     rng = np.random.default_rng(0)
     split = ArraySplit(rng.integers(0, 256, (20, 8, 8, 1), np.uint8), np.arange(20) % 4)
     spec = InputSpec(8, 8, (128.0,), (128.0,))
-    for images, _ in pipeline.train_batches(split, spec, OUTPUT, EVERYTHING, 5, 0, 0, 2):
+    for images, _ in pipeline.train_batches(split, spec, TARGETS, EVERYTHING, 5, 0, 0, 2):
         assert images.shape == (5, 8, 8, 1)
 
 
@@ -219,7 +224,7 @@ def test_a_stream_that_is_given_up_ends_at_once():
     """tf.data's tuning thread may not notice, and then holds up who drops the stream."""
     split, config = numbered_split(), DataConfig()
     for stream in (
-        pipeline.train_batches(split, SPEC, OUTPUT, config, 4, 0, 0, 5),
+        pipeline.train_batches(split, SPEC, TARGETS, config, 4, 0, 0, 5),
         pipeline.eval_batches(split, SPEC, 4),
         pipeline.raw_batches(split, 4),
     ):

@@ -5,10 +5,12 @@ import pytest
 from matplotlib.figure import Figure
 
 from tfresnet.sweep import table
-from tfresnet.tasks.task import SINGLE_LABEL
+from tfresnet.tasks.headings import HEADINGS
 from tfresnet.training import metrics_log
 
 LOSSES = [2.3, 1.5, 1.0, 0.8, 0.7, 0.65]
+
+CLASSES = HEADINGS["classification"]
 
 
 def records(losses: list[float]) -> list[dict]:
@@ -20,7 +22,7 @@ def records(losses: list[float]) -> list[dict]:
 
 
 def loss_axis(losses: list[float]):
-    return metrics_log.curves(records(losses), "run: resnet8 on digits", SINGLE_LABEL).axes[0]
+    return metrics_log.curves(records(losses), "run: resnet8 on digits", CLASSES).axes[0]
 
 
 def drawn(figure: Figure) -> Figure:
@@ -55,9 +57,7 @@ def test_other_losses_are_shown_whole_on_a_linear_axis(losses):
 
 @pytest.mark.parametrize("epochs", [1, 6])
 def test_the_curves_have_their_legend_beside_them(epochs):
-    figure = drawn(
-        metrics_log.curves(records(LOSSES[:epochs]), "mine: resnet8 on digits", SINGLE_LABEL)
-    )
+    figure = drawn(metrics_log.curves(records(LOSSES[:epochs]), "mine: resnet8 on digits", CLASSES))
     (legend,) = figure.legends
     for axis in figure.axes:
         assert not axis.get_legend()

@@ -11,9 +11,9 @@ from tests.conftest import TINY
 from tfresnet.cli.configuration import FLAGS
 from tfresnet.cli.main import main
 from tfresnet.config import loading
-from tfresnet.data import preview
 from tfresnet.data.sources import load
 from tfresnet.runtime.spec import InputSpec
+from tfresnet.training import preview
 
 NAMES = ("cat", "dog", "great_white_shark_of_the_north")
 

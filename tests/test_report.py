@@ -12,10 +12,10 @@ import tensorflow as tf
 import yaml
 
 from tests.test_demo import CHROMIUM, needs_browser
+from tfresnet import tasks
 from tfresnet.config.loading import dataset_name
 from tfresnet.deploy.report import figures, page
 from tfresnet.runtime.spec import InputSpec, OutputSpec
-from tfresnet.tasks import task as tasks
 
 PASSED = {
     "format": "tflite", "bytes": 1000, "gzip_bytes": 900, "top1": 0.9, "drop": 0.0,
@@ -97,7 +97,7 @@ def a_page(*artifacts: dict) -> str:
         data=SimpleNamespace(dataset="/home/somebody/pictures"),
         config=SimpleNamespace(features=False),
         reference=SimpleNamespace(probabilities=probabilities, classes=classes),
-        task=tasks.SINGLE_LABEL,
+        task=tasks.of(OutputSpec("classification", ("<a>", "b" * 60))),
         held_out=[(tf.constant(images), tf.constant(classes), tf.ones(20))],
         calibration=SimpleNamespace(images=images[:0]),
     )

@@ -12,6 +12,7 @@ from tensorflow_datasets.core.download import downloader
 
 from tests.conftest import write_images
 from tests.test_cli import refused
+from tfresnet import tasks
 from tfresnet.config.sections import DataConfig, RunConfig
 from tfresnet.data import lookup, pipeline, sources, splits, tfds_source
 from tfresnet.data.splits import RecordSplit, Split
@@ -99,10 +100,9 @@ def test_files_and_arrays_give_the_same_batches(tmp_path):
     files = dataset.train
     whole, labels, _ = next(iter(pipeline.raw_batches(files, 16)))
     arrays = sources.ArraySplit(whole.numpy(), labels.numpy())
+    targets = tasks.of(dataset.output).targets
     streams = [
-        pipeline.train_batches(
-            split, dataset.spec, dataset.output, DataConfig(crop_padding=2), 4, 0, 0, 6
-        )
+        pipeline.train_batches(split, dataset.spec, targets, DataConfig(crop_padding=2), 4, 0, 0, 6)
         for split in (files, arrays)
     ]
     for (a, la), (b, lb) in zip(*streams, strict=True):

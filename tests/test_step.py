@@ -9,6 +9,7 @@ import tf_keras as keras
 
 from tests.conftest import TINY
 from tests.test_cli import refused
+from tfresnet import tasks
 from tfresnet.config import loading
 from tfresnet.config.sections import ModelConfig, TrainConfig
 from tfresnet.data.sources import Dataset
@@ -17,7 +18,7 @@ from tfresnet.models import zoo
 from tfresnet.runs import run_directory
 from tfresnet.runs.train_run import train
 from tfresnet.runtime.spec import InputSpec, OutputSpec
-from tfresnet.training import losses
+from tfresnet.tasks import losses
 from tfresnet.training.loop import Trainer
 from tfresnet.training.optimizers import WarmupSchedule
 from tfresnet.training.step import TrainStep, update_average
@@ -114,6 +115,11 @@ def network() -> tf.keras.Model:
     return zoo.build(ModelConfig(arch="resnet8", width=0.5), (16, 16, 3), 10)
 
 
+def loss_of(config: TrainConfig):
+    """The configured loss of ten classes, whose shares do not matter."""
+    return tasks.of(OutputSpec("classification", tuple("abcdefghij"))).loss(config, None)
+
+
 def gradients(accumulate: int) -> list[np.ndarray]:
     """Of a batch whose parts are alike, so that batch norm sees the same in each."""
     rng = np.random.default_rng(0)
@@ -121,7 +127,7 @@ def gradients(accumulate: int) -> list[np.ndarray]:
     images = tf.constant(np.concatenate([part] * 2))
     labels = tf.one_hot([0, 1, 2, 3] * 2, 10)
     config = TrainConfig(batch_size=8, accumulate=accumulate)
-    step = TrainStep(config, network(), None, None, lambda *_: None)
+    step = TrainStep(config, network(), None, loss_of(config), lambda *_: None)
     return [g.numpy() for g in tf.function(step._accumulated)(images, labels)]
 
 
@@ -132,7 +138,7 @@ def test_a_step_clips_the_gradient():
     optimizer.build(model.trainable_variables)
     before = [v.numpy() for v in model.trainable_variables]
     config = TrainConfig(batch_size=4, grad_clip=0.01, weight_decay=0.0)
-    step = TrainStep(config, model, optimizer, None, lambda *_: None)
+    step = TrainStep(config, model, optimizer, loss_of(config), lambda *_: None)
     images = tf.random.stateless_normal([4, 16, 16, 3], [0, 1])
     step(images, tf.one_hot([0, 1, 2, 3], 10))
     moved = [v.numpy() - b for v, b in zip(model.trainable_variables, before, strict=True)]
@@ -155,7 +161,8 @@ def test_moving_statistics_move_once_a_step_by_the_mean_of_the_parts():
     seen = convolution(images).numpy().astype(np.float64).reshape(4, -1, norm.gamma.shape[0])
     model.head.dense.trainable = False  # a frozen kernel is no statistic
     head = model.head.dense.kernel.numpy()
-    step = TrainStep(TrainConfig(batch_size=8, accumulate=4), model, None, None, lambda *_: None)
+    config = TrainConfig(batch_size=8, accumulate=4)
+    step = TrainStep(config, model, None, loss_of(config), lambda *_: None)
     tf.function(step._accumulated)(tf.constant(images), tf.one_hot(range(8), 10))
     assert norm.momentum == pytest.approx(0.9)
     mean, variance = seen.mean(axis=1).mean(axis=0), seen.var(axis=1, ddof=1).mean(axis=0)
@@ -179,7 +186,9 @@ def test_counters_count_steps_not_parts():
     counting = Counting()
     model = keras.Sequential([keras.layers.Dense(10, input_shape=(4,)), counting])
     config = TrainConfig(batch_size=6, accumulate=3)
-    step = tf.function(TrainStep(config, model, None, None, lambda *_: None)._accumulated)
+    step = tf.function(
+        TrainStep(config, model, None, loss_of(config), lambda *_: None)._accumulated
+    )
     counting.count.assign(0)
     for _ in range(2):
         step(tf.ones([6, 4]), tf.one_hot(range(6), 10))

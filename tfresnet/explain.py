@@ -13,6 +13,7 @@ import tensorflow as tf
 from matplotlib.figure import Figure
 from PIL import Image
 
+from tfresnet import evaluation, tasks
 from tfresnet.backend import keras
 from tfresnet.data import pipeline
 from tfresnet.data.splits import Split, path_of
@@ -20,7 +21,6 @@ from tfresnet.runtime import preprocess
 from tfresnet.runtime.errors import InputError
 from tfresnet.runtime.spec import InputSpec, OutputSpec
 from tfresnet.system.files import png, write_bytes
-from tfresnet.tasks import metrics
 
 COLUMNS = 4  # at most; pairs of an image and what the network looks at
 MAPPED = 1000  # images on the map
@@ -111,8 +111,8 @@ def mistakes(
     Writes ``mistakes.csv``, all of them, and ``mistakes.png``, the ``count`` that it is most sure
     of, if there is any.
     """
-    batches = pipeline.eval_batches(split, spec, metrics.EVAL_BATCH)
-    answers, classes = metrics.collect(metrics.probability_function(model, output), batches)
+    predict = evaluation.network_predict(model, spec, tasks.of(output))
+    answers, classes = evaluation.collect(predict, evaluation.batches_of(split))
     given = answers.argmax(axis=1)
     wrong = np.flatnonzero(given != classes)
     wrong = wrong[np.argsort(-answers[wrong].max(axis=1), kind="stable")]
@@ -166,9 +166,9 @@ def feature_map(
 
     if len(split) < 10:
         raise InputError(f"expected at least 10 held-out images for a map, got {len(split)}")
-    batches = pipeline.raw_batches(split, metrics.EVAL_BATCH, MAPPED)
+    batches = evaluation.batches_of(split, MAPPED)
     embed = tf.function(lambda x: model.features(pipeline.normalize(x, spec)).embedding)
-    embeddings, classes = metrics.collect(embed, batches)
+    embeddings, classes = evaluation.collect(embed, batches)
     perplexity = min(30.0, (len(classes) - 1) / 3)
     plane = TSNE(init="pca", perplexity=perplexity, random_state=0).fit_transform(embeddings)
     figure = Figure(figsize=(9, 7), layout="constrained")
@@ -226,8 +226,8 @@ def heat(evidence: np.ndarray, spec: InputSpec) -> np.ndarray:
 def _probabilities(
     model: keras.Model, images: np.ndarray, spec: InputSpec, output: OutputSpec
 ) -> np.ndarray:
-    infer = metrics.probability_function(model, output)
-    return infer(pipeline.normalize(tf.constant(images), spec)).numpy()
+    predict = evaluation.network_predict(model, spec, tasks.of(output))
+    return predict(tf.constant(images)).numpy()
 
 
 def _images(split: Split, indices: np.ndarray) -> np.ndarray:

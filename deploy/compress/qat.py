@@ -12,6 +12,7 @@ from unittest import mock
 import numpy as np
 import tensorflow as tf
 
+from tfresnet import tasks
 from tfresnet.backend import keras
 from tfresnet.data.sources import Dataset
 from tfresnet.deploy import calibration
@@ -115,7 +116,9 @@ def train(
         model = copied(source) if source else run.model()
         aware = quantization_aware(model, run.spec.shape, pruned, clustered)
         _set_bits(aware, *bits)
-        images = calibration.draw(dataset.train, OBSERVED, run.config.train.seed, ()).images
+        images = calibration.draw(
+            dataset.train, OBSERVED, run.config.train.seed, tasks.of(run.output)
+        ).images
         _observe_ranges(aware, ((images - run.spec.mean) / run.spec.std).astype(np.float32))
         _span_a_byte(aware, run.spec)
         return aware

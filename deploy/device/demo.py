@@ -16,7 +16,7 @@ from typing import Any
 from tfresnet.deploy.device import web_runtimes
 from tfresnet.runtime.errors import InputError
 from tfresnet.runtime.metadata import PROBABILITIES, check_output_kind, read_metadata
-from tfresnet.tasks.headings import HEADINGS, judged_by
+from tfresnet.tasks.headings import judged_by, of_record
 
 HOST = "127.0.0.1"
 TYPES = {".mjs": "text/javascript", ".js": "text/javascript", ".wasm": "application/wasm"}
@@ -99,8 +99,7 @@ def _facts(path: Path, url: str) -> dict[str, Any]:
 
 def _accuracy(measured: dict[str, Any]) -> dict[str, Any]:
     """Return the metric in a file's metadata, with its value; None if there is none."""
-    known = any(measured.get(key) is not None for key in HEADINGS)
-    metric, value = judged_by(measured) if known else (None, None)
+    metric, value = judged_by(measured) if of_record(measured) else (None, None)
     return {"top1": measured.get("top1"), "metric": metric, "value": value}
 
 

@@ -46,7 +46,6 @@ The accuracy above is of pictures like those it was measured on. It has not been
 cameras, light, or classes that are not in the list{always}.
 """
 
-METRICS = {"top1": "accuracy", "map": "mean_average_precision"}  # what hubs call them
 SERVED = "A SavedModel for TensorFlow Serving; report.html has the command."
 
 
@@ -93,7 +92,7 @@ def _ranges(calibration: dict[str, Any]) -> str:
 
 def _front(context: ExportContext, report: dict[str, Any], dataset: str) -> dict[str, Any]:
     """Return the metadata that hubs index."""
-    kind = METRICS[context.task.primary]
+    kind = context.task.headings.hub_metric
     measured = [
         {
             "task": {"type": "image-classification"},

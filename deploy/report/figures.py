@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from tfresnet.config.formats import FORMATS, TFLITE
-from tfresnet.tasks.headings import HEADINGS
+from tfresnet.tasks.headings import heading
 
 matplotlib.rcParams["svg.hashsalt"] = "tfresnet"  # the same figure gives the same text
 COSTS = {"bytes": (1000, "size (kB)"), "latency_ms": (1, "one image on one thread (ms)")}
@@ -40,7 +40,7 @@ def _trade_off(artifacts: Sequence[dict], key: str) -> Figure:
     # Half a point of room: what is less than that is noise.
     bottom, top = min(values) - 0.5, min(100.2, max(values) + 0.5)
     axis.set(xlim=(0, 1.05 * max(x for x, _, _ in points)), ylim=(bottom, top))
-    axis.set(xlabel=name, ylabel=f"{HEADINGS[artifacts[0]['metric']]} (%)")
+    axis.set(xlabel=name, ylabel=f"{heading(artifacts[0]['metric'])} (%)")
     axis.grid(alpha=0.3)
     return figure
 
@@ -103,7 +103,7 @@ def confusion(
 
 
 def reliability(bins: Sequence[tuple[float, float, float]], name: str) -> Figure:
-    """Return accuracy over confidence, for the bins that ``metrics.reliability`` gives.
+    """Return accuracy over confidence, for the bins that ``calibration_error.reliability`` gives.
 
     A calibrated model is on the diagonal; below it, it is surer than it should be.
     """

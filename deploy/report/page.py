@@ -189,13 +189,12 @@ def _bars(layers: Sequence[inspect.LayerError]) -> str:
 def _pictures(
     context: ExportContext, indices: np.ndarray, exact: np.ndarray, found: np.ndarray
 ) -> Iterator[str]:
-    labels, classes = context.run.output.labels, context.reference.classes
-    names = context.task.names
+    classes = context.reference.classes
     wanted, start = {int(i) for i in indices}, 0
     for images, _, weights in context.held_out:
         for i in sorted(wanted & set(range(start, start + len(images)))):
             true, before, after = (
-                escape(names(part[i], labels)) for part in (classes, exact, found)
+                escape(context.task.name_of(part[i])) for part in (classes, exact, found)
             )
             yield (
                 f'<figure><img src="{figures.picture(images[i - start].numpy())}" alt="image {i}">'

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tfresnet import tasks
 from tfresnet.config import loading
 from tfresnet.config.sections import DataConfig
 from tfresnet.data import pipeline
@@ -81,8 +82,9 @@ def batches_of(name: str) -> dict[str, Any]:
     pictures = tf.image.resize(coarse, (16, 16)).numpy().round().astype(np.uint8)
     split = ArraySplit(pictures, np.arange(24) % 3)
     spec, output = InputSpec(16, 16), OutputSpec("classification", ("a", "b", "c"))
+    targets = tasks.of(output).targets
     batches = pipeline.train_batches(
-        split, spec, output, DataConfig(**AUGMENTATIONS[name]), 8, 7, 2, 4
+        split, spec, targets, DataConfig(**AUGMENTATIONS[name]), 8, 7, 2, 4
     )
     return summary(part.numpy() for batch in batches for part in batch)
 

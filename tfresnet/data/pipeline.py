@@ -14,7 +14,7 @@ from tfresnet.config.sections import DataConfig
 from tfresnet.data import augment, erasing, policies, shuffle
 from tfresnet.data.splits import Split
 from tfresnet.runtime.errors import InputError
-from tfresnet.runtime.spec import InputSpec, OutputSpec
+from tfresnet.runtime.spec import InputSpec
 
 
 def steps_per_epoch(split: Split, batch_size: int) -> int:
@@ -37,7 +37,7 @@ def steps_per_epoch(split: Split, batch_size: int) -> int:
 def train_batches(
     split: Split,
     spec: InputSpec,
-    output: OutputSpec,
+    targets: Callable[[tf.Tensor], tf.Tensor],
     config: DataConfig,
     batch_size: int,
     seed: int,
@@ -50,7 +50,7 @@ def train_batches(
     Args:
         split: the training images.
         spec: the size and the normalization of the images.
-        output: the classes.
+        targets: from a batch of the split's labels to what the loss needs.
         config: the augmentation.
         batch_size: images per batch.
         seed: of the run; equal seeds give equal batches.
@@ -59,8 +59,8 @@ def train_batches(
         size: the shorter side of the images in pixels; by default the spec's.
 
     Returns:
-        A dataset of normalized images, float32 [batch, H, W, C], and targets, float32
-        [batch, classes].
+        A dataset of normalized images, float32 [batch, H, W, C], and targets: of classification
+        float32 [batch, classes].
 
     Raises:
         InputError: settings that do not go together, or a batch larger than the split.
@@ -75,13 +75,13 @@ def train_batches(
             halves = tf.constant([seed, -1], tf.int64)
             return augment.alternating_flip(images, indices, order.count, order.epoch(step), halves)
 
-        images, classes = (order.repeated(part) for part in batch)
-        targets = classes if output.multi_label else tf.one_hot(classes, len(output.labels))
+        images, labels = (order.repeated(part) for part in batch)
+        wanted = targets(labels)
         step_seed = tf.stack([seed, step])
         images = _augment(images, config, step_seed, flip_alternately)
         if size:
             images = tf.image.resize(images, scaled(spec, size), antialias=True)
-        return _mix(normalize(images, spec), targets, config, step_seed)
+        return _mix(normalize(images, spec), wanted, config, step_seed)
 
     steps = tf.data.Dataset.range(first_step, last_step)
     batches = split.batches(steps.map(order.indices, tf.data.AUTOTUNE))

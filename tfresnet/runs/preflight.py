@@ -10,6 +10,7 @@ from tfresnet.models import costs, names, options
 from tfresnet.runs.run_directory import Run, open_run
 from tfresnet.runtime.errors import InputError, unknown
 from tfresnet.system.files import expanded, read_text
+from tfresnet.tasks.headings import HEADINGS
 from tfresnet.training import workers
 from tfresnet.training.patience import stale
 
@@ -160,8 +161,8 @@ def _epochs(run: Run, new: int) -> None:
             f"train.epochs: expected more than the {done} that {run.directory} is trained for, got "
             f"{new}; leave it out to go on, or start another run with --name NAME"
         )
-    patience, score = run.config.train.patience, "map" if run.output.multi_label else "top1"
-    if stale(run.records(), f"held_out_{score}", patience):
+    patience, primary = run.config.train.patience, HEADINGS[run.output.task].primary
+    if stale(run.records(), f"held_out_{primary}", patience):
         raise InputError(
             f"train.epochs: expected a run that gets better, {run.directory} did not in {patience} "
             "evaluations (train.patience); start another with "

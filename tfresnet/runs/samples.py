@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from tfresnet import tasks
 from tfresnet.data import pipeline
 from tfresnet.data.sources import Dataset
-from tfresnet.tasks import task as tasks
 
 COUNT = 5
 CANDIDATES = 100  # the pictures are chosen from so many, to be of many classes
@@ -19,7 +19,8 @@ def write(dataset: Dataset, folder: Path) -> None:
     folder.mkdir(exist_ok=True)
     batch = next(iter(pipeline.raw_batches(dataset.held_out, CANDIDATES, CANDIDATES)))
     images, classes, weights = (part.numpy() for part in batch)
-    names = [tasks.of(dataset.output).names(each, dataset.output.labels) for each in classes]
+    task = tasks.of(dataset.output)
+    names = [task.name_of(each) for each in classes]
     count = int(weights.sum())  # the others fill the batch up
     _, first = np.unique(names[:count], return_index=True)
     others = np.setdiff1d(np.arange(count), first)

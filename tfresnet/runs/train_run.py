@@ -1,7 +1,10 @@
 """Train a network into a run directory."""
 
 from pathlib import Path
+from typing import Any
 
+from tfresnet import evaluation, tasks
+from tfresnet.backend import keras
 from tfresnet.config.sections import RunConfig
 from tfresnet.data.sources import Dataset
 from tfresnet.models import functional
@@ -11,8 +14,7 @@ from tfresnet.runs.result import ArtifactRecord, RunResult
 from tfresnet.runs.run_directory import Run, create, open_run
 from tfresnet.runtime.errors import InputError
 from tfresnet.system.files import lock
-from tfresnet.tasks import metrics
-from tfresnet.tasks import task as tasks
+from tfresnet.tasks.base import Metrics, Task
 from tfresnet.training import (
     checkpoint,
     header,
@@ -83,27 +85,17 @@ def _write_result(run: Run, dataset: Dataset) -> None:
         raise InputError(
             f"expected the epochs' records in {run.directory}/metrics.jsonl, found none"
         )
-    task, images = tasks.of(run.output), (dataset.held_out, run.spec, run.output)
-    model = run.model(averaged=False)
-    infer = metrics.probability_function(model, run.output)
-    measured = tasks.measure(infer, *images)
-    raw = None
-    if run.config.train.ema_decay:
-        raw = measured[task.primary]
-        infer = metrics.probability_function(run.model(), run.output)
-        measured = tasks.measure(infer, *images)
-    # What mirroring adds, where it makes sense: nothing on a device is measured this way.
-    flipped = None
-    if run.config.data.flip:
-        flipped = tasks.measure(metrics.with_mirrored(infer), *images)[task.primary]
+    task, model = tasks.of(run.output), run.model()
+    found = _measure(run, model, task, dataset)
+    primary = {name: metrics.scores()[task.primary] for name, metrics in found.items()}
     recorded = run.environment
     seconds, wall = (sum(r[key] for r in records) for key in ("seconds", "wall_seconds"))
     trained_on = records[-1]["step"] * run.config.train.batch_size
     headline = {
-        f"test_{task.primary}": measured[task.primary],
-        f"ema_{task.primary}": None if raw is None else measured[task.primary],
-        f"raw_{task.primary}": raw,
-        f"flip_{task.primary}": flipped,
+        f"test_{task.primary}": primary["deployed"],
+        f"ema_{task.primary}": primary["deployed"] if "raw" in primary else None,
+        f"raw_{task.primary}": primary.get("raw"),
+        f"flip_{task.primary}": primary.get("flip"),
     }
     run.write_result(
         RunResult(
@@ -114,7 +106,7 @@ def _write_result(run: Run, dataset: Dataset) -> None:
             macs=functional.macs(model, run.spec.shape),
             epochs=records[-1]["epoch"],
             **({"test_top1": None} | headline),
-            test=measured,
+            test=found["deployed"].result(),
             wall_seconds=round(wall, 1),
             images_per_second=round(trained_on / seconds, 1),
             command=recorded["command"],
@@ -124,6 +116,29 @@ def _write_result(run: Run, dataset: Dataset) -> None:
             environment=recorded,
         )
     )
+
+
+def _measure(run: Run, model: keras.Model, task: Task, dataset: Dataset) -> dict[str, Metrics]:
+    """Measure the weights that are deployed, and others for comparison, in one pass.
+
+    Returns:
+        The metrics of the weights that are ``deployed``; ``raw``, of those that were trained, where
+        their average is deployed; ``flip``, of the average over an image and its horizontal flip,
+        where training flips images: no exported file does that.
+    """
+    deployed = evaluation.network_predict(model, run.spec, task)
+    raw = None
+    if run.config.train.ema_decay:
+        raw = evaluation.network_predict(run.model(averaged=False), run.spec, task)
+
+    def predict(images: Any) -> dict[str, Any]:
+        found = {"raw": raw(images)} if raw else {}
+        if not run.config.data.flip:
+            return found | {"deployed": deployed(images)}
+        plain, averaged = evaluation.with_mirrored(deployed, task, images)
+        return found | {"deployed": plain, "flip": averaged}
+
+    return evaluation.measure_all(predict, evaluation.batches_of(dataset.held_out), task)
 
 
 def _exported(run: Run) -> list[ArtifactRecord]:

@@ -1,22 +1,137 @@
-"""What the number is called that a model is judged by, and where it is; loads no TensorFlow."""
+"""What the numbers of a task are called, wherever they are shown; loads no TensorFlow."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-# The words and numbers of an epoch's record that its line has.
-EPOCHS = {
-    "top1": "train {accuracy:.2%}  held-out {held_out_top1:.2%}",
-    "map": "exact match {exact_match:.2%}  held-out mAP {held_out_map:.2%}",
+from tfresnet.runtime.spec import CLASSIFICATION, MULTI_LABEL
+from tfresnet.tasks.intervals import shown
+
+
+@dataclass(frozen=True)
+class Headings:
+    """The words of a task for its numbers.
+
+    Attributes:
+        primary: the key of the number that models are judged by; higher is better.
+        heading: what that is called in a table.
+        fit: the key, in an epoch's record, of how well the training images are predicted.
+        fit_heading: what that is called beside a progress bar.
+        axis: what ``fit`` and ``primary`` are called beside their curves.
+        epoch: the words and numbers of an epoch's record that its line has, a format.
+        classes: from the number of labels to words: ``10 classes``.
+        hub_metric: what model hubs call ``primary``.
+        lines: from a result to the lines that describe it, without those of each class.
+        per_class: what the numbers of ``per_class`` are.
+        after_training: from a result and its epochs to what is said first after training.
+    """
+
+    primary: str
+    heading: str
+    fit: str
+    fit_heading: str
+    axis: str
+    epoch: str
+    classes: str
+    hub_metric: str
+    lines: Callable[[Mapping[str, Any]], list[str]]
+    per_class: str
+    after_training: Callable[[Mapping[str, Any], int], str]
+
+
+def _classification_lines(result: Mapping[str, Any]) -> list[str]:
+    # Of few classes top-5 says nothing.
+    top5 = f"   top-5 {result['top5']:.2%}" if len(result["per_class"]) > 5 else ""
+    return [
+        f"top-1 {result['top1']:.2%}{top5}   loss {result['loss']:.4f}   ECE {result['ece']:.2%}   "
+        f"on {result['n']:,} images",
+        f"top-1 is {shown(result['top1_interval'])} % with 95 % confidence; the mean of the "
+        f"classes is {result['balanced_accuracy']:.2%}",
+    ]
+
+
+def _multi_label_lines(result: Mapping[str, Any]) -> list[str]:
+    interval = result["map_interval"]
+    return [
+        f"mAP {result['map']:.2%}   F1 {result['micro_f1']:.2%} (mean of the labels "
+        f"{result['macro_f1']:.2%})   exact match {result['exact_match']:.2%}   loss "
+        f"{result['loss']:.4f}   on {result['n']:,} images",
+        f"mAP is {shown(interval)} % with 95 % confidence (bootstrap)"
+        if interval
+        else "mAP is 0 since no held-out image has a label",
+        f"F1 and exact match are of labels with a probability of {result['threshold']:g} or more",
+    ]
+
+
+def _accuracy(result: Mapping[str, Any], epochs: int) -> str:
+    return (
+        f"accuracy {result['top1']:.2%} after {epochs} epochs "
+        f"({shown(result['top1_interval'])} % with 95 % confidence; the mean of the classes is "
+        f"{result['balanced_accuracy']:.2%})"
+    )
+
+
+def _mean_average_precision(result: Mapping[str, Any], epochs: int) -> str:
+    return (
+        f"mAP {result['map']:.2%} after {epochs} epochs (exact match {result['exact_match']:.2%}, "
+        f"F1 {result['micro_f1']:.2%})"
+    )
+
+
+HEADINGS = {
+    CLASSIFICATION: Headings(
+        primary="top1",
+        heading="top-1",
+        fit="accuracy",
+        fit_heading="acc",
+        axis="top-1 accuracy (%)",
+        epoch="train {accuracy:.2%}  held-out {held_out_top1:.2%}",
+        classes="{} classes",
+        hub_metric="accuracy",
+        lines=_classification_lines,
+        per_class="of each class",
+        after_training=_accuracy,
+    ),
+    MULTI_LABEL: Headings(
+        primary="map",
+        heading="mAP",
+        fit="exact_match",
+        fit_heading="exact",
+        axis="exact match; held-out: mAP (%)",
+        epoch="exact match {exact_match:.2%}  held-out mAP {held_out_map:.2%}",
+        classes="{} labels, any number an image",
+        hub_metric="mean_average_precision",
+        lines=_multi_label_lines,
+        per_class="average precision of each label",
+        after_training=_mean_average_precision,
+    ),
 }
-HEADINGS = {"top1": "top-1", "map": "mAP"}  # of one class an image, of any number of labels
+
+
+def heading(primary: str) -> str:
+    """Return what a primary number, ``top1`` or ``map``, is called in a table."""
+    return next(h.heading for h in HEADINGS.values() if h.primary == primary)
+
+
+def of_record(record: Mapping[str, Any], prefix: str = "") -> Headings | None:
+    """Return the headings of the task whose primary number a record has; None without any.
+
+    Args:
+        record: numbers by their keys.
+        prefix: what stands before the keys: ``checkpoint_``.
+    """
+    known = HEADINGS.values()
+    return next((h for h in known if record.get(f"{prefix}{h.primary}") is not None), None)
 
 
 def judged_by(record: Mapping[str, Any], prefix: str = "") -> tuple[str, float]:
-    """Return the heading and the value, a fraction of 1, of what a record has: top-1 or mAP.
+    """Return the heading and the value, a fraction of 1, of a record's primary number.
 
     Args:
-        record: has ``top1``, or ``map`` where that is missing or None.
+        record: has the primary number of a task, ``top1`` or ``map``.
         prefix: what stands before the keys: ``checkpoint_``.
     """
-    key = "top1" if record.get(f"{prefix}top1") is not None else "map"
-    return HEADINGS[key], record[f"{prefix}{key}"]
+    found = of_record(record, prefix)
+    if found is None:
+        raise KeyError(f"expected one of {[h.primary for h in HEADINGS.values()]}")
+    return found.heading, record[f"{prefix}{found.primary}"]

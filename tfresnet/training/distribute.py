@@ -1,6 +1,7 @@
 """The devices that a run uses, as a ``tf.distribute`` strategy."""
 
 import contextlib
+from typing import Any
 
 import tensorflow as tf
 
@@ -69,10 +70,12 @@ def distributed(
         replicas = context.num_replicas_in_sync // context.num_input_pipelines
         first = context.input_pipeline_id * replicas * share
 
-        def parts(*batch: tf.Tensor) -> tuple[tf.Tensor, ...]:
-            return tuple(
-                tf.reshape(t[first : first + replicas * share], [replicas, share, *t.shape[1:]])
-                for t in batch
+        def parts(*batch: Any) -> tuple[Any, ...]:
+            return tf.nest.map_structure(
+                lambda t: tf.reshape(
+                    t[first : first + replicas * share], [replicas, share, *t.shape[1:]]
+                ),
+                batch,
             )
 
         return batches.map(parts, tf.data.AUTOTUNE).unbatch().prefetch(2)

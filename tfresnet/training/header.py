@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from tfresnet.config import loading
 from tfresnet.config.sections import RunConfig, TrainConfig
-from tfresnet.runtime.spec import OutputSpec
 from tfresnet.system import environment
 
 if TYPE_CHECKING:
@@ -36,8 +35,9 @@ def facts(config: RunConfig, trainer: "Trainer", parameters: int, directory: Pat
     """
     data, training = trainer.dataset, config.train
     height, width, channels = data.spec.shape
+    classes = trainer.task.headings.classes.format(len(data.output.labels))
     rows = {
-        "data": f"{loading.dataset_name(config.data.dataset)}, {_kinds(data.output)}: "
+        "data": f"{loading.dataset_name(config.data.dataset)}, {classes}: "
         f"{len(data.train):,} images to train on, {len(data.held_out):,} held out",
         "images": f"{height} x {width} pixels, {'grey' if channels == 1 else 'color'}",
         "network": f"{config.model.arch}, {parameters:,} parameters",
@@ -68,12 +68,6 @@ def more_epochs(
         f"{start}the learning rate, which had come to {old_rate:.3g}, goes on at {new_rate:.3g}, "
         f"where a {new.scheduler} schedule of {new.epochs} epochs has it"
     )
-
-
-def _kinds(output: OutputSpec) -> str:
-    """Return how many classes there are, and of how many an image can be."""
-    count = len(output.labels)
-    return f"{count} labels, any number an image" if output.multi_label else f"{count} classes"
 
 
 def _devices(trainer: "Trainer") -> str:

@@ -3,19 +3,20 @@
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from tfresnet import evaluation, tasks
 from tfresnet.backend import keras
 from tfresnet.config.loading import dataset_name
 from tfresnet.config.sections import RunConfig, TrainConfig
-from tfresnet.data import pipeline, preview
+from tfresnet.data import pipeline
 from tfresnet.data.sources import Dataset
 from tfresnet.runtime.errors import InputError
-from tfresnet.tasks import metrics
-from tfresnet.tasks import task as tasks
-from tfresnet.training import checkpoint, losses, precision, timing
+from tfresnet.tasks.base import Task
+from tfresnet.training import checkpoint, precision, preview, timing
 from tfresnet.training.agreement import Agreement
 from tfresnet.training.distribute import distributed, make_strategy
 from tfresnet.training.divergence import Diverged, check_loss, check_weights
@@ -60,9 +61,10 @@ class Trainer:
         build_teacher: Callable[[], keras.Model] | None = None,
         strategy: tf.distribute.Strategy | None = None,
         build_evaluated: Callable[[], keras.Model] | None = None,
+        task: Task | None = None,
     ):
         self.config, self.dataset, self.directory = config.train, dataset, directory
-        self.task = tasks.of(dataset.output)
+        self.task = task or tasks.of(dataset.output)
         self.data_config = config.data
         data = dataset_name(config.data.dataset)
         self.title = f"{directory.resolve().name}: {config.model.arch} on {data}"
@@ -97,14 +99,12 @@ class Trainer:
         self.seconds = tf.Variable(0.0, dtype=tf.float64, trainable=False)  # of this epoch so far
         self.source_end = 0  # the step up to which there are batches
         self.masks_end = 0  # the same of what was traced with one seed
-        step = TrainStep(
-            config.train, self.model, self.optimizer, teacher, self._observe,
-            self._class_weights(), self.task.smoothing_target(len(dataset.output.labels)),
-        )  # fmt: skip
+        loss = self.task.loss(config.train, dataset.train)
+        step = TrainStep(config.train, self.model, self.optimizer, loss, self._observe, teacher)
         self.train_step = tf.function(step, jit_compile=True) if config.train.xla else step
         self.deployed = self.average or self.model
         self.evaluated = build_evaluated() if build_evaluated else self.deployed
-        self.probabilities = metrics.probability_function(self.evaluated, dataset.output)
+        self.predict = evaluation.network_predict(self.evaluated, dataset.spec, self.task)
         self.checkpoints = checkpoint.manager(
             directory / "checkpoints", self.model, self.optimizer, self.step, self.average,
             loss=self.loss, accuracy=self.accuracy, seconds=self.seconds,
@@ -115,11 +115,6 @@ class Trainer:
     def score(self) -> str:
         """The key of an epoch's record by which it is better than others."""
         return f"held_out_{self.task.primary}"
-
-    def _class_weights(self) -> np.ndarray | None:
-        if self.config.class_weights == "none":
-            return None
-        return losses.balanced_weights(self.dataset.train.targets, len(self.dataset.output.labels))
 
     def _copy(self, build_model: Callable[[], keras.Model]) -> keras.Model:
         """Return another model with the same weights."""
@@ -149,7 +144,7 @@ class Trainer:
             checkpoint.save(self.checkpoints)
         display = TrainingDisplay(
             self.config.epochs, self.total_steps, first_step, self.stage,
-            fit=self.task.fit_name, line=self.task.epoch_line,
+            headings=self.task.headings,
         )  # fmt: skip
         for problem in passed_over:
             display.warn(f"{problem}; going on from step {first_step} instead")
@@ -163,7 +158,7 @@ class Trainer:
                     self._epoch(log, display)
                 except Diverged as loss:
                     self._roll_back(loss, display)
-        plot(log.records, self.title, self.directory / "curves.png", self.task)
+        plot(log.records, self.title, self.directory / "curves.png", self.task.headings)
 
     def _epoch(self, log: MetricsLog, display: TrainingDisplay) -> None:
         """Train to the end of an epoch, evaluate, record, and save."""
@@ -215,7 +210,7 @@ class Trainer:
         return pipeline.train_batches(
             self.dataset.train,
             self.dataset.spec,
-            self.dataset.output,
+            self.task.targets,
             self.data_config,
             self.config.batch_size,
             self.config.seed,
@@ -276,7 +271,7 @@ class Trainer:
             "epoch": epoch,
             "step": step,
             "loss": float(self.loss.result()),
-            self.task.fit: float(self.accuracy.result()),
+            self.task.headings.fit: float(self.accuracy.result()),
             "learning_rate": float(self.optimizer.learning_rate.numpy()),
             "images_per_second": self.steps_per_epoch * self.config.batch_size / seconds,
             "seconds": seconds,
@@ -294,9 +289,9 @@ class Trainer:
         """Measure the weights that would be deployed, in float32."""
         if self.evaluated is not self.deployed:
             _assign(self.evaluated, self.deployed)
-        data = self.dataset
-        result = tasks.measure(self.probabilities, data.held_out, data.spec, data.output)
-        return {self.score: result[self.task.primary], "held_out_loss": result["loss"]}
+        batches = evaluation.batches_of(self.dataset.held_out)
+        scores = evaluation.measure(self.predict, batches, self.task).scores()
+        return {self.score: scores[self.task.primary], "held_out_loss": scores["loss"]}
 
     @tf.function
     def train_steps(self, batches: tf.distribute.DistributedIterator, count: tf.Tensor) -> None:
@@ -309,9 +304,9 @@ class Trainer:
                     self.strategy, self.average, self.model, self.config.ema_decay, self.step
                 )
 
-    def _observe(self, labels: tf.Tensor, logits: tf.Tensor, losses: tf.Tensor) -> None:
+    def _observe(self, targets: Any, outputs: Any, losses: tf.Tensor) -> None:
         self.loss.update_state(losses)
-        self.accuracy.update_state(self.task.answered(labels, logits))
+        self.accuracy.update_state(self.task.correct(targets, outputs))
 
 
 def _warnings(config: TrainConfig) -> list[str]:

@@ -9,11 +9,11 @@ import tensorflow as tf
 
 from tfresnet.runtime.errors import InputError
 from tfresnet.system.files import read_json_lines, write_text
+from tfresnet.tasks.headings import Headings
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from tfresnet.tasks.task import Task
 
 IMAGES = 16  # of a batch, for TensorBoard
 CURVES = ("training (accuracy: of augmented images)", "held-out")
@@ -58,23 +58,23 @@ class MetricsLog:
         self.writer.flush()
 
 
-def plot(records: list[dict], title: str, path: Path, task: "Task") -> None:
+def plot(records: list[dict], title: str, path: Path, headings: Headings) -> None:
     """Draw loss, accuracy and learning rate over the epochs as a PNG."""
-    curves(records, title, task).savefig(path, dpi=120)
+    curves(records, title, headings).savefig(path, dpi=120)
 
 
-def curves(records: list[dict], title: str, task: "Task") -> "Figure":
+def curves(records: list[dict], title: str, headings: Headings) -> "Figure":
     """Return loss, accuracy and learning rate over the epochs as a matplotlib figure."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-    score = f"held_out_{task.primary}"
+    score = f"held_out_{headings.primary}"
     evaluated = [r for r in records if score in r]
     figure = Figure(figsize=(12, 3.8), layout="constrained")
     loss, accuracy, rate = figure.subplots(1, 3)
     for axes, keys, factor in (
         (loss, ("loss", "held_out_loss"), 1),
-        (accuracy, (task.fit, score), 100),
+        (accuracy, (headings.fit, score), 100),
     ):
         for part, key, label in zip((records, evaluated), keys, CURVES, strict=True):
             values = [factor * r[key] for r in part]
@@ -84,7 +84,7 @@ def curves(records: list[dict], title: str, task: "Task") -> "Figure":
         color="tab:green", marker=_marker(records),
     )  # fmt: skip
     scale_losses(loss, [r["loss"] for r in records], [r["held_out_loss"] for r in evaluated])
-    for axes, name in ((loss, "loss"), (accuracy, task.axis), (rate, "learning rate")):
+    for axes, name in ((loss, "loss"), (accuracy, headings.axis), (rate, "learning rate")):
         axes.set(xlabel="epoch", ylabel=name)
         axes.set_xlim(records[0]["epoch"] - 0.5, records[-1]["epoch"] + 0.5)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10], min_n_ticks=1))

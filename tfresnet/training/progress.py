@@ -8,7 +8,8 @@ from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Column
 
-from tfresnet.tasks.headings import EPOCHS
+from tfresnet.runtime.spec import CLASSIFICATION
+from tfresnet.tasks.headings import HEADINGS, Headings
 from tfresnet.training import timing
 
 SETTLED = 5.0  # seconds after the first steps, whose time is TensorFlow's to trace them
@@ -38,8 +39,7 @@ class TrainingDisplay:
         first_step: where it goes on.
         stage: a word for what is trained, such as ``pruning``, to stand before each epoch.
         console: where to; by default stderr.
-        fit: what the share of training images that are answered right is called.
-        line: the words and numbers of an epoch's record that its line has.
+        headings: what the numbers of the task are called.
     """
 
     def __init__(
@@ -49,11 +49,10 @@ class TrainingDisplay:
         first_step: int,
         stage: str = "",
         console: Console | None = None,
-        fit: str = "acc",
-        line: str = EPOCHS["top1"],
+        headings: Headings = HEADINGS[CLASSIFICATION],
     ):
         self.console = console or Console(stderr=True)
-        self.fit, self.line = fit, line
+        self.headings = headings
         self.epochs, self.first_step = epochs, first_step
         self.first_epoch = first_step * epochs // max(1, steps) + 1
         self.prefix = f"{stage}: " if stage else ""
@@ -85,7 +84,11 @@ class TrainingDisplay:
         """Show the state after ``step`` steps; rate is images/s, accuracy a fraction of 1."""
         self.traced = self.traced or time.perf_counter()
         now = self._epoch(epoch)
-        parts = [f"loss {loss:.3f}  {self.fit} {accuracy:.1%}", f"{rate:,.0f} img/s", self.bound]
+        parts = [
+            f"loss {loss:.3f}  {self.headings.fit_heading} {accuracy:.1%}",
+            f"{rate:,.0f} img/s",
+            self.bound,
+        ]
         self.bar.update(self.task, completed=step, description=now, state=self._fitting(now, parts))
 
     def evaluating(self) -> None:
@@ -110,7 +113,8 @@ class TrainingDisplay:
 
     def epoch_line(self, epoch: int, record: dict[str, float]) -> None:
         """Print one line that stays, for an epoch that was evaluated."""
-        start = f"{self._epoch(epoch)}  loss {record['loss']:.3f}  {self.line.format(**record)}"
+        numbers = self.headings.epoch.format(**record)
+        start = f"{self._epoch(epoch)}  loss {record['loss']:.3f}  {numbers}"
         rate, seconds = record["images_per_second"], time.perf_counter() - self.started
         whole = f"{start}  {rate:,.0f} img/s  {seconds:.0f} s"
         narrow = self.console.is_terminal and len(whole) > self.console.width

@@ -1,29 +1,28 @@
 """One training step: loss, gradients, clipping, decay, and the moving average of the weights."""
 
 from collections.abc import Callable
+from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
 from tfresnet.backend import keras
 from tfresnet.config.sections import TrainConfig
-from tfresnet.training import losses
+from tfresnet.tasks.base import Loss
 from tfresnet.training.optimizers import finish_gradients
 
-Observe = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], None]
+Observe = Callable[[Any, Any, tf.Tensor], None]
 
 
 class TrainStep:
     """Trains ``model`` on one replica's share of a batch.
 
     Args:
-        config: loss, clipping, decay, accumulation.
-        model: a network that gives logits.
+        config: clipping, decay, accumulation.
+        model: the network.
         optimizer: built for the model's trainable variables.
-        teacher: a network whose logits are to be matched, or None.
-        observe: takes labels, logits and losses of what was trained on, for the metrics.
-        class_weights: float32 [classes], what a class's images count in the loss; None for 1.
-        smoothing_target: see ``losses.per_image``.
+        loss: of every image, from targets and outputs.
+        observe: takes the targets, outputs and losses that were trained on, for the metrics.
+        teacher: a network whose outputs are to be matched, or None.
     """
 
     def __init__(
@@ -31,20 +30,18 @@ class TrainStep:
         config: TrainConfig,
         model: keras.Model,
         optimizer: keras.optimizers.Optimizer,
-        teacher: keras.Model | None,
+        loss: Loss,
         observe: Observe,
-        class_weights: np.ndarray | None = None,
-        smoothing_target: float | None = None,
+        teacher: keras.Model | None = None,
     ):
-        self.smoothing_target = smoothing_target
         self.config, self.model, self.optimizer = config, model, optimizer
-        self.teacher, self.observe, self.class_weights = teacher, observe, class_weights
+        self.loss, self.observe, self.teacher = loss, observe, teacher
         self.scales_loss = isinstance(optimizer, keras.mixed_precision.LossScaleOptimizer)
 
-    def __call__(self, images: tf.Tensor, labels: tf.Tensor) -> None:
+    def __call__(self, images: tf.Tensor, targets: Any) -> None:
         """Run one step; call it in a replica's context."""
         variables = self.model.trainable_variables
-        gradients = self._accumulated(images, labels)
+        gradients = self._accumulated(images, targets)
         replica = tf.distribute.get_replica_context()
         gradients = replica.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
         if self.scales_loss:
@@ -54,7 +51,7 @@ class TrainStep:
             zip(gradients, variables, strict=True), skip_gradients_aggregation=True
         )
 
-    def _accumulated(self, images: tf.Tensor, labels: tf.Tensor) -> list[tf.Tensor]:
+    def _accumulated(self, images: tf.Tensor, targets: Any) -> list[tf.Tensor]:
         """Return the gradients of the whole share, of ``train.accumulate`` parts in turn.
 
         Batch norm normalizes each part with that part's own mean and variance. Its moving
@@ -64,10 +61,10 @@ class TrainStep:
         """
         parts = self.config.accumulate
         if parts == 1:
-            return self._gradients(images, labels)
-        split = [
-            tf.reshape(t, [parts, t.shape[0] // parts, *t.shape[1:]]) for t in (images, labels)
-        ]
+            return self._gradients(images, targets)
+        split = tf.nest.map_structure(
+            lambda t: tf.reshape(t, [parts, t.shape[0] // parts, *t.shape[1:]]), (images, targets)
+        )
         sums = [tf.zeros_like(v) for v in self.model.trainable_variables]
         state = updated_in_calls(self.model)
         before = [tf.identity(v) for v in state]
@@ -75,7 +72,7 @@ class TrainStep:
         for i in tf.range(parts):
             # One after the other: the point is to need the memory of one.
             tf.autograph.experimental.set_loop_options(parallel_iterations=1)
-            gradients = self._gradients(split[0][i], split[1][i])
+            gradients = self._gradients(*tf.nest.map_structure(lambda t, i=i: t[i], split))
             sums = [a + b for a, b in zip(sums, gradients, strict=True)]
             moves = [m + (v - b) for m, v, b in zip(moves, state, before, strict=True)]
             for variable, value in zip(state, before, strict=True):
@@ -84,13 +81,11 @@ class TrainStep:
             variable.assign(value + _divided(move, parts))
         return sums
 
-    def _gradients(self, images: tf.Tensor, labels: tf.Tensor) -> list[tf.Tensor]:
+    def _gradients(self, images: tf.Tensor, targets: Any) -> list[tf.Tensor]:
         teacher = None if self.teacher is None else self.teacher(images, training=False)
         with tf.GradientTape() as tape:
-            logits = self.model(images, training=True)
-            each = losses.per_image(
-                self.config, labels, logits, teacher, self.class_weights, self.smoothing_target
-            )
+            outputs = self.model(images, training=True)
+            each = self.loss(targets, outputs, teacher)
             # The mean over the whole batch: replicas' gradients are then added, not averaged.
             loss = tf.reduce_sum(each) / self.config.batch_size
             if self.scales_loss:
@@ -98,7 +93,7 @@ class TrainStep:
         # What a compressed network keeps but does not compute with has a gradient of 0.
         none = tf.UnconnectedGradients.ZERO
         gradients = tape.gradient(loss, self.model.trainable_variables, unconnected_gradients=none)
-        self.observe(labels, logits, each)
+        self.observe(targets, outputs, each)
         return gradients
 
 

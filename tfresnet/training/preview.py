@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from tfresnet import tasks
 from tfresnet.config.sections import RunConfig
 from tfresnet.data import pipeline, sources
 from tfresnet.runtime.spec import InputSpec
@@ -30,8 +31,8 @@ def preview(config: RunConfig, default_size: int) -> bytes:
     steps = pipeline.steps_per_epoch(dataset.train, config.train.batch_size)
     _, size = pipeline.segments(config.data, config.train.epochs, steps)[0]
     batches = pipeline.train_batches(
-        dataset.train, dataset.spec, dataset.output, config.data, config.train.batch_size,
-        config.train.seed, 0, ROWS, size,
+        dataset.train, dataset.spec, tasks.of(dataset.output).targets, config.data,
+        config.train.batch_size, config.train.seed, 0, ROWS, size,
     )  # fmt: skip
     rows = [
         (pixels(images.numpy()[:COLUMNS], dataset.spec), targets.numpy()[:COLUMNS])

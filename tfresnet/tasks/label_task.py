@@ -1,0 +1,58 @@
+"""What tasks with a list of labels share: a probability for each of them."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfresnet.backend import keras
+from tfresnet.config.sections import TrainConfig
+from tfresnet.data.splits import Split
+from tfresnet.models.network import Head, LinearHead
+from tfresnet.runtime.errors import InputError
+from tfresnet.tasks import losses
+from tfresnet.tasks.base import Agreement, Loss, Task
+
+
+class LabelTask(Task):
+    """A task whose network gives a logit for each label, and whose files give probabilities."""
+
+    @property
+    def smoothing_target(self) -> float:
+        """The value that label smoothing draws the targets of binary cross-entropy to."""
+        raise NotImplementedError
+
+    def head(self, num_classes: int, dropout: float) -> Head:
+        """Build a linear head."""
+        return LinearHead(num_classes, dropout)
+
+    def loss(self, config: TrainConfig, train: Split) -> Loss:
+        """Return a function of targets and logits, both float [batch, labels]."""
+        weights = None
+        if config.class_weights != "none":
+            weights = losses.balanced_weights(train.targets, len(self.output.labels))
+
+        def per_image(targets: Any, outputs: Any, teacher: Any = None) -> tf.Tensor:
+            return losses.per_image(
+                config, targets, outputs, teacher, weights, self.smoothing_target
+            )
+
+        return per_image
+
+    def in_graph(self, outputs: tf.Tensor) -> tf.Tensor:
+        """Return probabilities, float32 [batch, labels]."""
+        return keras.activations.get(self.output.activation)(outputs)
+
+    def agreement(self, predictions: np.ndarray, reference: np.ndarray) -> Agreement:
+        """Compare probabilities, float [n, labels]."""
+        equal = self.decisions(predictions) == self.decisions(reference)
+        return Agreement(float(equal.mean()), float(np.abs(predictions - reference).max()))
+
+    def check_calibration(self, labels: Sequence[np.ndarray]) -> None:
+        """Raise an ``InputError`` if several images all have the same label."""
+        if len(labels) > 1 and len(np.unique(np.stack(labels), axis=0)) == 1:
+            raise InputError(
+                f"calibration: expected images of several classes, got {len(labels)} of class "
+                f"{labels[0]} only; raise --calibration-images or look at the training split"
+            )

@@ -1,0 +1,8 @@
+"""The table of tasks."""
+
+from tfresnet.runtime.spec import CLASSIFICATION, MULTI_LABEL
+from tfresnet.tasks.base import Task
+from tfresnet.tasks.classification import Classification
+from tfresnet.tasks.multi_label import MultiLabel
+
+TASKS: dict[str, type[Task]] = {CLASSIFICATION: Classification, MULTI_LABEL: MultiLabel}
