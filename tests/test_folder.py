@@ -344,7 +344,7 @@ def test_a_files_place_is_not_in_what_leaves_the_machine(tmp_path, monkeypatch):
     assert "Note: left out: 1 file" in exported.stderr
     report = json.loads(exported.stdout)
     file = report["artifacts"][0]["path"]
-    monkeypatch.setattr("tfresnet.training.timing.SECONDS", 0.1)
+    monkeypatch.setattr("tfresnet.training.estimate.SECONDS", 0.1)
     for command in (["evaluate", file], ["train", pictures, *steps, "--dry-run"]):
         assert "Note: left out: 1 file" in tfresnet(*command).stderr, command
     for path in (run / "export").rglob("*"):

@@ -265,3 +265,18 @@ print(Classifier({str(tiny_run.directory / "export" / name)!r}).classify({str(sa
 
     expected = Classifier(tiny_run.directory / "export" / name).classify(sample)
     assert done.stdout.strip() == str(expected), done.stderr
+
+
+@pytest.mark.parametrize("package", ["models", "tasks", "training"])
+def test_no_modules_import_each_other_in_a_circle(package):
+    """Also not for the sake of types alone."""
+    inside = {name: path for name, path in modules().items() if f"tfresnet.{package}." in name}
+    graph = {
+        name: {m for m in inside for i in imported(path) if i == m or i.startswith(f"{m}.")}
+        - {name}
+        for name, path in inside.items()
+    }
+    while graph:
+        free = {name for name, needs in graph.items() if not needs & set(graph)}
+        assert free, f"in or behind a circle: {sorted(graph)}"
+        graph = {name: needs for name, needs in graph.items() if name not in free}

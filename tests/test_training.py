@@ -268,7 +268,7 @@ def test_two_processes_in_one_directory_are_refused(run_copy):
 
 def test_a_dry_run_tells_what_it_would_take_and_writes_nothing(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("tfresnet.training.timing.SECONDS", 0.2)
+    monkeypatch.setattr("tfresnet.training.estimate.SECONDS", 0.2)
     facts = json_of("train", "--dry-run", *(f"--set={o}" for o in TINY))
     assert facts["parameters"] == 78_042
     assert facts["steps"] == 2 * math.ceil(1437 / 64)

@@ -9,7 +9,7 @@ from tfresnet.data import sources
 from tfresnet.models import functional
 from tfresnet.runs import preflight
 from tfresnet.runs.preparation import prepare
-from tfresnet.training import progress, timing
+from tfresnet.training import estimate, progress
 
 
 @dataclass(frozen=True)
@@ -69,5 +69,5 @@ def dry_run(config: RunConfig) -> DryRun:
             held_out_images=len(dataset.held_out),
             epochs=config.train.epochs,
             steps=trainer.total_steps,
-            **timing.rates(trainer),
+            **estimate.rates(trainer),
         )

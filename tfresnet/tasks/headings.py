@@ -36,7 +36,7 @@ class Headings:
     hub_metric: str
     lines: Callable[[Mapping[str, Any]], list[str]]
     per_class: str
-    after_training: Callable[[Mapping[str, Any], int], str]
+    after_training: Callable[[Mapping[str, Any], int | None], str]
 
 
 def _classification_lines(result: Mapping[str, Any]) -> list[str]:
@@ -63,7 +63,7 @@ def _multi_label_lines(result: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _accuracy(result: Mapping[str, Any], epochs: int) -> str:
+def _accuracy(result: Mapping[str, Any], epochs: int | None) -> str:
     return (
         f"accuracy {result['top1']:.2%} after {epochs} epochs "
         f"({shown(result['top1_interval'])} % with 95 % confidence; the mean of the classes is "
@@ -71,7 +71,7 @@ def _accuracy(result: Mapping[str, Any], epochs: int) -> str:
     )
 
 
-def _mean_average_precision(result: Mapping[str, Any], epochs: int) -> str:
+def _mean_average_precision(result: Mapping[str, Any], epochs: int | None) -> str:
     return (
         f"mAP {result['map']:.2%} after {epochs} epochs (exact match {result['exact_match']:.2%}, "
         f"F1 {result['micro_f1']:.2%})"

@@ -9,7 +9,7 @@ from tfresnet.backend import keras
 from tfresnet.runtime.errors import InputError
 
 KEPT = 2
-# What TensorFlow raises when files are cut, lost, or of another network.
+# What TensorFlow raises when files are truncated, missing, or of another network.
 UNREADABLE = (AssertionError, ValueError, IndexError, tf.errors.OpError)
 
 
@@ -23,7 +23,14 @@ def manager(
 ) -> tf.train.CheckpointManager:
     """Return the manager of a run's checkpoints; the newest two are kept.
 
-    ``epoch`` is what is known of the epoch so far: a run may stop in the middle of one.
+    Args:
+        directory: of the checkpoints.
+        model: the network that is trained.
+        optimizer: its optimizer, with slots.
+        step: steps so far.
+        average: the moving average of the weights, if there is one.
+        epoch: the state of the current epoch, by the names under which it is saved: a run may stop
+            in the middle of one.
     """
     parts = {"model": model, "optimizer": optimizer, "step": step, **epoch}
     if average is not None:
@@ -33,13 +40,13 @@ def manager(
 
 
 def restore(checkpoints: tf.train.CheckpointManager) -> list[str]:
-    """Bring back the newest checkpoint that can be read, if there is any.
+    """Restore the newest readable checkpoint, if there is any.
 
     Returns:
-        Why newer ones were passed over; usually nothing.
+        The reasons why newer ones were skipped; usually none.
 
     Raises:
-        InputError: there are some, but none can be read or they are of another network.
+        InputError: there are checkpoints, but none is readable and of this network.
     """
     directory = Path(checkpoints.directory)
     if not checkpoints.checkpoints and any(directory.glob("ckpt-*.index")):
@@ -60,7 +67,7 @@ def restore(checkpoints: tf.train.CheckpointManager) -> list[str]:
 
 
 def restore_step(checkpoints: tf.train.CheckpointManager, step: int) -> None:
-    """Bring back the checkpoint of a step.
+    """Restore the checkpoint of a step.
 
     Raises:
         InputError: it is not there, or can't be read.
@@ -75,7 +82,7 @@ def restore_step(checkpoints: tf.train.CheckpointManager, step: int) -> None:
 
 
 def save(checkpoints: tf.train.CheckpointManager) -> None:
-    """Write a checkpoint; one that can't be written leaves those before as they are.
+    """Write a checkpoint; if that fails, the earlier ones are still there.
 
     Raises:
         InputError: the disk is full, or the folder can't be written.
@@ -94,7 +101,7 @@ def save(checkpoints: tf.train.CheckpointManager) -> None:
 def save_weights(
     directory: Path, model: keras.Model, step: int = 0, average: keras.Model | None = None
 ) -> None:
-    """Write the only checkpoint of a folder: weights, and the step that they are of."""
+    """Write a checkpoint of weights and step, and remove others from the folder."""
     counter = tf.Variable(step, dtype=tf.int64)
     parts = {"model": model, "step": counter} | ({"average": average} if average else {})
     manager = tf.train.CheckpointManager(
@@ -110,14 +117,14 @@ def newest_step(run: Path) -> int | None:
 
 
 def kept(run: Path, keep: str) -> Path:
-    """Return where a run has the weights of its ``last`` or ``best`` epoch."""
+    """Return the folder with the weights of a run's ``last`` or ``best`` epoch."""
     return run / "checkpoints" / ("best" if keep == "best" else "")
 
 
 def load_weights(directory: Path, model: keras.Model, averaged: bool = False) -> int:
-    """Load the newest checkpoint's weights into ``model`` and return its step.
+    """Load the weights of the newest checkpoint into ``model`` and return its step.
 
-    With ``averaged``, those are the moving average.
+    With ``averaged``, load their moving average.
 
     Raises:
         InputError: there is no checkpoint, or it is of another architecture.
@@ -132,11 +139,11 @@ def load_weights(directory: Path, model: keras.Model, averaged: bool = False) ->
         status.assert_existing_objects_matched().expect_partial()
     except UNREADABLE as error:
         raise _unreadable(latest, error) from None
-    return int(step.numpy())  # a replicated variable is no number by itself
+    return int(step.numpy())  # int() refuses a replicated variable
 
 
 def _step(path: str) -> int | None:
-    """Return the step that a checkpoint is of; None if it can't be read."""
+    """Return the step of a checkpoint; None if it can't be read."""
     try:
         return int(tf.train.load_variable(path, "step/.ATTRIBUTES/VARIABLE_VALUE"))
     except UNREADABLE:

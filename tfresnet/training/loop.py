@@ -31,7 +31,7 @@ from tfresnet.training.workers import cluster
 
 SECONDS_PER_CALL = 1.0  # of training between two updates of the display
 STEPS_PER_CALL = 20  # the same with several workers
-LOWEST_FACTOR = 1 / 32  # of the learning rate, when it is lowered again and again
+LOWEST_FACTOR = 1 / 32  # of the learning rate, after repeated roll-backs
 CHOSEN = (
     "train.patience and train.keep=best choose an epoch on the held-out images: measure what comes "
     "out on others (of TFDS: data.train_split=train[:90%], data.eval_split=train[90%:], then "
@@ -40,16 +40,29 @@ CHOSEN = (
 
 
 class Trainer:
-    """Trains one model on one dataset, in a directory that it can be resumed from.
+    """Trains a model on a data set, in a directory from which training can be resumed.
 
     The directory gets ``checkpoints/``, ``metrics.jsonl``, ``tensorboard/`` and ``curves.png``.
-    ``build_model`` takes nothing and returns a built model, ``build_teacher`` one to be matched;
-    they are called in the strategy's scope. ``build_evaluated`` returns the same network in
-    float32, as it is deployed, which is then evaluated after every epoch; by default that is the
-    network which is trained, in its precision. ``strategy`` is by default made of the
-    configuration. With several workers, each does all of this in a directory of its own.
-    ``warnings`` are printed before training; ``stage`` is a word for what is trained, which stands
-    before each epoch that is shown.
+    With several workers, each does all of this in a directory of its own.
+
+    Args:
+        config: the run's configuration.
+        dataset: training and held-out images.
+        directory: of the run; it need not exist yet.
+        build_model: returns a built model; called in the strategy's scope, also for the moving
+            average.
+        build_teacher: returns the model whose outputs are to be matched, in the same scope.
+        strategy: of the devices; by default made of the configuration.
+        build_evaluated: returns the same network in float32, as it is deployed, which is evaluated
+            after every epoch; by default that is the network which is trained, in its precision.
+        task: what the model does; by default that of the data set.
+
+    Attributes:
+        warnings: lines that are printed before training.
+        stage: a word, such as ``pruning``, that stands before each epoch on the display.
+
+    Raises:
+        InputError: settings, batch size, devices and data do not go together.
     """
 
     def __init__(
@@ -98,7 +111,7 @@ class Trainer:
         self.step = tf.Variable(0, dtype=tf.int64, trainable=False)
         self.seconds = tf.Variable(0.0, dtype=tf.float64, trainable=False)  # of this epoch so far
         self.source_end = 0  # the step up to which there are batches
-        self.masks_end = 0  # the same of what was traced with one seed
+        self.masks_end = 0  # the step up to which the dropout masks of one seed are used
         loss = self.task.loss(config.train, dataset.train)
         step = TrainStep(config.train, self.model, self.optimizer, loss, self._observe, teacher)
         self.train_step = tf.function(step, jit_compile=True) if config.train.xla else step
@@ -113,11 +126,11 @@ class Trainer:
 
     @property
     def score(self) -> str:
-        """The key of an epoch's record by which it is better than others."""
+        """The key of an epoch's record by which epochs are compared."""
         return f"held_out_{self.task.primary}"
 
     def _copy(self, build_model: Callable[[], keras.Model]) -> keras.Model:
-        """Return another model with the same weights."""
+        """Build a second model with the same weights."""
         copy = build_model()
         _assign(copy, self.model)
         return copy
@@ -126,21 +139,21 @@ class Trainer:
         """Train from the newest checkpoint, or from the start, to the end.
 
         Every epoch adds a record to ``metrics.jsonl``: ``epoch step loss accuracy learning_rate
-        images_per_second seconds wall_seconds`` (the latter with the evaluation), and when it
-        was evaluated ``held_out_top1 held_out_loss``. With any number of labels an image they are
-        ``exact_match`` and ``held_out_map`` instead of ``accuracy`` and ``held_out_top1``.
+        images_per_second seconds wall_seconds`` (the latter includes the evaluation), and when it
+        was evaluated ``held_out_top1 held_out_loss``. In place of ``accuracy`` and ``top1`` other
+        tasks have what their headings say: multi-label ``exact_match`` and ``map``.
 
         Raises:
-            Interrupted: by a signal, see ``interrupt``; where it was is saved.
-            InputError: the loss is lost, or a checkpoint can't be written or read.
+            Interrupted: by a signal, see ``interrupt``; a checkpoint was saved.
+            InputError: training diverged, or a checkpoint can't be written or read.
         """
         passed_over = checkpoint.restore(self.checkpoints)
-        oldest = self.workers.lowest(int(self.step))
-        if oldest < int(self.step):  # the newest that all workers have saved
-            checkpoint.restore_step(self.checkpoints, oldest)
+        common = self.workers.lowest(int(self.step))
+        if common < int(self.step):  # go back to the newest step that all workers have saved
+            checkpoint.restore_step(self.checkpoints, common)
         first_step = int(self.step)
         log = MetricsLog(self.directory, first_step // self.steps_per_epoch, self.score)
-        if not self.checkpoints.latest_checkpoint:  # what can't be written is found now
+        if not self.checkpoints.latest_checkpoint:  # fail now if nothing can be written
             checkpoint.save(self.checkpoints)
         display = TrainingDisplay(
             self.config.epochs, self.total_steps, first_step, self.stage,
@@ -156,12 +169,12 @@ class Trainer:
                     break
                 try:
                     self._epoch(log, display)
-                except Diverged as loss:
-                    self._roll_back(loss, display)
+                except Diverged as divergence:
+                    self._roll_back(divergence, display)
         plot(log.records, self.title, self.directory / "curves.png", self.task.headings)
 
     def _epoch(self, log: MetricsLog, display: TrainingDisplay) -> None:
-        """Train to the end of an epoch, evaluate, record, and save."""
+        """Train to the end of an epoch, evaluate, add the record, and save a checkpoint."""
         epoch = int(self.step) // self.steps_per_epoch + 1
         record = self._train_epoch(epoch, log, display)
         started = time.perf_counter()
@@ -174,38 +187,43 @@ class Trainer:
         if self.config.keep == "best" and log.is_best(record):
             best = checkpoint.kept(self.directory, "best")
             checkpoint.save_weights(best, self.model, int(self.step), self.average)
-        # The record first: one without a checkpoint is written again on --resume.
+        # The record first: if there is no checkpoint yet, --resume writes it again.
         log.add(record)
         checkpoint.save(self.checkpoints)
         if number := self.workers.highest(self.stop.signal):
             raise Interrupted(number)
 
-    def _roll_back(self, loss: Diverged, display: TrainingDisplay) -> None:
-        """Go back to the last checkpoint, with half the learning rate from there on."""
+    def _roll_back(self, divergence: Diverged, display: TrainingDisplay) -> None:
+        """Restore the last checkpoint and halve the learning rate from there on."""
         factor = float(self.rate_factor.numpy()) / 2
         if self.config.on_nan == "stop" or factor < LOWEST_FACTOR:
             stopped = self.config.on_nan == "stop"
             more = "or go back at a lower rate with --on-nan rollback"
             raise InputError(
-                f"{loss}; the last good checkpoint is {self.checkpoints.latest_checkpoint}; lower "
-                "train.lr, lengthen train.warmup_epochs, or set train.grad_clip=1"
+                f"{divergence}; the last good checkpoint is {self.checkpoints.latest_checkpoint}; "
+                "lower train.lr, lengthen train.warmup_epochs, or set train.grad_clip=1"
                 + (f", {more}" if stopped else f"; {2 * factor:g} of the rate was tried")
             )
         checkpoint.restore(self.checkpoints)
         self.rate_factor.assign(factor)
         self.source_end = 0
-        display.warn(f"{loss}; back to step {int(self.step)}, at {factor:g} of the learning rate")
+        display.warn(
+            f"{divergence}; back to step {int(self.step)}, at {factor:g} of the learning rate"
+        )
 
     def distributed(self, batches: tf.data.Dataset) -> tf.distribute.DistributedIterator:
-        """Return an iterator that shares the batches out over the replicas."""
+        """Return an iterator that distributes each batch over the replicas."""
         return distributed(self.strategy, batches, self.config.batch_size)
 
     def segment(self, step: int) -> tuple[int, int | None]:
-        """Return up to which step images are as large as at ``step``, and their size if small."""
+        """Return the last step with images as large as at ``step``, and their size in pixels.
+
+        The size is None for the full one.
+        """
         return next((end, size) for end, size in self.segments if end > step)
 
     def batches(self, first_step: int) -> tf.data.Dataset:
-        """Return normalised images and soft labels from a step on, while their size is the same."""
+        """Return the batches, normalized images and targets, from a step on to the next size."""
         end, size = self.segment(first_step)
         return pipeline.train_batches(
             self.dataset.train,
@@ -220,21 +238,21 @@ class Trainer:
         )
 
     def _batches(self) -> tf.distribute.DistributedIterator:
-        """Return what gives the next batches, to the end of an epoch at least."""
+        """Return an iterator over the next batches, to the end of the epoch at least."""
         step = int(self.step)
         end, _ = self.segment(step)
         if end != self.source_end:
-            if end != self.masks_end:  # else, after a roll-back, the first masks would come again
-                self._vary_masks(step)
+            if end != self.masks_end:  # after a roll-back the masks of before would be repeated
+                self._seed_masks(step)
                 self.masks_end = end
             self.source, self.source_end = self.distributed(self.batches(step)), end
         return self.source
 
-    def _vary_masks(self, step: int) -> None:
-        """Let what is traced next drop other units than what was, and than other workers do."""
+    def _seed_masks(self, step: int) -> None:
+        """Re-seed the dropout masks, so that they differ between segments and between workers."""
         number = cluster().number if self.workers.several else 0
         if step or number:
-            # Hashed: in a sum, one run's seed and step would be the next run's, a step later.
+            # Hashed: with a sum, seed 0 at step 1 would have the masks of seed 1 at step 0.
             hashed = np.random.SeedSequence((self.config.seed, step, number))
             tf.random.set_seed(int(hashed.generate_state(1)[0]))
 
@@ -249,22 +267,22 @@ class Trainer:
             before, count = time.perf_counter(), min(chunk, last - step)
             self.train_steps(batches, tf.constant(count))
             step += count
-            # Before the clock is read: it waits for a GPU.
+            # Before the clock is read, since this waits for the GPU.
             check_loss(float(self.loss.result()), step)
             seconds = time.perf_counter() - before
             self.seconds.assign_add(seconds)
             rate = count * self.config.batch_size / seconds
             display.update(epoch, step, rate, float(self.loss.result()),
                            float(self.accuracy.result()))  # fmt: skip
-            # A signal to one worker stops all of them: to save takes all.
+            # A signal to one worker stops all of them, since all take part in saving.
             if step < last and (number := self.workers.highest(self.stop.signal)):
                 check_weights(self.model, step)
                 checkpoint.save(self.checkpoints)
                 raise Interrupted(number)
             if display.wants_bottleneck() and step < last:
-                self._look_at_input(step, rate, log, display)
+                self._show_input(step, rate, log, display)
             chunk = max(1, min(2 * chunk, round(count * SECONDS_PER_CALL / seconds)))
-            if self.workers.several:  # they must agree, and their clocks do not
+            if self.workers.several:  # all must take the same number, whatever their clocks say
                 chunk = STEPS_PER_CALL
         seconds = float(self.seconds.numpy())
         return {
@@ -277,16 +295,16 @@ class Trainer:
             "seconds": seconds,
         }
 
-    def _look_at_input(
+    def _show_input(
         self, step: int, rate: float, log: MetricsLog, display: TrainingDisplay
     ) -> None:
-        """Show what the network sees, and whether the input can go faster than the training."""
+        """Log images of a batch, and show whether the input limits the rate of training."""
         images, input_rate = timing.input_rate(self.batches(step), self.config.batch_size)
         log.add_images(step, preview.pixels(images, self.dataset.spec))
         display.bottleneck(rate, input_rate)
 
     def _evaluate(self) -> dict:
-        """Measure the weights that would be deployed, in float32."""
+        """Measure the weights that would be deployed, in float32, on the held-out images."""
         if self.evaluated is not self.deployed:
             _assign(self.evaluated, self.deployed)
         batches = evaluation.batches_of(self.dataset.held_out)
@@ -295,7 +313,7 @@ class Trainer:
 
     @tf.function
     def train_steps(self, batches: tf.distribute.DistributedIterator, count: tf.Tensor) -> None:
-        """Run ``count`` steps without going back to Python."""
+        """Run ``count`` steps without returning to Python."""
         for _ in tf.range(count):
             self.strategy.run(self.train_step, args=next(batches))
             self.step.assign_add(1)
@@ -310,12 +328,12 @@ class Trainer:
 
 
 def _warnings(config: TrainConfig) -> list[str]:
-    """Return what somebody should know before they train so."""
+    """Return warnings about the configuration."""
     chosen = CHOSEN if config.patience or config.keep == "best" else None
     return [text for text in (chosen, precision.advice(config.precision)) if text]
 
 
 def _assign(model: keras.Model, source: keras.Model) -> None:
-    """Give ``model`` the weights of another one of the same architecture."""
+    """Copy the weights of another model of the same architecture into ``model``."""
     for variable, value in zip(model.variables, source.variables, strict=True):
         variable.assign(value)

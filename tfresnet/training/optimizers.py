@@ -8,7 +8,8 @@ import tensorflow as tf
 from tfresnet.backend import keras
 from tfresnet.config.sections import TrainConfig
 
-# Ends the name of a depthwise convolution that stands for a batch norm: its kernel is a scale.
+# Suffix of the name of a depthwise convolution that replaces a batch normalization: its kernel is
+# a scale, which must not decay.
 AFFINE = "_affine"
 
 
@@ -43,8 +44,8 @@ def one_cycle(progress: tf.Tensor) -> tf.Tensor:
     return LAST + (1 - LAST) * cosine(progress)
 
 
-# Of the peak: what one_cycle begins and ends with, PyTorch's 1 / div_factor, and that divided by
-# its final_div_factor.
+# The first and the last rate of one_cycle, as shares of the peak: PyTorch's 1 / div_factor, and
+# that divided by its final_div_factor.
 FIRST, LAST = 1 / 25, 1 / 25 / 1e4
 SHAPES = {
     "cosine": cosine,
@@ -57,13 +58,19 @@ SHAPES = {
 
 
 class WarmupSchedule(keras.optimizers.schedules.LearningRateSchedule):
-    """Warmup to ``lr``, then a shape of SHAPES.
+    """A warmup to ``lr``, then a shape of ``SHAPES``.
 
     The warmup is linear (Goyal et al. 2017, arXiv:1706.02677). ``one_cycle`` (Smith and Topin 2017,
     arXiv:1708.07120) has the learning rates of PyTorch's ``OneCycleLR`` with its defaults: from
-    lr / 25 along half a cosine to lr, which the last step of the warmup alone has, and on to
-    lr / 250,000 in the last step of all. Its momentum stays.
-    ``factor``, which may change while a run goes on, is for all of it.
+    lr / 25 along half a cosine to lr in the last step of the warmup, and on to lr / 250,000 in the
+    last step of all. The momentum is constant.
+
+    Args:
+        lr: the peak rate.
+        shape: a key of ``SHAPES``, or ``one_cycle``.
+        warmup_steps: steps of the warmup.
+        total_steps: steps in all.
+        factor: multiplies every rate; a variable may change in the course of a run.
     """
 
     def __init__(
@@ -102,7 +109,7 @@ class WarmupSchedule(keras.optimizers.schedules.LearningRateSchedule):
 def make_schedule(
     config: TrainConfig, steps_per_epoch: int, total_steps: int, factor: tf.Variable | float = 1.0
 ) -> WarmupSchedule:
-    """Return the configured learning rates, times ``factor``; half of the steps at most warm up."""
+    """Return the configured schedule, times ``factor``; the warmup has at most half the steps."""
     warmup = min(total_steps // 2, round(config.warmup_epochs * steps_per_epoch))
     return WarmupSchedule(config.lr, config.scheduler, warmup, total_steps, factor)
 
@@ -124,9 +131,9 @@ def make_optimizer(
 
 
 class SGD(keras.optimizers.SGD):
-    """Keras' SGD with momentum, its eight passes over the weights in one of TensorFlow's kernels.
+    """Keras's SGD with momentum, in one TensorFlow kernel instead of eight passes over the weights.
 
-    The variables and the result are the same.
+    The variables and the results are equal.
     """
 
     def update_step(self, gradient: tf.Tensor, variable: tf.Variable) -> None:
@@ -158,7 +165,7 @@ OPTIMIZERS = {"sgd": _sgd, "adamw": _adamw, "lion": _lion}
 
 
 def build_for(optimizer: keras.optimizers.Optimizer, variables: list[tf.Variable]) -> None:
-    """Make the optimizer's slots for ``variables``, and keep its own decay off the others."""
+    """Create the optimizer's slots for ``variables``; its own decay leaves out some of them."""
     inner = getattr(optimizer, "inner_optimizer", optimizer)
     inner.exclude_from_weight_decay([v for v in variables if not decays(v)])
     inner.build(variables)
@@ -172,9 +179,9 @@ def decays(variable: tf.Variable) -> bool:
 def finish_gradients(
     gradients: list[tf.Tensor], variables: list[tf.Variable], config: TrainConfig
 ) -> list[tf.Tensor]:
-    """Return whole-batch gradients with the norm clipped and the weight decay's L2 added.
+    """Clip the norm of whole-batch gradients, then add the L2 gradient of the weight decay.
 
-    Clipping comes first: it is meant for a batch that is out of line, not for the decay.
+    Clipping comes first: it is for outliers among the batches, not for the decay.
     """
     if config.grad_clip:
         gradients, _ = tf.clip_by_global_norm(gradients, config.grad_clip)

@@ -52,12 +52,10 @@ class TrainStep:
         )
 
     def _accumulated(self, images: tf.Tensor, targets: Any) -> list[tf.Tensor]:
-        """Return the gradients of the whole share, of ``train.accumulate`` parts in turn.
+        """Return the gradients of this replica's share, summed over ``train.accumulate`` parts.
 
-        Batch norm normalizes each part with that part's own mean and variance. Its moving
-        statistics move once a step, by the mean of what the parts would have moved them: the new
-        mean and variance are the mean of the parts' means and of their unbiased variances, which
-        are what the network was normalized with.
+        Batch normalization uses each part's own mean and variance. Its moving statistics are
+        updated once a step, by the mean of the parts' updates.
         """
         parts = self.config.accumulate
         if parts == 1:
@@ -70,7 +68,7 @@ class TrainStep:
         before = [tf.identity(v) for v in state]
         moves = [tf.zeros_like(v) for v in before]
         for i in tf.range(parts):
-            # One after the other: the point is to need the memory of one.
+            # One after the other, so that only one part is in memory.
             tf.autograph.experimental.set_loop_options(parallel_iterations=1)
             gradients = self._gradients(*tf.nest.map_structure(lambda t, i=i: t[i], split))
             sums = [a + b for a, b in zip(sums, gradients, strict=True)]
@@ -90,7 +88,7 @@ class TrainStep:
             loss = tf.reduce_sum(each) / self.config.batch_size
             if self.scales_loss:
                 loss = self.optimizer.get_scaled_loss(loss)
-        # What a compressed network keeps but does not compute with has a gradient of 0.
+        # Variables that a compressed network has but does not use get a gradient of 0.
         none = tf.UnconnectedGradients.ZERO
         gradients = tape.gradient(loss, self.model.trainable_variables, unconnected_gradients=none)
         self.observe(targets, outputs, each)
@@ -98,9 +96,9 @@ class TrainStep:
 
 
 def updated_in_calls(model: keras.Model) -> list[tf.Variable]:
-    """Return the variables that a model's calls in training update: statistics, ranges, counters.
+    """Return the variables that calls in training update: statistics, ranges, counters.
 
-    Those that were made to be trained, and are frozen, are not among them.
+    Frozen weights are not among them.
     """
     return [v for v in model.non_trainable_variables if not v.trainable]
 
@@ -116,11 +114,10 @@ def update_average(
     decay: float,
     step: tf.Variable,
 ) -> None:
-    """Move the variables of ``average``, statistics included, a little towards the model's.
+    """Update the exponential moving average of the model's variables, statistics included.
 
-    ``decay`` of the average stays; less in the first steps, when the model is still far from
-    where it goes: (1 + step) / (10 + step), as TensorFlow's ExponentialMovingAverage does. To be
-    called outside of the replicas.
+    ``decay`` is lower in the first steps, when the weights change fast: (1 + step) / (10 + step),
+    as in TensorFlow's ExponentialMovingAverage. To be called in the cross-replica context.
     """
     now = tf.cast(step, tf.float32)
     share = 1 - tf.minimum(decay, (1 + now) / (10 + now))
