@@ -1,1 +1,1 @@
-"""ResNets as subclassed Keras models, built from a table of variants."""
+"""Networks as subclassed Keras models, built from a table of architectures."""

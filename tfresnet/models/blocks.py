@@ -1,6 +1,6 @@
 """Residual blocks: a branch, a shortcut, and their sum.
 
-What tells one block from another is data: the list of its convolutions, the kind of its
+What distinguishes one block from another is data: the list of its convolutions, the kind of its
 shortcut, and a ``Style`` that all blocks of a network share. Blocks own nothing but Keras
 layers, each called exactly once, so that :mod:`tfresnet.models.functional` can wire the same
 layers as a functional model. Names are unique in the whole model, as that API insists.
@@ -15,12 +15,12 @@ from tfresnet.models.network import Block, Layers, apply
 
 layers = keras.layers
 
-EXPANSION = {"basic": 1, "bottleneck": 4}  # a block's channels over those that it is named by
+EXPANSION = {"basic": 1, "bottleneck": 4}  # output channels of a block over its stage's width
 
 
 @dataclass(frozen=True)
 class Style:
-    """What all blocks of a network have in common.
+    """The options that all blocks of a network share.
 
     Attributes:
         block: ``basic`` (two 3x3) or ``bottleneck`` (1x1, 3x3, 1x1 to four times the channels).
@@ -66,9 +66,14 @@ class Conv(NamedTuple):
 def convolution(
     spec: Conv, padding: str, name: str, initial: str = "he", bias: bool = False
 ) -> Layers:
-    """Return a convolution, He-normal (He et al. 2015), without bias if a batch norm follows.
+    """Build a convolution, with explicit padding in front if that is symmetric and strided.
 
-    ``initial`` is ``he`` or ``zeros``.
+    Args:
+        spec: filters, kernel, strides, groups.
+        padding: ``same`` or ``symmetric``, see :class:`Style`.
+        name: of the layer.
+        initial: weights: ``he``, see :func:`he_normal`, or ``zeros``.
+        bias: whether it has one; not needed if a batch normalization follows.
     """
     explicit = padding == "symmetric" and spec.strides > 1 and spec.kernel > 1
     layer = layers.Conv2D(
@@ -85,17 +90,17 @@ def convolution(
 
 
 def he_normal() -> keras.initializers.Initializer:
-    """Return normal initial weights of variance 2 / fan out (He et al. 2015, arXiv:1502.01852)."""
+    """Return an initializer: normal, of variance 2 / fan out (He et al. 2015, arXiv:1502.01852)."""
     return keras.initializers.VarianceScaling(2.0, "fan_out", "untruncated_normal")
 
 
 def padded(kernel: int, name: str) -> Layers:
-    """Return zeros on all sides, half a kernel wide."""
+    """Build a zero padding of half a kernel on all sides."""
     return [layers.ZeroPadding2D(kernel // 2, name=f"{name}_pad")]
 
 
 def norm(name: str, gamma: float = 1.0, epsilon: float = 1e-5) -> keras.layers.Layer:
-    """Return a batch norm whose scale starts at ``gamma``."""
+    """Build a batch normalization whose scale starts at ``gamma``."""
     initializer = keras.initializers.Constant(gamma)
     return layers.BatchNormalization(
         momentum=0.9, epsilon=epsilon, gamma_initializer=initializer, name=name
@@ -103,7 +108,7 @@ def norm(name: str, gamma: float = 1.0, epsilon: float = 1e-5) -> keras.layers.L
 
 
 def norm_relu(name: str, number: int | str = "") -> Layers:
-    """Return a batch norm and a ReLU."""
+    """Build a batch normalization and a ReLU."""
     return [norm(f"{name}_bn{number}"), layers.ReLU(name=f"{name}_relu{number}")]
 
 
@@ -121,7 +126,7 @@ def convolutions(style: Style, width: int, strides: int) -> list[Conv]:
 
 
 def branch(style: Style, convs: list[Conv], name: str) -> Layers:
-    """Return the layers of a branch; before activation, the first norm is the block's own."""
+    """Build the layers of a branch, without the norm that comes first if pre-activated."""
     steps: Layers = []
     for number, conv in enumerate(convs, start=1):
         last = number == len(convs)
@@ -141,7 +146,7 @@ def branch(style: Style, convs: list[Conv], name: str) -> Layers:
 
 
 def pad_shortcut(style: Style, in_filters: int, conv: Conv, name: str) -> Layers:
-    """Return He et al.'s option A: every ``strides``-th pixel, zeros as new channels."""
+    """Build He et al.'s option A: every ``strides``-th pixel, zeros as new channels."""
     extra = conv.filters - in_filters
     return [
         layers.MaxPooling2D(1, conv.strides, name=f"{name}_pool"),
@@ -150,23 +155,23 @@ def pad_shortcut(style: Style, in_filters: int, conv: Conv, name: str) -> Layers
 
 
 def zero_channels(before: int, after: int, name: str) -> keras.layers.Layer:
-    """Return zeros as new channels before and after those that are there.
+    """Build a layer that adds channels of zeros before and after the others.
 
-    ``ZeroPadding2D`` pads the last two axes when it is told that they are spatial, which here
-    are width and channels.
+    ``ZeroPadding2D`` pads the last two axes if its format is ``channels_first``; in NHWC they are
+    width and channels.
     """
     channels = ((0, 0), (before, after))
     return layers.ZeroPadding2D(channels, data_format="channels_first", name=name)
 
 
 def projection_shortcut(style: Style, in_filters: int, conv: Conv, name: str) -> Layers:
-    """Return He et al.'s option B: a strided 1x1 convolution, and a norm unless pre-activated."""
+    """Build He et al.'s option B: a strided 1x1 convolution, and a norm unless pre-activated."""
     steps = convolution(conv, style.padding, f"{name}_conv", bias=style.conv_bias)
     return steps if style.pre_activation else [*steps, norm(f"{name}_bn")]
 
 
 def pooled_shortcut(style: Style, in_filters: int, conv: Conv, name: str) -> Layers:
-    """Return an average pool in place of the projection's stride (He et al. 2018, 1812.01187)."""
+    """Build option D: average pooling instead of the stride (He et al. 2018, arXiv:1812.01187)."""
     pool: Layers = []
     if conv.strides > 1:
         pool.append(layers.AveragePooling2D(conv.strides, padding="same", name=f"{name}_pool"))
@@ -179,9 +184,9 @@ SHORTCUTS = {"A": pad_shortcut, "B": projection_shortcut, "D": pooled_shortcut}
 def squeeze_excitation(
     filters: int, name: str, reduced: int = 0, activation: str = "relu"
 ) -> Layers:
-    """Return the layers from a feature map to its channels' weights, [batch, 1, 1, filters].
+    """Build squeeze and excitation: from a feature map to channel weights [batch, 1, 1, filters].
 
-    ``reduced`` is the width in between, by default a sixteenth but at least 8.
+    ``reduced`` is the width in between, by default a sixteenth of ``filters`` but at least 8.
     """
     width = reduced or max(8, filters // 16)
     return [
@@ -192,7 +197,7 @@ def squeeze_excitation(
 
 
 def efficient_attention(filters: int, name: str) -> Layers:
-    """Return the same with one convolution across the channels, its width by the paper's rule."""
+    """Build ECA: channel weights by one convolution over the channels (arXiv:1910.03151)."""
     width = int(abs((math.log2(filters) + 1) / 2))
     return [
         layers.GlobalAveragePooling2D(name=f"{name}_squeeze"),
@@ -207,7 +212,7 @@ ATTENTION = {"se": squeeze_excitation, "eca": efficient_attention}
 
 
 def stochastic_depth(rate: float, name: str) -> Layers:
-    """Return what leaves out the branch of an image in training, at ``rate``, or nothing for 0.
+    """Build stochastic depth: in training a branch is dropped at ``rate``; no layer for 0.
 
     The branches that stay are scaled up (Huang et al. 2016, arXiv:1603.09382).
     """
@@ -216,7 +221,7 @@ def stochastic_depth(rate: float, name: str) -> Layers:
 
 
 class ResidualBlock(Block):
-    """``after(branch(before(x)) + shortcut(x))``, float NHWC.
+    """A residual block, ``after(branch(before(x)) + shortcut(x))``, float NHWC.
 
     Post-activation: ``relu(branch(x) + shortcut(x))`` (He et al. 2015, arXiv:1512.03385);
     pre-activation: ``branch(a) + shortcut(x)`` with ``a = relu(norm(x))``, and ``a`` for ``x``
@@ -224,9 +229,9 @@ class ResidualBlock(Block):
 
     Args:
         name: prefix of all its layers' names.
-        filters: channels that come out.
-        branch, shortcut, before, after: layers; none is the identity.
-        shares_activation: the shortcut, too, starts from ``before(x)``.
+        filters: output channels.
+        branch, shortcut, before, after: layers; an empty list is the identity.
+        shares_activation: the shortcut starts from ``before(x)`` too.
         attention: a key of ``ATTENTION``, or ``none``.
         drop_rate: of :func:`stochastic_depth`.
     """
@@ -267,7 +272,7 @@ class ResidualBlock(Block):
 def residual_block(
     style: Style, in_filters: int, width: int, strides: int, drop_rate: float, name: str
 ) -> ResidualBlock:
-    """Return a block in a stage of ``width``; ``EXPANSION[style.block]`` times that come out.
+    """Build a block with ``EXPANSION[style.block] * width`` output channels.
 
     ``strides`` is 1, or 2 to halve height and width.
     """

@@ -1,6 +1,6 @@
-"""What other libraries call the weights of our networks, and how they feed them.
+"""The names that other libraries give to the weights of our networks, and their preprocessing.
 
-A :class:`Convention` is a library's way with one family. Each rule turns the name of one of our
+A :class:`Convention` is that of a library for one family. Each rule turns the name of one of our
 layers into the names that it may have there; the one that is in the file is taken.
 """
 
@@ -35,14 +35,14 @@ class Convention:
     """A library's names for the weights of one family of networks, and its input.
 
     Attributes:
-        library: ``torch`` or ``keras``: how arrays are turned and variables named.
+        library: ``torch`` or ``keras``: the layout of arrays and the names of variables.
         rules: from our layers' names to the library's.
         head: the library's name of the last layer.
-        pixels: how its networks have them normalised.
-        bgr: its networks take blue first.
-        variant: the stride's place that is usual there.
-        padding: what its strided convolutions do.
-        ignored: names in a file that are no weights.
+        pixels: mean and standard deviation of its preprocessing.
+        bgr: its networks take channels in the order blue, green, red.
+        variant: the usual ``model.variant`` there.
+        padding: of its strided convolutions, as ``model.padding``.
+        ignored: a pattern of names in a file that are no weights.
     """
 
     library: str
@@ -194,7 +194,7 @@ KERAS_APPLICATIONS = {
 
 
 def library(path: Path) -> str:
-    """Return whose format a weights file has, by its name: ``torch`` or ``keras``.
+    """Return the library of a weights file by its suffix: ``torch`` or ``keras``.
 
     Raises:
         InputError: no such file, or another ending.
@@ -207,12 +207,12 @@ def library(path: Path) -> str:
 
 
 def variable_kind(variable: "tf.Variable") -> str:
-    """Return what a variable is to its layer: ``kernel``, ``gamma``, ``moving_mean`` ..."""
+    """Return the kind of a layer's variable: ``kernel``, ``gamma``, ``moving_mean`` ..."""
     return variable.name.rpartition("/")[2].partition(":")[0]
 
 
 def convention(library: str, arch: str, family: str) -> Convention:
-    """Return how ``library``, ``torch`` or ``keras``, names the weights of an architecture.
+    """Return the convention of ``library``, ``torch`` or ``keras``, for an architecture.
 
     Raises:
         InputError: that library has no such network, or its names are not known here.

@@ -1,10 +1,10 @@
-"""Which keys of the model section an architecture takes; loads no TensorFlow."""
+"""Check the options of an architecture; loads no TensorFlow."""
 
 from tfresnet.config.sections import ModelConfig
 from tfresnet.runtime.errors import InputError
 
 COMMON = frozenset({"arch", "stem", "num_classes", "width", "dropout"})
-# Besides those, by family: the architectures that share their layers' names.
+# Further options, by family: the architectures whose layers have the same names.
 RESNET = frozenset(ModelConfig.model_fields) - COMMON
 FAMILIES = {
     "resnet": RESNET,
@@ -16,7 +16,7 @@ FAMILIES = {
 
 
 def check(config: ModelConfig, family: str) -> None:
-    """Raise a ``InputError`` for an option that the architecture, of ``family``, does not have."""
+    """Raise an ``InputError`` for an option that an architecture of ``family`` does not have."""
     known = FAMILIES[family] | COMMON
     for key, value in config.model_dump(exclude_defaults=True).items():
         if key not in known:

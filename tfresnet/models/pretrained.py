@@ -1,7 +1,7 @@
-"""Weights from elsewhere: PyTorch state dicts and keras.applications files, by name.
+"""Load weights of other libraries by name: PyTorch state dicts and keras.applications files.
 
-Reading a file gives plain arrays; nothing in a file is ever executed. Whatever does not fit is
-listed, and then nothing is loaded.
+Reading a file gives plain arrays; code in a file is never executed. If a tensor does not fit, the
+error lists it and nothing is loaded.
 """
 
 import re
@@ -24,10 +24,12 @@ Arrays = dict[str, np.ndarray]
 def read(path: Path, arch: str) -> Arrays:
     """Return the arrays of a weights file, under the names that they have there.
 
-    ``arch`` says which network a ``.weights.h5`` is of; its file does not.
+    Args:
+        path: a file with a suffix of ``READERS``.
+        arch: the architecture, which a ``.weights.h5`` does not name.
 
     Raises:
-        InputError: cut short, another kind, or with code in it.
+        InputError: the file is truncated, of another kind, or has code in it.
     """
     try:
         return READERS[path.suffix](path, arch)
@@ -45,9 +47,9 @@ def load(
     convention: Convention,
     with_head: bool = True,
 ) -> None:
-    """Put a file's arrays into ``model``, all of them or none.
+    """Load a file's arrays into ``model``, all of them or none.
 
-    Without ``with_head`` the model keeps its own head, and the file's may be of any shape.
+    Without ``with_head`` the model keeps its own head, and the file's may have any shape.
 
     Raises:
         InputError: names the tensors that are missing, unexpected, or of another shape.
@@ -80,7 +82,7 @@ def load(
 
 
 def turned(array: np.ndarray, convention: Convention, layer: str) -> np.ndarray:
-    """Return an array of a file as our ``layer`` has it; PyTorch's kernels are output first."""
+    """Transpose an array of a file to the layout of our ``layer`` (PyTorch has outputs first)."""
     if convention.library == "torch" and array.ndim > 1:
         return np.moveaxis(array, (0, 1), (-1, -2))
     if convention.bgr and layer == "stem_conv" and array.ndim == 4:
@@ -117,10 +119,10 @@ def _read_torch(path: Path, arch: str) -> Arrays:
 
 
 def _read_keras(path: Path, arch: str) -> Arrays:
-    """Read either of Keras's formats into what our networks have.
+    """Read either of Keras's formats, without biases that our networks don't have.
 
-    ResNet's convolutions have biases there, which the norm behind each takes up: a bias before a
-    norm is a shift of the norm's mean.
+    ResNet's convolutions have biases there. They are subtracted from the moving mean of the batch
+    normalization that follows, which has the same effect.
     """
     import h5py
 
@@ -139,7 +141,7 @@ def _read_keras(path: Path, arch: str) -> Arrays:
 
 
 def _legacy(file: Any) -> Arrays:
-    """Read what ``save_weights("x.h5")`` writes, which names every layer."""
+    """Read a file of ``save_weights("x.h5")``, which names every layer."""
     return {
         f"{layer}/{weight.rpartition('/')[2].partition(':')[0]}": np.asarray(file[layer][weight])
         for layer in map(_text, file.attrs["layer_names"])
@@ -152,9 +154,9 @@ def _text(name: str | bytes) -> str:
 
 
 def _named(path: Path, arch: str, classes: int | None) -> Arrays:
-    """Read what ``save_weights("x.weights.h5")`` writes: it counts layers instead of naming them.
+    """Read a file of ``save_weights("x.weights.h5")``, which numbers layers instead of naming them.
 
-    So Keras's own network reads it, and says what its layers are called.
+    Keras's own network loads it, and gives the names of the layers.
     """
     if classes is None:
         raise InputError(f"{path}: expected weights of a classifier, found no dense layer")

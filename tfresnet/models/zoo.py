@@ -1,4 +1,4 @@
-"""The table of variants, and the one function that builds a row of it."""
+"""The table of architectures, and the function that builds a network from a row."""
 
 import contextlib
 import json
@@ -60,7 +60,7 @@ def _imagenet(depths: tuple[int, ...], style: Style) -> ResNetRow:
 
 
 def _cifar(depth: int, style: Style, factor: int = 1) -> ResNetRow:
-    """Return a network of 3 equal stages; ``factor`` widens the stages but not the stem."""
+    """Return the row of a network of 3 equal stages; ``factor`` widens them, not the stem."""
     widths = tuple(width * factor for width in CIFAR_WIDTHS)
     return ResNetRow((depth,) * 3, widths, style, 16, 32, 10)
 
@@ -122,14 +122,14 @@ ARCHITECTURES: dict[str, Row] = {
 
 
 def architecture(name: str) -> Row:
-    """Return the row called ``name``, or raise a ``InputError`` with the closest match."""
+    """Return the row called ``name``, or raise an ``InputError`` with the closest match."""
     if name not in ARCHITECTURES:
         raise unknown("architecture", name, ARCHITECTURES)
     return ARCHITECTURES[name]
 
 
 def native_size(config: ModelConfig) -> int:
-    """Return the image size that is usual for an architecture: 32 with a CIFAR stem."""
+    """Return the usual image size of an architecture, in pixels: 32 with a CIFAR stem."""
     return 32 if config.stem == "cifar" else architecture(config.arch).image_size
 
 
@@ -227,7 +227,7 @@ def stem(config: ModelConfig, image_shape: tuple[int, int, int]) -> str:
 
 @contextlib.contextmanager
 def _policy(name: str) -> Iterator[None]:
-    """Create layers under a mixed-precision policy, and leave the global one as it was."""
+    """Set the global mixed-precision policy while the context lasts."""
     before = keras.mixed_precision.global_policy()
     keras.mixed_precision.set_global_policy(name)
     try:

@@ -1,11 +1,11 @@
-"""Average precision: how well scores rank the pictures with a label above those without it."""
+"""Average precision: how well scores rank the images with a label above those without it."""
 
 import numpy as np
 
 from tfresnet.tasks.intervals import Z
 
 RESAMPLES = 200
-LARGEST = 2_000_000  # numbers that are computed at once
+LARGEST = 2_000_000  # array elements that are computed at once
 
 
 def average_precision(
@@ -13,15 +13,15 @@ def average_precision(
 ) -> np.ndarray:
     """Return the average precision of one label for each row of ``counts``, float64 [rows].
 
-    It is the sum over the thresholds of precision times the recall that is gained there, without
-    interpolation (Everingham et al. 2010, doi:10.1007/s11263-009-0275-4; as scikit-learn's
-    ``average_precision_score``, whose weights of samples ``counts`` are). Equal scores have one
-    threshold. NaN if no picture has the label.
+    It is the sum over all thresholds of the precision times the gain in recall, without
+    interpolation (Everingham et al. 2010, doi:10.1007/s11263-009-0275-4), as scikit-learn's
+    ``average_precision_score`` with ``counts`` as ``sample_weight``. Equal scores have one
+    threshold. NaN if no image has the label.
 
     Args:
         scores: float [n].
         true: bool [n].
-        counts: how often each picture counts, [rows, n]; by default once, in one row.
+        counts: the weight of each image, [rows, n]; by default 1, in one row.
     """
     order = np.argsort(-scores, kind="stable")
     ends = np.append(np.flatnonzero(np.diff(scores[order])), len(order) - 1)
@@ -35,7 +35,7 @@ def average_precision(
 
 
 def per_label(scores: np.ndarray, true: np.ndarray) -> np.ndarray:
-    """Return the average precision of each label, float64 [labels]; NaN for one that none has.
+    """Return the average precision of each label, float64 [labels]; NaN if no image has it.
 
     Args:
         scores: float [n, labels].
@@ -45,17 +45,17 @@ def per_label(scores: np.ndarray, true: np.ndarray) -> np.ndarray:
 
 
 def interval(scores: np.ndarray, true: np.ndarray, seed: int = 0) -> tuple[float, float] | None:
-    """Return the 95 % interval of the mean over the labels that occur; None if none does.
+    """Return the 95 % bootstrap interval of the mean over the labels that occur; None if none does.
 
-    It is 1.96 standard errors to both sides, the error being that of means of pictures that are
-    drawn anew, with replacement (Efron and Tibshirani 1993, "An Introduction to the Bootstrap",
-    chapters 6 and 12; the draws' own quantiles are too high, since a picture that is drawn twice
-    is easy to rank). A label that a draw lacks does not count in it.
+    It is 1.96 standard errors to both sides, estimated by drawing the images with replacement
+    (Efron and Tibshirani 1993, "An Introduction to the Bootstrap", chapters 6 and 12; percentiles
+    would be biased upwards, since an image that is drawn twice is easy to rank). A label that a
+    draw lacks is left out of its mean.
 
     Args:
         scores: float [n, labels].
         true: bool [n, labels].
-        seed: of the draws.
+        seed: of the random draws.
     """
     there = true.any(axis=0)
     if not there.any():

@@ -1,4 +1,4 @@
-"""95 % confidence intervals of what is measured: of a share, and of a mean over seeds."""
+"""95 % confidence intervals: of a share, and of a mean over seeds."""
 
 import math
 import statistics
@@ -11,12 +11,12 @@ Z = statistics.NormalDist().inv_cdf((1 + LEVEL) / 2)  # 1.96
 def share(value: float, n: int) -> tuple[float, float]:
     """Return the Wilson score interval of a share (Wilson 1927, doi:10.2307/2276774).
 
-    It says how far an accuracy may be off because just ``n`` images were measured. It is written
-    out here since SciPy, which has it too, would take longer to load than all that shows it.
+    It is the uncertainty of an accuracy that was measured on ``n`` images. It is written out here
+    since SciPy takes longer to load than everything that shows intervals.
 
     Args:
-        value: the share that was found, 0 to 1.
-        n: of how many.
+        value: the measured share, 0 to 1.
+        n: number of samples.
     """
     scale = 1 + Z**2 / n
     center = (value + Z**2 / (2 * n)) / scale
@@ -27,7 +27,7 @@ def share(value: float, n: int) -> tuple[float, float]:
 def mean(values: Sequence[float]) -> tuple[float, float] | None:
     """Return Student's t interval of the mean of several runs; None for a single one.
 
-    It says how far the mean of other seeds may be from this one, if runs are normally distributed.
+    It assumes that the results of seeds are normally distributed.
     """
     if len(values) < 2:
         return None
@@ -40,6 +40,6 @@ def mean(values: Sequence[float]) -> tuple[float, float] | None:
 
 
 def shown(interval: Sequence[float]) -> str:
-    """Return an interval of fractions of 1 in percent, as in ``92.08 to 93.11``."""
+    """Format an interval of fractions of 1 in percent: ``92.08 to 93.11``."""
     low, high = interval
     return f"{100 * low:.2f} to {100 * high:.2f}"

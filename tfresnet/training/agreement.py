@@ -1,4 +1,4 @@
-"""Numbers on which the workers of a run agree."""
+"""Compare a number between the workers of a run."""
 
 import functools
 from collections.abc import Callable
@@ -8,10 +8,10 @@ import tensorflow as tf
 
 
 class Agreement:
-    """Compares a number of this process with those of the other workers.
+    """Finds the lowest or highest of a number that every worker has.
 
-    All workers must ask at the same point of the training. Without others, a number is its own
-    lowest and highest.
+    The calls are collective: all workers must make them at the same point of the training. With a
+    single worker they return its own number.
 
     Attributes:
         several: whether there are other workers.
@@ -34,7 +34,7 @@ class Agreement:
 
     @functools.cached_property
     def _gather(self) -> Callable[[tf.Tensor], tf.Tensor]:
-        """A function that takes this process's number and returns those of all replicas, int64."""
+        """A compiled function from this process's number to those of all replicas, int64 [n]."""
 
         @tf.function(input_signature=[tf.TensorSpec([], tf.int64)])
         def gather(own: tf.Tensor) -> tf.Tensor:

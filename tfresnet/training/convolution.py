@@ -1,4 +1,4 @@
-"""Gradients of wide convolutions' kernels as matrix products, on a CPU that computes in bfloat16.
+"""Compute the kernel gradients of wide convolutions as matrix products, on CPUs with bfloat16.
 
 oneDNN's own kernel for them reaches a tenth to a half of the rate of the forward pass where
 channels are many and pixels few: the deep half of a ResNet. Matrix products reach most of it.
@@ -12,14 +12,14 @@ import tensorflow as tf
 from tfresnet.backend import keras
 from tfresnet.system import environment
 
-CHANNELS = 256  # of the input, from which on products are faster
+CHANNELS = 256  # input channels from which on matrix products are faster
 
 
 def speed_up(model: keras.Model) -> keras.Model:
-    """Return a model for training, its wide convolutions with the gradients of this module.
+    """Give the wide convolutions of a model the gradients of this module, and return it.
 
-    The answers are the same to the bit, the gradients up to the rounding of sums. Nothing
-    changes where it is not known to be faster: on a GPU, in float32, on a CPU with AMX.
+    The outputs are equal to the bit, the gradients up to the rounding of sums. Nothing is changed
+    where it is not known to be faster: on a GPU, in float32, on a CPU with AMX.
     """
     if not _pays():
         return model

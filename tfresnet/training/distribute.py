@@ -1,4 +1,4 @@
-"""The devices that a run uses, as a ``tf.distribute`` strategy."""
+"""Choose the devices of a run, as a ``tf.distribute`` strategy."""
 
 import contextlib
 from typing import Any
@@ -14,15 +14,14 @@ def make_strategy(config: TrainConfig) -> tf.distribute.Strategy:
     """Return a MirroredStrategy over the devices that the configuration asks for.
 
     ``auto`` takes every GPU, else one CPU device; ``one`` takes a single device. Without GPUs,
-    ``mirrored`` with ``devices: N`` splits the CPU into N logical devices, which is of use for
-    trying things out.
+    ``mirrored`` with ``devices: N`` splits the CPU into N logical devices, for experiments.
 
     ``multiworker`` takes all GPUs, or the CPU, of every process in ``TF_CONFIG``
-    (https://www.tensorflow.org/guide/distributed_training#TF_CONFIG); it must come before anything
-    else that TensorFlow does.
+    (https://www.tensorflow.org/guide/distributed_training#TF_CONFIG); it must be called before
+    TensorFlow does anything else.
 
     Raises:
-        InputError: there are not as many devices, or the batch can't be shared out evenly.
+        InputError: there are fewer devices, or the batch can't be divided evenly.
     """
     if config.strategy == "multiworker":
         return _workers(config)
@@ -55,14 +54,19 @@ def _workers(config: TrainConfig) -> tf.distribute.Strategy:
 def distributed(
     strategy: tf.distribute.Strategy, batches: tf.data.Dataset, batch_size: int
 ) -> tf.distribute.DistributedIterator:
-    """Return an iterator that shares whole batches out over the replicas of all workers.
+    """Return an iterator that distributes each batch over the replicas of all workers.
 
-    TensorFlow would give workers different *batches*; here each takes its part of every batch,
-    so that the stream is that of a single process.
+    TensorFlow would give different *batches* to the workers; here each takes its part of every
+    batch, so that a run sees the same batches whatever the number of workers.
+
+    Args:
+        strategy: of the devices.
+        batches: tensors, or structures of them, whose first dimension is ``batch_size``.
+        batch_size: of all replicas together.
     """
     if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
         if strategy.num_replicas_in_sync == 1 and not tf.config.list_physical_devices("GPU"):
-            return iter(batches)  # nothing to share out, no device to copy to in advance
+            return iter(batches)  # one device, and no copies to it in advance
         return iter(strategy.experimental_distribute_dataset(batches))
     share = batch_size // strategy.num_replicas_in_sync
 
@@ -84,7 +88,7 @@ def distributed(
 
 
 def check_batch(config: TrainConfig, devices: int) -> None:
-    """Raise a ``InputError`` unless the batch can be shared out, and XLA has one device."""
+    """Raise an ``InputError`` unless the batch can be divided, and XLA has one device."""
     if config.batch_size % (devices * config.accumulate):
         parts = f" times {config.accumulate} (train.accumulate)" if config.accumulate > 1 else ""
         raise InputError(
@@ -100,10 +104,10 @@ def check_batch(config: TrainConfig, devices: int) -> None:
 
 
 def _cpus(count: int | None) -> list[tf.config.LogicalDevice]:
-    """Return the logical CPUs, after making ``count`` of them if TensorFlow has not started."""
+    """Return the logical CPUs; create ``count`` of them if TensorFlow has not started."""
     if count and count > 1:
         cpu = tf.config.list_physical_devices("CPU")[0]
-        # If TensorFlow has already started, there is what there is.
+        # If TensorFlow has started already, their number can't be changed.
         with contextlib.suppress(RuntimeError):
             tf.config.set_logical_device_configuration(
                 cpu, [tf.config.LogicalDeviceConfiguration()] * count

@@ -1,4 +1,4 @@
-"""What ``train`` prints before it trains: at once what is known, then what the data add.
+"""The lines that ``train`` prints before training: some at once, some when the data are loaded.
 
 Loads no TensorFlow.
 """
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def opening(config: RunConfig) -> str:
-    """Return what to read in the seconds in which TensorFlow starts."""
+    """Return the lines that are printed while TensorFlow starts."""
     training = config.train
     start = f" from {Path(training.init_from).name}" if training.init_from else ""
     return (
@@ -25,12 +25,12 @@ def opening(config: RunConfig) -> str:
 
 
 def facts(config: RunConfig, trainer: "Trainer", parameters: int, directory: Path) -> list[str]:
-    """Return lines on what is about to be trained, and where.
+    """Return lines about data, network, recipe and devices.
 
     Args:
         config: the whole configuration.
-        trainer: what will train.
-        parameters: of the network.
+        trainer: that will train.
+        parameters: number of trainable parameters.
         directory: of the run.
     """
     data, training = trainer.dataset, config.train
@@ -52,14 +52,14 @@ def facts(config: RunConfig, trainer: "Trainer", parameters: int, directory: Pat
 def more_epochs(
     old: TrainConfig, new: TrainConfig, done: int, old_rate: float, new_rate: float
 ) -> str:
-    """Return one line on what another number of epochs means for a run.
+    """Return a line about the effect of another number of epochs on the learning rate.
 
     Args:
         old: the training section until now.
         new: the same with another number of epochs.
         done: epochs that are trained.
-        old_rate: the learning rate that the run had come to.
-        new_rate: the learning rate that the next step has.
+        old_rate: the learning rate of the last step.
+        new_rate: the learning rate of the next step.
     """
     start = f"{new.epochs} epochs instead of {old.epochs}, of which {done} are done: "
     if abs(new_rate - old_rate) <= 1e-3 * old_rate:
@@ -71,7 +71,7 @@ def more_epochs(
 
 
 def _devices(trainer: "Trainer") -> str:
-    """Return the devices of all workers, with the name of this machine's."""
+    """Return the number of devices of all workers, and the name of this machine's."""
     count = trainer.strategy.num_replicas_in_sync
     gpus = environment.gpus()
     name = gpus[0] if gpus else environment.processor().partition(" (family")[0] or "CPU"

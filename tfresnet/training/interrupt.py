@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM, a lost terminal and SIGUSR1: finish the step, save, and only then stop.
+"""Finish the step and save before stopping on Ctrl-C, SIGTERM, SIGHUP or SIGUSR1.
 
 SIGUSR1 is what SLURM can send some time before it ends a job (``--signal=USR1@120``).
 """
@@ -12,7 +12,7 @@ from typing import Any
 
 
 class Interrupted(KeyboardInterrupt):
-    """Training was asked to stop and has saved where it was; ``number`` is the signal's."""
+    """Training was stopped by the signal ``number``, after a checkpoint was saved."""
 
     def __init__(self, number: int):
         super().__init__(number)
@@ -20,13 +20,13 @@ class Interrupted(KeyboardInterrupt):
 
 
 class StopRequest:
-    """Whether somebody asked to stop; ``signal`` is 0 or the signal's number."""
+    """A signal handler; ``signal`` is the number of the signal that arrived, 0 before."""
 
     def __init__(self) -> None:
         self.signal = 0
 
     def __call__(self, number: int, frame: FrameType | None) -> Any:
-        """Remember a signal; the second one does not wait for anything."""
+        """Remember the signal; raise ``KeyboardInterrupt`` on the second one."""
         if self.signal:
             raise KeyboardInterrupt
         self.signal = number
@@ -34,10 +34,10 @@ class StopRequest:
 
 @contextlib.contextmanager
 def stop_request() -> Iterator[StopRequest]:
-    """Give what Ctrl-C, SIGTERM, SIGHUP and SIGUSR1 set while the context lasts.
+    """Catch Ctrl-C, SIGTERM, SIGHUP and SIGUSR1 while the context lasts.
 
-    Outside of the main thread signals can't be caught, and they keep their meaning; so does a
-    SIGHUP or SIGUSR1 that is ignored, as the former is under nohup.
+    Outside of the main thread signals can't be caught and keep their handlers; so do SIGHUP and
+    SIGUSR1 where they are ignored, as SIGHUP is under nohup.
     """
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():

@@ -1,4 +1,4 @@
-"""One line instead of TensorFlow's traceback when another worker of a run is lost."""
+"""Report the loss of another worker in one line instead of TensorFlow's traceback."""
 
 import contextlib
 import traceback
@@ -11,7 +11,7 @@ from tfresnet.runtime.errors import InputError
 from tfresnet.training import workers
 from tfresnet.training.checkpoint import newest_step
 
-# What operations over all workers end with when one of them is no longer there.
+# The errors of collective operations when a worker is gone.
 LOST = (
     tf.errors.UnavailableError,
     tf.errors.AbortedError,
@@ -22,9 +22,10 @@ LOST = (
 
 @contextlib.contextmanager
 def explained(directory: Path) -> Iterator[None]:
-    """Turn what TensorFlow raises when another worker is lost into one line.
+    """Turn TensorFlow's errors after the loss of another worker into one ``InputError``.
 
-    ``directory`` is that of this worker's run.
+    Args:
+        directory: of this worker's run.
 
     Raises:
         InputError: a worker is gone.
@@ -32,7 +33,7 @@ def explained(directory: Path) -> Iterator[None]:
     try:
         yield
     except (tf.errors.OpError, InputError) as error:
-        # A checkpoint takes all workers, so that one may fail to be written for their sake.
+        # All workers take part in saving, so a checkpoint fails too if one of them is gone.
         cause = error.__cause__ if isinstance(error, InputError) else error
         if not isinstance(cause, tf.errors.OpError):
             raise
@@ -45,9 +46,9 @@ def explained(directory: Path) -> Iterator[None]:
 
 
 def _clear_frames(error: BaseException) -> None:
-    """Drop what the frames of an error hold: a thread pool there complains when Python ends.
+    """Clear the local variables of an error's frames: a thread pool there warns at Python's exit.
 
-    TensorFlow takes its own frames out of a traceback; they are still behind those that it leaves.
+    TensorFlow removes its own frames from the traceback, but they still are the callers of others.
     """
     for frame, _ in traceback.walk_tb(error.__traceback__):
         for behind, _ in traceback.walk_stack(frame):

@@ -1,4 +1,4 @@
-"""A run's numbers over time: ``metrics.jsonl``, TensorBoard, and ``curves.png``."""
+"""Log the metrics of each epoch: ``metrics.jsonl``, TensorBoard, and ``curves.png``."""
 
 import json
 from pathlib import Path
@@ -21,10 +21,19 @@ WIDE, SPIKE = 20, 10  # see scale_losses
 
 
 class MetricsLog:
-    """One record an epoch. A resumed run drops the records after its checkpoint."""
+    """A log with one record an epoch.
+
+    Args:
+        directory: of the run.
+        first_epoch: epochs that are done; a resumed run drops the records of later ones.
+        score: the key by which epochs are compared; higher is better.
+
+    Raises:
+        InputError: the folder for TensorBoard can't be written.
+    """
 
     def __init__(self, directory: Path, first_epoch: int, score: str = "held_out_top1"):
-        self.score = score  # the key of records by which one epoch is better than another
+        self.score = score
         self.path = directory / "metrics.jsonl"
         self.records = [r for r in read_json_lines(self.path) if r["epoch"] <= first_epoch]
         write_text(self.path, "".join(json.dumps(r) + "\n" for r in self.records))
@@ -36,18 +45,18 @@ class MetricsLog:
             ) from None
 
     def is_best(self, record: dict) -> bool:
-        """Tell whether a new record was evaluated, better than all before it."""
+        """Return whether a new record was evaluated and is better than all before it."""
         return self.score in record and record[self.score] > max(
             (r[self.score] for r in self.records if self.score in r), default=-1.0
         )
 
     def add_images(self, step: int, images: np.ndarray) -> None:
-        """Show uint8 NHWC images as what the network sees at a step."""
+        """Log training images of a step, uint8 NHWC, for TensorBoard."""
         with self.writer.as_default(step=step):
             tf.summary.image("training images", images, max_outputs=IMAGES)
 
     def add(self, record: dict) -> None:
-        """Write a record with ``epoch``, ``step`` and any number of scalars."""
+        """Append a record with ``epoch``, ``step`` and any number of scalars."""
         self.records.append(record)
         with self.path.open("a") as file:
             file.write(json.dumps(record) + "\n")
@@ -95,15 +104,15 @@ def curves(records: list[dict], title: str, headings: Headings) -> "Figure":
 
 
 def _marker(points: list) -> str:
-    """Return the marker of a curve: of a single point there is no line to be seen."""
+    """Return the marker of a curve: a single point has no line."""
     return "o" if len(points) == 1 else ""
 
 
 def scale_losses(axes: Any, *curves: list[float]) -> None:
-    """Choose the axis of some losses, so that neither a range nor a spike hides the rest.
+    """Scale the axis of losses so that neither a wide range nor a spike hides the rest.
 
-    It is logarithmic where the largest is more than ``WIDE`` times the smallest. What is more than
-    ``SPIKE`` times as large as any loss that lasted is cut off, and said so.
+    It is logarithmic if the largest is more than ``WIDE`` times the smallest. A loss of one epoch
+    that is more than ``SPIKE`` times the running median is cut off, with a note.
     """
     lasting = [m for curve in curves for m in _lasting([v for v in curve if np.isfinite(v)])]
     values = [v for curve in curves for v in curve if np.isfinite(v)]
@@ -120,6 +129,6 @@ def scale_losses(axes: Any, *curves: list[float]) -> None:
 
 
 def _lasting(values: list[float]) -> list[float]:
-    """Return the running median of three: the first loss counts, a spike at the end does not."""
+    """Return the running median of three; a spike at the end has no influence."""
     padded = [np.inf, *values, -np.inf]
     return [sorted(padded[i : i + 3])[1] for i in range(len(values))]

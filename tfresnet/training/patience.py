@@ -1,13 +1,15 @@
-"""When to end a training that no longer gets better; loads no TensorFlow."""
+"""Early stopping; loads no TensorFlow."""
 
 from collections.abc import Iterable
 
 
 def stale(records: Iterable[dict], score: str, patience: int) -> bool:
-    """Tell whether the last ``patience`` evaluations were no better than one before them.
+    """Return whether the last ``patience`` evaluations were no better than an earlier one.
 
-    ``records`` are those of ``metrics.jsonl``, judged by the key ``score``; a patience of 0 never
-    ends.
+    Args:
+        records: of ``metrics.jsonl``.
+        score: the key that they are compared by; higher is better.
+        patience: evaluations; 0 never stops.
     """
     scores = [r[score] for r in records if score in r]
     return 0 < patience < len(scores) and max(scores[-patience:]) <= max(scores[:-patience])

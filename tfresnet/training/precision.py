@@ -1,4 +1,4 @@
-"""Which precision is fast on this machine."""
+"""Choose the precision that is fast on this machine."""
 
 import tensorflow as tf
 
@@ -9,7 +9,7 @@ BFLOAT16_INSTRUCTIONS = {"avx512_bf16", "amx_bf16"}
 
 
 def resolve(precision: str) -> str:
-    """Return ``precision``, and for ``auto`` what this machine's first device is fast at.
+    """Return ``precision``; for ``auto``, the one that this machine's first device is fast at.
 
     GPUs: mixed_bfloat16 from compute capability 8 (Ampere) on, mixed_float16 from 7 on; CPUs:
     mixed_bfloat16 where they have instructions for it; else float32.
@@ -25,7 +25,7 @@ def resolve(precision: str) -> str:
 
 
 def advice(precision: str) -> str | None:
-    """Return what is wrong with a precision on this machine; usually nothing."""
+    """Return a warning if a precision is slow on this machine, else None."""
     if precision == "float32" or tf.config.list_physical_devices("GPU"):
         return None
     known = environment.processor_flags()  # nothing outside of Linux on x86

@@ -1,4 +1,4 @@
-"""What a person sees while a run trains: a live bar on a terminal, plain lines elsewhere."""
+"""Show the progress of training: a live bar on a terminal, plain lines elsewhere."""
 
 import sys
 import time
@@ -12,8 +12,8 @@ from tfresnet.runtime.spec import CLASSIFICATION
 from tfresnet.tasks.headings import HEADINGS, Headings
 from tfresnet.training import timing
 
-SETTLED = 5.0  # seconds after the first steps, whose time is TensorFlow's to trace them
-CLOSE = 0.9  # a run that is this close to its input's rate waits for it
+SETTLED = 5.0  # seconds of steps before rates are compared; the first steps include tracing
+CLOSE = 0.9  # a run at this share of its input's rate is limited by it
 SPARE = 3  # columns right of the bar, so that a terminal's ^C does not begin a new line
 BAR = 10  # columns that the bar has at least
 
@@ -31,14 +31,14 @@ def tell(notes: Iterable[str]) -> None:
 
 
 class TrainingDisplay:
-    """Progress of a whole run on stderr; use as a context manager.
+    """Shows the progress of a run on stderr; a context manager.
 
     Args:
         epochs: of the whole run.
         steps: of the whole run.
-        first_step: where it goes on.
-        stage: a word for what is trained, such as ``pruning``, to stand before each epoch.
-        console: where to; by default stderr.
+        first_step: steps that are done already.
+        stage: a word, such as ``pruning``, that stands before each epoch.
+        console: where to print; by default stderr.
         headings: what the numbers of the task are called.
     """
 
@@ -77,11 +77,11 @@ class TrainingDisplay:
         self.bar.stop()
 
     def warn(self, text: str) -> None:
-        """Print a line that stays."""
+        """Print a warning."""
         self._say(f"Warning: {text}")
 
     def update(self, epoch: int, step: int, rate: float, loss: float, accuracy: float) -> None:
-        """Show the state after ``step`` steps; rate is images/s, accuracy a fraction of 1."""
+        """Show the state after ``step`` steps; the rate in images/s, accuracy a fraction of 1."""
         self.traced = self.traced or time.perf_counter()
         now = self._epoch(epoch)
         parts = [
@@ -92,17 +92,17 @@ class TrainingDisplay:
         self.bar.update(self.task, completed=step, description=now, state=self._fitting(now, parts))
 
     def evaluating(self) -> None:
-        """Show that the network is measured on the held-out images."""
+        """Show that the network is evaluated."""
         self.bar.update(self.task, state="evaluating".ljust(len(self.state)))
 
     def wants_bottleneck(self) -> bool:
-        """Tell whether it is time to find out what holds the run up: once, if it takes long."""
+        """Return whether to measure the bottleneck now: once, some seconds after the start."""
         if self.knows_bottleneck or self.traced is None:
             return False
         return time.perf_counter() - self.traced > SETTLED
 
     def bottleneck(self, rate: float, input_rate: float) -> None:
-        """Show what holds the run up, from its rate and that of its input alone, in images/s."""
+        """Show the bottleneck, from the rates of the run and of its input alone, in images/s."""
         self.knows_bottleneck = True
         slow = timing.bottleneck(rate / CLOSE, input_rate)
         self.bound = f"{slow}-bound"
@@ -112,7 +112,7 @@ class TrainingDisplay:
         )
 
     def epoch_line(self, epoch: int, record: dict[str, float]) -> None:
-        """Print one line that stays, for an epoch that was evaluated."""
+        """Print the line of an epoch that was evaluated."""
         numbers = self.headings.epoch.format(**record)
         start = f"{self._epoch(epoch)}  loss {record['loss']:.3f}  {numbers}"
         rate, seconds = record["images_per_second"], time.perf_counter() - self.started
@@ -124,7 +124,7 @@ class TrainingDisplay:
         return f"{self.prefix}epoch {epoch}/{self.epochs}"
 
     def _fitting(self, before: str, parts: Sequence[str]) -> str:
-        """Return the first parts, as many as there is room for right of the ETA."""
+        """Join as many of the parts as fit to the right of the ETA."""
         room = self.console.width - SPARE - len(f"{before} 100% ETA 0:00:00 ") - BAR - 1
         text = ""
         for part in filter(None, parts):
@@ -137,13 +137,13 @@ class TrainingDisplay:
 
 
 class _Narrower:
-    """Leaves some columns at the right free of what it shows."""
+    """Renders something with some columns left free at the right."""
 
     def __init__(self, inner: RenderableType):
         self.inner = inner
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Show it."""
+        """Render it."""
         yield from console.render(
             self.inner, options.update_width(max(1, options.max_width - SPARE))
         )
@@ -151,12 +151,12 @@ class _Narrower:
 
 class _Bar(Progress):
     def get_renderable(self) -> RenderableType:
-        """Return what is shown live."""
+        """Return the live display."""
         return _Narrower(super().get_renderable())
 
 
 def _bar(console: Console) -> Progress:
-    """Return the live row; what comes first is the last to be cut off in a narrow terminal."""
+    """Build the live row; a narrow terminal cuts off its columns from the right."""
     return _Bar(
         TextColumn("[bold]{task.description}"),
         BarColumn(bar_width=None),

@@ -6,12 +6,12 @@ from tfresnet.backend import keras
 
 
 class SynchronizedBatchNormalization(keras.layers.BatchNormalization):
-    """A batch norm of NHWC images whose mean and variance are those of all replicas' images.
+    """Batch normalization of NHWC images with the mean and variance over all replicas.
 
-    Every replica must have as many images. The moving variance is the unbiased one, as with
-    Keras's kernel for one replica. Keras's own ``synchronized=True`` records the biased one, and
-    computes it as the mean of the squares less the square of the mean: of numbers far from 0,
-    nothing is left of it in float32.
+    All replicas must have the same number of images. The moving variance is the unbiased one, as
+    in Keras's kernel for one replica. Keras's own ``synchronized=True`` records the biased one, and
+    computes it as the mean of the squares minus the square of the mean, which in float32 loses all
+    digits of numbers far from 0.
     """
 
     def call(
@@ -29,13 +29,16 @@ class SynchronizedBatchNormalization(keras.layers.BatchNormalization):
 
 
 def moments(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Return mean, variance and unbiased variance of all replicas' x, [batch, H, W, C].
+    """Return mean, variance and unbiased variance, each [C], over all replicas' x.
 
-    Two passes: the variance is the mean of squared differences from the mean of all.
+    Two passes: the variance is the mean of the squared differences from the global mean.
+
+    Args:
+        x: float [batch, H, W, C].
     """
     replica = tf.distribute.get_replica_context()
     mean = replica.all_reduce(tf.distribute.ReduceOp.MEAN, tf.reduce_mean(x, [0, 1, 2]))
-    # The variance does not change with the mean to first order, so no gradient is lost here.
+    # The derivative of the variance by the mean is 0, so no gradient is lost here.
     squares = tf.math.squared_difference(x, tf.stop_gradient(mean))
     variance = replica.all_reduce(tf.distribute.ReduceOp.MEAN, tf.reduce_mean(squares, [0, 1, 2]))
     count = tf.cast(tf.size(x) / x.shape[-1] * replica.num_replicas_in_sync, x.dtype)
@@ -43,7 +46,7 @@ def moments(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
 
 
 def synchronize(model: keras.Model) -> None:
-    """Let the batch norms of a built model take their statistics over all replicas."""
+    """Make the batch normalizations of a built model use the statistics over all replicas."""
     for layer in model.submodules:
         if type(layer) is keras.layers.BatchNormalization:
             # The weights, their names and the configuration are the same.

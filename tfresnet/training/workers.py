@@ -1,8 +1,9 @@
-"""The processes of a run on several machines: who they are, and whether they can be reached.
+"""The workers of a run on several machines: their addresses, and whether they can be reached.
 
-``TF_CONFIG`` names them (https://www.tensorflow.org/guide/distributed_training#TF_CONFIG).
-TensorFlow waits for all of them in C++, silently and deaf to signals, so this looks for them
-before. Loads no TensorFlow; ``tf.distribute.cluster_resolver``, which does, checks nothing of it.
+``TF_CONFIG`` lists them (https://www.tensorflow.org/guide/distributed_training#TF_CONFIG).
+TensorFlow waits for all of them in C++, without a message and without reacting to signals, so this
+module waits for them before. Loads no TensorFlow;
+``tf.distribute.cluster_resolver``, which does, checks nothing of it.
 """
 
 import contextlib
@@ -18,9 +19,9 @@ from tfresnet.runtime.errors import InputError
 
 TIMEOUT = "TFRESNET_WORKER_TIMEOUT"  # the environment variable, in seconds
 SECONDS = 600.0  # its default
-SILENCE = 3.0  # seconds of waiting before a line says so
-POLL = 0.5  # seconds between two looks
-CONNECT = 2.0  # seconds that a worker may take to accept a connection
+SILENCE = 3.0  # seconds of waiting before a message is printed
+POLL = 0.5  # seconds between two attempts
+CONNECT = 2.0  # seconds that a worker has to accept a connection
 
 
 @dataclass(frozen=True)
@@ -29,14 +30,14 @@ class Cluster:
 
     Attributes:
         addresses: ``host:port`` of each.
-        number: which of them this process is.
+        number: the index of this process.
     """
 
     addresses: tuple[str, ...]
     number: int
 
     def missing(self) -> list[int]:
-        """Return the other workers that accept no connection."""
+        """Return the indices of the other workers that accept no connection."""
         others = [n for n in range(len(self.addresses)) if n != self.number]
         return [n for n in others if not _accepts(self.addresses[n])]
 
@@ -46,10 +47,10 @@ class Cluster:
 
 
 def cluster() -> Cluster:
-    """Return what ``TF_CONFIG`` says.
+    """Read the workers from ``TF_CONFIG``.
 
     Raises:
-        InputError: it is not set, or names no workers.
+        InputError: it is not set, or lists no workers.
     """
     text = os.environ.get("TF_CONFIG", "")
     try:
@@ -69,23 +70,23 @@ def cluster() -> Cluster:
 
 
 def hush() -> None:
-    """Keep TensorFlow, before it is imported, from printing what its exceptions say anyway.
+    """Silence TensorFlow's errors on stderr, before it is imported: its exceptions repeat them.
 
-    When a worker is lost it logs a dozen lines.
+    When a worker is lost they are a dozen lines.
     """
     if os.environ.get("TF_CPP_MIN_LOG_LEVEL") == "2":  # set by tfresnet itself
         os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
 
 def wait(cluster: Cluster) -> None:
-    """Wait until all workers are there; meanwhile this one can be reached at its own port.
+    """Wait until all workers accept connections; meanwhile this one does so at its own port.
 
-    After some seconds a line says who is missing, and again when that changes. Signals keep their
-    meaning.
+    After some seconds a message lists the missing ones, and again when that changes. Signals work
+    as usual.
 
     Raises:
-        InputError: one has not started within ``TFRESNET_WORKER_TIMEOUT`` seconds, or this
-            worker's port is taken.
+        InputError: a worker did not start within ``TFRESNET_WORKER_TIMEOUT`` seconds, or this
+            worker's port is in use.
     """
     limit, started = _limit(), time.monotonic()
     told: list[int] = []
@@ -109,11 +110,11 @@ def wait(cluster: Cluster) -> None:
 
 
 def lost(cluster: Cluster, step: int | None) -> str:
-    """Return one line on a training that ended because another worker did.
+    """Return the error message for a training that ended because another worker did.
 
     Args:
         cluster: the workers.
-        step: of this worker's newest checkpoint; None without one.
+        step: of this worker's newest checkpoint; None if there is none.
     """
     gone = cluster.missing()
     who = f"{cluster.names(gone)} {'is' if len(gone) == 1 else 'are'} gone"
@@ -149,7 +150,7 @@ def _accepts(address: str) -> bool:
 
 @contextlib.contextmanager
 def _listening(cluster: Cluster) -> Iterator[socket.socket]:
-    """Open this worker's port until TensorFlow does, so that the others see it."""
+    """Listen at this worker's port until TensorFlow does, so that the others can connect."""
     _, port = _host_and_port(cluster.addresses[cluster.number])
     both = socket.has_dualstack_ipv6()
     family = socket.AF_INET6 if both else socket.AF_INET
@@ -166,7 +167,7 @@ def _listening(cluster: Cluster) -> Iterator[socket.socket]:
 
 
 def _hang_up(server: socket.socket) -> None:
-    """Take and close the connections that others have made to look for this worker."""
+    """Accept and close the connections of workers that look for this one."""
     with contextlib.suppress(BlockingIOError):
         while True:
             server.accept()[0].close()
