@@ -19,8 +19,8 @@ from tfresnet.tasks.headings import HEADINGS
 @click.command("evaluate")
 @click.argument("model", type=PATH)
 @data_options
-@click.option("--split", help="Instead of the held-out one, for TFDS: test, train[45000:], ...")
-@click.option("--flip", is_flag=True, help="Average each image's answer and its mirror image's.")
+@click.option("--split", help="Another split of a TFDS dataset: test, train[45000:], ...")
+@click.option("--flip", is_flag=True, help="Average the predictions for an image and its flip.")
 @click.option(
     "--corruptions",
     metavar="NAMES",
@@ -50,8 +50,8 @@ def command(
 
     The corruptions are gaussian_noise, shot_noise, impulse_noise, speckle_noise, gaussian_blur,
     brightness, saturate, contrast, pixelate and jpeg_compression. ECE is the expected calibration
-    error, the interval Wilson's score interval. With any number of labels an image, mAP is the
-    mean of the labels' average precisions.
+    error, the interval Wilson's score interval. In multi-label classification mAP is the mean of
+    the labels' average precisions.
 
     \b
     Examples:

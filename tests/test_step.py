@@ -93,7 +93,10 @@ def test_a_run_weights_classes_by_its_training_images(tmp_path):
         config, Dataset(split, held_out, spec, output), tmp_path,
         lambda: zoo.build(config.model, spec.shape, 2),
     )  # fmt: skip
-    np.testing.assert_allclose(trainer.train_step.class_weights, [8 / 10, 8 / 6], rtol=1e-6)
+    targets, logits = tf.one_hot([0, 1], 2), tf.constant([[0.3, -1.0], [2.0, 0.5]])
+    weighted = trainer.train_step.loss(targets, logits).numpy()
+    plain = losses.per_image(config.train, targets, logits).numpy()
+    np.testing.assert_allclose(weighted / plain, [8 / 10, 8 / 6], rtol=1e-6)
 
 
 @pytest.mark.parametrize(

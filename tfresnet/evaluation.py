@@ -27,7 +27,7 @@ def network_predict(model: keras.Model, spec: InputSpec, task: Task) -> Predict:
 
     @tf.function(reduce_retracing=True)
     def predict(images: tf.Tensor) -> Any:
-        return task.in_graph(model(pipeline.normalise(images, spec), training=False))
+        return task.in_graph(model(pipeline.normalize(images, spec), training=False))
 
     return predict
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 import tensorflow as tf
 
+from tfresnet import tasks
 from tfresnet.backend import keras
 from tfresnet.data.pipeline import normalize
 from tfresnet.deploy.formats import decoding
@@ -18,7 +19,6 @@ from tfresnet.runtime.spec import InputSpec, OutputSpec
 
 # uint8 pixel p is the real number (p - 128) / 128: LiteRT's int8 input needs no arithmetic.
 ZERO_POINT, SCALE = 128.0, 1 / 128.0
-ACTIVATIONS = {"softmax": tf.nn.softmax, "sigmoid": tf.sigmoid}
 RANGE = ((0 - ZERO_POINT) * SCALE, (255 - ZERO_POINT) * SCALE)
 
 
@@ -55,9 +55,10 @@ def output_of(model: keras.Model) -> str:
 
 
 def _outputs(model: keras.Model, normalized: tf.Tensor, output: OutputSpec) -> tf.Tensor:
-    logits = model(normalized, training=False)
-    finish = tf.identity if isinstance(model, Embedding) else ACTIVATIONS[output.activation]
-    return finish(logits, name=output_of(model))
+    outputs = model(normalized, training=False)
+    if isinstance(model, Embedding):
+        return tf.identity(outputs, name=EMBEDDING)
+    return tasks.of(output).in_graph(outputs)
 
 
 def from_pixels(

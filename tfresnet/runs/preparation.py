@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+from tfresnet import tasks
 from tfresnet.backend import keras
 from tfresnet.config import loading
 from tfresnet.config.sections import RunConfig
@@ -50,7 +51,8 @@ def prepare(config: RunConfig, directory: Path, resume: bool) -> Preparation:
     dataset, spec = replace(dataset, output=output), dataset.spec
 
     def build(precision: str = config.train.precision) -> keras.Model:
-        model = zoo.build(config.model, spec.shape, len(output.labels), precision)
+        head = tasks.of(output).head
+        model = zoo.build(config.model, spec.shape, len(output.labels), precision, head)
         if weights:
             weights.load_into(model, spec, output.labels)
         if config.train.freeze_until:

@@ -58,11 +58,13 @@ class Run:
         self, averaged: bool | None = None, precision: str = "float32"
     ) -> "tuple[keras.Model, int]":
         """Return the model, as :meth:`model` does, and the number of steps it was trained for."""
+        from tfresnet import tasks
         from tfresnet.models import zoo
         from tfresnet.training import checkpoint
 
         labels = len(self.output.labels)
-        model = zoo.build(self.config.model, self.spec.shape, labels, precision)
+        head = tasks.of(self.output).head
+        model = zoo.build(self.config.model, self.spec.shape, labels, precision, head)
         averaged = bool(self.config.train.ema_decay) if averaged is None else averaged
         kept = checkpoint.kept(self.directory, self.config.train.keep)
         return model, checkpoint.load_weights(kept, model, averaged)

@@ -6,13 +6,14 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfresnet.backend import keras
 from tfresnet.config.sections import TrainConfig
 from tfresnet.data.splits import Split
 from tfresnet.models.network import Head, LinearHead
 from tfresnet.runtime.errors import InputError
 from tfresnet.tasks import losses
 from tfresnet.tasks.base import Agreement, Loss, Task
+
+ACTIVATIONS = {"softmax": tf.nn.softmax, "sigmoid": tf.sigmoid}
 
 
 class LabelTask(Task):
@@ -41,8 +42,8 @@ class LabelTask(Task):
         return per_image
 
     def in_graph(self, outputs: tf.Tensor) -> tf.Tensor:
-        """Return probabilities, float32 [batch, labels]."""
-        return keras.activations.get(self.output.activation)(outputs)
+        """Return probabilities, float32 [batch, labels]; a file's output has the tensor's name."""
+        return ACTIVATIONS[self.output.activation](outputs, name="probabilities")
 
     def agreement(self, predictions: np.ndarray, reference: np.ndarray) -> Agreement:
         """Compare probabilities, float [n, labels]."""
