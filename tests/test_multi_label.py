@@ -12,6 +12,7 @@ from PIL import Image
 from sklearn.metrics import average_precision_score, f1_score
 
 import tfresnet as api
+from tests import test_results
 from tests.conftest import NEAR, distance, write_images
 from tests.test_cli import json_of, refused, tfresnet
 from tfresnet import evaluation, tasks
@@ -359,19 +360,19 @@ def test_settings_that_do_not_go_with_many_labels(pictures, setting, expected):
 
 
 def test_a_run_records_what_many_labels_are_judged_by(run, pictures):
-    result = run.result.to_dict()
-    assert result["test_top1"] is None
-    assert result["test_map"] == result["test"]["map"]
-    assert "top1" not in result["test"]
+    result = run.result
+    assert result.test_top1 is None
+    assert result.test_map == result.test["map"]
+    assert "top1" not in result.test
     assert (run.output.multi_label, run.output.activation) == (True, "sigmoid")
     (last,) = run.records()[-1:]
-    assert last["held_out_map"] == result["test_map"]
+    assert last["held_out_map"] == result.test_map
     assert 0 <= last["exact_match"] <= 1
     assert not {"accuracy", "held_out_top1"} & set(last)
     assert (run.directory / "curves.png").exists()
-    assert json_of("evaluate", run.directory) == result["test"]
+    assert json_of("evaluate", run.directory) == result.test
     again = api.train(pictures, TINY, run.directory, resume=True)
-    assert again.result.test == result["test"]
+    assert again.result.test == result.test
 
 
 def test_exported_files_give_the_sigmoids_of_the_logits_and_are_judged_by_them(run, report):
@@ -440,7 +441,8 @@ def test_one_label_files_know_no_threshold(exported, tiny_run):
 
 def test_what_needs_one_label_a_picture_says_so(run, pictures, tmp_path):
     assert "got a multi-label one" in refused("explain", run.directory)
-    assert "got a multi-label one" in refused("record", run.directory, "--out", tmp_path / "out")
+    words = (run.directory, "--out", tmp_path / "out")
+    assert "got a multi-label one" in refused("record", *words, run=test_results.tool)
     assert "got a multi-label one" in refused(
         "evaluate", run.directory, "--plots", tmp_path / "plots"
     )
