@@ -2,14 +2,13 @@
 
 import functools
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import click
 
 from tfresnet.cli.common import ExpandedPath, set_option
 from tfresnet.cli.section_options import section_option
-from tfresnet.config.sections import DataConfig, ModelConfig, RunConfig, Section, TrainConfig
+from tfresnet.config.sections import DataConfig, ModelConfig, Section, TrainConfig
 
 SECTIONS: dict[str, type[Section]] = {
     "model": ModelConfig,
@@ -51,30 +50,3 @@ def configuration_options(function: Callable) -> Callable:
     return click.argument(
         "preset", required=False, type=ExpandedPath(), metavar="[PRESET, FILE.yaml or FOLDER]"
     )(decorated)
-
-
-def configuration(preset: str | None, settings: list[str]) -> RunConfig:
-    """Return the configuration for the argument and the options; by default of quickstart.
-
-    For a folder of pictures, as the argument or as ``data.dataset``, settings are chosen by its
-    content; the configuration's description names them.
-
-    Raises:
-        InputError: no such preset, file or folder, an unknown key, or a bad value.
-    """
-    from tfresnet.config import loading
-    from tfresnet.data import folder_recipe
-    from tfresnet.system.files import expanded
-
-    datasets = [s.partition("=")[2] for s in settings if s.startswith("data.dataset=")]
-    dataset = datasets[-1] if datasets else None
-    if preset and folder_recipe.is_folder(preset):
-        # As an absolute path: a folder called digits is not the embedded dataset.
-        dataset = dataset or str(Path(preset).absolute())
-        preset = None
-    if not preset and dataset and dataset != "digits" and folder_recipe.is_folder(dataset):
-        return folder_recipe.for_folder(expanded(dataset), settings)
-    if not preset and dataset:
-        # The settings of quickstart are for digits: other data start from the defaults.
-        return loading.from_overrides(settings, name="custom")
-    return loading.load(preset or "quickstart", settings)

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from tfresnet.cli.common import PATH, json_option, print_json, reports_mistakes, stdout_to_stderr
-from tfresnet.cli.configuration import configuration, configuration_options
+from tfresnet.cli.configuration import configuration_options
 from tfresnet.system.native_stderr import quiet_tensorflow
 
 
@@ -30,6 +30,7 @@ def command(preset: str | None, settings: list[str], out: Path, as_json: bool) -
       tfresnet preview cifar10-resnet18 --set data.randaugment=2 --out augmented.png
     """
     from tfresnet.runs import preflight
+    from tfresnet.runs.request import configuration
     from tfresnet.runtime.errors import InputError
     from tfresnet.system.files import write_bytes
 

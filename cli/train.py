@@ -3,19 +3,19 @@
 import shlex
 import signal
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from tfresnet.cli.common import PATH, json_option, print_json, reports_mistakes, stdout_to_stderr
-from tfresnet.cli.configuration import configuration, configuration_options
+from tfresnet.cli.configuration import configuration_options
 from tfresnet.system.native_stderr import quiet_tensorflow
 
 if TYPE_CHECKING:
-    from tfresnet.config.sections import RunConfig
     from tfresnet.runs.dry_run import DryRun
+    from tfresnet.runs.request import TrainingRequest
     from tfresnet.runs.result import RunResult
 
 
@@ -54,7 +54,9 @@ def command(
       tfresnet train --init-from runs/cifar10 --freeze-until stage2 --dataset path/to/folder
       tfresnet train --resume --run-dir runs/cifar10-resnet20
     """
-    request = _request(preset, settings, _directory(name, run_dir), resume)
+    from tfresnet.runs.request import training_request
+
+    request = training_request(preset, settings, _directory(name, run_dir), resume)
     _check(request, dry_run)
     _print_opening(request)
     quiet_tensorflow()
@@ -62,26 +64,6 @@ def command(
         _dry_run(request, as_json)
     else:
         _train(request, as_json)
-
-
-@dataclass(frozen=True)
-class Request:
-    """A training that was asked for.
-
-    Attributes:
-        config: the complete configuration.
-        directory: the run directory.
-        resume: whether a run that is there goes on.
-    """
-
-    config: "RunConfig"
-    directory: Path
-    resume: bool
-
-    @property
-    def multiworker(self) -> bool:
-        """Whether this process is one of several workers."""
-        return self.config.train.strategy == "multiworker"
 
 
 def _directory(name: str | None, run_dir: Path | None) -> Path | None:
@@ -93,35 +75,20 @@ def _directory(name: str | None, run_dir: Path | None) -> Path | None:
     return run_dir or (Path("runs") / name if name else None)
 
 
-def _request(
-    preset: str | None, settings: list[str], directory: Path | None, resume: bool
-) -> Request:
-    from tfresnet.data import folder_recipe
-
-    folder = Path(preset) if preset and folder_recipe.is_folder(preset) else None
-    if folder:
-        directory = directory or folder_recipe.run_directory(folder)
-    if resume and (folder or not preset) and directory and (found := _config_in(directory)):
-        # The settings that were chosen for a folder at first are kept.
-        settings = [f"data.dataset={folder}", *settings] if folder else settings
-        preset = str(found)
-    config = configuration(preset, settings)
-    return Request(config, directory or Path("runs") / config.name, resume)
-
-
-def _check(request: Request, dry_run: bool) -> None:
+def _check(request: "TrainingRequest", dry_run: bool) -> None:
     """Raise an ``InputError`` for what can't be trained before TensorFlow is loaded."""
     from tfresnet.runs import preflight
+    from tfresnet.runs.request import config_file
 
     preflight.training(request.config, request.resume, dry_run)
     if dry_run or request.multiworker:  # each worker has a directory of its own
         return
-    begun = _config_in(request.directory) if request.resume else None
+    begun = config_file(request.directory) if request.resume else None
     directory = begun.parent if begun else request.directory
     preflight.directory(request.config, directory, request.resume)
 
 
-def _print_opening(request: Request) -> None:
+def _print_opening(request: "TrainingRequest") -> None:
     from tfresnet.data import folder_recipe
     from tfresnet.training import header, workers
 
@@ -134,7 +101,7 @@ def _print_opening(request: Request) -> None:
         workers.hush()
 
 
-def _dry_run(request: Request, as_json: bool) -> None:
+def _dry_run(request: "TrainingRequest", as_json: bool) -> None:
     from tfresnet.runs.dry_run import dry_run
 
     with stdout_to_stderr(as_json):
@@ -145,7 +112,7 @@ def _dry_run(request: Request, as_json: bool) -> None:
         _print_costs(facts)
 
 
-def _train(request: Request, as_json: bool) -> None:
+def _train(request: "TrainingRequest", as_json: bool) -> None:
     from tfresnet.runs import train_run
 
     try:
@@ -162,14 +129,10 @@ def _train(request: Request, as_json: bool) -> None:
         _print_next_steps(run.directory, result)
 
 
-def _config_in(directory: Path) -> Path | None:
-    """Return the configuration file of a run, or of its worker on another machine; None without."""
-    places = [directory / "config.yaml", *sorted(directory.glob("worker*/config.yaml"))]
-    return next((place for place in places if place.exists()), None)
+def _print_how_to_resume(request: "TrainingRequest", saved: bool) -> None:
+    from tfresnet.runs.request import config_file
 
-
-def _print_how_to_resume(request: Request, saved: bool) -> None:
-    if not _config_in(request.directory):
+    if not config_file(request.directory):
         click.echo("\nStopped; nothing was trained yet.", err=True)
         return
     again = shlex.join(["tfresnet", "train", "--resume", "--run-dir", str(request.directory)])

@@ -16,12 +16,12 @@ from tests.conftest import write_images
 from tests.test_cli import json_of, refused, tfresnet
 from tfresnet import api
 from tfresnet.cli.common import ExpandedPath
-from tfresnet.cli.configuration import configuration
 from tfresnet.cli.main import COMMANDS, main
 from tfresnet.config import loading
 from tfresnet.config.sections import DataConfig
 from tfresnet.data import folder, images, lookup, sources
 from tfresnet.runs import preflight
+from tfresnet.runs.request import configuration
 from tfresnet.runtime import picture_files, preprocess
 from tfresnet.runtime.errors import InputError
 from tfresnet.runtime.metadata import read_metadata

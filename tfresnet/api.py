@@ -11,10 +11,10 @@ import tfresnet.deploy.export
 from tfresnet.config import loading
 from tfresnet.config.export import ExportConfig
 from tfresnet.config.sections import RunConfig
-from tfresnet.data import folder_recipe
 from tfresnet.data.corruptions import SEVERITIES
 from tfresnet.deploy import evaluate_model
 from tfresnet.runs import train_run
+from tfresnet.runs.request import training_request
 from tfresnet.runs.run_directory import Run, open_run
 from tfresnet.system.files import expanded
 
@@ -39,21 +39,13 @@ def train(
     """
     if isinstance(settings, Mapping):
         settings = [loading.setting(key, value) for key, value in settings.items()]
+    directory = None if run_dir is None else expanded(run_dir)
     if isinstance(config, RunConfig):
         values = config.model_dump(exclude_unset=True)
-        chosen = loading.validate(values, overrides=settings)
-    elif folder_recipe.is_folder(str(config)):
-        pictures = expanded(str(config))
-        directory = expanded(run_dir or folder_recipe.run_directory(pictures))
-        begun = directory / "config.yaml" if resume else Path()
-        if begun.is_file():
-            chosen = loading.load(str(begun), [f"data.dataset={pictures}", *settings])
-        else:
-            chosen = folder_recipe.for_folder(pictures, settings)
-        return train_run.train(chosen, directory, resume)
-    else:
-        chosen = loading.load(str(config), settings)
-    return train_run.train(chosen, expanded(run_dir or Path("runs") / chosen.name), resume)
+        whole = loading.validate(values, overrides=settings)
+        return train_run.train(whole, directory or Path("runs") / whole.name, resume)
+    request = training_request(str(config), list(settings), directory, resume)
+    return train_run.train(request.config, request.directory, resume)
 
 
 def load(run_dir: str | Path) -> Run:
