@@ -59,8 +59,8 @@ class Pixels(Task):
     def head(self, num_classes, dropout):
         return Pyramid(num_classes, dropout)
 
-    def targets(self, labels):
-        one_hot = tf.one_hot(labels, len(self.output.labels))
+    def targets(self, truth):
+        one_hot = tf.one_hot(truth, len(self.output.labels))
         return {"map": one_hot, "shares": tf.reduce_mean(one_hot, [1, 2])}
 
     def loss(self, config, train):

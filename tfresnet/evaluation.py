@@ -45,27 +45,28 @@ def with_mirrored(predict: Predict, task: Task, images: Any) -> tuple[Any, Any]:
 
 
 def batches_of(split: Split, limit: int | None = None) -> tf.data.Dataset:
-    """Return uint8 images, labels and weights of a split, see ``pipeline.raw_batches``."""
+    """Return uint8 images, truth and weights of a split, see ``pipeline.raw_batches``."""
     return pipeline.raw_batches(split, BATCH, limit)
 
 
 def predictions(predict: Predict, batches: tf.data.Dataset) -> Iterator[tuple[Any, Any]]:
-    """Yield predictions and labels, as NumPy arrays, of each batch.
+    """Yield the predictions for each batch and its truth, as NumPy arrays.
 
     Args:
         predict: takes the images of a batch.
-        batches: images, labels and weights; a weight of 0 is for an image that fills up a batch.
+        batches: images, truth (classes, or 1 for each label) and weights; a weight of 0 is for an
+            image that only fills up a batch.
     """
     with _float32_without_tf32():
-        for images, labels, weights in batches:
+        for images, truth, weights in batches:
             real = weights.numpy() > 0
-            yield _chosen(predict(images), real), _chosen(labels, real)
+            yield _chosen(predict(images), real), _chosen(truth, real)
 
 
 def collect(predict: Predict, batches: tf.data.Dataset) -> tuple[np.ndarray, np.ndarray]:
-    """Return the predictions and the labels of all images, each [n, ...]."""
-    found, labels = zip(*predictions(predict, batches), strict=True)
-    return np.concatenate(found), np.concatenate(labels)
+    """Return the predictions for all images and their truth, each [n, ...]."""
+    found, truth = zip(*predictions(predict, batches), strict=True)
+    return np.concatenate(found), np.concatenate(truth)
 
 
 def measure(predict: Predict, batches: tf.data.Dataset, task: Task) -> Metrics:
@@ -92,11 +93,11 @@ def measure_all(
     """
     found: dict[str, Metrics] = {}
     lost = total = 0
-    for by_name, labels in predictions(predict, batches):
+    for by_name, truth in predictions(predict, batches):
         finite = [_finite(values) for values in tf.nest.flatten(by_name)]
         lost, total = lost + int((~np.all(finite, axis=0)).sum()), total + len(finite[0])
         for name, values in by_name.items():
-            found.setdefault(name, task.metrics()).update(values, labels)
+            found.setdefault(name, task.metrics()).update(values, truth)
     if lost:
         raise InputError(
             f"expected probabilities, for {lost} of {total} images got NaN; train "

@@ -50,7 +50,7 @@ def train_batches(
     Args:
         split: the training images.
         spec: the size and the normalization of the images.
-        targets: from a batch of the split's labels to what the loss needs.
+        targets: from what is true of a batch, as the split has it, to what the loss sees.
         config: the augmentation.
         batch_size: images per batch.
         seed: of the run; equal seeds give equal batches.
@@ -75,13 +75,12 @@ def train_batches(
             halves = tf.constant([seed, -1], tf.int64)
             return augment.alternating_flip(images, indices, order.count, order.epoch(step), halves)
 
-        images, labels = (order.repeated(part) for part in batch)
-        wanted = targets(labels)
+        images, truth = (order.repeated(part) for part in batch)
         step_seed = tf.stack([seed, step])
         images = _augment(images, config, step_seed, flip_alternately)
         if size:
             images = tf.image.resize(images, scaled(spec, size), antialias=True)
-        return _mix(normalize(images, spec), wanted, config, step_seed)
+        return _mix(normalize(images, spec), targets(truth), config, step_seed)
 
     steps = tf.data.Dataset.range(first_step, last_step)
     batches = split.batches(steps.map(order.indices, tf.data.AUTOTUNE))

@@ -38,7 +38,7 @@ class Metrics(Protocol):
 
         Args:
             predictions: what :meth:`Task.in_graph` gives, as NumPy arrays.
-            truth: the labels of the data set, as NumPy arrays.
+            truth: what the data set knows of these images, as NumPy arrays.
         """
         ...
 
@@ -67,8 +67,8 @@ class Agreement(NamedTuple):
 class Task(ABC):
     """What one model does; made by :func:`tfresnet.tasks.of`.
 
-    A new task overrides the abstract methods. ``labels`` below are what a data set gives for a
-    batch, tensors of fixed shapes; ``targets`` what the loss sees.
+    A new task overrides the abstract methods. ``truth`` below is what a data set knows of a batch
+    of images (classes, a map), tensors of fixed shapes; ``targets`` are what the loss sees.
 
     Attributes:
         output: what the outputs mean: the classes' names, the activation.
@@ -88,12 +88,12 @@ class Task(ABC):
         """Build the head of the network, see :func:`tfresnet.models.zoo.build`."""
 
     @abstractmethod
-    def targets(self, labels: Any) -> Any:
-        """Return the targets of a batch's labels; called in ``tf.data``, before mixing."""
+    def targets(self, truth: Any) -> Any:
+        """Return the targets of a batch; called in ``tf.data``, before images are mixed."""
 
     @abstractmethod
     def loss(self, config: TrainConfig, train: Split) -> Loss:
-        """Return the configured loss; ``train`` is for what depends on the labels' shares."""
+        """Return the configured loss; ``train`` is for weights by the shares of classes."""
 
     @abstractmethod
     def correct(self, targets: Any, outputs: Any) -> tf.Tensor:
@@ -112,11 +112,11 @@ class Task(ABC):
 
     @abstractmethod
     def decisions(self, predictions: Any) -> np.ndarray:
-        """Return what predictions decide on, comparable with the labels, [n, ...]."""
+        """Return what predictions decide on, comparable with the truth, [n, ...]."""
 
     @abstractmethod
     def name_of(self, decision: np.ndarray) -> str:
-        """Return the decision on one image, or its labels, as text."""
+        """Return the decision on one image, or the truth, as text."""
 
     @abstractmethod
     def agreement(self, predictions: Any, reference: Any) -> Agreement:
@@ -126,8 +126,8 @@ class Task(ABC):
         """Return the predictions for mirrored images as predictions for the images."""
         return predictions
 
-    def check_calibration(self, labels: Sequence[np.ndarray]) -> None:  # noqa: B027
-        """Check, by their labels, the images that set the ranges of an integer file.
+    def check_calibration(self, truth: Sequence[np.ndarray]) -> None:  # noqa: B027
+        """Check, by what is true of each, the images that set the ranges of an integer file.
 
         By default any images do.
 

@@ -16,7 +16,7 @@ from tfresnet.tasks.losses import negative_log_likelihood
 
 
 class Classification(LabelTask):
-    """The labels of a data set are classes, int64 [batch]."""
+    """What is true of an image is a class; of a batch, int64 [batch]."""
 
     headings = HEADINGS[CLASSIFICATION]
 
@@ -25,9 +25,9 @@ class Classification(LabelTask):
         """An equal share of the classes, as in timm for arXiv:2110.00476 (Wightman et al. 2021)."""
         return 1 / len(self.output.labels)
 
-    def targets(self, labels: tf.Tensor) -> tf.Tensor:
+    def targets(self, truth: tf.Tensor) -> tf.Tensor:
         """Return one-hot rows, float32 [batch, classes]."""
-        return tf.one_hot(labels, len(self.output.labels))
+        return tf.one_hot(truth, len(self.output.labels))
 
     def correct(self, targets: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
         """Return 1 where the largest logit is the largest target's, float32 [batch]."""

@@ -50,10 +50,10 @@ class LabelTask(Task):
         equal = self.decisions(predictions) == self.decisions(reference)
         return Agreement(float(equal.mean()), float(np.abs(predictions - reference).max()))
 
-    def check_calibration(self, labels: Sequence[np.ndarray]) -> None:
+    def check_calibration(self, truth: Sequence[np.ndarray]) -> None:
         """Raise an ``InputError`` if several images all have the same label."""
-        if len(labels) > 1 and len(np.unique(np.stack(labels), axis=0)) == 1:
+        if len(truth) > 1 and len(np.unique(np.stack(truth), axis=0)) == 1:
             raise InputError(
-                f"calibration: expected images of several classes, got {len(labels)} of class "
-                f"{labels[0]} only; raise --calibration-images or look at the training split"
+                f"calibration: expected images of several classes, got {len(truth)} of class "
+                f"{truth[0]} only; raise --calibration-images or look at the training split"
             )

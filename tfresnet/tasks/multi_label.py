@@ -16,7 +16,7 @@ THRESHOLD = 0.5  # probability from which on an image is predicted to have a lab
 
 
 class MultiLabel(LabelTask):
-    """The labels of a data set are 1 for each label that an image has, float32 [batch, labels]."""
+    """What is true of a batch is 1 for each label that an image has, float32 [batch, labels]."""
 
     headings = HEADINGS[MULTI_LABEL]
 
@@ -28,9 +28,9 @@ class MultiLabel(LabelTask):
         """
         return 1 / 2
 
-    def targets(self, labels: tf.Tensor) -> tf.Tensor:
-        """Return the labels as they are, float32 [batch, labels]."""
-        return labels
+    def targets(self, truth: tf.Tensor) -> tf.Tensor:
+        """Return the truth as it is, float32 [batch, labels]."""
+        return truth
 
     def correct(self, targets: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
         """Return 1 where all labels of an image are predicted right, float32 [batch]."""
