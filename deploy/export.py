@@ -4,7 +4,6 @@ import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +11,17 @@ from tfresnet.backend import keras
 from tfresnet.config.export import ExportConfig
 from tfresnet.config.formats import QUANTIZATIONS
 from tfresnet.deploy import artifact, choice, targets
-from tfresnet.deploy.compress import cluster, prune, qat
+from tfresnet.deploy.compress import chain
+from tfresnet.deploy.compress.base import FunctionalNetwork
+from tfresnet.deploy.compress.finetune import FineTuner
 from tfresnet.deploy.context import ExportContext, prepare
 from tfresnet.deploy.device import bundle
 from tfresnet.deploy.formats import wrap
-from tfresnet.deploy.formats.base import Compression, Target
+from tfresnet.deploy.formats.base import Target
 from tfresnet.deploy.measure import MeasuredFile
 from tfresnet.deploy.records import CalibrationRecord, Report, TriedRecord
 from tfresnet.deploy.report import card, page
 from tfresnet.deploy.search import Budget, search
-from tfresnet.models.functional import functional
 from tfresnet.runs.result import ArtifactRecord
 from tfresnet.runs.run_directory import Run
 from tfresnet.runtime.metadata import read_metadata
@@ -134,49 +134,29 @@ def finish(
 
 
 def _networks(context: ExportContext, say: Say) -> Iterator[tuple[keras.Model, Target]]:
-    """Yield networks and the files to make of them."""
+    """Yield networks and the files to make of them: as it is, compressed, trained for integers.
+
+    Raises:
+        InputError: the network can't be compressed in one of the ways; before anything is made.
+    """
     config = context.config
-    if config.qat_epochs:  # fail before anything else is done
-        qat.check(functional(context.model, context.run.spec.shape))
+    weights, quantizers = chain.weight_compressors(config), chain.quantizers(config)
+    network = FunctionalNetwork.of(context.model, context.run.spec.shape)
+    for compressor in (*weights, *quantizers):
+        compressor.check(network)
     exported = wrap.Embedding(context.model) if config.features else context.model
     for target in targets.plain(config):
         yield exported, target
-    yield from _fine_tuned(context, say)
-
-
-def _fine_tuned(context: ExportContext, say: Say) -> Iterator[tuple[keras.Model, Target]]:
-    """Yield what fine-tuning makes of the network: pruned, then clustered, then quantized."""
-    config, run, data = context.config, context.fine_tuned_run, context.dataset
-    done, network = targets.compression(config), None
-    if config.prune:
-        say("pruning")
-        folder = _folder(context, replace(done, clusters=0))
-        network = prune.prune(
-            run, data, config.prune, config.sparsity, config.compress_epochs, folder
-        )
-    if config.cluster:
-        say("clustering")
-        folder = _folder(context, done)
-        network = cluster.cluster(
-            run, data, config.cluster, config.compress_epochs, folder, network
-        )
-    if network:
-        for target in targets.compressed(config):
-            yield network, target
-    if config.qat_epochs:
-        say("quantization-aware training")
-        folder = _folder(context, replace(done, qat_epochs=config.qat_epochs))
-        aware = qat.train(
-            run, data, config.qat_epochs, folder, network,
-            pruned=bool(config.prune), clustered=bool(config.cluster),
-        )  # fmt: skip
-        for target in targets.trained(config):
-            yield aware, target
-
-
-def _folder(context: ExportContext, done: Compression) -> Path:
-    """Return where a fine-tuning has its log and checkpoints: ``pruned``, ``pruned_qat``, ..."""
-    return context.directory / done.suffix.removeprefix("_")
+    folder = ""
+    for compressors, files in ((weights, targets.compressed), (quantizers, targets.trained)):
+        for compressor in compressors:
+            say(compressor.stage)
+            folder += f"_{compressor.name}"
+            directory = context.directory / folder[1:]
+            fine_tune = FineTuner(context.fine_tuned_run, context.dataset, directory)
+            network = compressor.apply(network, fine_tune)
+        for target in files(config):
+            yield network.model, target
 
 
 def _bundle(context: ExportContext, candidates: Sequence[ArtifactRecord]) -> str | None:

@@ -19,7 +19,9 @@ from tfresnet.config.formats import (
     Quantization,
 )
 from tfresnet.deploy import artifact, inspect
-from tfresnet.deploy.compress import qat
+from tfresnet.deploy.compress import chain
+from tfresnet.deploy.compress.base import FunctionalNetwork
+from tfresnet.deploy.compress.finetune import FineTuner
 from tfresnet.deploy.context import ExportContext
 from tfresnet.deploy.formats import recipes, tflite
 from tfresnet.deploy.formats.base import Compression, Target
@@ -200,19 +202,12 @@ class CandidateFiles:
     def _trained(self, quantization: Quantization) -> MeasuredFile:
         context = self.context
         suffix = "" if quantization is FIRST else f"_{quantization.name}"
-        aware = qat.train(
-            context.fine_tuned_run, context.dataset, self.qat_epochs,
-            context.directory / f"auto_qat{suffix}",
-            bits=(quantization.weights, quantization.edges or quantization.weights),
-        )  # fmt: skip
-        # The converter understands fake quantization of 8 bits only; of others, the weights are
-        # taken.
-        network = (
-            aware if quantization is FIRST else qat.without_fake_quantization(aware, context.model)
-        )
-        return artifact.make(
-            context, network, Target(TFLITE, quantization, Compression(qat_epochs=self.qat_epochs))
-        )
+        directory = context.directory / f"auto_qat{suffix}"
+        network = FunctionalNetwork.of(context.model, context.run.spec.shape)
+        fine_tune = FineTuner(context.fine_tuned_run, context.dataset, directory)
+        trained = chain.quantizer_for(quantization, self.qat_epochs).apply(network, fine_tune)
+        done = Compression(qat_epochs=self.qat_epochs)
+        return artifact.make(context, trained.model, Target(TFLITE, quantization, done))
 
     @cached_property
     def sensitive_layers(self) -> list[str]:

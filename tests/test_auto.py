@@ -16,6 +16,8 @@ from tfresnet import tasks
 from tfresnet.config.formats import FLOAT32, INT4, INT4_MIXED, INT8
 from tfresnet.deploy import calibration, gate, inspect, search, selection
 from tfresnet.deploy.compress import qat
+from tfresnet.deploy.compress.base import FunctionalNetwork
+from tfresnet.deploy.compress.finetune import FineTuner
 from tfresnet.deploy.formats import delegates, graph, tflite
 from tfresnet.deploy.search import Budget, Candidate, next_candidate
 from tfresnet.runs.result import ArtifactRecord, SelectionRecord
@@ -131,27 +133,35 @@ def test_a_fifth_of_the_training_images_is_kept_to_choose_on(tiny_run):
     assert not set(drawn.manifest["indices"]) & set(indices)
 
 
-def test_four_bits_can_be_trained_for(tiny_run, tmp_path):
+def test_four_bits_can_be_trained_for(tiny_run, tmp_path, monkeypatch):
     """The weights of the trained network are a float network's, which a recipe then rounds."""
     data, specs = tiny_run.dataset(), (tiny_run.spec, tiny_run.output)
     images = data.train.images[:50]
     model = tiny_run.model()
-    aware = qat.quantization_aware(model, tiny_run.spec.shape)
+    network = FunctionalNetwork.of(model, tiny_run.spec.shape)
+    aware = qat.quantization_aware(network)
     pixels = (images.astype(np.float32) - 128) / 128
-    plain = qat.without_fake_quantization(aware, model)
+    plain = qat.without_fake_quantization(aware, network).model
     # Keras folds a norm into another order of the same sums.
     np.testing.assert_allclose(plain(pixels), model(pixels), atol=1e-3)
-    trained = qat.train(tiny_run, data, 1, tmp_path / "qat", bits=(4, 8))
+
+    trained_with: list[keras.Model] = []
+    without_fake_quantization = qat.without_fake_quantization
+    monkeypatch.setattr(
+        qat, "without_fake_quantization",
+        lambda aware, network: trained_with.append(aware)
+        or without_fake_quantization(aware, network),
+    )  # fmt: skip
+    training = qat.QuantizationAwareTraining(1, bits=4, edge_bits=8)
+    trained = training.apply(network, FineTuner(tiny_run, data, tmp_path / "qat")).model
     kinds = (keras.layers.Conv2D, keras.layers.Dense)
-    wrappers = [w for w in trained.layers if isinstance(getattr(w, "layer", None), kinds)]
+    wrappers = [w for w in trained_with[0].layers if isinstance(getattr(w, "layer", None), kinds)]
     bits = {
         w.layer.name: quantizer.num_bits for w in wrappers for _, quantizer, _ in w._weight_vars
     }
     assert {bits.pop("stem_conv"), bits.pop("head")} == {8}
     assert set(bits.values()) == {4}
-    content = tflite.convert(
-        qat.without_fake_quantization(trained, model), *specs, "int4_mixed", images
-    )
+    content = tflite.convert(trained, *specs, "int4_mixed", images)
     assert graph.unique_weights(content) <= 16
 
 

@@ -15,7 +15,8 @@ from tfresnet.config import loading
 from tfresnet.config.export import ExportConfig
 from tfresnet.config.sections import ModelConfig
 from tfresnet.deploy import gate, targets
-from tfresnet.deploy.compress import cluster, finetune, fold, prune, qat
+from tfresnet.deploy.compress import cluster, finetune, fold, prune, qat, ranges
+from tfresnet.deploy.compress.base import Compressor, FunctionalNetwork
 from tfresnet.deploy.formats import graph, tflite
 from tfresnet.models import zoo
 from tfresnet.models.functional import functional
@@ -26,6 +27,12 @@ from tfresnet.runtime.backends import open_model
 from tfresnet.runtime.spec import InputSpec, OutputSpec
 from tfresnet.training import loop
 from tfresnet.training.optimizers import decays
+
+
+def compressed_by(compressor: Compressor, run, data, folder: Path) -> keras.Model:
+    network = FunctionalNetwork.of(run.model(), run.spec.shape)
+    return compressor.apply(network, finetune.FineTuner(run, data, folder)).model
+
 
 BRIEF = ["--tflite", "--quantize", "int8", "--max-drop", 100, "--verify-images", 100,
          "--calibration-images", 50]  # fmt: skip
@@ -99,7 +106,7 @@ def clustered_of(architecture: dict, sparse: bool = False) -> tuple[keras.Model,
         if isinstance(layer, keras.layers.BatchNormalization):
             # As training leaves them: a factor and a shift of its own for each channel.
             layer.set_weights([rng.uniform(0.5, 1.5, w.shape) for w in layer.get_weights()])
-    model = cluster.clusterable(functional(network, (16, 16, 3)), 8, sparse)
+    model = cluster.clusterable(FunctionalNetwork.of(network, (16, 16, 3)), 8, sparse)
     return cluster.stripped(model), rng.integers(0, 256, (4, 16, 16, 3), np.uint8)
 
 
@@ -154,15 +161,15 @@ def test_a_finished_fine_tuning_is_loaded_and_another_one_is_not(compressed, tin
     folder = run.directory / "export" / "pruned"
     log = (folder / "metrics.jsonl").read_text()
     data = run.dataset()
-    again = prune.prune(run, data, 0.5, "unstructured", 1, folder)
-    assert prune.realised(again) == pytest.approx(0.493, abs=0.005)
+    again = compressed_by(prune.Pruning(0.5, "unstructured", 1), run, data, folder)
+    assert prune.share_of_zeros(again) == pytest.approx(0.493, abs=0.005)
     assert (folder / "metrics.jsonl").read_text() == log  # with the times that it took
-    less = prune.prune(run, data, 0.25, "unstructured", 1, folder)
-    assert prune.realised(less) == pytest.approx(0.247, abs=0.005)
+    less = compressed_by(prune.Pruning(0.25, "unstructured", 1), run, data, folder)
+    assert prune.share_of_zeros(less) == pytest.approx(0.247, abs=0.005)
 
 
 def test_two_of_four_neighbours_are_zero(tiny_run, tmp_path):
-    model = prune.prune(tiny_run, tiny_run.dataset(), 0.5, "2:4", 1, tmp_path)
+    model = compressed_by(prune.Pruning(0.5, "2:4", 1), tiny_run, tiny_run.dataset(), tmp_path)
     for layer in model.layers:
         if isinstance(layer, keras.layers.Conv2D) and not layer.name.startswith("stem"):
             kernel = layer.get_weights()[0]
@@ -172,16 +179,16 @@ def test_two_of_four_neighbours_are_zero(tiny_run, tmp_path):
 
 def test_an_interrupted_fine_tuning_goes_on(tiny_run, tmp_path, monkeypatch, capsys):
     """From its newest checkpoint, to the same weights; its epochs are called what they are."""
-    data = tiny_run.dataset()
-    whole = cluster.cluster(tiny_run, data, 8, 2, tmp_path / "whole")
+    data, clustering = tiny_run.dataset(), cluster.Clustering(8, 2)
+    whole = compressed_by(clustering, tiny_run, data, tmp_path / "whole")
     assert "clustering: epoch 2/2  loss" in capsys.readouterr().err
     begun = finetune.Trainer._evaluate
     monkeypatch.setattr(finetune.Trainer, "_evaluate", _interrupt_in(2, begun))
     with pytest.raises(KeyboardInterrupt):
-        cluster.cluster(tiny_run, data, 8, 2, tmp_path / "cut")
+        compressed_by(clustering, tiny_run, data, tmp_path / "cut")
     monkeypatch.undo()
     assert len((tmp_path / "cut" / "metrics.jsonl").read_text().splitlines()) == 1
-    resumed = cluster.cluster(tiny_run, data, 8, 2, tmp_path / "cut")
+    resumed = compressed_by(clustering, tiny_run, data, tmp_path / "cut")
     found = [x.get_weights()[0] for x in resumed.layers if isinstance(x, keras.layers.Conv2D)]
     assert all(len(np.unique(kernel)) <= 8 for kernel in found[1:])
     assert run_directory.weights_sha256(resumed) == run_directory.weights_sha256(whole)
@@ -191,7 +198,7 @@ def test_quantization_aware_training_decays_what_training_does():
     """Not the scales of batch norms that became depthwise convolutions."""
     config = ModelConfig(arch="resnet8", width=0.5, pre_activation=True, num_classes=10)
     model = zoo.build(config, SPEC.shape)
-    aware = qat.quantization_aware(model, SPEC.shape)
+    aware = qat.quantization_aware(FunctionalNetwork.of(model, SPEC.shape))
     assert any("depthwise_kernel" in v.name for v in aware.trainable_variables)
     # Keras puts the blocks' names before those of the layers.
     found, expected = (
@@ -215,7 +222,8 @@ def test_a_teacher_goes_on_teaching_while_it_is_there(tiny_run, tmp_path, monkey
     monkeypatch.setattr(loop, "plot", lambda *_: None)
 
     def teacher_of(run: run_directory.Run, directory: Path) -> keras.Model | None:
-        finetune.fine_tune(run, run.dataset(), 1, directory, run.model, {}, "QAT")
+        fine_tune = finetune.FineTuner(run, run.dataset(), directory)
+        fine_tune(run.model, finetune.Stage("QAT", 1, {}))
         return trainers[-1].train_step.teacher
 
     def taught_by(path: Path) -> run_directory.Run:
@@ -247,17 +255,17 @@ def _interrupt_in(epoch: int, evaluate):
 
 def test_ranges_start_at_what_the_network_gives_without_rounding(tiny_run):
     """Of all images at once, so that the mean over batches is the one that there is."""
-    images = tiny_run.dataset().held_out.images[: qat.BATCH]
+    images = tiny_run.dataset().held_out.images[: ranges.BATCH]
     x = ((images - tiny_run.spec.mean) / tiny_run.spec.std).astype(np.float32)
     model = tiny_run.model()
     logits = model(x).numpy()
-    aware = qat.quantization_aware(model, tiny_run.spec.shape)
-    qat._observe_ranges(aware, x)
-    ranges = {v.name: v.numpy() for v in aware.variables}
-    head = [ranges[f"quant_head/post_activation_{end}:0"] for end in ("min", "max")]
+    aware = qat.quantization_aware(FunctionalNetwork.of(model, tiny_run.spec.shape))
+    ranges.observe(aware, x)
+    found = {v.name: v.numpy() for v in aware.variables}
+    head = [found[f"quant_head/post_activation_{end}:0"] for end in ("min", "max")]
     # Keras folds a norm into another order of the same sums: 5 of float32's 7 digits.
     np.testing.assert_allclose(head, [logits.min(), logits.max()], rtol=1e-4)
-    assert ranges["quant_stem_relu/output_min:0"] == 0
+    assert found["quant_stem_relu/output_min:0"] == 0
 
 
 def _optimized(path: str, folder: Path) -> set[str]:
@@ -294,7 +302,8 @@ def test_quantisation_aware_training_gives_an_integer_file_that_agrees(run_copy,
     # The same integers; onnxruntime and XNNPACK round a few of them differently.
     assert distance(other, lite) < NEAR[8]
     # The network that was trained, which is loaded again; the checkpoint's answers are others.
-    trained = qat.train(run, data, 1, run_copy / "export" / "qat")
+    training = qat.QuantizationAwareTraining(1)
+    trained = compressed_by(training, run, data, run_copy / "export" / "qat")
     expected = keras.activations.softmax(trained((pixels.astype(np.float32) - 128) / 128))
     assert distance(lite, expected.numpy()) < NEAR[8]
     # Each range begins at what was observed: at 0 behind a ReLU, so that none is left to compute,
@@ -323,7 +332,7 @@ def test_a_pruned_float_file_may_answer_otherwise_than_the_checkpoint(run_copy):
 def test_a_network_that_tfmot_refuses_is_refused_with_the_reason(tmp_path):
     settings = [*TINY, "train.epochs=1", "model.attention=se"]
     train(loading.load("quickstart", settings), tmp_path / "run")
-    reason = "it refuses: it has no quantisation for the products of channel attention"
+    reason = "it refuses: it has no quantization for the products of channel attention"
     assert reason in refused("export", tmp_path / "run", "--tflite", "--qat-epochs", 1)
     assert not list((tmp_path / "run" / "export").glob("*.tflite"))  # before any file is made
 

@@ -12,7 +12,9 @@ import tf_keras as keras
 from tfresnet.config.sections import ModelConfig, RunConfig
 from tfresnet.data.sources import Dataset
 from tfresnet.data.splits import ArraySplit
-from tfresnet.deploy.compress import affine, qat
+from tfresnet.deploy.compress import qat
+from tfresnet.deploy.compress.base import FunctionalNetwork
+from tfresnet.deploy.compress.standalone_norms import without_standalone_norms
 from tfresnet.deploy.formats import graph, onnx_format, onnx_graph, tflite, wrap
 from tfresnet.models import functional, zoo
 from tfresnet.runs import run_directory
@@ -166,14 +168,14 @@ def test_tfmot_accepts_the_network_or_the_reason_is_given(model, config, pixels)
     reason = obstacle(model, config)
     if reason:
         with pytest.raises(InputError, match=f"got {config.arch}, whose .* it refuses: .*{reason}"):
-            qat.quantization_aware(model, SPEC.shape)
+            qat.quantization_aware(FunctionalNetwork.of(model, SPEC.shape))
         return
     twin = functional.functional(model, SPEC.shape)
-    plain = affine.without_lone_norms(twin)
+    plain = without_standalone_norms(twin)
     x = normalised(pixels)
     # One multiplication and one addition instead of a norm's four operations.
     np.testing.assert_allclose(plain(x), twin(x), rtol=1e-3, atol=1e-4)
-    aware = qat.quantization_aware(model, SPEC.shape)
+    aware = qat.quantization_aware(FunctionalNetwork.of(model, SPEC.shape))
     assert any(layer.name.startswith("quant_") for layer in aware.layers)
     pools = any(isinstance(layer, keras.layers.AveragePooling2D) for layer in twin.layers)
     if plain is not twin or pools:  # what tfmot can't do by itself must be integer too

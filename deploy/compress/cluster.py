@@ -1,50 +1,54 @@
 """Weight clustering (Han et al. 2015, arXiv:1510.00149), with tfmot, of the network as deployed."""
 
-from pathlib import Path
+from dataclasses import dataclass
 
 from tfresnet.backend import keras
-from tfresnet.data.sources import Dataset
-from tfresnet.deploy.compress.finetune import copied, fine_tune
+from tfresnet.deploy.compress.base import FunctionalNetwork
+from tfresnet.deploy.compress.finetune import FineTuner, Stage, copied
 from tfresnet.deploy.compress.fold import folded
-from tfresnet.models.functional import functional
-from tfresnet.runs.run_directory import Run
 
 
-def cluster(
-    run: Run,
-    dataset: Dataset,
-    count: int,
-    epochs: int,
-    directory: Path,
-    source: keras.Model | None = None,
-) -> keras.Model:
-    """Return a network whose convolutions have at most ``count`` different weights each.
+@dataclass(frozen=True)
+class Clustering:
+    """Gives each kernel of a convolution a few different weights, its centroids.
 
-    It begins with the run's network, or with ``source``, a pruned one, whose zeros stay. Batch
-    norms are folded first, so that the weights that are shared are those of the file. Clusters are
-    trained with the network. The first convolution, depthwise ones and the classifier are left
-    alone.
+    Batch normalization is folded into the convolutions first, so that the weights that are shared
+    are those of the file. The centroids are trained. The first convolution, depthwise convolutions
+    and the head keep all their weights.
+
+    Attributes:
+        count: most different weights of a kernel, at least 2.
+        epochs: of fine-tuning.
+        sparse: whether the network was pruned: then one of the centroids is 0 and zeros stay.
     """
 
-    def start() -> keras.Model:
-        return source or functional(run.model(), run.spec.shape)
+    count: int
+    epochs: int
+    sparse: bool = False
+    name = "clustered"
+    stage = "clustering"
 
-    model = fine_tune(
-        run, dataset, epochs, directory,
-        lambda: clusterable(start(), count, source is not None),
-        {"cluster": count, "pruned": source is not None}, "clustering",
-    )  # fmt: skip
-    return stripped(model)
+    def check(self, network: FunctionalNetwork) -> None:
+        """Accept every network."""
+
+    def apply(self, network: FunctionalNetwork, fine_tune: FineTuner) -> FunctionalNetwork:
+        """See :class:`.base.Compressor`."""
+        method = {"cluster": self.count, "pruned": self.sparse}
+        stage = Stage(self.stage, self.epochs, method)
+        model = fine_tune(lambda: clusterable(network, self.count, self.sparse), stage)
+        return network.with_model(stripped(model))
 
 
-def clustered_layers(model: keras.Model) -> set[str]:
-    """Return the names of the layers of a functional model that are clustered."""
-    names = [layer.name for layer in model.layers if isinstance(layer, keras.layers.Conv2D)]
-    return set(names[1:])
+def clustered_layers(network: FunctionalNetwork) -> set[str]:
+    """Return the names of the layers that are clustered."""
+    convolutions = [
+        layer.name for layer in network.model.layers if isinstance(layer, keras.layers.Conv2D)
+    ]
+    return set(convolutions[1:]) - network.head
 
 
-def clusterable(model: keras.Model, count: int, sparse: bool) -> keras.Model:
-    """Return a folded functional model whose convolutions have ``count`` trainable centroids each.
+def clusterable(network: FunctionalNetwork, count: int, sparse: bool) -> keras.Model:
+    """Return a folded copy of the model whose kernels have ``count`` trainable centroids.
 
     They begin where k-means++ puts them; with ``sparse``, one of them is 0 and stays there.
     """
@@ -52,8 +56,7 @@ def clusterable(model: keras.Model, count: int, sparse: bool) -> keras.Model:
     from tensorflow_model_optimization.python.core.clustering.keras import cluster_config
     from tensorflow_model_optimization.python.core.clustering.keras.experimental import cluster
 
-    model = folded(model)
-    names = clustered_layers(model)
+    names = clustered_layers(network)
 
     def wrap(layer: keras.layers.Layer) -> keras.layers.Layer:
         if layer.name not in names or layer.count_params() <= count:
@@ -63,11 +66,12 @@ def clusterable(model: keras.Model, count: int, sparse: bool) -> keras.Model:
             number_of_clusters=count,
             cluster_centroids_init=clustering.CentroidInitialization.KMEANS_PLUS_PLUS,
             preserve_sparsity=sparse,
-            # Sums over thousands of weights are steps that no batch norm evens out any more.
+            # Sums of the gradients of thousands of weights would be steps that no batch
+            # normalization evens out any more.
             cluster_gradient_aggregation=cluster_config.GradientAggregation.AVG,
         )
 
-    return keras.models.clone_model(model, clone_function=wrap)
+    return keras.models.clone_model(folded(network.model), clone_function=wrap)
 
 
 def stripped(model: keras.Model) -> keras.Model:

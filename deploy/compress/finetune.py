@@ -1,19 +1,23 @@
-"""Fine-tuning of compressed networks through the one training loop; it resumes like any run."""
+"""Fine-tune compressed networks with the one training loop; an interrupted one is resumed."""
 
 import hashlib
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from tfresnet import tasks
 from tfresnet.backend import keras
 from tfresnet.config.sections import RunConfig
 from tfresnet.data import pipeline
 from tfresnet.data.sources import Dataset
 from tfresnet.data.splits import Subset
+from tfresnet.deploy import calibration
 from tfresnet.runs import teacher
 from tfresnet.runs.run_directory import Run, weights_sha256
 from tfresnet.runtime.errors import InputError
@@ -24,31 +28,92 @@ LR_FACTOR = 0.01  # of the run's peak rate: the weights need to move by fraction
 PROVENANCE = "fine_tuning.json"
 
 
-def fine_tune(
-    run: Run,
-    dataset: Dataset,
-    epochs: int,
-    directory: Path,
-    build: Callable[[], keras.Model],
-    method: dict,
-    stage: str,
-    lr_factor: float = LR_FACTOR,
-    one_device: bool = True,
-) -> keras.Model:
-    """Return what ``build`` makes after ``epochs`` of training with the run's recipe.
+@dataclass(frozen=True)
+class Stage:
+    """One fine-tuning.
 
-    A distilled run's teacher goes on teaching; if it is no longer there, a warning says so and the
-    labels alone do.
-
-    The rate is ``lr_factor`` of the run's peak, falling as a cosine, in float32, without a moving
-    average. ``directory`` gets the log, the curve and the checkpoints. One that was begun before
-    from the same weights, for the same ``method``, is gone on with; a finished one is loaded.
-    ``stage`` is a word for it, which stands before each epoch that is shown. It takes
-    ``one_device``, or all that the run's machine has unless ``train.accumulate`` is above 1.
+    Attributes:
+        name: stands before each epoch that is shown: ``pruning``.
+        epochs: how long to train.
+        method: what is done to the network, as JSON types: a folder with an earlier fine-tuning by
+            another method is emptied.
+        lr_factor: peak learning rate as a factor of the run's peak learning rate.
+        one_device: whether the network can't be trained on several devices.
     """
-    recipe = {
-        "epochs": epochs,
-        "lr": run.config.train.lr * lr_factor,
+
+    name: str
+    epochs: int
+    method: Mapping[str, Any]
+    lr_factor: float = LR_FACTOR
+    one_device: bool = True
+
+
+@dataclass(frozen=True)
+class FineTuner:
+    """Trains networks on a run's data with the run's recipe.
+
+    Attributes:
+        run: the run that the network comes from.
+        dataset: its data.
+        directory: folder for the log, the curve and the checkpoints.
+    """
+
+    run: Run
+    dataset: Dataset
+    directory: Path
+
+    def __call__(self, build: Callable[[], keras.Model], stage: Stage) -> keras.Model:
+        """Return the model that ``build`` makes, after training.
+
+        The learning rate falls as a cosine; training is in float32, without a moving average. If
+        the run had a teacher, it teaches here too; if that is no longer there, a warning says so
+        and the labels alone are used. A training that began before in this directory, with the
+        same weights and method, is resumed; if it is finished, its result is loaded.
+        """
+        config, load_teacher, warnings = _with_teacher(_recipe(self.run.config, stage), self.run)
+
+        def build_in_scope() -> keras.Model:
+            model = build()
+            provenance = {
+                "method": dict(stage.method), "config": config.model_dump(), **_start(model)
+            }  # fmt: skip
+            if isinstance(self.dataset.train, Subset):
+                indices = np.asarray(self.dataset.train.indices, np.int64).tobytes()
+                provenance["images"] = hashlib.sha256(indices).hexdigest()
+            _empty_unless(self.directory, provenance)
+            return model
+
+        # tfmot's wrappers assign to variables in their calls, which mirrored variables do not
+        # allow; those of quantization not in a loop over the parts of a batch.
+        one_device = stage.one_device or config.train.accumulate > 1
+        strategy = tf.distribute.get_strategy() if one_device else None
+        trainer = Trainer(
+            config, self.dataset, self.directory, build_in_scope, load_teacher, strategy
+        )
+        trainer.warnings += warnings
+        trainer.stage = stage.name
+        trainer.run()
+        return trainer.model
+
+    def steps(self, epochs: int) -> int:
+        """Return the number of training steps in some epochs."""
+        return epochs * pipeline.steps_per_epoch(
+            self.dataset.train, self.run.config.train.batch_size
+        )
+
+    def images(self, count: int) -> np.ndarray:
+        """Return random training images, normalized, float32 [n, H, W, C]; n is at most count."""
+        spec, seed = self.run.spec, self.run.config.train.seed
+        task = tasks.of(self.run.output)
+        images = calibration.draw(self.dataset.train, count, seed, task).images
+        return ((images - spec.mean) / spec.std).astype(np.float32)
+
+
+def _recipe(config: RunConfig, stage: Stage) -> RunConfig:
+    """Return a run's configuration, changed for a fine-tuning."""
+    changes = {
+        "epochs": stage.epochs,
+        "lr": config.train.lr * stage.lr_factor,
         "warmup_epochs": 0.0,
         "scheduler": "cosine",
         "precision": "float32",
@@ -59,41 +124,24 @@ def fine_tune(
         "strategy": "auto",  # the run's workers may be far away
         "xla": False,
     }
-    training = run.config.train.model_copy(update=recipe)
-    full_size = run.config.data.model_copy(update={"progressive": {}})
-    config = run.config.model_copy(update={"train": training, "data": full_size})
-    config, load_teacher, warnings = _with_teacher(config, run)
-
-    def build_in_scope() -> keras.Model:
-        model = build()
-        provenance = {"method": method, "config": config.model_dump(), **_start(model)}
-        if isinstance(dataset.train, Subset):
-            indices = np.asarray(dataset.train.indices, np.int64).tobytes()
-            provenance["images"] = hashlib.sha256(indices).hexdigest()
-        _keep_only_if(directory, provenance)
-        return model
-
-    # tfmot's wrappers assign to variables in their calls, which mirrored ones do not allow, those
-    # of quantization not in a loop over the parts of a batch.
-    one_device = one_device or training.accumulate > 1
-    strategy = tf.distribute.get_strategy() if one_device else None
-    trainer = Trainer(config, dataset, directory, build_in_scope, load_teacher, strategy)
-    trainer.warnings += warnings
-    trainer.stage = stage
-    trainer.run()
-    return trainer.model
+    training = config.train.model_copy(update=changes)
+    full_size = config.data.model_copy(update={"progressive": {}})
+    return config.model_copy(update={"train": training, "data": full_size})
 
 
 def _with_teacher(
     config: RunConfig, run: Run
 ) -> tuple[RunConfig, Callable[[], keras.Model] | None, list[str]]:
-    """Return the configuration that is possible, what loads the teacher, and warnings."""
+    """Return the configuration, a function that loads the teacher (None: no teacher), warnings.
+
+    A teacher that can't be loaded is taken out of the configuration.
+    """
     try:
         return config, teacher.loader(config, run.spec, run.output), []
     except InputError as error:
-        alone = config.train.model_copy(update={"teacher": None})
+        training = config.train.model_copy(update={"teacher": None})
         warning = f"fine-tuning without the teacher that this run had, from the labels: {error}"
-        return config.model_copy(update={"train": alone}), None, [warning]
+        return config.model_copy(update={"train": training}), None, [warning]
 
 
 def copied(model: keras.Model) -> keras.Model:
@@ -103,18 +151,13 @@ def copied(model: keras.Model) -> keras.Model:
     return copy
 
 
-def steps(run: Run, dataset: Dataset, epochs: int) -> int:
-    """Return the steps of a fine-tuning."""
-    return epochs * pipeline.steps_per_epoch(dataset.train, run.config.train.batch_size)
-
-
 def _start(model: keras.Model) -> dict[str, str]:
     names = hashlib.sha256("".join(v.name for v in model.variables).encode()).hexdigest()
     return {"weights": weights_sha256(model), "variables": names}
 
 
-def _keep_only_if(directory: Path, provenance: dict) -> None:
-    """Empty a folder unless it holds a fine-tuning that began just so."""
+def _empty_unless(directory: Path, provenance: Mapping[str, Any]) -> None:
+    """Empty a folder unless it holds a fine-tuning that began with this provenance."""
     file = directory / PROVENANCE
     provenance = json.loads(json.dumps(provenance))
     if not file.exists() or read_json(file) != provenance:

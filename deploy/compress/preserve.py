@@ -39,7 +39,10 @@ class SharedWeightsQuantizer(registry.ClusterPreserveDefaultWeightsQuantizer):
         )
 
     def build(self, tensor_shape: tf.TensorShape, name: str, layer: object) -> dict:
-        """Return the variables of a layer; its gradients are means, as in ``cluster``, not sums."""
+        """Return the variables of a layer.
+
+        Gradients of centroids are means, as in ``cluster``, not sums.
+        """
         variables = super().build(tensor_shape, name, layer)
         if registry.CLUSTERING_IMPL in variables:
             algorithm = variables[registry.CLUSTERING_IMPL]

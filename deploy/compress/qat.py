@@ -1,48 +1,106 @@
-"""Quantisation-aware training (Jacob et al. 2017, arXiv:1712.05877), with tfmot.
-
-tensorflow-model-optimization takes functional models only, so it gets the functional twin, which
-shares its variables with the model that it is of.
-"""
+"""Quantization-aware training (Jacob et al. 2017, arXiv:1712.05877), with tfmot."""
 
 import copy
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
-from unittest import mock
 
-import numpy as np
 import tensorflow as tf
 
-from tfresnet import tasks
 from tfresnet.backend import keras
-from tfresnet.data.sources import Dataset
-from tfresnet.deploy import calibration
-from tfresnet.deploy.compress import affine, cluster
-from tfresnet.deploy.compress.finetune import copied, fine_tune
-from tfresnet.models.functional import functional
-from tfresnet.models.network import Network
-from tfresnet.runs.run_directory import Run
+from tfresnet.deploy.compress import cluster, ranges
+from tfresnet.deploy.compress.base import FunctionalNetwork
+from tfresnet.deploy.compress.finetune import FineTuner, Stage, copied
+from tfresnet.deploy.compress.standalone_norms import without_standalone_norms
 from tfresnet.runtime.errors import InputError
-from tfresnet.runtime.spec import InputSpec
 
-OBSERVED, BATCH = 512, 64  # images that ranges start from, and how many at a time
+OBSERVED = 512  # training images that the ranges of activations start from
+CONVERTIBLE = 8  # bits of the fake quantization that TensorFlow's converter understands
+WITH_WEIGHTS = (keras.layers.Conv2D, keras.layers.Dense)  # depthwise convolutions keep 8 bits
 
 # Why tfmot refuses a layer, by the layer's type.
 OBSTACLES = {
-    "Multiply": "it has no quantisation for the products of channel attention",
-    "Conv1D": "it has no quantisation for the convolution of eca",
+    "Multiply": "it has no quantization for the products of channel attention",
+    "Conv1D": "it has no quantization for the convolution of eca",
 }
 
 
-def quantization_aware(
-    model: keras.Model,
-    image_shape: tuple[int, int, int],
-    pruned: bool = False,
-    clustered: bool = False,
-) -> keras.Model:
-    """Return a functional model with fake quantisation, which starts from ``model``'s weights.
+@dataclass(frozen=True)
+class QuantizationAwareTraining:
+    """Trains a network with fake quantization: values are rounded as they will be in the file.
 
-    Zeros of a ``pruned`` and the values of a ``clustered`` network stay as they are. A batch norm
-    that follows no convolution, as before an activation, becomes a depthwise convolution of 1 x 1.
+    With 8 bits the result has fake quantization, from which a converter takes the scales. Of other
+    numbers of bits it has the trained weights only, since no converter understands them.
+
+    Attributes:
+        epochs: of training.
+        pruned: whether zeros stay zeros.
+        clustered: whether the different weights of a kernel stay as few as they are.
+        bits: of the weights of convolutions and dense layers.
+        edge_bits: the same of the first convolution and of the head.
+    """
+
+    epochs: int
+    pruned: bool = False
+    clustered: bool = False
+    bits: int = CONVERTIBLE
+    edge_bits: int = CONVERTIBLE
+    name = "qat"
+    stage = "quantization-aware training"
+
+    def check(self, network: FunctionalNetwork) -> None:
+        """Raise an ``InputError`` that names a layer that tfmot refuses, and why."""
+        check(network)
+
+    def apply(self, network: FunctionalNetwork, fine_tune: FineTuner) -> FunctionalNetwork:
+        """See :class:`.base.Compressor`."""
+        spec = fine_tune.run.spec
+
+        def build() -> keras.Model:
+            own = network.with_model(copied(network.model))
+            aware = quantization_aware(own, self.pruned, self.clustered)
+            set_bits(aware, network, self.bits, self.edge_bits)
+            ranges.observe(aware, fine_tune.images(OBSERVED))
+            ranges.set_input_range(aware, spec)
+            return aware
+
+        # The wrappers that keep zeros and shared weights can't be trained on several devices.
+        one_device = self.pruned or self.clustered
+        stage = Stage("QAT", self.epochs, self._method(), one_device=one_device)
+        aware = fine_tune(build, stage)
+        ranges.set_input_range(aware, spec)
+        if self.bits != CONVERTIBLE:
+            return without_fake_quantization(aware, network)
+        return network.with_model(aware)
+
+    def _method(self) -> dict[str, Any]:
+        method: dict[str, Any] = {"qat": True, "pruned": self.pruned, "clustered": self.clustered}
+        bits = (self.bits, self.edge_bits)
+        return method if bits == (CONVERTIBLE, CONVERTIBLE) else method | {"bits": bits}
+
+
+def check(network: FunctionalNetwork) -> None:
+    """Raise an ``InputError`` that names a layer that tfmot refuses, and why."""
+    for layer in network.model.layers:
+        if reason := OBSTACLES.get(type(layer).__name__):
+            raise InputError(
+                "quantization-aware training: expected a network that tfmot can quantize, got "
+                f"{network.model.name}, whose {layer.name} it refuses: {reason}; quantize it after "
+                "training instead (--quantize int8)"
+            )
+
+
+def quantization_aware(
+    network: FunctionalNetwork, pruned: bool = False, clustered: bool = False
+) -> keras.Model:
+    """Return a functional model with fake quantization of 8 bits and the network's weights.
+
+    Batch normalization that follows no convolution, as before an activation, becomes a depthwise
+    convolution of 1 x 1.
+
+    Args:
+        network: is not changed.
+        pruned: whether zeros stay zeros in training.
+        clustered: whether the different weights of a kernel stay as few as they are.
 
     Raises:
         InputError: see :func:`check`.
@@ -51,30 +109,19 @@ def quantization_aware(
 
     from tfresnet.deploy.compress import preserve
 
-    twin = functional(model, image_shape) if isinstance(model, Network) else model
-    check(twin)
-    shared = cluster.clustered_layers(twin) if clustered else set()
+    check(network)
+    shared = cluster.clustered_layers(network) if clustered else set()
     with preserve.scope():
-        annotated = _annotated(affine.without_lone_norms(twin), shared, pruned)
+        annotated = _annotated(without_standalone_norms(network.model), shared, pruned)
         annotated = quantization.quantize_annotate_model(annotated)
         return quantization.quantize_apply(annotated, preserve.scheme(pruned and not clustered))
 
 
-def check(model: keras.Model) -> None:
-    """Raise a ``InputError`` for a functional model that tfmot refuses; it says why."""
-    for layer in model.layers:
-        if reason := OBSTACLES.get(type(layer).__name__):
-            raise InputError(
-                f"quantisation-aware training: expected a network that tfmot can quantise, got "
-                f"{model.name}, whose {layer.name} it refuses: {reason}; quantise it after "
-                "training instead (--quantize int8)"
-            )
-
-
 def _annotated(model: keras.Model, shared: set[str], sparse: bool) -> keras.Model:
-    """Return a model whose average poolings take over the scale of what they pool, as TFLite's.
+    """Return a model with notes for tfmot about layers that it must treat in another way.
 
-    The layers called ``shared`` keep their few different weights, with zeros if ``sparse``.
+    The output of an average pooling has the scale of its input, as in TFLite. The layers called
+    ``shared`` keep their few different weights, with zeros if ``sparse``.
     """
     from tensorflow_model_optimization.python.core.quantization.keras.default_8bit import (
         default_8bit_quantize_configs as configs,
@@ -93,55 +140,26 @@ def _annotated(model: keras.Model, shared: set[str], sparse: bool) -> keras.Mode
     return keras.models.clone_model(model, clone_function=annotate)
 
 
-def train(
-    run: Run,
-    dataset: Dataset,
-    epochs: int,
-    directory: Path,
-    source: keras.Model | None = None,
-    pruned: bool = False,
-    clustered: bool = False,
-    bits: tuple[int, int] = (8, 8),
-) -> keras.Model:
-    """Return the run's network, or ``source``, after ``epochs`` with fake quantisation.
+def without_fake_quantization(aware: keras.Model, network: FunctionalNetwork) -> FunctionalNetwork:
+    """Return the network that was trained, without fake quantization, with the trained weights.
 
-    ``directory`` gets the log and the curve, see ``finetune``. ``bits`` are those of the weights of
-    convolutions and dense layers, and those of the first convolution's and the classifier's.
-
-    Raises:
-        InputError: tfmot refuses the network.
+    Args:
+        aware: made from ``network`` by :func:`quantization_aware`, and trained.
+        network: as it was before.
     """
-
-    def build() -> keras.Model:
-        model = copied(source) if source else run.model()
-        aware = quantization_aware(model, run.spec.shape, pruned, clustered)
-        _set_bits(aware, *bits)
-        images = calibration.draw(
-            dataset.train, OBSERVED, run.config.train.seed, tasks.of(run.output)
-        ).images
-        _observe_ranges(aware, ((images - run.spec.mean) / run.spec.std).astype(np.float32))
-        _span_a_byte(aware, run.spec)
-        return aware
-
-    method: dict[str, Any] = {"qat": True, "pruned": pruned, "clustered": clustered}
-    if bits != (8, 8):
-        method["bits"] = bits
-    model = fine_tune(
-        run, dataset, epochs, directory, build, method, "QAT", one_device=source is not None
-    )
-    _span_a_byte(model, run.spec)
-    return model
+    model = copied(without_standalone_norms(network.model))
+    for wrapper in _wrappers(aware):
+        trained = {_last_word(v): v.numpy() for v in wrapper.variables}
+        layer = model.get_layer(wrapper.layer.name)
+        layer.set_weights([trained[_last_word(v)] for v in layer.weights])
+    return network.with_model(model)
 
 
-def without_fake_quantization(aware: keras.Model, model: keras.Model) -> keras.Model:
-    """Return ``model``'s layers, as a functional model, with the weights that were trained."""
-    plain = copied(affine.without_lone_norms(functional(model, aware.input_shape[1:])))
-    for wrapper in aware.layers:
-        if hasattr(wrapper, "layer"):
-            found = {_last_word(v): v.numpy() for v in wrapper.variables}
-            layer = plain.get_layer(wrapper.layer.name)
-            layer.set_weights([found[_last_word(v)] for v in layer.weights])
-    return plain
+def _wrappers(aware: keras.Model) -> list[Any]:
+    """Return tfmot's wrappers, each with a ``layer`` inside."""
+    from tensorflow_model_optimization.python.core.quantization.keras import quantize_wrapper
+
+    return [w for w in aware.layers if isinstance(w, quantize_wrapper.QuantizeWrapper)]
 
 
 def _last_word(variable: tf.Variable) -> str:
@@ -149,14 +167,20 @@ def _last_word(variable: tf.Variable) -> str:
     return variable.name.rpartition("/")[2]
 
 
-def _set_bits(aware: keras.Model, inner: int, edges: int) -> None:
-    """Set the bits of the weights of convolutions and dense layers; depthwise ones keep 8."""
-    with_weights = (keras.layers.Conv2D, keras.layers.Dense)
-    wrappers = [w for w in aware.layers if isinstance(getattr(w, "layer", None), with_weights)]
+def set_bits(aware: keras.Model, network: FunctionalNetwork, inner: int, edges: int) -> None:
+    """Set the bits of the weights of convolutions and dense layers.
+
+    Args:
+        aware: made from ``network`` by :func:`quantization_aware`; is changed.
+        network: tells which layers are in the head.
+        inner: bits of most layers.
+        edges: bits of the first convolution and of the head.
+    """
+    wrappers = [w for w in _wrappers(aware) if isinstance(w.layer, WITH_WEIGHTS)]
+    at_the_edges = network.head | {wrappers[0].layer.name}
     for wrapper in wrappers:
-        at_the_edge = wrapper is wrappers[0] or isinstance(wrapper.layer, keras.layers.Dense)
-        count = edges if at_the_edge else inner
-        # tfmot's layers of a kind share one quantizer.
+        count = edges if wrapper.layer.name in at_the_edges else inner
+        # tfmot's layers of a kind share one quantizer, so each gets a copy.
         wrapper._weight_vars = [
             (weight, _with_bits(quantizer, count), variables)
             for weight, quantizer, variables in wrapper._weight_vars
@@ -164,54 +188,6 @@ def _set_bits(aware: keras.Model, inner: int, edges: int) -> None:
 
 
 def _with_bits(quantizer: Any, count: int) -> Any:
-    """Return a copy of tfmot's quantizer for numbers of ``count`` bits."""
     result = copy.copy(quantizer)
     result.num_bits = count
     return result
-
-
-def _observe_ranges(model: keras.Model, images: np.ndarray) -> None:
-    """Let the ranges of activations start at what some images [n, H, W, C] give without rounding.
-
-    tfmot's moving averages start at -6 and 6, and 500 steps leave 60 % of that: what is larger
-    would be cut off, and a ReLU's output would give a third of its 256 values to numbers below 0.
-    """
-    from tensorflow_model_optimization.python.core.quantization.keras import quant_ops
-
-    seen: dict[int, tuple[tf.Variable, tf.Variable, list[tuple[float, float]]]] = {}
-
-    def observe(x: tf.Tensor, low: tf.Variable, high: tf.Variable, **_: object) -> tf.Tensor:
-        ends = min(0.0, float(tf.reduce_min(x))), max(0.0, float(tf.reduce_max(x)))
-        seen.setdefault(id(low), (low, high, []))[2].append(ends)
-        return x
-
-    def leave(x: tf.Tensor, *_: object, **__: object) -> tf.Tensor:
-        return x
-
-    with (
-        mock.patch.object(quant_ops, "MovingAvgQuantize", observe),  # of activations
-        mock.patch.object(quant_ops, "LastValueQuantize", leave),  # of weights
-        mock.patch.object(quant_ops, "AllValuesQuantize", leave),  # of the input
-    ):
-        for first in range(0, len(images), BATCH):
-            model(tf.constant(images[first : first + BATCH]), training=False)
-    for low, high, ends in seen.values():
-        for variable, value in zip((low, high), np.mean(ends, axis=0), strict=True):
-            variable.assign(value)
-
-
-def _span_a_byte(model: keras.Model, spec: InputSpec) -> None:
-    """Set the range of the input to that of normalised bytes, so that its scale is exactly theirs.
-
-    tfmot has the smallest and the largest value of all batches there.
-    """
-    ends = [
-        (byte - mean) / std
-        for byte in (0, 255)
-        for mean, std in zip(spec.mean, spec.std, strict=True)
-    ]
-    entrance = next(layer for layer in model.layers if layer.name.startswith("quantize_layer"))
-    for variable in entrance.variables:
-        for name, value in (("min", min(ends)), ("max", max(ends))):
-            if variable.name.endswith(f"_{name}:0"):
-                variable.assign(value)

@@ -1,0 +1,68 @@
+"""What a compressor is, and the networks that it takes and gives."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from tfresnet.backend import keras
+from tfresnet.deploy.compress.finetune import FineTuner
+from tfresnet.models.functional import functional
+from tfresnet.models.network import Network
+
+
+@dataclass(frozen=True)
+class FunctionalNetwork:
+    """A network as a functional Keras model, with the parts of the network that it came from.
+
+    Attributes:
+        model: a flat functional model: its layers are the layers inside all blocks.
+        stem: names of the layers of the backbone's first part.
+        head: names of the layers of the head.
+    """
+
+    model: keras.Model
+    stem: frozenset[str]
+    head: frozenset[str]
+
+    @classmethod
+    def of(cls, network: Network, image_shape: tuple[int, int, int]) -> "FunctionalNetwork":
+        """Return a network's functional model, which shares its variables."""
+        stem, *_ = network.backbone.parts
+        model = functional(network, image_shape)
+        return cls(model, _names(stem.layers), _names(network.head.layers))
+
+    def with_model(self, model: keras.Model) -> "FunctionalNetwork":
+        """Return the same parts with another model, whose layers have the same names."""
+        return replace(self, model=model)
+
+
+def _names(layers: Iterable[keras.layers.Layer]) -> frozenset[str]:
+    """Return the names of layers and of the layers inside them."""
+    return frozenset(inner.name for layer in layers for inner in layer._flatten_layers())
+
+
+class Compressor(Protocol):
+    """One way to compress a network, with its settings.
+
+    Attributes:
+        name: what was done to a network, for names of files and folders: ``pruned``.
+        stage: what is being done, for the line of progress.
+    """
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+
+    @property
+    def stage(self) -> str: ...  # noqa: D102
+
+    def check(self, network: FunctionalNetwork) -> None:
+        """Raise an ``InputError`` that says why if this network can't be compressed in this way."""
+        ...
+
+    def apply(self, network: FunctionalNetwork, fine_tune: FineTuner) -> FunctionalNetwork:
+        """Return a compressed copy of a network, trained with ``fine_tune``.
+
+        Raises:
+            InputError: see :meth:`check`.
+        """
+        ...

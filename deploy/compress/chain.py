@@ -1,0 +1,35 @@
+"""The compressors that there are, in the order in which they are applied.
+
+Replace one here by another implementation of :class:`.base.Compressor`, and nothing else changes.
+"""
+
+from tfresnet.config.export import ExportConfig
+from tfresnet.config.formats import Quantization
+from tfresnet.deploy.compress.base import Compressor
+from tfresnet.deploy.compress.cluster import Clustering
+from tfresnet.deploy.compress.prune import Pruning
+from tfresnet.deploy.compress.qat import QuantizationAwareTraining
+
+
+def weight_compressors(config: ExportConfig) -> list[Compressor]:
+    """Return the compressors of the weights that an export asks for: pruning, clustering."""
+    found: list[Compressor] = []
+    if config.prune:
+        found.append(Pruning(config.prune, config.sparsity, config.compress_epochs))
+    if config.cluster:
+        sparse = bool(config.prune)
+        found.append(Clustering(config.cluster, config.compress_epochs, sparse))
+    return found
+
+
+def quantizers(config: ExportConfig) -> list[Compressor]:
+    """Return the compressors that train a network for int8, after those of the weights."""
+    if not config.qat_epochs:
+        return []
+    return [QuantizationAwareTraining(config.qat_epochs, bool(config.prune), bool(config.cluster))]
+
+
+def quantizer_for(quantization: Quantization, epochs: int) -> Compressor:
+    """Return the compressor that trains a network for the bits of a quantization."""
+    bits, edge_bits = quantization.weights, quantization.edges or quantization.weights
+    return QuantizationAwareTraining(epochs, bits=bits, edge_bits=edge_bits)
