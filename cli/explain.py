@@ -36,11 +36,12 @@ def command(
     data: dict[str, str],
     as_json: bool,
 ) -> None:
-    """Draw what a network looks at, what it gets wrong, and what it finds alike.
+    """Draw where a network sees a class, which images it gets wrong, and which it finds similar.
 
-    With images: looked-at.png, the places that speak for its answer (Grad-CAM). Without: of the
-    held-out images, mistakes.png, those that it is most sure of and wrong about, mistakes.csv, all
-    mistakes with their files, and map.png, its features in the plane (t-SNE).
+    With images: looked-at.png, each image with the class activation map (Grad-CAM) of its
+    predicted class. Without: of the held-out images, mistakes.png, the mistakes with the highest
+    probability; mistakes.csv, all mistakes with their files; and map.png, a map of the features
+    (t-SNE).
 
     \b
     Examples:
@@ -57,8 +58,8 @@ def command(
         raise InputError(f"expected an image, {lost[0]} does not exist")
     if not images and opened.output.multi_label:
         raise InputError(
-            "expected a run with one label a picture, got a multi-label one, whose answers are not "
-            f"just right or wrong; give pictures to look at: tfresnet explain {run} IMAGE..."
+            "expected a run with one label a picture, got a multi-label one, whose predictions are "
+            f"not just right or wrong; name pictures: tfresnet explain {run} IMAGE..."
         )
     if not images:
         data_section(opened.config.data, data)
@@ -70,15 +71,18 @@ def command(
     model, specs = opened.model(), (opened.spec, opened.output)
     with stdout_to_stderr(as_json):
         if images:
-            drawn, answers = explain.pictures_given(model, *specs, images, folder)
-            said: dict[str, Any] = {"pictures": [str(drawn)], "answers": answers}
+            drawn, predictions = explain.predicted_pictures(model, *specs, images, folder)
+            summary: dict[str, Any] = {
+                "pictures": [str(drawn)],
+                "answers": [asdict(one) for one in predictions],
+            }
         else:
             dataset = opened.dataset(**data)
             progress.tell(dataset.notes)
             held_out = dataset.held_out
             wrong = explain.mistakes(model, *specs, held_out, count, folder)
             written = [wrong.picture, explain.feature_map(model, *specs, held_out, folder)]
-            said = {
+            summary = {
                 "pictures": [str(path) for path in written if path],
                 "csv": str(folder / "mistakes.csv"),
                 "n": wrong.n,
@@ -86,21 +90,21 @@ def command(
                 "mistakes": [asdict(one) for one in wrong.found[:count]],
             }
     if as_json:
-        print_json(said)
+        print_json(summary)
     else:
-        click.echo("\n".join(_lines(said)))
+        click.echo("\n".join(_lines(summary)))
 
 
-def _lines(said: dict[str, Any]) -> Iterator[str]:
-    """Yield what is printed of what ``--json`` gives."""
-    for one in said.get("answers", ()):
+def _lines(summary: dict[str, Any]) -> Iterator[str]:
+    """Yield the printed lines of what ``--json`` gives."""
+    for one in summary.get("answers", ()):
         yield f"{one['image']}: {one['label']} {one['probability']:.1%}"
-    if "wrong" in said:
-        more = "; the surest of them:" if said["wrong"] else ""
-        yield f"{said['wrong']:,} mistakes in {said['n']:,} held-out images{more}"
-    for one in said.get("mistakes", ()):
+    if "wrong" in summary:
+        more = "; the surest of them:" if summary["wrong"] else ""
+        yield f"{summary['wrong']:,} mistakes in {summary['n']:,} held-out images{more}"
+    for one in summary.get("mistakes", ()):
         name = one["file"] or f"image {one['index']}"
         yield f"  {one['predicted']} {one['probability']:.1%}, is {one['label']}: {name}"
-    yield from said["pictures"]
-    if "csv" in said:
-        yield said["csv"]
+    yield from summary["pictures"]
+    if "csv" in summary:
+        yield summary["csv"]

@@ -1,4 +1,4 @@
-"""Pictures that explain: the evidence adds up to the answer, and the files are there."""
+"""Class activation maps add up to the logits, and the files of ``explain`` are there."""
 
 import csv
 import json
@@ -21,7 +21,7 @@ SPEC = InputSpec(32, 48)
 
 
 @pytest.mark.parametrize("arch", ["resnet8", "densenet121", "resnet50v2", "efficientnet_b0"])
-def test_the_mean_of_the_evidence_and_the_bias_are_the_logits(arch):
+def test_the_mean_of_the_activation_maps_and_the_bias_are_the_logits(arch):
     """By the definition of class activation maps; float32 has 7 digits, sums lose 2 of them."""
     model = zoo.build(ModelConfig(arch=arch), SPEC.shape, 2)
     images = tf.random.stateless_normal([2, *SPEC.shape], [0, 1])
@@ -46,7 +46,7 @@ def test_grad_cam_gives_the_same_picture():
     np.testing.assert_allclose(explain.heat(found, SPEC), explain.heat(expected, SPEC), atol=1e-4)
 
 
-def test_heat_is_what_speaks_for_a_class():
+def test_heat_is_where_the_activation_is_positive():
     heat = explain.heat(np.array([[-5.0, 0.0], [1.0, 4.0]]), SPEC)
     assert heat.shape == (32, 48)
     assert heat[0, 0] == 0
@@ -73,8 +73,8 @@ def test_mistakes_have_the_names_of_their_files(run_copy, tmp_path, monkeypatch)
     folder = write_images(tmp_path / "noise", dict.fromkeys(labels, 2))
     captions = []
 
-    def draw(model, spec, cases, title, path):
-        captions.extend(case.caption for case in cases)
+    def draw(model, spec, panels, title, path):
+        captions.extend(panel.caption for panel in panels)
         return path
 
     monkeypatch.setattr(explain, "_draw", draw)
