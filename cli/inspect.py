@@ -66,7 +66,7 @@ def command(
     from tfresnet.deploy import inspect
 
     with stdout_to_stderr(as_json):
-        result = inspect.of_file(model, against, images, data)
+        result = inspect.inspect_file(model, against, images, data).to_dict()
     if as_json:
         print_json(result)
     else:

@@ -1,7 +1,8 @@
-"""Where a quantised TFLite file errs: its operations, and each tensor against the float file's.
+"""Inspect a TFLite file: its operations, and the quantization error of each layer.
 
-The two files come from the same network, so the outputs of their operations are paired by name, but
-for the digit that the converter puts behind it where a constant has the name already.
+The error of a layer is found by comparing its output with that of the float32 file of the same
+network. The two are paired by the names of their tensors, without the digits that the converter
+appends where a constant has the same name.
 """
 
 import warnings
@@ -28,14 +29,14 @@ LAYERS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "ADD", "MUL", "MEAN
 
 @dataclass(frozen=True)
 class LayerError:
-    """What quantisation changed in the output of one operation.
+    """The quantization error in the output of one operation, with the errors of all before it.
 
     Attributes:
-        tensor: the output's name in the quantised file.
-        operation: what computes it.
-        sqnr_db: signal to quantisation noise, 10 log10(mean(x^2) / mean((x - q)^2)), in dB, of the
-            values that reach it through all layers before; at most 150.
-        max_abs: the largest difference.
+        tensor: the output's name in the quantized file.
+        operation: the operation's name in TFLite.
+        sqnr_db: signal to quantization noise ratio, 10 log10(mean(x^2) / mean((x - q)^2)), in dB;
+            at most 150.
+        max_abs: the largest absolute difference.
         range: the largest absolute value in the float file.
     """
 
@@ -46,8 +47,35 @@ class LayerError:
     range: float
 
 
+@dataclass(frozen=True)
+class Inspection:
+    """What is known of a TFLite file.
+
+    Attributes:
+        operations: how many there are of each operation.
+        obstacles: operations that compute in float, see :func:`obstacles`.
+        delegates: what each delegate runs of the file, see ``delegates.advice``.
+        layers: the error of each layer; empty if there is no float32 file to compare with.
+    """
+
+    operations: dict[str, int]
+    obstacles: list[str]
+    delegates: list[dict[str, Any]]
+    layers: list[LayerError]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what ``--json`` prints; ``fully_integer`` is true without obstacles."""
+        return {
+            "operations": self.operations,
+            "fully_integer": not self.obstacles,
+            "obstacles": self.obstacles,
+            "delegates": self.delegates,
+            "layers": [vars(layer) for layer in self.layers],
+        }
+
+
 def operations(content: bytes) -> dict[str, int]:
-    """Return how many of each operation a file has."""
+    """Return how many operations of each kind a file has."""
     return dict(Counter(o.name for o in graph.operations(content)))
 
 
@@ -64,8 +92,8 @@ def layer_errors(quantized: bytes, floating: bytes, images: np.ndarray) -> list[
     """Return the error of every layer that both files have, in the order of the network.
 
     Args:
-        quantized: a file with any kind of input.
-        floating: the float32 file of the same network.
+        quantized: a TFLite file with any type of input.
+        floating: the float32 TFLite file of the same network.
         images: uint8 [n, H, W, C].
     """
     ours, reference = _Watched(quantized), _Watched(floating)
@@ -94,7 +122,7 @@ def layer_errors(quantized: bytes, floating: bytes, images: np.ndarray) -> list[
 
 
 def worst(errors: list[LayerError]) -> list[LayerError]:
-    """Return the layers by what they add to the noise, worst first: where the SQNR falls most."""
+    """Sort layers by how much the SQNR falls from the layer before to them, largest fall first."""
     falls = [before.sqnr_db - after.sqnr_db for before, after in pairwise(errors)]
     first = [0.0, *falls]
     return [e for _, e in sorted(zip(first, errors, strict=True), key=lambda pair: -pair[0])]
@@ -109,11 +137,11 @@ def _decibels(signal: float, noise: float) -> float:
 
 
 class _Watched:
-    """A file in an interpreter that keeps all tensors."""
+    """An interpreter for a TFLite file that keeps all tensors after a run."""
 
     def __init__(self, content: bytes):
         with captured(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # that all tensors are kept is what it is for
+            warnings.simplefilter("ignore")  # keeping all tensors is for debugging, as here
             self.interpreter = Interpreter(
                 model_content=content, experimental_preserve_all_tensors=True
             )
@@ -132,7 +160,7 @@ class _Watched:
         self.interpreter.invoke()
 
     def value(self, name: str) -> np.ndarray:
-        """Return a tensor as float32; of a batch, which is one image again and again, the first."""
+        """Return a tensor of the last image, dequantized to float32, [1, ...]."""
         detail = self.index[name]
         value = self.interpreter.get_tensor(detail["index"])[:1]
         scale, zero_point = detail["quantization"]
@@ -141,15 +169,17 @@ class _Watched:
         return (value.astype(np.float32) - zero_point) * np.float32(scale)
 
 
-def of_file(path: Path, against: Path | None, count: int, data: dict[str, Any]) -> dict[str, Any]:
-    """Return ``operations fully_integer obstacles delegates layers`` of an exported file.
+def inspect_file(path: Path, against: Path | None, count: int, data: dict[str, Any]) -> Inspection:
+    """Inspect an exported TFLite file.
 
-    ``layers`` has a :class:`LayerError` of each layer as a dictionary, if there is a float32 file,
-    ``against`` or :func:`partner`, to compare with. It is found on ``count`` training images;
-    ``data`` replaces keys of the data section in the file.
+    Args:
+        path: the file.
+        against: the float32 file to compare with; by default :func:`partner`, if there is one.
+        count: training images on which errors are found.
+        data: keys that replace those of the data section in the file.
 
     Raises:
-        InputError: ``against`` is of another network.
+        InputError: ``against`` was made of other weights.
     """
     metadata, content = read_metadata(path), _content(path)
     if against and _network(against) != _network(path):
@@ -164,23 +194,15 @@ def of_file(path: Path, against: Path | None, count: int, data: dict[str, Any]) 
         training = sources.load_for(metadata.spec, metadata.output, section).train
         batches = pipeline.raw_batches(training, min(count, len(training)), count)
         images = next(iter(batches))[0].numpy()
-        layers = [vars(e) for e in layer_errors(content, _content(source), images)]
-    found = obstacles(content)
-    return {
-        "operations": operations(content),
-        "fully_integer": not found,
-        "obstacles": found,
-        "delegates": delegates.advice(content),
-        "layers": layers,
-    }
+        layers = layer_errors(content, _content(source), images)
+    return Inspection(operations(content), obstacles(content), delegates.advice(content), layers)
 
 
 def partner(path: Path) -> Path | None:
-    """Return the float32 file of the same network beside a file; None if there is none.
+    """Return the float32 file of the same network in the same folder; None if there is none.
 
-    What was fine-tuned has weights of its own; after quantisation-aware training none are float32.
-    Nor is there one if the file beside it is damaged, or was made of other weights by another
-    export.
+    A fine-tuned network has weights and float32 files of its own; after quantization-aware training
+    it has no float32 file. A file that is damaged or was made of other weights does not count.
     """
     tuned = "".join(f"_{how}" for how in ("pruned", "clustered", "qat") if f"_{how}" in path.stem)
     beside = path.with_name(f"model_float32{tuned}.tflite")
@@ -199,5 +221,5 @@ def _network(path: Path) -> str | None:
 
 
 def _content(path: Path) -> bytes:
-    open_model(path)  # raises what is wrong with it
+    open_model(path)  # raises an InputError if the file is damaged
     return path.read_bytes()
