@@ -15,7 +15,7 @@ from tfresnet.config import loading
 from tfresnet.config.export import ExportConfig
 from tfresnet.config.sections import ModelConfig
 from tfresnet.deploy import gate, targets
-from tfresnet.deploy.compress import cluster, finetune, fold, prune, qat, ranges
+from tfresnet.deploy.compress import chain, cluster, finetune, fold, prune, qat, ranges
 from tfresnet.deploy.compress.base import Compressor, FunctionalNetwork
 from tfresnet.deploy.formats import graph, tflite
 from tfresnet.models import zoo
@@ -327,6 +327,35 @@ def test_a_pruned_float_file_may_answer_otherwise_than_the_checkpoint(run_copy):
     assert pruned["sparsity"] == pytest.approx(0.5, abs=0.01)
     assert pruned["max_abs_error"] > 1e-4 > plain["max_abs_error"]
     assert pruned["failures"] == []
+
+
+@dataclasses.dataclass(frozen=True)
+class Copying:
+    """A compressor that is not tfmot's: it gives a copy of the network, untrained."""
+
+    name = "pruned"
+    stage = "copying"
+
+    def check(self, network: FunctionalNetwork) -> None:
+        """Accept every network."""
+
+    def apply(self, network: FunctionalNetwork, fine_tune: finetune.FineTuner) -> FunctionalNetwork:
+        """Return the copy."""
+        assert fine_tune.directory.name == "pruned"
+        assert network.stem and "head" in network.head
+        return network.with_model(finetune.copied(network.model))
+
+
+def test_another_compressor_can_take_the_place_of_one(run_copy, monkeypatch):
+    """An export asks for the list of compressors and knows nothing else of them."""
+    monkeypatch.setattr(chain, "weight_compressors", lambda config: [Copying()])
+    config = ExportConfig(
+        formats=("tflite",), quantizations=("float32",), prune=0.5, verify_images=50
+    )
+    plain, copied = export(run_directory.open_run(run_copy), config)["artifacts"]
+    assert Path(copied["path"]).name == "model_float32_pruned.tflite"
+    assert copied["top1"] == plain["top1"]
+    assert copied["failures"] == []
 
 
 def test_a_network_that_tfmot_refuses_is_refused_with_the_reason(tmp_path):

@@ -1,1 +1,1 @@
-"""Measure every artifact against the run that it came from."""
+"""Show the results of an export: a table, a page, figures, and a model card."""
