@@ -24,11 +24,22 @@ FLOORS = [
     ["tfresnet.training"],
     ["tfresnet.runs"],
     ["tfresnet.sweep", "tfresnet.explain"],
+    ["tfresnet.deploy.formats", "tfresnet.deploy.calibration", "tfresnet.deploy.measured_data",
+     "tfresnet.deploy.reference", "tfresnet.deploy.gate"],
+    ["tfresnet.deploy.compress", "tfresnet.deploy.device", "tfresnet.deploy.inspect",
+     "tfresnet.deploy.selection", "tfresnet.deploy.targets"],
+    ["tfresnet.deploy.context"],
+    ["tfresnet.deploy.measure", "tfresnet.deploy.artifact", "tfresnet.deploy.report"],
     ["tfresnet.deploy"],
     ["tfresnet.api"],
     ["tfresnet.cli"],
 ]  # fmt: skip
-STRANGERS = [("tfresnet.data", "tfresnet.models"), ("tfresnet.models", "tfresnet.data")]
+PAIRS = [
+    ("tfresnet.data", "tfresnet.models"),
+    ("tfresnet.deploy.compress", "tfresnet.deploy.device"),
+    ("tfresnet.deploy.measure", "tfresnet.deploy.report"),
+]
+STRANGERS = [*PAIRS, *((other, one) for one, other in PAIRS)]  # neither imports the other
 FOLDERS = {"tfresnet": "tfresnet", "deploy": "tfresnet.deploy", "cli": "tfresnet.cli"}
 
 
