@@ -1,7 +1,7 @@
-"""Batch normalization folded into the convolutions before it, as converters fold it.
+"""Fold batch normalization into the convolutions before it, as converters do.
 
-Weights that are shared or pruned must be those of the file: a batch norm that is folded afterwards
-multiplies each output channel by a factor of its own.
+Weights that are shared by clustering must be those of the file. If batch normalization were folded
+afterwards, it would multiply each output channel by a factor of its own.
 """
 
 from collections.abc import Iterable
@@ -16,13 +16,19 @@ FUSED_INTO = (*CONVOLUTIONS, keras.layers.Dense)
 
 
 def folded(model: keras.Model) -> keras.Model:
-    """Return a functional model with the same outputs, without the batch norms after convolutions.
+    """Fold batch normalization into convolutions and ReLUs into their activations.
 
-    A ReLU after such a convolution becomes its activation, as in TFLite, since tfmot quantizes no
-    weights of a convolution with a ReLU layer behind it. Norms that follow anything else, as before
-    the activations of He et al. (2016, arXiv:1603.05027), stay.
+    A ReLU becomes the activation of the convolution before it, as in TFLite, because tfmot does not
+    quantize the weights of a convolution that a ReLU layer follows. Batch normalization that
+    follows anything else, as before the activations of He et al. (2016, arXiv:1603.05027), stays.
+
+    Args:
+        model: a functional model; is not changed.
+
+    Returns:
+        A functional model with the same outputs and fewer layers.
     """
-    removed: dict[str, str] = {}  # names of layers, and of the convolutions that took them over
+    removed: dict[str, str] = {}  # from a removed layer to the convolution that replaces it
     scaled: dict[str, tuple[np.ndarray, np.ndarray]] = {}
     activated = set()
     for convolution in model.layers:
@@ -50,13 +56,13 @@ def folded(model: keras.Model) -> keras.Model:
 
 
 def follows_convolution(norm: keras.layers.Layer) -> bool:
-    """Tell whether a batch norm is the only reader of a convolution or a dense layer."""
+    """Tell whether batch normalization alone reads the output of a convolution or dense layer."""
     producer = norm.input._keras_history.layer
     return isinstance(producer, FUSED_INTO) and _only_reader(producer) is norm
 
 
 def scale_and_shift(norm: keras.layers.BatchNormalization) -> tuple[np.ndarray, np.ndarray]:
-    """Return what a batch norm multiplies by and adds at inference, float32 [channels] each."""
+    """Return the factors and offsets of batch normalization at inference, float32 [channels]."""
     mean, variance = (np.asarray(v) for v in (norm.moving_mean, norm.moving_variance))
     gamma = np.ones_like(mean) if norm.gamma is None else np.asarray(norm.gamma)
     beta = np.zeros_like(mean) if norm.beta is None else np.asarray(norm.beta)
@@ -69,7 +75,7 @@ def _scaled(
     weights: list[np.ndarray],
     factors: tuple[np.ndarray, np.ndarray] | None,
 ) -> list[np.ndarray]:
-    """Return the weights of a convolution that computes the batch norm after it too."""
+    """Return the weights of a convolution, multiplied and shifted by the factors and offsets."""
     if factors is None:
         return weights
     (kernel, *bias), (scale, shift) = weights, factors
@@ -80,8 +86,8 @@ def _scaled(
 
 
 def _only_reader(layer: keras.layers.Layer) -> keras.layers.Layer | None:
-    """Return the one layer that reads a layer's output; None if there are more, or none."""
-    # The layers of a model may be wired up more than once, always alike.
+    """Return the layer that alone reads a layer's output; None if there are more, or none."""
+    # The layers of a model may be wired up more than once, always in the same way.
     readers = list({id(n.outbound_layer): n.outbound_layer for n in layer.outbound_nodes}.values())
     return readers[0] if len(readers) == 1 else None
 
@@ -94,7 +100,12 @@ def _is_plain_relu(layer: keras.layers.Layer) -> bool:
 
 
 def _rewired(config: dict[str, Any], removed: dict[str, str]) -> dict[str, Any]:
-    """Return a functional model's configuration without layers whose readers read others now."""
+    """Return a functional model's configuration without some layers.
+
+    Args:
+        config: as ``get_config`` gives it.
+        removed: from the name of each removed layer to that of the layer that replaces its output.
+    """
 
     def renamed(node: Any) -> Any:
         if isinstance(node, dict):

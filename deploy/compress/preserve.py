@@ -1,8 +1,8 @@
-"""Fake quantization that keeps what pruning and clustering made: zeros and shared weights.
+"""Fake quantization that preserves zeros and shared weights, the results of pruning and clustering.
 
-tfmot's own scheme for clusters quantizes each output channel with a scale of its own, so that one
-value becomes as many integers as there are channels; here a kernel with shared weights has one
-scale, and at most as many integers as values.
+In tfmot's own scheme for clusters each output channel has a scale of its own, so that one weight
+becomes as many integers as there are channels. Here a kernel with shared weights has one scale, and
+so at most as many different integers as weights.
 """
 
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ from tensorflow_model_optimization.quantization import keras as quantization
 
 
 class SharedWeightsQuantizer(registry.ClusterPreserveDefaultWeightsQuantizer):
-    """8 bits with one scale for the whole kernel; its few different weights are trained.
+    """Quantizes a kernel to 8 bits with one scale; its few different weights are trained.
 
     Args:
         sparse: whether zeros stay zeros.
@@ -51,7 +51,7 @@ class SharedWeightsQuantizer(registry.ClusterPreserveDefaultWeightsQuantizer):
 
 
 class SharedWeights(default_8bit_quantize_registry.Default8BitConvQuantizeConfig):
-    """The quantization of a convolution whose few different weights are trained and kept.
+    """Configures the quantization of a convolution whose few different weights are trained.
 
     Args:
         sparse: whether zeros stay zeros.
@@ -76,9 +76,9 @@ def scheme(sparse: bool) -> object:
 
 @contextmanager
 def scope() -> Iterator[None]:
-    """Let tfmot know :class:`SharedWeights`, and look for shared weights in whole kernels.
+    """Register :class:`SharedWeights`, and let tfmot look for shared weights in whole kernels.
 
-    Where all channels have about as many different weights, it would take each for itself.
+    Otherwise it treats each channel by itself if all have about as many different weights.
     """
 
     def of_the_kernel(layer: object, kernel: tf.Tensor, data_format: str) -> tuple:
