@@ -111,7 +111,7 @@ def _show(report: "Report", run: Path, features: bool) -> None:
 
     directory = run / "export" / ("features" if features else "")
     console = Console(width=None if sys.stdout.isatty() else 120)
-    console.print(table(report.to_dict(), directory))
+    console.print(table(report, directory))
     if report.processor_note:
         click.echo(f"Of the ms: {report.processor_note}")
     if selection := report.selection:

@@ -122,12 +122,11 @@ def finish(
         stale=context.stale_models(),
         **more,
     )
-    described = report.to_dict()
     decisions = {file.record.path: file.decisions for file in files}
     write_text(directory / "calibration.json", json.dumps(context.calibration.manifest))
-    write_text(directory / "report.json", json.dumps(described, indent=1))
-    write_text(directory / "report.html", page.html(context, described, decisions))
-    write_text(directory / "MODEL_CARD.md", card.text(context, described))
+    write_text(directory / "report.json", json.dumps(report.to_dict(), indent=1))
+    write_text(directory / "report.html", page.html(context, report, decisions))
+    write_text(directory / "MODEL_CARD.md", card.text(context, report))
     if not context.config.features and context.has_data_of_run():
         context.run.write_result(context.result.model_copy(update={"artifacts": artifacts}))
     return report

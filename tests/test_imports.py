@@ -25,7 +25,7 @@ FLOORS = [
     ["tfresnet.runs"],
     ["tfresnet.sweep", "tfresnet.explain"],
     ["tfresnet.deploy.formats", "tfresnet.deploy.calibration", "tfresnet.deploy.measured_data",
-     "tfresnet.deploy.reference", "tfresnet.deploy.gate"],
+     "tfresnet.deploy.reference", "tfresnet.deploy.gate", "tfresnet.deploy.records"],
     ["tfresnet.deploy.compress", "tfresnet.deploy.device", "tfresnet.deploy.inspect",
      "tfresnet.deploy.selection", "tfresnet.deploy.targets"],
     ["tfresnet.deploy.context"],

@@ -14,7 +14,9 @@ import yaml
 from tests.test_demo import CHROMIUM, needs_browser
 from tfresnet import tasks
 from tfresnet.config.loading import dataset_name
+from tfresnet.deploy.records import Report
 from tfresnet.deploy.report import figures, page
+from tfresnet.runs.result import ArtifactRecord
 from tfresnet.runtime.spec import InputSpec, OutputSpec
 
 PASSED = {
@@ -25,29 +27,30 @@ PASSED = {
 }  # fmt: skip
 
 
-def artifact(name: str, quantization: str = "int8", **changes) -> dict:
-    return PASSED | {"path": f"r/export/model_{name}", "quantization": quantization} | changes
+def artifact(name: str, quantization: str = "int8", **changes) -> ArtifactRecord:
+    named = {"path": f"r/export/model_{name}", "quantization": quantization}
+    return ArtifactRecord(**PASSED | named | changes)
 
 
 def test_the_page_stands_alone_and_shows_everything(exported, tiny_run):
     html = (tiny_run.directory / "export" / "report.html").read_text()
     assert not re.search(r'(src|href)="(?!data:|#)', html)  # nothing is loaded
-    looked_into = page.examined(exported["artifacts"])
+    in_detail = page.examined(Report(**exported).artifacts)
     # Accuracy over size and over latency, and the confusion of the checkpoint and of those files.
-    assert html.count("<svg") == 3 + len(looked_into)
+    assert html.count("<svg") == 3 + len(in_detail)
     assert html.count(" dB</span>") > 8  # of each layer
     headings = re.findall("<h2>(.*?)</h2>", html)
     assert headings[0] == "Files"
     pictures = 0
-    for artifact in looked_into:
+    for artifact in in_detail:
         start = f"Where {figures.label(artifact)} disagrees with the checkpoint: "
         disagree = next(h for h in headings if h.startswith(start))
         different, total = re.search(r"([\d,]+) of ([\d,]+) images", disagree).groups()
-        assert int(different) == round((1 - artifact["agreement"]) * int(total))
+        assert int(different) == round((1 - artifact.agreement) * int(total))
         pictures += min(int(different), 24)
     assert html.count('alt="image ') == pictures
-    for artifact in exported["artifacts"]:
-        assert f"<td>{figures.label(artifact)}</td><td>{artifact['bytes'] / 1000:,.1f}</td>" in html
+    for artifact in Report(**exported).artifacts:
+        assert f"<td>{figures.label(artifact)}</td><td>{artifact.bytes / 1000:,.1f}</td>" in html
     parser = HTMLParser()
     parser.feed(html)
 
@@ -75,16 +78,16 @@ def test_what_failed_is_looked_into_first():
     ]
     every = [floating, good, *failed, better]
     assert page.examined(every) == [failed[1], failed[3], failed[2]]
-    assert page.examined(every, chosen=good["path"])[0] == good
+    assert page.examined(every, chosen=good.path)[0] == good
     assert page.examined([floating]) == []
 
 
-def a_page(*artifacts: dict) -> str:
+def a_page(*artifacts: ArtifactRecord) -> str:
     """The page of 20 grey images of two classes, of which the last file gets 5 wrong."""
     classes = np.array([0, 1] * 10)
     probabilities = np.eye(2)[classes]
     wrong = np.where(np.arange(20) < 5, 1 - classes, classes)
-    predicted = {a["path"]: classes for a in artifacts} | {artifacts[-1]["path"]: wrong}
+    predicted = {a.path: classes for a in artifacts} | {artifacts[-1].path: wrong}
     images = np.full((20, 8, 8, 3), 128, np.uint8)
     result = {"arch": "resnet8", "preset": "custom", "seed": 0, "epochs": 2, "commit": None}
     context = SimpleNamespace(
@@ -101,11 +104,11 @@ def a_page(*artifacts: dict) -> str:
         held_out=[(tf.constant(images), tf.constant(classes), tf.ones(20))],
         calibration=SimpleNamespace(images=images[:0]),
     )
-    report = {
-        "artifacts": list(artifacts), "n": 20, "checkpoint_top1": 1.0, "processor": None,
-        "checkpoint": {"top1": 1.0, "top5": None, "loss": 0.0, "ece": 0.0},
-        "calibration": {"count": 0, "seed": 0},
-    }  # fmt: skip
+    report = Report(
+        artifacts=list(artifacts), n=20, checkpoint_top1=1.0, processor=None,
+        checkpoint={"top1": 1.0, "top5": None, "loss": 0.0, "ece": 0.0},
+        calibration={"count": 0, "seed": 0},
+    )  # fmt: skip
     return page.html(context, report, predicted)
 
 

@@ -1,8 +1,10 @@
-"""MODEL_CARD.md, in the form of model hubs: YAML in front, then what a reader asks first.
+"""Write MODEL_CARD.md in the format of model hubs: metadata as YAML, then Markdown for people.
 
-https://huggingface.co/docs/hub/model-cards
+https://huggingface.co/docs/hub/model-cards. huggingface_hub has classes for them, but nothing else
+here needs it: a few lines of YAML are less than one more dependency.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import yaml
@@ -10,14 +12,17 @@ import yaml
 from tfresnet.config.formats import FORMATS, ONNX, SAVED_MODEL, TFLITE
 from tfresnet.config.loading import dataset_name
 from tfresnet.deploy.context import ExportContext
+from tfresnet.deploy.records import CalibrationRecord, Report
 from tfresnet.deploy.report import figures
+from tfresnet.runs.result import ArtifactRecord
+from tfresnet.runtime.spec import OutputSpec
 from tfresnet.tasks.headings import judged_by
 
 TEXT = """\
 # {arch} on {dataset}
 
 A {arch} ({parameters:,} parameters, {macs:,} multiply-adds) that classifies {height} x {width}
-{colours} pictures into {count} {kinds}: {labels}. Trained and exported with tfresnet.
+{colors} pictures into {count} {kinds}: {labels}. Trained and exported with tfresnet.
 
 ## Use
 
@@ -46,64 +51,89 @@ The accuracy above is of pictures like those it was measured on. It has not been
 cameras, light, or classes that are not in the list{always}.
 """
 
+PIPELINE = "image-classification"  # as hubs call the task
+LISTED = 10  # labels; of more, the first ones are named
+BUNDLED = "    python bundle/classify.py bundle/model_*.* photo.jpg"
 SERVED = "A SavedModel for TensorFlow Serving; report.html has the command."
+NOTHING = "No file passed its checks; see report.html."
 
 
-def text(context: ExportContext, report: dict[str, Any]) -> str:
-    """Return the model card of a finished export."""
-    spec, output = context.run.spec, context.run.output
-    result, (metric, value) = context.result, judged_by(report, "checkpoint_")
+def text(context: ExportContext, report: Report) -> str:
+    """Return the model card of a finished export.
+
+    Args:
+        context: of the export.
+        report: its results.
+    """
     dataset = dataset_name(context.data.dataset)
-    rows = "\n".join(
-        f"| {figures.label(a)} | {a['bytes'] / 1000:,.1f} | {a['value']:.2%} | {a['drop']:+.2f} | "
-        f"{a['agreement']:.2%} | {a['latency_ms']:.3f} |"
-        for a in report["artifacts"]
-    )
-    shown = ", ".join(output.labels[:10]) + (", ..." if len(output.labels) > 10 else "")
-    use = "    python bundle/classify.py bundle/model_*.* photo.jpg"
-    if not report["bundle"]:
-        served = any(
-            FORMATS[a["format"]] is SAVED_MODEL and not a["failures"] for a in report["artifacts"]
-        )
-        use = SERVED if served else "No file passed its checks; see report.html."
-    body = TEXT.format(
-        arch=result.arch, dataset=dataset, parameters=result.parameters,
-        macs=result.macs, height=spec.height, width=spec.width,
-        colours="colour" if len(spec.mean) == 3 else "grey", count=len(output.labels), labels=shown,
+    front = yaml.safe_dump(_metadata(context, report, dataset), sort_keys=False)
+    return f"---\n{front}---\n\n{_body(context, report, dataset)}"
+
+
+def _body(context: ExportContext, report: Report, dataset: str) -> str:
+    """Return the Markdown of the card."""
+    spec, output, result = context.run.spec, context.run.output, context.result
+    metric, value = judged_by(report.checkpoint)
+    return TEXT.format(
+        arch=result.arch, dataset=dataset, parameters=result.parameters, macs=result.macs,
+        height=spec.height, width=spec.width, colors="color" if len(spec.mean) == 3 else "gray",
+        count=len(output.labels), labels=_labels(output),
         kinds="labels, any number of which a picture may have" if output.multi_label else "classes",
-        use=use,
-        interface=context.config.interface, n=report["n"], metric=metric, value=value,
-        rows=rows, machine=report["processor"] or "this machine",
+        use=_use(report), interface=context.config.interface,
+        n=report.n, metric=metric, value=value, rows=_rows(report.artifacts),
+        machine=report.processor or "this machine",
         preset=result.preset, seed=result.seed, epochs=result.epochs,
-        always="" if output.multi_label else ", and it always answers with one of its classes",
-        commit=result.commit or "unknown", ranges=_ranges(report["calibration"]),
+        commit=result.commit or "unknown", ranges=_ranges(report.calibration),
+        always="" if output.multi_label else ", and it always predicts one of its classes",
     )  # fmt: skip
-    return f"---\n{yaml.safe_dump(_front(context, report, dataset), sort_keys=False)}---\n\n{body}"
 
 
-def _ranges(calibration: dict[str, Any]) -> str:
-    if not calibration["count"]:
+def _labels(output: OutputSpec) -> str:
+    """Return the first labels in one line."""
+    return ", ".join(output.labels[:LISTED]) + (", ..." if len(output.labels) > LISTED else "")
+
+
+def _rows(artifacts: Sequence[ArtifactRecord]) -> str:
+    """Return the rows of the table of results."""
+    return "\n".join(
+        f"| {figures.label(a)} | {a.bytes / 1000:,.1f} | {a.value:.2%} | {a.drop:+.2f} | "
+        f"{a.agreement:.2%} | {a.latency_ms:.3f} |"
+        for a in artifacts
+    )
+
+
+def _use(report: Report) -> str:
+    """Return how to run the best file."""
+    if report.bundle:
+        return BUNDLED
+    passed = [FORMATS[a.format] for a in report.artifacts if not a.failures]
+    return SERVED if SAVED_MODEL in passed else NOTHING
+
+
+def _ranges(calibration: CalibrationRecord) -> str:
+    """Return what set the ranges of integer activations."""
+    if not calibration.count:
         return "No file has integer activations."
     return (
-        f"Integer ranges were set by {calibration['count']} training images "
-        f"(seed {calibration['seed']}, sha256 {calibration['sha256']:.16})."
+        f"Integer ranges were set by {calibration.count} training images "
+        f"(seed {calibration.seed}, sha256 {calibration.sha256:.16})."
     )
 
 
-def _front(context: ExportContext, report: dict[str, Any], dataset: str) -> dict[str, Any]:
+def _metadata(context: ExportContext, report: Report, dataset: str) -> dict[str, Any]:
     """Return the metadata that hubs index."""
     kind = context.task.headings.hub_metric
     measured = [
         {
-            "task": {"type": "image-classification"},
+            "task": {"type": PIPELINE},
             "dataset": {"name": dataset, "type": dataset},
-            "metrics": [{"type": kind, "value": round(a["value"], 4), "name": figures.label(a)}],
+            "metrics": [{"type": kind, "value": round(a.value, 4), "name": figures.label(a)}],
         }
-        for a in report["artifacts"]
+        for a in report.artifacts
     ]
     return {
         "library_name": "tfresnet",
-        "pipeline_tag": "image-classification",
+        "pipeline_tag": PIPELINE,
         "tags": ["resnet", TFLITE.name, ONNX.name, "quantized", "on-device"],
         "datasets": [dataset],
         "metrics": [kind],

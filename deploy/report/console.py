@@ -1,13 +1,17 @@
-"""The table that an export ends with."""
+"""The table that an export prints at its end."""
 
+import math
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from rich import box
 from rich.table import Table
 
+from tfresnet.deploy.records import Report
 from tfresnet.tasks.headings import judged_by
 
-# Heading, key of a record, and form of the numbers that say how good a file's answers are.
+# Heading, key of a record, and format of the numbers that say how good predictions are.
 ACCURACY = {
     "top-1": ("top1", "{:.2%}"),
     "mAP": ("map", "{:.2%}"),
@@ -19,40 +23,44 @@ ACCURACY = {
     "ECE": ("ece", "{:.1%}"),
     "agree": ("agreement", "{:.1%}"),
 }
-OF_FILES = ("drop", "agree")  # against the checkpoint, which has none
+OF_FILES = ("drop", "agree")  # compare a file with the checkpoint, which has none of them
 
 
-def table(report: dict, directory: Path) -> Table:
-    """Return what a report says of the checkpoint and of each file in ``directory``, a row each.
+def table(report: Report, directory: Path) -> Table:
+    """Return a table with a row for the checkpoint and for each file.
 
-    The drop is in percentage points, the loss in nats, the time one image's on one thread. It fits
-    80 columns if files have no longer names than ``model_float32.tflite``.
+    The drop is in percentage points, the loss in nats, the time that of one image on one thread. It
+    fits 80 columns if no file has a longer name than ``model_float32.tflite``.
+
+    Args:
+        report: of an export.
+        directory: folder of the files, which are named by their paths in it.
     """
-    artifacts, checkpoint = report["artifacts"], report["checkpoint"]
     result = Table(
-        title=f"On {report['n']:,} held-out images; the checkpoint has "
-        f"{judged_by(checkpoint)[1]:.2%}",
+        title=f"On {report.n:,} held-out images; the checkpoint has "
+        f"{judged_by(report.checkpoint)[1]:.2%}",
         title_justify="left",
         box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
     )
-    columns = headings(checkpoint)
+    columns = headings(report.checkpoint)
     for heading in ("file", "kB", *columns, "ms"):
         result.add_column(heading, justify="right", no_wrap=True)
     result.columns[0].justify = "left"
-    result.add_row("checkpoint", "", *(cell(checkpoint, c) for c in columns), "")
-    for a in artifacts:
+    result.add_row("checkpoint", "", *(cell(report.checkpoint, c) for c in columns), "")
+    for artifact in report.artifacts:
+        scores, latency = artifact.to_dict(), artifact.latency_ms
         result.add_row(
-            Path(a["path"]).relative_to(directory).as_posix(),
-            f"{a['bytes'] / 1000:,.1f}",
-            *(cell(a, c) for c in columns),
-            "-" if a["latency_ms"] is None else f"{a['latency_ms']:.3f}",
-            style="red" if a["failures"] else None,
+            Path(artifact.path).relative_to(directory).as_posix(),
+            f"{artifact.bytes / 1000:,.1f}",
+            *(cell(scores, c) for c in columns),
+            "-" if math.isnan(latency) else f"{latency:.3f}",
+            style="red" if artifact.failures else None,
         )
     return result
 
 
-def headings(checkpoint: dict) -> tuple[str, ...]:
+def headings(checkpoint: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the columns about accuracy: those that the checkpoint has numbers for."""
     return tuple(
         heading
@@ -61,7 +69,7 @@ def headings(checkpoint: dict) -> tuple[str, ...]:
     )
 
 
-def cell(measured: dict, heading: str) -> str:
-    """Return a number of a file, or of the checkpoint, as text; empty if it has none."""
+def cell(scores: Mapping[str, Any], heading: str) -> str:
+    """Return a number of a file, or of the checkpoint, as text; empty if there is none."""
     key, form = ACCURACY[heading]
-    return form.format(measured[key]) if measured.get(key) is not None else ""
+    return form.format(scores[key]) if scores.get(key) is not None else ""

@@ -1,4 +1,4 @@
-"""The pictures of a report and of an evaluation; as SVG text, which a page can hold, or as PNG."""
+"""Draw the figures of a report and of an evaluation, for a page (SVG text) or a file."""
 
 import base64
 import io
@@ -9,8 +9,10 @@ import numpy as np
 from matplotlib.colors import LinearSegmentedColormap, to_hex
 from matplotlib.figure import Figure
 from PIL import Image
+from sklearn.metrics import confusion_matrix
 
 from tfresnet.config.formats import FORMATS, TFLITE
+from tfresnet.runs.result import ArtifactRecord
 from tfresnet.tasks.headings import heading
 
 matplotlib.rcParams["svg.hashsalt"] = "tfresnet"  # the same figure gives the same text
@@ -20,34 +22,32 @@ SHARE = LinearSegmentedColormap.from_list("share", ["#08519c00", "#08519cff"])
 INK = "#000000"  # what matplotlib draws text, axes and ticks with
 
 
-def trade_off(artifacts: Sequence[dict]) -> list[Figure]:
-    """Return accuracy over size and over latency, each with its Pareto front."""
+def trade_off(artifacts: Sequence[ArtifactRecord]) -> list[Figure]:
+    """Draw accuracy over size and over latency, each with its Pareto front."""
     return [_trade_off(artifacts, key) for key in COSTS]
 
 
-def _trade_off(artifacts: Sequence[dict], key: str) -> Figure:
+def _trade_off(artifacts: Sequence[ArtifactRecord], key: str) -> Figure:
     figure = Figure(figsize=(4.8, 3.4), layout="constrained")
     axis = figure.subplots()
     scale, name = COSTS[key]
-    points = [(a[key] / scale, 100 * a["value"], a) for a in artifacts]
+    points = [(getattr(a, key) / scale, 100 * a.value, a) for a in artifacts]
     front = pareto([(x, y) for x, y, _ in points])
     axis.plot(*zip(*front, strict=True), color="0.55", zorder=1)
     for (x, y, a), color in zip(points, colors(len(points)), strict=True):
-        axis.scatter(
-            x, y, 60, color=color, marker=FORMATS[a["format"]].marker[0], alpha=0.8, zorder=2
-        )
+        axis.scatter(x, y, 60, color=color, marker=FORMATS[a.format].marker[0], alpha=0.8, zorder=2)
     values = [y for _, y, _ in points]
     # Half a point of room: what is less than that is noise.
     bottom, top = min(values) - 0.5, min(100.2, max(values) + 0.5)
     axis.set(xlim=(0, 1.05 * max(x for x, _, _ in points)), ylim=(bottom, top))
-    axis.set(xlabel=name, ylabel=f"{heading(artifacts[0]['metric'])} (%)")
+    axis.set(xlabel=name, ylabel=f"{heading(artifacts[0].metric)} (%)")
     axis.grid(alpha=0.3)
     return figure
 
 
-def has_front(artifacts: Sequence[dict]) -> bool:
+def has_front(artifacts: Sequence[ArtifactRecord]) -> bool:
     """Tell whether a Pareto front of :func:`trade_off` is a line: of more than one file."""
-    fronts = (pareto([(a[key], a["value"]) for a in artifacts]) for key in COSTS)
+    fronts = (pareto([(getattr(a, key), a.value) for a in artifacts]) for key in COSTS)
     return any(len(front) > 1 for front in fronts)
 
 
@@ -57,15 +57,15 @@ def colors(count: int) -> list[str]:
     return [to_hex(palette(i % palette.N)) for i in range(count)]
 
 
-def label(artifact: dict) -> str:
+def label(artifact: ArtifactRecord) -> str:
     """Return a file's short name: ``int8``, ``int8 (onnx)``, ``int8_qat``."""
-    stem = artifact["path"].rpartition("/")[2].partition(".")[0].removeprefix("model_")
-    plain = FORMATS[artifact["format"]] is TFLITE
-    return stem if plain or stem == artifact["format"] else f"{stem} ({artifact['format']})"
+    stem = artifact.path.rpartition("/")[2].partition(".")[0].removeprefix("model_")
+    plain = FORMATS[artifact.format] is TFLITE
+    return stem if plain or stem == artifact.format else f"{stem} ({artifact.format})"
 
 
 def pareto(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Return the points that no other one beats: less cost (x) and at least the gain (y)."""
+    """Return the points for which no other one has less cost (x) and at least the gain (y)."""
     front: list[tuple[float, float]] = []
     for x, y in sorted(points, key=lambda point: (point[0], -point[1])):
         if not front or y > front[-1][1]:
@@ -76,23 +76,24 @@ def pareto(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
 def confusion(
     classes: np.ndarray, predicted: np.ndarray, labels: Sequence[str], title: str
 ) -> Figure | None:
-    """Return the confusion matrix of a model's predictions; None for too many classes.
+    """Draw the confusion matrix of a model's predictions; None if there are too many classes.
 
     Args:
         classes: the true ones, int [n].
-        predicted: int [n].
+        predicted: the predicted ones, int [n].
+        labels: the names of the classes.
+        title: of the figure.
     """
     if len(labels) > MOST_CLASSES:
         return None
     side = max(4.8, 1.5 + 0.28 * len(labels))
     figure = Figure(figsize=(side, side), layout="constrained")
     axis = figure.subplots()
-    counts = np.zeros((len(labels), len(labels)), int)
-    np.add.at(counts, (classes, predicted), 1)
+    counts = confusion_matrix(classes, predicted, labels=range(len(labels)))
     shares = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
     axis.imshow(shares, cmap=SHARE, vmin=0, vmax=1)
     axis.set_title(title, parse_math=False, fontsize=10)
-    axis.set(xlabel="answer", ylabel="class")
+    axis.set(xlabel="predicted class", ylabel="true class")
     ticks = range(len(labels))
     axis.set_xticks(ticks, labels, rotation=90, fontsize=8, parse_math=False)
     axis.set_yticks(ticks, labels, fontsize=8, parse_math=False)
@@ -103,9 +104,13 @@ def confusion(
 
 
 def reliability(bins: Sequence[tuple[float, float, float]], name: str) -> Figure:
-    """Return accuracy over confidence, for the bins that ``calibration_error.reliability`` gives.
+    """Draw accuracy over confidence, for the bins that ``calibration_error.reliability`` gives.
 
-    A calibrated model is on the diagonal; below it, it is surer than it should be.
+    A calibrated model is on the diagonal; below the diagonal it is overconfident.
+
+    Args:
+        bins: of each bin the mean confidence, the accuracy and the share of the images, 0 to 1.
+        name: of the model.
     """
     sure, right, share = np.array(bins).T
     figure = Figure(figsize=(5, 5.4), layout="constrained")
@@ -123,7 +128,7 @@ def reliability(bins: Sequence[tuple[float, float, float]], name: str) -> Figure
 
 
 def picture(pixels: np.ndarray, size: int = 96) -> str:
-    """Return uint8 pixels [H, W, C] as the source of an HTML image, enlarged to ``size``."""
+    """Return an image, uint8 [H, W, C], as the ``src`` of an HTML image of ``size`` pixels."""
     image = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
     image = image.resize((size, size), Image.Resampling.NEAREST)
     buffer = io.BytesIO()
@@ -134,8 +139,8 @@ def picture(pixels: np.ndarray, size: int = 96) -> str:
 def svg(figure: Figure) -> str:
     """Return a figure as SVG text for a page; the same figure gives the same text.
 
-    It has no background, and what is black in it has the page's color of text, so that it can be
-    read in the dark too. Text stays text, for the page's fonts.
+    The background is transparent, and black becomes the page's color of text, so that the figure
+    can be read in a dark page too. Text stays text, in the page's font.
     """
     buffer = io.StringIO()
     with matplotlib.rc_context({"svg.fonttype": "none"}):

@@ -1,11 +1,13 @@
-"""One self-contained page about an export: what each file costs, what it lost, and where."""
+"""Write report.html: what each exported file costs, what it lost, and where it lost it.
+
+The page is one file that loads nothing.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from html import escape
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -16,30 +18,39 @@ from tfresnet.deploy import inspect
 from tfresnet.deploy.context import ExportContext
 from tfresnet.deploy.formats import table
 from tfresnet.deploy.formats.delegates import DELEGATES
+from tfresnet.deploy.records import Report
 from tfresnet.deploy.report import console, figures
+from tfresnet.runs.result import ArtifactRecord
 from tfresnet.tasks.headings import judged_by
 
-SHOWN = 24  # pictures on which a file disagrees
+SHOWN = 24  # images on which a file disagrees with the checkpoint
 EXAMINED = 20  # calibration images for the error of each layer
-MOST_FAILED = 3  # failed files that are looked into
+MOST_FAILED = 3  # failed files that are examined in detail
 WHERE = {"all": "yes", "part": "in part"}
-Decisions = Mapping[str, np.ndarray]  # of each file, by its path
+Decisions = Mapping[str, np.ndarray]  # of each file on the held-out images, by its path
+Artifacts = Sequence[ArtifactRecord]
 Section = tuple[str, str]  # a heading, as text, and the HTML below it
 
 
-def html(context: ExportContext, report: dict[str, Any], decisions: Decisions) -> str:
-    """Return the page of a finished export."""
-    artifacts, name = report["artifacts"], context.run.directory.resolve().name
+def html(context: ExportContext, report: Report, decisions: Decisions) -> str:
+    """Return the page of a finished export.
+
+    Args:
+        context: of the export.
+        report: its results.
+        decisions: of each file, by its path, what its predictions decide on, [n, ...].
+    """
+    artifacts, name = report.artifacts, context.run.directory.resolve().name
     sections = [
-        ("Files", _table(artifacts, report["checkpoint"])),
+        ("Files", _table(artifacts, report.checkpoint)),
         ("Accuracy, size and latency", _costs(artifacts)),
     ]
-    looked_into = examined(artifacts, report.get("chosen"))
-    if looked_into and not context.run.output.multi_label:  # where one class is taken for another
-        sections.append(("Confusion", _confusion(context, decisions, looked_into)))
-    sections += [_disagreement(context, decisions, artifact) for artifact in looked_into]
+    in_detail = examined(artifacts, report.chosen)
+    if in_detail and context.reference.classes.ndim == 1:  # each image has one class
+        sections.append(("Confusion", _confusion(context, decisions, in_detail)))
+    sections += [_disagreement(context, decisions, artifact) for artifact in in_detail]
     if not context.config.features:
-        sections += _layers(context, looked_into + quantized(artifacts))
+        sections += _layers(context.calibration.images, in_detail + quantized(artifacts))
     sections.append(("Where they run", _where(artifacts)))
     sections.append(("How to run them", _how_to_run(artifacts)))
     body = "".join(f"<h2>{escape(heading)}</h2>\n{content}\n" for heading, content in sections)
@@ -55,61 +66,63 @@ def html(context: ExportContext, report: dict[str, Any], decisions: Decisions) -
     )
 
 
-def _facts(context: ExportContext, report: dict[str, Any], dataset: str) -> str:
-    result, calibration = context.result, report["calibration"]
-    metric, value = judged_by(report, "checkpoint_")
+def _facts(context: ExportContext, report: Report, dataset: str) -> str:
+    result, calibration = context.result, report.calibration
+    metric, value = judged_by(report.checkpoint)
     preset = "settings of its own" if result.preset == "custom" else result.preset
     facts = {
         "Run": context.run.directory.resolve().name,
-        "Data": f"{dataset}; measured on {report['n']:,} held-out images",
+        "Data": f"{dataset}; measured on {report.n:,} held-out images",
         "Exported": f"{datetime.now().astimezone():%Y-%m-%d %H:%M %Z}",
         "Trained": f"with {preset}, seed {result.seed}, {result.epochs} epochs, "
         f"commit {result.commit or 'unknown'}",
         "Checkpoint": f"{value:.2%} {metric}",
     }
-    if drawn := calibration["count"]:
-        facts["Integer ranges"] = f"of {drawn} training images (seed {calibration['seed']})"
-    if report["processor"]:
-        facts["Latency"] = f"on {report['processor']}"
+    if calibration.count:
+        facts["Integer ranges"] = (
+            f"of {calibration.count} training images (seed {calibration.seed})"
+        )
+    if report.processor:
+        facts["Latency"] = f"on {report.processor}"
     items = (f"<dt>{key}</dt><dd>{escape(value)}</dd>" for key, value in facts.items())
     return f'<dl class="facts">{"".join(items)}</dl>\n'
 
 
-def _verdict(artifacts: Sequence[dict]) -> str:
-    """Say which files failed, and why, before anything else."""
-    failed = [a for a in artifacts if a["failures"]]
+def _verdict(artifacts: Artifacts) -> str:
+    """Return which files failed, and why."""
+    failed = [a for a in artifacts if a.failures]
     if not failed:
         return f"<p>All {len(artifacts)} files passed their checks.</p>\n"
     reasons = "".join(
-        f"<li>{escape(figures.label(a))}: {escape('; '.join(a['failures']))}</li>" for a in failed
+        f"<li>{escape(figures.label(a))}: {escape('; '.join(a.failures))}</li>" for a in failed
     )
     count = f"{len(failed)} of {len(artifacts)} files failed:"
     return f'<div class="failed"><p>{count}</p><ul>{reasons}</ul></div>\n'
 
 
-def examined(artifacts: Sequence[dict], chosen: str | None = None) -> list[dict]:
-    """Return the files that the page looks into: those that failed, the largest drop first.
+def examined(artifacts: Artifacts, chosen: str | None = None) -> list[ArtifactRecord]:
+    """Return the files that the page examines in detail.
 
-    The one that ``--auto`` chose comes before them; if none failed, it is the integer TFLite file
-    that lost least.
+    These are the file that ``--auto`` chose and those that failed, the largest drop first; if there
+    are none of either, the integer TFLite file with the smallest drop.
     """
-    failed = sorted((a for a in artifacts if a["failures"]), key=lambda a: -a["drop"])
-    found = [a for a in artifacts if a["path"] == chosen] + failed[:MOST_FAILED]
+    failed = sorted((a for a in artifacts if a.failures), key=lambda a: -a.drop)
+    found = [a for a in artifacts if a.path == chosen] + failed[:MOST_FAILED]
     return found or quantized(artifacts)[:1]
 
 
-def quantized(artifacts: Sequence[dict]) -> list[dict]:
-    """Return the integer TFLite files, the one that lost least first."""
-    files = [a for a in artifacts if FORMATS[a["format"]] is TFLITE]
-    integer = [a for a in files if QUANTIZATIONS[a["quantization"]].integer]
-    return sorted(integer, key=lambda a: (a["drop"], a["bytes"]))
+def quantized(artifacts: Artifacts) -> list[ArtifactRecord]:
+    """Return the integer TFLite files, the one with the smallest drop first."""
+    files = [a for a in artifacts if FORMATS[a.format] is TFLITE]
+    integer = [a for a in files if QUANTIZATIONS[a.quantization].integer]
+    return sorted(integer, key=lambda a: (a.drop, a.bytes))
 
 
-def _costs(artifacts: Sequence[dict]) -> str:
-    """Return accuracy over size and latency, and a legend for both."""
+def _costs(artifacts: Artifacts) -> str:
+    """Return the figures of accuracy over size and over latency, and a legend for both."""
     colors = figures.colors(len(artifacts))
     signs = [
-        f'<li><span style="color: {color}">{FORMATS[a["format"]].marker[1]}</span> '
+        f'<li><span style="color: {color}">{FORMATS[a.format].marker[1]}</span> '
         f"{escape(figures.label(a))}</li>"
         for a, color in zip(artifacts, colors, strict=True)
     ]
@@ -123,56 +136,67 @@ def _figures(drawn: Sequence[Figure]) -> str:
     return f'<div class="figures">{inside}</div>'
 
 
-def _confusion(context: ExportContext, decisions: Decisions, artifacts: Sequence[dict]) -> str:
+def _confusion(context: ExportContext, decisions: Decisions, artifacts: Artifacts) -> str:
     """Return the confusion matrices of the checkpoint and of files, next to each other."""
     reference, labels = context.reference, context.run.output.labels
-    answers = {"checkpoint": reference.probabilities.argmax(axis=1)}
-    answers |= {figures.label(a): decisions[a["path"]] for a in artifacts}
-    drawn = [figures.confusion(reference.classes, x, labels, name) for name, x in answers.items()]
+    predicted = {"checkpoint": context.task.decisions(reference.probabilities)}
+    predicted |= {figures.label(a): decisions[a.path] for a in artifacts}
+    drawn = [figures.confusion(reference.classes, x, labels, name) for name, x in predicted.items()]
     if None in drawn:
         return f"<p>{len(labels)} classes are too many for a picture.</p>"
     return _figures([figure for figure in drawn if figure])
 
 
-def _disagreement(context: ExportContext, decisions: Decisions, artifact: dict) -> Section:
-    """Return the held-out images to which a file and the checkpoint give different labels."""
+def _disagreement(
+    context: ExportContext, decisions: Decisions, artifact: ArtifactRecord
+) -> Section:
+    """Return the held-out images on which a file and the checkpoint decide differently."""
     name = figures.label(artifact)
-    exact = context.task.decisions(context.reference.probabilities)
-    found = decisions[artifact["path"]]
-    changed = (exact != found).reshape(len(exact), -1)
+    expected = context.task.decisions(context.reference.probabilities)
+    found = decisions[artifact.path]
+    changed = (expected != found).reshape(len(expected), -1)
     different = np.flatnonzero(changed.any(axis=1))
-    shown = "".join(_pictures(context, different[:SHOWN], exact, found))
+    shown = "".join(_pictures(context, different[:SHOWN], expected, found))
+    count = f"{len(different):,} of {len(expected):,} images"
     return (
-        f"Where {name} disagrees with the checkpoint: {len(different):,} of {len(exact):,} images",
+        f"Where {name} disagrees with the checkpoint: {count}",
         f'<div class="pictures">{shown}</div>' if shown else "<p>Nowhere.</p>",
     )
 
 
-def _layers(context: ExportContext, candidates: Sequence[dict]) -> list[Section]:
-    """Return where files err, layer by layer, against the float32 files of the same networks.
+def _layers(images: np.ndarray, artifacts: Artifacts) -> list[Section]:
+    """Return the error of each layer of files against the float32 files of the same networks.
 
-    Of the candidates that failed; if none can be compared, of the first one that can be.
+    Shown are the first file that can be compared and all other ones that failed.
+
+    Args:
+        images: training images, uint8 [n, H, W, C].
+        artifacts: a file may occur twice.
     """
     found: dict[str, Section] = {}
-    for artifact in candidates:
-        path = Path(artifact["path"])
-        if FORMATS[artifact["format"]] is not TFLITE or artifact["path"] in found:
+    for artifact in artifacts:
+        if artifact.path in found or (found and not artifact.failures):
             continue
-        if found and not artifact["failures"]:
-            continue
-        floating = inspect.partner(path)
-        images = context.calibration.images[:EXAMINED]
-        if floating is None or not len(images):
-            continue
-        layers = inspect.layer_errors(path.read_bytes(), floating.read_bytes(), images)
+        layers = _layer_errors(artifact, images[:EXAMINED])
         if layers:
             title = f"of each layer of {figures.label(artifact)}, against float32"
-            found[artifact["path"]] = (f"Signal to quantisation noise {title}", _bars(layers))
+            found[artifact.path] = (f"Signal to quantization noise {title}", _bars(layers))
     return list(found.values())
 
 
+def _layer_errors(artifact: ArtifactRecord, images: np.ndarray) -> list[inspect.LayerError]:
+    """Return the error of each layer of a file; an empty list if it can't be compared."""
+    path = Path(artifact.path)
+    if FORMATS[artifact.format] is not TFLITE or not len(images):
+        return []
+    floating = inspect.partner(path)
+    if floating is None:
+        return []
+    return inspect.layer_errors(path.read_bytes(), floating.read_bytes(), images)
+
+
 def _bars(layers: Sequence[inspect.LayerError]) -> str:
-    """Return the SQNR of each layer as a list with bars, in the order of the network."""
+    """Return the signal to quantization noise of each layer as bars, in the network's order."""
     most = max(layer.sqnr_db for layer in layers)
     rows = []
     for layer in layers:
@@ -187,14 +211,22 @@ def _bars(layers: Sequence[inspect.LayerError]) -> str:
 
 
 def _pictures(
-    context: ExportContext, indices: np.ndarray, exact: np.ndarray, found: np.ndarray
+    context: ExportContext, indices: np.ndarray, expected: np.ndarray, found: np.ndarray
 ) -> Iterator[str]:
+    """Yield held-out images with their true labels and the decisions before and after.
+
+    Args:
+        context: of the export.
+        indices: of the images among the held-out ones, int [k].
+        expected: decisions of the checkpoint, [n, ...].
+        found: decisions of a file, [n, ...].
+    """
     classes = context.reference.classes
     wanted, start = {int(i) for i in indices}, 0
     for images, _, weights in context.held_out:
         for i in sorted(wanted & set(range(start, start + len(images)))):
             true, before, after = (
-                escape(context.task.name_of(part[i])) for part in (classes, exact, found)
+                escape(context.task.name_of(part[i])) for part in (classes, expected, found)
             )
             yield (
                 f'<figure><img src="{figures.picture(images[i - start].numpy())}" alt="image {i}">'
@@ -205,42 +237,44 @@ def _pictures(
             return
 
 
-def _table(artifacts: list[dict], checkpoint: dict) -> str:
+def _table(artifacts: Artifacts, checkpoint: Mapping[str, float | None]) -> str:
+    """Return the table of all numbers, a row for the checkpoint and for each file."""
     accuracy = console.headings(checkpoint)
     headings = ("file", "kB", "gzip kB", *accuracy, "max error", "ms", "integer")
     measured = "".join(f"<td>{console.cell(checkpoint, heading)}</td>" for heading in accuracy)
     rows = [f"<tr><td>checkpoint</td><td></td><td></td>{measured}<td></td><td></td><td></td></tr>"]
     for a in artifacts:
+        scores = a.to_dict()
         cells = (
             figures.label(a),
-            f"{a['bytes'] / 1000:,.1f}",
-            "-" if a["gzip_bytes"] is None else f"{a['gzip_bytes'] / 1000:,.1f}",
-            *(console.cell(a, heading) for heading in accuracy),
-            f"{a['max_abs_error']:.1e}",
-            f"{a['latency_ms']:.3f}",
-            "-" if FORMATS[a["format"]] is ONNX else "yes" if a["fully_integer"] else "no",
+            f"{a.bytes / 1000:,.1f}",
+            "-" if a.gzip_bytes is None else f"{a.gzip_bytes / 1000:,.1f}",
+            *(console.cell(scores, heading) for heading in accuracy),
+            f"{a.max_abs_error:.1e}",
+            f"{a.latency_ms:.3f}",
+            "-" if FORMATS[a.format] is ONNX else "yes" if a.fully_integer else "no",
         )
-        mark = ' class="failed"' if a["failures"] else ""
+        mark = ' class="failed"' if a.failures else ""
         rows.append(f"<tr{mark}>" + "".join(f"<td>{escape(c)}</td>" for c in cells) + "</tr>")
         rows += [
             f'<tr class="failed"><td class="reason" colspan="{len(headings)}">'
             f"<span>{escape(failure)}</span></td></tr>"
-            for failure in a["failures"]
+            for failure in a.failures
         ]
     head = "".join(f"<th>{h}</th>" for h in headings)
     table = f"<table><tr>{head}</tr>{''.join(rows)}</table>"
     return f'<div class="scroll">{table}</div><p class="quiet">Drop in percentage points.</p>'
 
 
-def _where(artifacts: list[dict]) -> str:
-    """Return which processors take the TFLite files, by their operations and numbers."""
-    files = [a for a in artifacts if a.get("delegates")]
+def _where(artifacts: Artifacts) -> str:
+    """Return the table of the processors that run the TFLite files."""
+    files = [(a, a.delegates) for a in artifacts if a.delegates]
     if not files:
         return '<p class="quiet">There is no TFLite file.</p>'
     head = "".join(f"<th>{escape(h)}</th>" for h in ("file", *(d.processor for d in DELEGATES)))
     rows = ""
-    for artifact in files:
-        found = (WHERE.get(artifact["delegates"][d.name], d.refusal) for d in DELEGATES)
+    for artifact, delegates in files:
+        found = (WHERE.get(delegates[d.name], d.refusal) for d in DELEGATES)
         cells = "".join(f"<td>{escape(x)}</td>" for x in (figures.label(artifact), *found))
         rows += f"<tr>{cells}</tr>"
     hint = "tfresnet inspect FILE names what stays on the CPU, and what to export instead."
@@ -248,11 +282,11 @@ def _where(artifacts: list[dict]) -> str:
     return f'<div class="scroll">{table}</div><p class="quiet">{hint}</p>'
 
 
-def _how_to_run(artifacts: list[dict]) -> str:
+def _how_to_run(artifacts: Artifacts) -> str:
+    """Return a command line for each file."""
     lines = []
-    for a in artifacts:
-        name = escape(a["path"].rpartition("/export/")[2])
-        lines.append(
-            f"<p>{name}</p><pre>{escape(table.format_of(FORMATS[a['format']]).command(name))}</pre>"
-        )
+    for artifact in artifacts:
+        name = escape(artifact.path.rpartition("/export/")[2])
+        command = table.format_of(FORMATS[artifact.format]).command(name)
+        lines.append(f"<p>{name}</p><pre>{escape(command)}</pre>")
     return "".join(lines)
