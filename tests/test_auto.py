@@ -1,5 +1,6 @@
 """The automatic choice, and the inspection of a quantised file that it relies on."""
 
+import dataclasses
 import json
 import re
 import shutil
@@ -294,8 +295,8 @@ def test_a_file_is_compared_with_the_float32_one_of_its_own_weights(exported, ti
     assert inspect.partner(int8) == inspect.partner(selective) == float32
     assert inspect.partner(float32) is inspect.partner(pruned) is inspect.partner(trained) is None
 
-    other = read_metadata(float32) | {"network_sha256": "other"}
-    with_metadata(float32, float32, json.dumps(other).encode())
+    other = dataclasses.replace(read_metadata(float32), network_sha256="other")
+    with_metadata(float32, float32, json.dumps(other.to_dict()).encode())
     assert inspect.partner(int8) is None
     assert json_of("inspect", int8)["layers"] == []
     message = refused("inspect", int8, "--against", float32)
