@@ -167,7 +167,7 @@ def test_what_is_measured_on_other_data_says_so(tiny_run, run_copy, tmp_path):
     run = run_directory.open_run(run_copy)
     before = run.result
     (made,) = export(run, INT8, data={"dataset": str(folder)})["artifacts"]
-    assert read_metadata(made["path"])["data"]["dataset"] == folder.name
+    assert read_metadata(made["path"]).data["dataset"] == folder.name
     card = (run_copy / "export" / "MODEL_CARD.md").read_text()
     assert card.count("others") >= 3
     assert "digits" not in card
@@ -258,7 +258,8 @@ def test_comparison_by_hand():
 def test_the_bundle_has_the_int8_model(exported, tiny_run):
     names = {path.name for path in Path(exported["bundle"]).iterdir()}
     assert names == {
-        "classify.py", "model_int8.tflite", "requirements.txt", "README.md", "sample.png", "native"
+        "classify.py", "tfresnet_runtime", "model_int8.tflite", "requirements.txt", "README.md",
+        "sample.png", "native",
     }  # fmt: skip
     wanted = (Path(exported["bundle"]) / "requirements.txt").read_text().splitlines()
     here = [r for r in map(Requirement, wanted) if r.marker is None or r.marker.evaluate()]

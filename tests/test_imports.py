@@ -222,7 +222,8 @@ def where_there_is_no_tfresnet(code: str, folder: Path) -> subprocess.CompletedP
     """Run code in a folder where neither tfresnet nor TensorFlow can be imported."""
     return subprocess.run(
         [sys.executable, "-c", BLOCKED + code], cwd=folder, capture_output=True, text=True,
-        env={k: v for k, v in os.environ.items() if k != "PYTHONPATH"},
+        env={k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+        | {"PYTHONDONTWRITEBYTECODE": "1"},  # the bundle is that of all tests
     )  # fmt: skip
 
 

@@ -107,6 +107,9 @@ class ModelMetadata:
         read["spec"], read["output"] = specs_from_dict(read.pop("specs", values))
         names = {f.name for f in fields(cls)}
         known = {key: value for key, value in read.items() if key in names}
+        for key in ("output_kind", "input_type"):
+            if not isinstance(known.get(key, ""), str):
+                raise TypeError(f"{key}: expected a text, got {known[key]!r:.40}")
         for key in ("data", "measured", "config", "recipe", "compression"):
             if not isinstance(known.get(key, {}), dict):
                 raise TypeError(f"{key}: expected a dictionary, got {known[key]!r:.40}")
