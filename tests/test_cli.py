@@ -277,17 +277,6 @@ def test_models_and_presets():
     assert "arch: resnet20" in tfresnet("presets", "cifar10-resnet20").stdout
 
 
-def test_record_writes_the_result_with_its_curve(tiny_run, tmp_path):
-    path = tmp_path / "quickstart-seed0.json"
-    assert json_of("record", tiny_run.directory, "--out", tmp_path) == {"record": str(path)}
-    record = json.loads(path.read_text())
-    assert {
-        "preset", "arch", "seed", "parameters", "epochs", "test_top1", "ema_top1",
-        "wall_seconds", "images_per_second", "command", "commit", "artifacts", "curve",
-    } <= set(record)  # fmt: skip
-    assert [point["epoch"] for point in record["curve"]] == [1, 2]
-
-
 def test_float_files_need_no_calibration(run_copy):
     """So training images that could set no range are no obstacle."""
     report = json_of(

@@ -78,6 +78,17 @@ def test_the_table_is_put_between_two_marks_of_another_file(tiny_run, tmp_path):
     assert "none.md" in refused("results", tmp_path, "--into", tmp_path / "none.md")
 
 
+def test_record_writes_the_result_with_its_curve(tiny_run, tmp_path):
+    path = tmp_path / "quickstart-seed0.json"
+    assert json_of("record", tiny_run.directory, "--out", tmp_path) == {"record": str(path)}
+    found = json.loads(path.read_text())
+    assert {
+        "preset", "arch", "seed", "parameters", "epochs", "test_top1", "ema_top1",
+        "wall_seconds", "images_per_second", "command", "commit", "artifacts", "curve",
+    } <= set(found)  # fmt: skip
+    assert [point["epoch"] for point in found["curve"]] == [1, 2]
+
+
 def test_a_run_with_a_teacher_is_another_row(tiny_run, tmp_path):
     json_of("record", tiny_run.directory, "--out", tmp_path)
     record = json.loads((tmp_path / "quickstart-seed0.json").read_text())
