@@ -67,22 +67,8 @@ def draw(
         return Calibration(np.empty(0, np.uint8), nothing)
     order = np.random.default_rng(seed).permutation(len(split))
     order = order[~np.isin(order, np.array(list(reserved), np.int64))]
-    images: list[np.ndarray] = []
-    labels: list[np.ndarray] = []
-    indices: list[int] = []
-    left_out = 0
-    for start in range(0, len(order), BATCH):
-        index = order[start : start + BATCH]
-        batch = next(iter(split.batches(tf.data.Dataset.from_tensors(index))))
-        for i, image, label in zip(index, *(part.numpy() for part in batch), strict=True):
-            if digest(image) in measured:
-                left_out += 1
-            elif len(images) < count:
-                images.append(image)
-                labels.append(label)
-                indices.append(int(i))
-        if len(images) == count:
-            break
+    drawn, left_out = _read(split, order, count, measured)
+    images, labels, indices = zip(*drawn, strict=True) if drawn else ((), (), ())
     if not images:
         raise InputError(
             f"calibration: expected training images that are not measured on too, got {left_out} "
@@ -98,6 +84,28 @@ def draw(
             "seed": seed,
             "sha256": checksum,
             "left_out": left_out,
-            "indices": indices,
+            "indices": list(indices),
         },
     )
+
+
+def _read(
+    split: Split, order: np.ndarray, count: int, measured: Collection[bytes]
+) -> tuple[list[tuple[np.ndarray, np.ndarray, int]], int]:
+    """Return the first ``count`` images in an order that are not measured on, and how many are.
+
+    Each image comes with its label and its index; the images are read in whole batches.
+    """
+    drawn: list[tuple[np.ndarray, np.ndarray, int]] = []
+    left_out = 0
+    for start in range(0, len(order), BATCH):
+        index = order[start : start + BATCH]
+        batch = next(iter(split.batches(tf.data.Dataset.from_tensors(index))))
+        for i, image, label in zip(index, *(part.numpy() for part in batch), strict=True):
+            if digest(image) in measured:
+                left_out += 1
+            elif len(drawn) < count:
+                drawn.append((image, label, int(i)))
+        if len(drawn) == count:
+            break
+    return drawn, left_out
