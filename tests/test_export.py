@@ -15,6 +15,7 @@ from PIL import Image
 
 from tests.conftest import NEAR, TINY, distance, export, write_images
 from tests.test_cli import json_of, refused
+from tfresnet import tasks
 from tfresnet.config import loading
 from tfresnet.config.export import ExportConfig
 from tfresnet.deploy import evaluate_model, gate, measure
@@ -26,6 +27,7 @@ from tfresnet.runtime.backends import open_model
 from tfresnet.runtime.errors import InputError
 from tfresnet.runtime.metadata import read_metadata
 from tfresnet.runtime.predictor import Classifier, Embedder
+from tfresnet.runtime.spec import OutputSpec
 from tfresnet.training import checkpoint
 
 KEYS = {
@@ -244,7 +246,8 @@ def test_the_gate(values, float_operations, expected):
 
 
 def test_comparison_by_hand():
-    reference = Reference(np.array([[0.9, 0.1], [0.2, 0.8]]), np.array([0, 1]))
+    task = tasks.of(OutputSpec("classification", ("a", "b")))
+    reference = Reference(np.array([[0.9, 0.1], [0.2, 0.8]]), np.array([0, 1]), task)
     found = compare(np.array([[0.7, 0.3], [0.6, 0.4]]), reference)
     assert found == {
         "top1": 0.5, "drop": 50.0, "agreement": 0.5, "max_abs_error": pytest.approx(0.4),
