@@ -6,7 +6,7 @@
 Without --dataset: 50,000 random images of 32x32x3 bytes in memory, in CIFAR-10's shape. Each
 recipe is measured once a round, in alternating order; printed are the median of the rounds, the
 slowest and the fastest. Batches come from ``pipeline.train_batches``, as training gets them:
-gathered, augmented, normalised to float32, with soft labels.
+gathered, augmented, normalized to float32, with soft labels.
 """
 
 import json

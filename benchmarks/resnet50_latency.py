@@ -3,7 +3,7 @@
     python benchmarks/resnet50_latency.py
 
 All in one process on the same cores, in alternating rounds; medians. PyTorch (2.13, channels_last)
-runs eagerly, compiled, and quantised by FX graph mode for x86, each where it works; its network is
+runs eagerly, compiled, and quantized by FX graph mode for x86, each where it works; its network is
 that of tests/test_torch_parity.py. As there, uninstall triton first.
 """
 
