@@ -51,7 +51,6 @@ The accuracy above is of pictures like those it was measured on. It has not been
 cameras, light, or classes that are not in the list{always}.
 """
 
-PIPELINE = "image-classification"  # as hubs call the task
 LISTED = 10  # labels; of more, the first ones are named
 BUNDLED = "    python bundle/classify.py bundle/model_*.* photo.jpg"
 SERVED = "A SavedModel for TensorFlow Serving; report.html has the command."
@@ -73,18 +72,18 @@ def text(context: ExportContext, report: Report) -> str:
 def _body(context: ExportContext, report: Report, dataset: str) -> str:
     """Return the Markdown of the card."""
     spec, output, result = context.run.spec, context.run.output, context.result
-    metric, value = judged_by(report.checkpoint)
+    headings, (metric, value) = context.task.headings, judged_by(report.checkpoint)
     return TEXT.format(
         arch=result.arch, dataset=dataset, parameters=result.parameters, macs=result.macs,
         height=spec.height, width=spec.width, colors="color" if len(spec.mean) == 3 else "gray",
         count=len(output.labels), labels=_labels(output),
-        kinds="labels, any number of which a picture may have" if output.multi_label else "classes",
+        kinds=headings.card_labels,
         use=_use(report), interface=context.config.interface,
         n=report.n, metric=metric, value=value, rows=_rows(report.artifacts),
         machine=report.processor or "this machine",
         preset=result.preset, seed=result.seed, epochs=result.epochs,
         commit=result.commit or "unknown", ranges=_ranges(report.calibration),
-        always="" if output.multi_label else ", and it always predicts one of its classes",
+        always=headings.card_limits,
     )  # fmt: skip
 
 
@@ -122,10 +121,11 @@ def _ranges(calibration: CalibrationRecord) -> str:
 
 def _metadata(context: ExportContext, report: Report, dataset: str) -> dict[str, Any]:
     """Return the metadata that hubs index."""
-    kind = context.task.headings.hub_metric
+    headings = context.task.headings
+    kind = headings.hub_metric
     measured = [
         {
-            "task": {"type": PIPELINE},
+            "task": {"type": headings.hub_task},
             "dataset": {"name": dataset, "type": dataset},
             "metrics": [{"type": kind, "value": round(a.value, 4), "name": figures.label(a)}],
         }
@@ -133,7 +133,7 @@ def _metadata(context: ExportContext, report: Report, dataset: str) -> dict[str,
     ]
     return {
         "library_name": "tfresnet",
-        "pipeline_tag": PIPELINE,
+        "pipeline_tag": headings.hub_task,
         "tags": ["resnet", TFLITE.name, ONNX.name, "quantized", "on-device"],
         "datasets": [dataset],
         "metrics": [kind],

@@ -56,7 +56,8 @@ def html(context: ExportContext, report: Report, decisions: Decisions) -> str:
     body = "".join(f"<h2>{escape(heading)}</h2>\n{content}\n" for heading, content in sections)
     style = (resources.files("tfresnet.deploy.report") / "report.css").read_text(encoding="utf-8")
     dataset = dataset_name(context.data.dataset)
-    what = f"{context.result.arch} on {dataset}, {len(context.run.output.labels)} classes"
+    classes = context.task.headings.classes.format(len(context.run.output.labels))
+    what = f"{context.result.arch} on {dataset}, {classes}"
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'

@@ -21,6 +21,9 @@ class Headings:
         epoch: the words and numbers of an epoch's record that its line has, a format.
         classes: from the number of labels to words: ``10 classes``.
         hub_metric: what model hubs call ``primary``.
+        hub_task: what model hubs call the task.
+        card_labels: what the labels are, in a model card, behind their number.
+        card_limits: what a model card says of all models of this task, to end a sentence.
         lines: from a result to the lines that describe it, without those of each class.
         per_class: what the numbers of ``per_class`` are.
         after_training: from a result and its epochs to what is said first after training.
@@ -37,6 +40,9 @@ class Headings:
     lines: Callable[[Mapping[str, Any]], list[str]]
     per_class: str
     after_training: Callable[[Mapping[str, Any], int | None], str]
+    hub_task: str = "image-classification"
+    card_labels: str = "labels"
+    card_limits: str = ""
 
 
 def _classification_lines(result: Mapping[str, Any]) -> list[str]:
@@ -91,6 +97,8 @@ HEADINGS = {
         lines=_classification_lines,
         per_class="of each class",
         after_training=_accuracy,
+        card_labels="classes",
+        card_limits=", and it always predicts one of its classes",
     ),
     MULTI_LABEL: Headings(
         primary="map",
@@ -104,6 +112,7 @@ HEADINGS = {
         lines=_multi_label_lines,
         per_class="average precision of each label",
         after_training=_mean_average_precision,
+        card_labels="labels, any number of which a picture may have",
     ),
 }
 
