@@ -395,4 +395,4 @@ def test_zeros_count_what_is_there():
     layer = keras.layers.Conv2D(2, 1, use_bias=False)
     model = keras.Sequential([keras.Input((2, 2, 2)), layer])
     layer.set_weights([np.array([[[[1.0, 1.0], [0.0, 2.0]]]])])
-    assert prune.realised(model) == 0.25
+    assert prune.share_of_zeros(model) == 0.25
