@@ -71,7 +71,8 @@ def _formats() -> list[Decorator]:
         choices=tuple(OFFERED),
         multiple=True,
         metavar=f"[{'|'.join(OFFERED)}]",
-        help=f"Repeat for several (default: {names(USUAL)}). ONNX has float32, float16, int8.",
+        help=f"Repeat for several (default: {names(USUAL)}). ONNX and OpenVINO have float32, "
+        "float16, int8.",
     )
     return [*flags, kinds]
 

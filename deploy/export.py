@@ -16,7 +16,7 @@ from tfresnet.deploy.compress.base import FunctionalNetwork
 from tfresnet.deploy.compress.finetune import FineTuner
 from tfresnet.deploy.context import ExportContext, prepare
 from tfresnet.deploy.device import bundle
-from tfresnet.deploy.formats import wrap
+from tfresnet.deploy.formats import table, wrap
 from tfresnet.deploy.formats.base import Target
 from tfresnet.deploy.measure import MeasuredFile
 from tfresnet.deploy.records import CalibrationRecord, Report, TriedRecord
@@ -60,6 +60,8 @@ def export(
     def say(stage: str) -> None:
         progress(stage, len(files), targets.count(config))
 
+    for row in config.rows:
+        table.format_of(row).check_installed()
     with _only_export_of(run):
         say(LOADING)
         context = prepare(run, config, data or {})

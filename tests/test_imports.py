@@ -92,6 +92,7 @@ def test_imports_point_down(module):
 # What a device has: the standard library, numpy, Pillow and one of the interpreters.
 ON_A_DEVICE = {
     *sys.stdlib_module_names, "numpy", "PIL", "ai_edge_litert", "tflite_runtime", "onnxruntime",
+    "openvino",
 }  # fmt: skip
 
 

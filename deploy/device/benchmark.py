@@ -102,7 +102,8 @@ class _Entry:
 
 
 def _bytes(path: Path) -> int:
-    files = path.rglob("*") if path.is_dir() else [path]
+    row = formats.of_path(path)
+    files = path.rglob("*") if row is None or path.is_dir() else row.files(path)
     return sum(file.stat().st_size for file in files if file.is_file())
 
 

@@ -72,7 +72,8 @@ def write(directory: Path, model: Path, metadata: ModelMetadata, sample: Path | 
     directory.mkdir(parents=True)
     row = formats.of_path(model)
     assert row
-    shutil.copy(model, directory / model.name)
+    for file in row.files(model):
+        shutil.copy(file, directory / file.name)
     _write_runtime(directory)
     write_text(directory / "requirements.txt", row.requirements)
     sample_name = "photo.jpg"

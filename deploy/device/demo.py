@@ -13,6 +13,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from tfresnet.config import formats
 from tfresnet.deploy.device import web_runtimes
 from tfresnet.runtime.errors import InputError
 from tfresnet.runtime.metadata import PROBABILITIES, check_output_kind, read_metadata
@@ -85,6 +86,10 @@ def _facts(path: Path, url: str) -> dict[str, Any]:
         raise InputError(
             f"{path}: expected a file that takes pixels; export with --interface uint8"
         )
+    row = formats.of_path(path)
+    if row is None or not row.in_browser:
+        able = " or ".join(row.suffix for row in formats.FORMATS.values() if row.in_browser)
+        raise InputError(f"{path}: expected {able}, which browsers can run")
     return {
         "url": url,
         "name": path.name,

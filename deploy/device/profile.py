@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from tfresnet.config.formats import ONNX, TFLITE, of_path
+from tfresnet.config.formats import ONNX, OPENVINO, TFLITE, of_path
 from tfresnet.deploy.device.benchmark import example
 from tfresnet.deploy.formats import graph
-from tfresnet.runtime.backends import OnnxModel, TfliteModel
+from tfresnet.runtime.backends import OnnxModel, OpenVinoModel, TfliteModel
 from tfresnet.runtime.errors import InputError
 
 RUNS = 30  # of which the fastest counts: noise only adds
@@ -21,11 +21,12 @@ RUNS = 30  # of which the fastest counts: noise only adds
 def profile(path: Path) -> dict[str, float]:
     """Return the milliseconds of one image by kind of operation, on one thread, longest first.
 
-    onnxruntime reports them. LiteRT runs a whole .tflite as one operation of XNNPACK, so there the
-    time of an operation is the time of the graph up to it, less that of the graph before it.
+    onnxruntime and OpenVINO report them. LiteRT runs a whole .tflite as one operation of XNNPACK,
+    so there the time of an operation is the time of the graph up to it, less that of the graph
+    before it.
 
     Args:
-        path: a .tflite or .onnx file.
+        path: a .tflite, .onnx or .xml file.
 
     Raises:
         InputError: a file of another format.
@@ -59,6 +60,19 @@ def _onnx(path: Path) -> dict[str, float]:
     return times
 
 
+def _openvino(path: Path) -> dict[str, float]:
+    model = OpenVinoModel(path, threads=1, PERF_COUNT=True)
+    pixels = example(model)
+    times: dict[str, float] = {}
+    for _ in range(RUNS):
+        model.set_input(pixels)
+        model.invoke()
+        for layer in model.request.get_profiling_info():
+            milliseconds = layer.real_time.total_seconds() * 1000 / RUNS / len(pixels)
+            times[layer.node_type] = times.get(layer.node_type, 0.0) + milliseconds
+    return {kind: milliseconds for kind, milliseconds in times.items() if milliseconds}
+
+
 def _tflite(path: Path) -> dict[str, float]:
     content, pixels = path.read_bytes(), example(TfliteModel(path, threads=1))
     times: dict[str, float] = {}
@@ -88,4 +102,8 @@ def _fastest_ms(content: bytes, pixels: np.ndarray) -> float:
 
 
 # By a format's name.
-PROFILERS: dict[str, Callable[[Path], dict[str, float]]] = {ONNX.name: _onnx, TFLITE.name: _tflite}
+PROFILERS: dict[str, Callable[[Path], dict[str, float]]] = {
+    ONNX.name: _onnx,
+    TFLITE.name: _tflite,
+    OPENVINO.name: _openvino,
+}

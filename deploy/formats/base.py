@@ -140,6 +140,9 @@ class Format(ABC, Generic[Content]):
     def __init__(self, row: FormatRow):
         self.row = row
 
+    def check_installed(self) -> None:
+        """Raise an ``InputError`` if a library is missing that tfresnet does not install itself."""
+
     @abstractmethod
     def convert(self, source: Source, target: Target, config: ExportConfig) -> Content:
         """Convert a network; nothing is written.
@@ -163,7 +166,7 @@ class Format(ABC, Generic[Content]):
 
     def size(self, path: Path) -> int:
         """Return the bytes on disk."""
-        return path.stat().st_size
+        return sum(file.stat().st_size for file in self.row.files(path))
 
     def open(self, path: Path, threads: int) -> Backend:
         """Open a written model."""

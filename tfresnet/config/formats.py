@@ -79,6 +79,7 @@ class FormatRow:
         title: what people call it.
         help: what its flag on the command line says.
         suffix: of its files; empty for a folder.
+        beside: suffixes of the files that belong to each of them.
         file_name: pattern of the path of a file in ``export/``, with ``{quantization}`` and
             ``{suffix}``, which says what was done to the network: ``_pruned``, ``_qat``.
         quantizations: those that it can have, in the order in which they are made.
@@ -87,6 +88,7 @@ class FormatRow:
         interfaces: of ``INTERFACES``, those that it can have.
         fine_tuned: whether files are made of pruned and clustered networks too.
         trained: whether int8 files are made of networks trained with fake quantization too.
+        in_browser: whether browsers can run it, by ``tfresnet demo``.
         portable: whether it runs without TensorFlow, so that the bundle may hold it.
         preferred: whether a device gets this one first.
         usual: whether it is made if no format is asked for.
@@ -106,11 +108,17 @@ class FormatRow:
     interfaces: tuple[str, ...] = INTERFACES
     fine_tuned: bool = False
     trained: bool = False
+    in_browser: bool = False
     portable: bool = True
     preferred: bool = False
     usual: bool = False
     requirements: str = ""
+    beside: tuple[str, ...] = ()
     marker: tuple[str, str] = ("o", "●")
+
+    def files(self, path: Path) -> list[Path]:
+        """Return a file and those that belong to it."""
+        return [path, *(path.with_suffix(suffix) for suffix in self.beside)]
 
     @property
     def pattern(self) -> str:
@@ -139,6 +147,7 @@ TFLITE = FormatRow(
     batch=1,
     fine_tuned=True,
     trained=True,
+    in_browser=True,
     preferred=True,
     usual=True,
     requirements=LITERT,
@@ -153,6 +162,7 @@ ONNX = FormatRow(
     quantizations=(FLOAT32, FLOAT16, INT8),
     interfaces=("uint8", "float"),
     trained=True,
+    in_browser=True,
     usual=True,
     requirements="onnxruntime\nnumpy\nPillow\n",
     marker=("s", "■"),
@@ -184,7 +194,21 @@ TFLM = FormatRow(
     requirements=LITERT,
     marker=("D", "◆"),
 )
-FORMATS = {row.name: row for row in (TFLITE, ONNX, SAVED_MODEL, TFLM)}
+OPENVINO = FormatRow(
+    name="openvino",
+    implementation="openvino_format.OpenVinoFormat",
+    title="OpenVINO",
+    help="OpenVINO IR files.",
+    suffix=".xml",
+    file_name="model_{quantization}{suffix}.xml",
+    beside=(".bin",),
+    quantizations=(FLOAT32, FLOAT16, INT8),
+    interfaces=("uint8", "float"),
+    trained=True,
+    requirements="openvino\nnumpy\nPillow\n",
+    marker=("v", "▼"),
+)
+FORMATS = {row.name: row for row in (TFLITE, ONNX, SAVED_MODEL, TFLM, OPENVINO)}
 # Those that can be asked for, and all.
 OFFERED = {q.name: q for row in FORMATS.values() for q in row.quantizations}
 QUANTIZATIONS = {**OFFERED, INT8_SELECTIVE.name: INT8_SELECTIVE}

@@ -1,17 +1,19 @@
-"""Run model files in an interpreter: LiteRT for .tflite, onnxruntime for .onnx."""
+"""Run model files: LiteRT for .tflite, onnxruntime for .onnx, OpenVINO for .xml."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from . import openvino_ir
 from .errors import InputError
 from .paths import as_path
 
@@ -182,10 +184,102 @@ class OnnxModel(Backend):
         return {name: values[i] for i, name in enumerate(self._names)}
 
 
+class Layer(NamedTuple):
+    """A layer as OpenVINO runs it on this machine.
+
+    Attributes:
+        kind: such as ``Convolution``.
+        name: of the operations that it is made of.
+        precision: the type in which it computes: ``f32``, ``u8``.
+        last: whether its output is the model's.
+    """
+
+    kind: str
+    name: str
+    precision: str
+    last: bool
+
+    @property
+    def integer(self) -> bool:
+        """Whether it computes with integers."""
+        return self.precision in ("i8", "u8")
+
+
+class OpenVinoModel(Backend):
+    """An OpenVINO model on the processor, which runs for one thread at a time."""
+
+    def __init__(self, path: str | Path, threads: int, **settings: Any):
+        core = import_openvino(path).Core()
+        usual = {
+            "INFERENCE_NUM_THREADS": threads,
+            "NUM_STREAMS": 1,
+            # What the file says, not bfloat16 where the processor has it.
+            "INFERENCE_PRECISION_HINT": "f32",
+        }
+        graph, weights = openvino_ir.read(Path(path))
+        try:
+            model = core.read_model(graph, weights)
+            self.compiled = core.compile_model(model, "CPU", usual | settings)
+        except RuntimeError as error:
+            reason = str(error).strip().rpartition("\n")[2][:100]
+            raise InputError(f"{path}: expected a whole OpenVINO model: {reason}") from None
+        self._lock = threading.Lock()
+        self.request = self.compiled.create_infer_request()
+        entry, output = self.compiled.input(0), self.compiled.output(0)
+        shape = [1 if n.is_dynamic else n.get_length() for n in entry.get_partial_shape()]
+        self.any_batch = bool(entry.get_partial_shape()[0].is_dynamic)
+        self.input_shape = tuple(shape)
+        self.input_dtype = np.dtype(entry.get_element_type().to_dtype())
+        classes = output.get_partial_shape()[-1]
+        self.classes = None if classes.is_dynamic else classes.get_length()
+
+    @property
+    def is_quantized(self) -> bool:
+        """See :class:`Backend`: whether its convolutions do."""
+        return any(layer.integer for layer in self.layers() if layer.kind == "Convolution")
+
+    def outputs(self, images: np.ndarray) -> Outputs:
+        """See :class:`Backend`."""
+        size = len(images) if self.any_batch else self.input_shape[0]
+        with self._lock:
+            return _in_parts(self._run, images, size)
+
+    def set_input(self, images: np.ndarray) -> None:
+        """See :class:`Backend`."""
+        if images.dtype == np.uint8 and self.input_dtype != np.uint8:
+            images = centered(images)
+        tensor = self.request.get_input_tensor()
+        tensor.shape = images.shape
+        tensor.data[:] = images
+
+    def invoke(self) -> None:
+        """See :class:`Backend`."""
+        self.request.infer()
+
+    def layers(self) -> list[Layer]:
+        """Return the layers that run, in their order."""
+        found = []
+        for node in self.compiled.get_runtime_model().get_ordered_ops():
+            facts = node.get_rt_info()
+            kind, name = facts["layerType"].astype(str), facts["originalLayersNames"].astype(str)
+            precision = facts["runtimePrecision"].astype(str)
+            readers = (entry.get_node() for o in node.outputs() for entry in o.get_target_inputs())
+            last = any(reader.get_type_name() == "Result" for reader in readers)
+            found.append(Layer(kind, name, precision, last))
+        return found
+
+    def _run(self, images: np.ndarray) -> Outputs:
+        self.set_input(images)
+        self.invoke()
+        outputs = self.compiled.outputs
+        return {o.get_any_name(): self.request.get_tensor(o).data.copy() for o in outputs}
+
+
 # From a file's suffix to the class that runs it.
 BACKENDS: dict[str, Callable[[str | Path, int], Backend]] = {
     ".tflite": TfliteModel,
     ".onnx": OnnxModel,
+    ".xml": OpenVinoModel,
 }
 
 
@@ -237,6 +331,20 @@ def open_session(path: Path, threads: int) -> Any:
         except Exception as error:  # onnxruntime's exceptions share no base class but this
             reason = " ".join(str(error).split())[:100]
     raise InputError(f"{path}: expected a whole ONNX model: {reason}")
+
+
+def import_openvino(needed_by: object) -> Any:
+    """Import ``openvino``, without the package that tells its makers of every import.
+
+    Raises:
+        InputError: it is not installed.
+    """
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    try:
+        import openvino
+    except ImportError:
+        raise InputError(f"{needed_by} needs OpenVINO: pip install openvino") from None
+    return openvino
 
 
 def _interpreter_class(path: str | Path) -> Any:

@@ -1,7 +1,7 @@
 """What a model file says about itself, typed and versioned. Standard library only.
 
-It is JSON: in a zip archive behind a .tflite, among the properties of an .onnx, in a file of a
-SavedModel's folder.
+It is JSON: in a zip archive behind a .tflite, among the properties of an .onnx, in the ``rt_info``
+of an .xml, in a file of a SavedModel's folder.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from . import openvino_ir
 from .errors import InputError
 from .paths import as_path
 from .spec import FORMAT_VERSION, InputSpec, OutputSpec, checked_version, specs_from_dict
@@ -185,6 +186,8 @@ def _is_whole(path: Path, written: dict[str, Any]) -> bool:
     """Tell whether a file begins with the model that was written; the metadata are behind it."""
     if path.is_dir():
         return True
+    if other := DIGESTS.get(path.suffix.lower()):
+        return other(path) == written
     with path.open("rb") as file:
         return digest(file, written["bytes"]) == written
 
@@ -213,4 +216,10 @@ def _read_folder(path: Path) -> str | None:
 
 
 # From a file's suffix to the function that reads its metadata as text; None if it has none.
-READERS: dict[str, Callable[[Path], str | None]] = {".tflite": _read_zip, ".onnx": _read_onnx}
+READERS: dict[str, Callable[[Path], str | None]] = {
+    ".tflite": _read_zip,
+    ".onnx": _read_onnx,
+    ".xml": openvino_ir.read_metadata,
+}
+# The digests of those that have their metadata elsewhere than behind the model.
+DIGESTS = {".xml": lambda path: openvino_ir.digest(*openvino_ir.read(path))}
