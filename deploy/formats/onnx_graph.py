@@ -91,15 +91,22 @@ def transposes(proto: Proto) -> int:
 
 
 def _pool_channels_first(proto: Proto) -> None:
-    """Replace a transpose to NHWC and a mean over height and width by a global pooling."""
+    """Replace a transpose to NHWC and a mean over height and width by a global pooling.
+
+    Integers may be transposed, and dequantized before the mean.
+    """
     from onnx import helper
     from onnxruntime.transformers.onnx_model import OnnxModel
 
     model, nodes = OnnxModel(proto), proto.graph.node
     readers = model.input_name_to_nodes()
     for index, mean in enumerate(nodes):
-        turn = model.match_parent(mean, "Transpose", 0) if mean.op_type == "ReduceMean" else None
-        if turn is None or len(readers[turn.output[0]]) > 1:
+        if mean.op_type != "ReduceMean":
+            continue
+        dequantize = model.match_parent(mean, "DequantizeLinear", 0)
+        turn = model.match_parent(dequantize or mean, "Transpose", 0)
+        between = [node for node in (turn, dequantize) if node]
+        if turn is None or any(len(readers[node.output[0]]) > 1 for node in between):
             continue
         axes = model.get_node_attribute(mean, "axes")
         if axes is None:
@@ -107,7 +114,10 @@ def _pool_channels_first(proto: Proto) -> None:
         if sorted(axes) != [1, 2] or model.get_node_attribute(mean, "keepdims") != 0:
             continue
         pooled = f"{mean.output[0]}_pooled"
-        pool = helper.make_node("GlobalAveragePool", [turn.input[0]], [pooled], f"{mean.name}_pool")
+        source = turn.input[0]
+        if dequantize:
+            dequantize.input[0], source = source, dequantize.output[0]
+        pool = helper.make_node("GlobalAveragePool", [source], [pooled], f"{mean.name}_pool")
         flat = helper.make_node("Flatten", [pooled], [mean.output[0]], mean.name, axis=1)
         nodes.remove(mean)
         nodes.insert(index, flat)
