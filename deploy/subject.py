@@ -33,7 +33,7 @@ def find(path: Path, overrides: Mapping[str, Any]) -> Subject:
     """Return the model at ``path``, to be measured on its data with some keys replaced.
 
     Raises:
-        InputError, InputError: there is no such model, it gives no probabilities, its data are not
+        InputError: there is no such model, it gives no probabilities, its data are not
             there, or ``overrides`` name a split of data that have just one.
     """
     if not path.exists():

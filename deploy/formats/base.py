@@ -1,7 +1,8 @@
 """What every format does: convert a network, describe, audit, write and open a file.
 
-A new format is a module beside this one with a class that derives from :class:`Format`, and a row
-in ``tfresnet.config.formats`` that names them.
+A new format is a module beside this one with a class that derives from :class:`Format`, a row in
+``tfresnet.config.formats`` that names them, and, so that a device can run its files, a backend in
+``tfresnet.runtime.backends`` and a reader in ``tfresnet.runtime.metadata``.
 """
 
 from abc import ABC, abstractmethod

@@ -48,8 +48,8 @@ class ExportConfig(Section):
         ge=0,
         description="Images at a time; 0 for any number (default: 1 for TFLite, else any).",
     )
-    layout: Literal["nhwc", "nchw"] = Field("nhwc", description="Of ONNX inputs.")
-    opset: int = Field(18, ge=13, le=18, description="Of ONNX.")
+    layout: Literal["nhwc", "nchw"] = Field("nhwc", description="Layout of the ONNX input.")
+    opset: int = Field(18, ge=13, le=18, description="Opset version of ONNX.")
     features: bool = Field(False, description="The embedding, without the head.")
     max_drop: float = Field(
         1.0,
@@ -58,7 +58,7 @@ class ExportConfig(Section):
     calibration_images: int = Field(
         500, ge=1, description="Training images that set integer ranges."
     )
-    calibration_seed: int = Field(0, ge=0, description="Chooses them.")
+    calibration_seed: int = Field(0, ge=0, description="Seed that draws the calibration images.")
     verify_images: int | None = Field(
         None, ge=1, description="Held-out images to measure on (default: all)."
     )
@@ -80,10 +80,10 @@ class ExportConfig(Section):
         description="Also files with N different values in each kernel, fine-tuned (TFLite).",
     )
     compress_epochs: int = Field(
-        5, ge=1, description="Of fine-tuning for pruning and for clusters."
+        5, ge=1, description="Epochs of fine-tuning for pruning and for clusters."
     )
     threads: int = Field(
-        1, ge=1, description="For measuring accuracy; latency is always that of one."
+        1, ge=1, description="Threads to measure accuracy with; latency is always that of one."
     )
 
     def __init__(self, **values: Any) -> None:

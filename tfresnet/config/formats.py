@@ -1,7 +1,7 @@
 """The formats and quantizations of exported files: one row each, which loads no library.
 
-A format's converter is in ``tfresnet.deploy.formats``, in the class that its row names; a new
-format is one module there and one row here. A row's name is what files, JSON and the command line
+A format's converter is in ``tfresnet.deploy.formats``, in the class that its row names (see
+``formats.base`` there). A row's name is what files, JSON and the command line
 call it; code compares rows, not names.
 """
 

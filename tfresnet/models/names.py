@@ -222,5 +222,7 @@ def convention(library: str, arch: str, family: str) -> Convention:
         raise InputError(f"expected one of keras.applications' networks ({known}), got {arch}")
     if (library, family) not in CONVENTIONS:
         known = ", ".join(f for lib, f in CONVENTIONS if lib == library)
-        raise InputError(f"expected {arch}'s weights in another format: of {library}, {known} only")
+        raise InputError(
+            f"{arch}: expected weights of another library; of {library} those of {known} are read"
+        )
     return CONVENTIONS[library, family]

@@ -1,4 +1,8 @@
-"""The table of architectures, and the function that builds a network from a row."""
+"""The table of architectures, and the function that builds a network from a row.
+
+After a new row, write the costs anew, which commands read without TensorFlow (``costs.json``):
+``python -m tfresnet.models.zoo``.
+"""
 
 import contextlib
 import json

@@ -1,6 +1,7 @@
 """What differs between the tasks of a network: head, targets, loss, metrics, and words.
 
-A task is one file here, a row of ``table.TASKS``, and its headings.
+A task is one file here, a row of ``table.TASKS``, and its headings; its name in ``runtime.spec``,
+its decoder in ``runtime.decode``, and a source of its targets in ``data.sources``.
 """
 
 from typing import TYPE_CHECKING

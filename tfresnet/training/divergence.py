@@ -22,5 +22,5 @@ def check_weights(model: keras.Model, step: int) -> None:
     lost = [v.name for v in model.variables if not np.isfinite(v.numpy()).all()]
     if lost:
         raise Diverged(
-            f"{len(lost)} weights, {lost[0]} first, became no numbers at or before step {step}"
+            f"{len(lost)} variables (first: {lost[0]}) are NaN or infinite at or before step {step}"
         )
