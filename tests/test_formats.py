@@ -169,7 +169,7 @@ def test_an_export_with_a_fixed_batch_is_measured_and_classifies(run_copy, monke
     )
     report = export(run_directory.open_run(run_copy), options)
     page = (run_copy / "export" / "report.html").read_text()
-    assert "Signal to quantisation noise of each layer of int8, against" in page
+    assert "Signal to quantization noise of each layer of int8, against" in page
     assert not (run_copy / "export" / "bundle" / "native").exists()  # they feed one image
     with monkeypatch.context() as patch:
         patch.setattr(benchmark, "_timed", lambda *_: [0.008])

@@ -267,7 +267,7 @@ def test_a_student_learns_from_its_teacher(tiny_run, tmp_path):
     assert run.records()[-1]["accuracy"] > 0.25
     message = refused("train", "--run-dir", tmp_path / "other", "--set", "data.image_size=8",
                       "--teacher", tiny_run.directory)  # fmt: skip
-    assert "train.teacher: expected the shape of this run, [8, 8, 3], got [16, 16, 3]" in message
+    assert "--teacher: expected the shape of this run, [8, 8, 3], got [16, 16, 3]" in message
     message = refused("train", "--run-dir", tmp_path / "small", "--set", "data.image_size=16",
                       "--set", "data.progressive={0.5: 8}",
                       "--teacher", tiny_run.directory)  # fmt: skip
