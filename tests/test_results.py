@@ -6,13 +6,9 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
-from safetensors import safe_open
-from safetensors.numpy import load_file
 
 from tests import test_cli
 from tests.test_imports import HEAVY, loaded_by
-from tfresnet.config.sections import ModelConfig
-from tfresnet.models import zoo
 from tfresnet.runs import run_directory
 from tfresnet.runs.result import RunResult
 from tfresnet.sweep import markdown, plan
@@ -276,18 +272,3 @@ def test_a_sweep_is_recorded_and_shown(tmp_path):
 def test_the_sweeps_in_the_repository_can_run(file, tmp_path):
     sweep = plan.read(file)
     assert len(plan.trials(sweep, file, tmp_path)) == len(sweep.runs) * len(sweep.seeds)
-
-
-@pytest.mark.parametrize(
-    "file", sorted((ROOT / "results" / "weights").glob("*")), ids=lambda f: f.stem
-)
-def test_kept_weights_are_whole_and_fit_the_network_of_their_record(file):
-    with safe_open(file, "np") as weights:
-        about, values = weights.metadata(), load_file(file)
-    recorded = json.loads((ROOT / "results" / about["record"]).read_text())
-    config = ModelConfig.model_validate(recorded["config"]["model"])
-    network = zoo.build(config, (32, 32, 3), 10)
-    for variable in network.variables:
-        variable.assign(values.pop(variable.name))
-    assert not values
-    assert run_directory.weights_sha256(network) == about["weights_sha256"]
