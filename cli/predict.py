@@ -42,7 +42,7 @@ def command(
     threads: int,
     as_json: bool,
 ) -> None:
-    """Classify pictures with a .tflite or .onnx file, as a device would.
+    """Classify pictures with a .tflite, .onnx or .xml file, as a device would.
 
     MODEL may be a run, of which the best exported file is taken: int8 TFLite, if it passed. IMAGE
     may be a folder. A picture that can't be read is named, the others are classified, and the exit

@@ -10,6 +10,7 @@ from tfresnet.config.formats import FORMATS, QUANTIZATIONS
 from tfresnet.deploy.records import Report
 from tfresnet.runs.result import ArtifactRecord
 from tfresnet.runtime.errors import InputError
+from tfresnet.runtime.paths import MODEL_FILE
 from tfresnet.system.files import read_json
 
 
@@ -38,7 +39,7 @@ def of_run(directory: Path) -> Path:
     """
     if not (directory / "config.yaml").is_file():
         raise InputError(
-            f"expected a .tflite or .onnx file or a run, {directory} is a folder that is neither"
+            f"expected {MODEL_FILE}, or a run, {directory} is a folder that is neither"
         )
     folder = directory / "export"
     export = f"export it: tfresnet export {shlex.quote(str(directory))}"

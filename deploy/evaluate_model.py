@@ -89,5 +89,5 @@ def _predict(found: subject.Subject, task: Task) -> evaluation.Predict:
     if found.path.is_dir():
         model = saved_model.LoadedSavedModel(found.path)
     else:
-        model = Classifier(found.path, threads=os.cpu_count() or 1).model
+        model = Classifier(found.path, os.cpu_count() or 1, found.metadata).model
     return lambda images: model.run(np.ascontiguousarray(images))

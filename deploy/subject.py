@@ -11,7 +11,12 @@ from tfresnet.data import lookup
 from tfresnet.deploy import measured_data
 from tfresnet.runs import preflight, run_directory
 from tfresnet.runtime.errors import InputError
-from tfresnet.runtime.metadata import PROBABILITIES, check_output_kind, read_metadata
+from tfresnet.runtime.metadata import (
+    PROBABILITIES,
+    ModelMetadata,
+    check_output_kind,
+    read_metadata,
+)
 from tfresnet.runtime.spec import InputSpec, OutputSpec
 
 
@@ -19,7 +24,7 @@ from tfresnet.runtime.spec import InputSpec, OutputSpec
 class Subject:
     """A run, a model file or a SavedModel, with the data to measure it on.
 
-    ``run`` is None for the last two.
+    ``run`` is None for the last two, ``metadata`` for the first.
     """
 
     path: Path
@@ -27,6 +32,7 @@ class Subject:
     output: OutputSpec
     data: DataConfig
     run: run_directory.Run | None = None
+    metadata: ModelMetadata | None = None
 
 
 def find(path: Path, overrides: Mapping[str, Any]) -> Subject:
@@ -45,7 +51,7 @@ def find(path: Path, overrides: Mapping[str, Any]) -> Subject:
     metadata = read_metadata(path)
     check_output_kind(path, metadata, PROBABILITIES)
     data = _with_splits(measured_data.of_file(path, metadata, overrides), overrides)
-    return Subject(path, metadata.spec, metadata.output, data)
+    return Subject(path, metadata.spec, metadata.output, data, metadata=metadata)
 
 
 def data_section(

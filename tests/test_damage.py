@@ -176,7 +176,7 @@ def test_metadata_of_a_later_version_is_read_as_far_as_it_is_known(model, tmp_pa
         (["train", "--epochs", "99999999999999999999"], "--epochs: expected less than"),
         (["train", "--dataset", ""], "--dataset: expected"),
         (["train", "--dataset", "no/folder"], "expected digits, a TFDS name or an existing folder"),
-        (["info", "setup.cfg"], "expected a .tflite or .onnx file"),
+        (["info", "setup.cfg"], "expected a .tflite, .onnx or .xml file"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

@@ -59,7 +59,7 @@ MISTAKES = [
     ("preview --arch resnet19", "unknown architecture 'resnet19'"),
     ("preview --dataset ./none", "./none, which does not exist"),
     ("evaluate none", "none does not exist"),
-    ("evaluate text.txt", "expected a .tflite or .onnx file, got text.txt"),
+    ("evaluate text.txt", "expected a .tflite, .onnx or .xml file, got text.txt"),
     ("evaluate RUN --corruptions contrst", "did you mean 'contrast'"),
     ("evaluate RUN --split train", "has just one held-out part"),
     ("evaluate FILE --dataset ./none", "./none, which does not exist"),

@@ -15,7 +15,7 @@ import numpy as np
 
 from . import openvino_ir
 from .errors import InputError
-from .paths import as_path
+from .paths import MODEL_FILE, as_path
 
 Outputs = dict[str, np.ndarray]
 INTEGERS = (np.int8, np.int16, np.uint8)
@@ -284,7 +284,7 @@ BACKENDS: dict[str, Callable[[str | Path, int], Backend]] = {
 
 
 def open_model(path: str | Path, threads: int = 1) -> Backend:
-    """Open any .tflite or .onnx model, with or without metadata.
+    """Open any .tflite, .onnx or .xml model, with or without metadata.
 
     Args:
         path: of the file.
@@ -295,10 +295,10 @@ def open_model(path: str | Path, threads: int = 1) -> Backend:
     """
     path = as_path(path)
     if path.is_dir():
-        raise InputError(f"expected a .tflite or .onnx file, {path} is a folder")
+        raise InputError(f"expected {MODEL_FILE}, {path} is a folder")
     backend = BACKENDS.get(path.suffix.lower())
     if backend is None:
-        raise InputError(f"expected a .tflite or .onnx file, got {path}")
+        raise InputError(f"expected {MODEL_FILE}, got {path}")
     return backend(path, threads)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from .decode import THRESHOLD
 from .errors import InputError
+from .paths import MODEL_FILE
 from .picture_files import pictures_in
 from .predictor import open_file
 from .terminal import escape_unprintable, printable, quiet_broken_pipe
@@ -16,7 +17,7 @@ from .terminal import escape_unprintable, printable, quiet_broken_pipe
 def main() -> int:
     """Classify the pictures named on the command line; return the exit status."""
     parser = argparse.ArgumentParser(description="Classify pictures.")
-    parser.add_argument("model", help=".tflite or .onnx file")
+    parser.add_argument("model", help=f"{MODEL_FILE}, exported by tfresnet")
     parser.add_argument("images", nargs="+", metavar="image", help="or a folder of them")
     parser.add_argument(
         "--top", type=_positive, help="labels a picture (default: 5; multi-label: all)"

@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 
 from . import openvino_ir
 from .errors import InputError
-from .paths import as_path
+from .paths import MODEL_FILE, as_path
 from .spec import FORMAT_VERSION, InputSpec, OutputSpec, checked_version, specs_from_dict
 
 FILE_NAME = "tfresnet.json"  # in the zip archive behind a .tflite, and in a SavedModel's folder
@@ -137,13 +137,13 @@ def read_metadata(path: str | os.PathLike) -> ModelMetadata:
     """
     path = as_path(path)
     if not path.exists():
-        raise InputError(f"expected a .tflite or .onnx file, {path} does not exist")
+        raise InputError(f"expected {MODEL_FILE}, {path} does not exist")
     if path.is_dir():
         text = _read_folder(path)
         if text is None:
-            raise InputError(f"expected a .tflite or .onnx file, {path} is a folder")
+            raise InputError(f"expected {MODEL_FILE}, {path} is a folder")
     elif (reader := READERS.get(path.suffix.lower())) is None:
-        raise InputError(f"expected a .tflite or .onnx file, got {path}")
+        raise InputError(f"expected {MODEL_FILE}, got {path}")
     else:
         text = reader(path)
     if text is None:

@@ -44,8 +44,8 @@ def read_metadata(path: Path) -> str | None:
     Raises:
         InputError: the weights are not beside it.
     """
-    graph, _ = read(path)
-    found = EMBEDDED.search(graph)
+    _weights_of(path)
+    found = EMBEDDED.search(path.read_bytes())
     return html.unescape(found[1].decode()) if found else None
 
 
@@ -55,11 +55,7 @@ def read(path: Path) -> tuple[bytes, bytes]:
     Raises:
         InputError: the weights are not beside it.
     """
-    weights = path.with_suffix(WEIGHTS)
-    if not weights.is_file():
-        raise InputError(
-            f"{path}: expected its weights beside it, got no {weights.name}; copy both"
-        )
+    weights = _weights_of(path)
     return path.read_bytes(), weights.read_bytes()
 
 
@@ -69,3 +65,12 @@ def digest(graph: bytes, weights: bytes) -> dict[str, Any]:
     found = hashlib.sha256(bare)
     found.update(weights)
     return {"bytes": len(bare) + len(weights), "sha256": found.hexdigest()}
+
+
+def _weights_of(path: Path) -> Path:
+    weights = path.with_suffix(WEIGHTS)
+    if not weights.is_file():
+        raise InputError(
+            f"{path}: expected its weights beside it, got no {weights.name}; copy both"
+        )
+    return weights

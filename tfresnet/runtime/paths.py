@@ -8,9 +8,11 @@ from typing import Any
 
 from .errors import InputError
 
+MODEL_FILE = "a .tflite, .onnx or .xml file"  # in messages
+
 
 def as_path(path: Any) -> Path:
     """Return the path of a model file, or raise an ``InputError`` for what is none."""
     if not isinstance(path, (str, os.PathLike)):
-        raise InputError(f"expected the path of a .tflite or .onnx file, got {path!r:.60}")
+        raise InputError(f"expected the path of {MODEL_FILE}, got {path!r:.60}")
     return Path(path)

@@ -47,7 +47,7 @@ class Predictor:
     and resizes its picture beside the others.
 
     Args:
-        path: a .tflite or .onnx file that tfresnet exported.
+        path: a .tflite, .onnx or .xml file that tfresnet exported.
         threads: processor threads of the interpreter.
         metadata: what ``read_metadata`` gave, if it was read before.
 
