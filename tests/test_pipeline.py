@@ -212,7 +212,7 @@ def test_grey_images_take_every_augmentation():
 
 def test_evaluation_counts_every_image_once():
     images, classes, weights = zip(
-        *pipeline.eval_batches(numbered_split(), SPEC, batch_size=8), strict=True
+        *pipeline.raw_batches(numbered_split(), batch_size=8), strict=True
     )
     kept = np.concatenate(weights) > 0
     assert kept.sum() == 20
@@ -225,7 +225,6 @@ def test_a_stream_that_is_given_up_ends_at_once():
     split, config = numbered_split(), DataConfig()
     for stream in (
         pipeline.train_batches(split, SPEC, TARGETS, config, 4, 0, 0, 5),
-        pipeline.eval_batches(split, SPEC, 4),
         pipeline.raw_batches(split, 4),
     ):
         assert stream.options().autotune.enabled is False

@@ -151,20 +151,6 @@ def scaled(spec: InputSpec, size: int) -> list[int]:
     return [round(side * size / min(spec.height, spec.width)) for side in (spec.height, spec.width)]
 
 
-def eval_batches(split: Split, spec: InputSpec, batch_size: int) -> tf.data.Dataset:
-    """Return every image of a split once, in order.
-
-    The last batch is filled up with copies of the first image, whose weight is 0; a batch is never
-    larger than the split.
-
-    Returns:
-        A dataset of normalized images, float32 [batch, H, W, C], classes, int64 [batch] or
-        multi-label float32 [batch, classes], and weights, float32 [batch].
-    """
-    raw = raw_batches(split, batch_size)
-    return raw.map(lambda x, y, w: (normalize(x, spec), y, w), tf.data.AUTOTUNE).prefetch(2)
-
-
 def _untuned(dataset: tf.data.Dataset) -> tf.data.Dataset:
     """Return the dataset with tf.data's autotuning off: one thread per core from the start.
 
@@ -178,9 +164,14 @@ def _untuned(dataset: tf.data.Dataset) -> tf.data.Dataset:
 
 
 def raw_batches(split: Split, batch_size: int, limit: int | None = None) -> tf.data.Dataset:
-    """Return images as uint8 [batch, H, W, C], with classes and weights as :func:`eval_batches`.
+    """Return every image of a split once, in order; with ``limit`` so many, evenly spread over it.
 
-    With ``limit``, only so many images, evenly spread over the split.
+    The last batch is filled up with copies of the first image, whose weight is 0; a batch is never
+    larger than the split.
+
+    Returns:
+        A dataset of images, uint8 [batch, H, W, C], their truth, classes int64 [batch] or
+        multi-label float32 [batch, classes], and weights, float32 [batch].
     """
     count = len(split)
     chosen = np.arange(count) if not limit or limit >= count else spread(count, limit)
