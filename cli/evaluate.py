@@ -46,7 +46,7 @@ def command(
     plots: Path | None,
     as_json: bool,
 ) -> None:
-    """Measure a run, a .tflite, an .onnx or a SavedModel on every held-out image.
+    """Measure a run, a model file or a SavedModel on every held-out image.
 
     The corruptions are gaussian_noise, shot_noise, impulse_noise, speckle_noise, gaussian_blur,
     brightness, saturate, contrast, pixelate and jpeg_compression. ECE is the expected calibration

@@ -32,7 +32,7 @@ def evaluate(
     """Return the metrics of a model on its held-out images, see its task's ``Metrics.result``.
 
     Args:
-        path: a run directory, a .tflite, an .onnx or a SavedModel.
+        path: a run directory, a .tflite, .onnx or .xml file, or a SavedModel.
         overrides: replace keys of the data section that the model was trained with.
         flip: average the predictions for an image and its horizontal flip.
         corrupted: names of ``data.corruptions``; adds ``corruptions``, of each the primary number

@@ -68,7 +68,7 @@ def evaluate(
     """Measure a run or a model file on every held-out image.
 
     Args:
-        model: a run, its directory, a .tflite, an .onnx or a SavedModel.
+        model: a run, its directory, a .tflite, .onnx or .xml file, or a SavedModel.
         flip: average the predictions for an image and its horizontal flip.
         corruptions: names of ``tfresnet.data.corruptions.CORRUPTIONS`` to measure as well.
         severities: of the corruptions, 1 to 5.

@@ -13,6 +13,7 @@ from tfresnet.config import formats
 from tfresnet.deploy.formats import table
 from tfresnet.runtime.backends import Backend
 from tfresnet.runtime.errors import InputError
+from tfresnet.runtime.paths import MODEL_FILE
 
 STATUS = Path("/proc/self/status")
 WARMUP_SECONDS = 0.2
@@ -52,9 +53,9 @@ def check(paths: Sequence[Path]) -> None:
     """Raise an ``InputError`` unless all are model files or SavedModels."""
     for path in paths:
         if not path.exists():
-            raise InputError(f"expected a .tflite, an .onnx or a SavedModel, {path} does not exist")
+            raise InputError(f"expected {MODEL_FILE}, or a SavedModel, {path} does not exist")
         if formats.of_path(path) is None:
-            raise InputError(f"expected a .tflite, an .onnx or a SavedModel, got {path}")
+            raise InputError(f"expected {MODEL_FILE}, or a SavedModel, got {path}")
 
 
 def latency_ms(model: Backend) -> float:

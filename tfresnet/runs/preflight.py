@@ -60,6 +60,11 @@ def training(config: RunConfig, resume: bool = False, dry_run: bool = False) -> 
     start, teacher = config.train.init_from, config.train.teacher
     # A resumed run does not need the weights that it once started from.
     if start and not resume and not expanded(start).is_file():
+        if not expanded(start).exists():
+            raise InputError(
+                "train.init_from: expected a run directory or a file of weights, "
+                f"{start} does not exist"
+            )
         _check_run("train.init_from", start)
     if teacher:
         _check_run("train.teacher", teacher)
