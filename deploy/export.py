@@ -19,7 +19,7 @@ from tfresnet.deploy.device import bundle
 from tfresnet.deploy.formats import table, wrap
 from tfresnet.deploy.formats.base import Target
 from tfresnet.deploy.measure import MeasuredFile
-from tfresnet.deploy.records import CalibrationRecord, Report, TriedRecord
+from tfresnet.deploy.records import CalibrationRecord, Report
 from tfresnet.deploy.report import card, page
 from tfresnet.deploy.search import Budget, search
 from tfresnet.runs.result import ArtifactRecord
@@ -93,8 +93,7 @@ def export_within(
         found = search(context, budget, config.qat_epochs or SEARCH_QAT_EPOCHS, say)
         within = [f.record for f in found.files if f.record.path == found.chosen]
         images = context.selection.summary if context.selection else None
-        ladder = [TriedRecord(**tried.to_dict()) for tried in found.tried]
-        more = {"ladder": ladder, "chosen": found.chosen, "selection": images}
+        more = {"ladder": found.tried, "chosen": found.chosen, "selection": images}
         return finish(context, found.files, within, **more)
 
 

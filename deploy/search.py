@@ -7,7 +7,6 @@ ones exceeded.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 from tfresnet.config.formats import (
     FLOAT32,
@@ -26,6 +25,7 @@ from tfresnet.deploy.context import ExportContext
 from tfresnet.deploy.formats import recipes, tflite
 from tfresnet.deploy.formats.base import Compression, Target
 from tfresnet.deploy.measure import MeasuredFile
+from tfresnet.deploy.records import TriedRecord
 from tfresnet.runs.result import ArtifactRecord, SelectionRecord
 from tfresnet.runtime.errors import InputError
 
@@ -96,25 +96,6 @@ def _counted(count: int, noun: str) -> str:
 
 
 @dataclass(frozen=True)
-class TriedCandidate:
-    """The outcome of one candidate.
-
-    Attributes:
-        name: of the candidate, for people.
-        path: of its file; None if none could be made.
-        misses: why it is not within the budget; empty if it is.
-    """
-
-    name: str
-    path: str | None
-    misses: list[str]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the entry of ``ladder`` in report.json."""
-        return {"rung": self.name, "path": self.path, "misses": self.misses}
-
-
-@dataclass(frozen=True)
 class SearchResult:
     """What a search found.
 
@@ -125,7 +106,7 @@ class SearchResult:
     """
 
     files: list[MeasuredFile]
-    tried: list[TriedCandidate]
+    tried: list[TriedRecord]
     chosen: str | None
 
 
@@ -243,7 +224,7 @@ def search(
         InputError: no candidate's file can be made.
     """
     made: list[MeasuredFile] = []
-    tried: list[TriedCandidate] = []
+    tried: list[TriedRecord] = []
     exceeded: dict[Candidate, set[str]] = {}
     files = CandidateFiles(context, qat_epochs)
     while candidate := next_candidate(exceeded):
@@ -252,12 +233,12 @@ def search(
         try:
             file = files.make(candidate)
         except InputError as error:
-            tried.append(TriedCandidate(name, None, [str(error)]))
+            tried.append(TriedRecord(rung=name, path=None, misses=[str(error)]))
             exceeded[candidate] = {"drop"}
             continue
         made.append(file)
         limits, misses = judge(file.record, budget)
-        tried.append(TriedCandidate(name, file.record.path, misses))
+        tried.append(TriedRecord(rung=name, path=file.record.path, misses=misses))
         if not misses:
             return SearchResult(made, tried, file.record.path)
         # A failed check counts as a loss of accuracy: the same candidates may help.

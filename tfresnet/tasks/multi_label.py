@@ -6,13 +6,12 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tfresnet.runtime.decode import THRESHOLD
 from tfresnet.runtime.spec import MULTI_LABEL, OutputSpec
 from tfresnet.tasks import average_precision
 from tfresnet.tasks.headings import HEADINGS
 from tfresnet.tasks.label_task import LabelTask
 from tfresnet.tasks.losses import negative_log_likelihood
-
-THRESHOLD = 0.5  # probability from which on an image is predicted to have a label
 
 
 class MultiLabel(LabelTask):
