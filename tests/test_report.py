@@ -192,6 +192,7 @@ def test_the_card_is_what_hubs_read(exported, tiny_run):
     _, front, body = text.split("---\n", 2)
     metadata = yaml.safe_load(front)
     assert metadata["pipeline_tag"] == "image-classification"
+    assert "\n    python bundle/classify.py bundle/model_int8.tflite photo.jpg\n" in body
     results = metadata["model-index"][0]["results"]
     assert len(results) == len(exported["artifacts"])
     assert results[0]["metrics"][0]["value"] == round(exported["artifacts"][0]["top1"], 4)

@@ -16,8 +16,8 @@ CLASSIFY = f'''\
 """Classify pictures with a model file that tfresnet exported.
 
 This file and the folder {RUNTIME} are all that a device needs, beside numpy, Pillow and
-ai-edge-litert (for .tflite) or onnxruntime (for .onnx). They read labels and preprocessing from the
-model file itself.
+ai-edge-litert (for .tflite), onnxruntime (for .onnx) or openvino (for .xml). They read labels and
+preprocessing from the model file itself.
 
     from classify import Classifier
     classifier = Classifier("model_int8.tflite")

@@ -5,13 +5,15 @@ here needs it: a few lines of YAML are less than one more dependency.
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import yaml
 
-from tfresnet.config.formats import FORMATS, ONNX, SAVED_MODEL, TFLITE
+from tfresnet.config.formats import FORMATS, ONNX, SAVED_MODEL, TFLITE, of_path
 from tfresnet.config.loading import dataset_name
 from tfresnet.deploy.context import ExportContext
+from tfresnet.deploy.formats import table
 from tfresnet.deploy.records import CalibrationRecord, Report
 from tfresnet.deploy.report import figures
 from tfresnet.runs.result import ArtifactRecord
@@ -52,7 +54,6 @@ cameras, light, or classes that are not in the list{always}.
 """
 
 LISTED = 10  # labels; of more, the first ones are named
-BUNDLED = "    python bundle/classify.py bundle/model_*.* photo.jpg"
 SERVED = "A SavedModel for TensorFlow Serving; report.html has the command."
 NOTHING = "No file passed its checks; see report.html."
 
@@ -104,7 +105,9 @@ def _rows(artifacts: Sequence[ArtifactRecord]) -> str:
 def _use(report: Report) -> str:
     """Return how to run the best file."""
     if report.bundle:
-        return BUNDLED
+        files = ((path, of_path(path)) for path in Path(report.bundle).iterdir())
+        path, row = next((path, row) for path, row in files if row)
+        return f"    {table.format_of(row).command(f'bundle/{path.name}')}"
     passed = [FORMATS[a.format] for a in report.artifacts if not a.failures]
     return SERVED if SAVED_MODEL in passed else NOTHING
 

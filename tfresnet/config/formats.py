@@ -214,7 +214,6 @@ OFFERED = {q.name: q for row in FORMATS.values() for q in row.quantizations}
 QUANTIZATIONS = {**OFFERED, INT8_SELECTIVE.name: INT8_SELECTIVE}
 USUAL = (FLOAT32, FLOAT16, DYNAMIC, INT8)
 USUAL_FORMATS = tuple(row for row in FORMATS.values() if row.usual)
-PORTABLE_SUFFIXES = tuple(dict.fromkeys(r.suffix for r in FORMATS.values() if r.portable))
 
 Row = TypeVar("Row", Quantization, FormatRow)
 
