@@ -211,7 +211,12 @@ def test_weights_of_other_networks_are_refused_by_name(tmp_path):
     (tmp_path / "w.safetensors").write_bytes(b"")
     for file, arch, expected in [
         ("w.h5", "resnet18", "expected one of keras.applications' networks (resnet50, "),
-        ("w.safetensors", "efficientnet_b0", "of torch, resnet, pyramidnet, densenet only"),
+        (
+            "w.safetensors",
+            "efficientnet_b0",
+            "efficientnet_b0: expected weights of another library, got torch's, of which only "
+            "those of resnet, pyramidnet, densenet are read",
+        ),
     ]:
         arguments = ["convert-weights", tmp_path / file, "--arch", arch, "--out", tmp_path / "run"]
         assert expected in refused(*arguments)

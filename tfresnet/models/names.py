@@ -223,6 +223,7 @@ def convention(library: str, arch: str, family: str) -> Convention:
     if (library, family) not in CONVENTIONS:
         known = ", ".join(f for lib, f in CONVENTIONS if lib == library)
         raise InputError(
-            f"{arch}: expected weights of another library; of {library} those of {known} are read"
+            f"{arch}: expected weights of another library, got {library}'s, of which only those of "
+            f"{known} are read"
         )
     return CONVENTIONS[library, family]
