@@ -303,7 +303,7 @@ def test_another_head_takes_the_levels():
     """What a task of its own brings; features for a classifier are then refused."""
 
     class PerPixel:
-        def __init__(self, classes: int, dropout: float):
+        def __init__(self, config: ModelConfig, classes: int):
             self.logits = keras.layers.Conv2D(classes, 1, name="logits")
             self.layers = [self.logits]
 

@@ -56,8 +56,8 @@ class Pixels(Task):
         after_training=lambda result, epochs: f"mIoU {result['miou']:.2%}",
     )  # fmt: skip
 
-    def head(self, num_classes, dropout):
-        return Pyramid(num_classes, dropout)
+    def head(self, config, num_classes):
+        return Pyramid(num_classes, config.dropout)
 
     def targets(self, truth):
         one_hot = tf.one_hot(truth, len(self.output.labels))

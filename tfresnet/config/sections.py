@@ -69,6 +69,16 @@ class ModelConfig(Section):
         False,
         description="Start each block as the identity: gamma of its last batch normalization is 0.",
     )
+    head: Literal["auto", "linear", "lraspp", "unet", "center", "points"] = Field(
+        "auto",
+        description="Last layers. linear: a class an image; lraspp, unet: a class a pixel; center: "
+        "boxes; points: the centers of boxes; auto: linear, unet or center, by the task.",
+    )
+    output_stride: Literal[8, 16, 32] = Field(
+        32,
+        description="Pixels of the image for one of the last feature map; below 32 the last stages "
+        "are dilated instead of strided.",
+    )
 
 
 def _is_number(text: Any) -> bool:
@@ -90,6 +100,11 @@ class DataConfig(Section):
         min_length=1,
         description="digits, a TFDS name, or a folder of images: one folder per class, or a "
         "labels.csv with any number of labels for each image.",
+    )
+    task: Literal["auto", "classify", "segment", "detect"] = Field(
+        "auto",
+        description="What is learned: classes of images, of pixels, or boxes; auto: what the data "
+        "have.",
     )
     data_dir: str | None = Field(
         None, description="Folder of TFDS's datasets. Default: $TFDS_DATA_DIR, then TFDS's own."
@@ -150,6 +165,20 @@ class DataConfig(Section):
         True,
         description="Horizontal flips. true: of a random half of the images; alternating: of each "
         "image in every second epoch.",
+    )
+    scale: list[Annotated[float, Field(gt=0)]] = Field(
+        [1.0, 1.0],
+        min_length=2,
+        max_length=2,
+        description="Smallest and largest factor by which an image with masks or boxes is enlarged "
+        "before a crop of its old size at a random place.",
+    )
+    color: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="Random brightness, contrast and saturation, each changed by this share at "
+        "most; 0 is off.",
     )
     policy: Literal["none", "trivialaugment", "autoaugment"] = Field(
         "none",

@@ -3,7 +3,7 @@
 from tfresnet.config.sections import ModelConfig
 from tfresnet.runtime.errors import InputError
 
-COMMON = frozenset({"arch", "stem", "num_classes", "width", "dropout"})
+COMMON = frozenset({"arch", "stem", "num_classes", "width", "dropout", "head"})
 # Further options, by family: the architectures whose layers have the same names.
 RESNET = frozenset(ModelConfig.model_fields) - COMMON
 FAMILIES = {

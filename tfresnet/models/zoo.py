@@ -28,6 +28,14 @@ IMAGENET_WIDTHS = (64, 128, 256, 512)
 CIFAR_WIDTHS = (16, 32, 64)
 
 
+MakeHead = Callable[[ModelConfig, int], Head]
+
+
+def linear_head(config: ModelConfig, num_classes: int) -> Head:
+    """Build the head of a classifier."""
+    return LinearHead(num_classes, config.dropout)
+
+
 class Row(Protocol):
     """An architecture: a row of the table, from which a backbone is built."""
 
@@ -142,7 +150,7 @@ def build(
     image_shape: tuple[int, int, int],
     num_classes: int | None = None,
     precision: str = "float32",
-    head: Callable[[int, float], Head] = LinearHead,
+    head: MakeHead = linear_head,
 ) -> Network:
     """Build a network with new weights.
 
@@ -152,7 +160,7 @@ def build(
         num_classes: of the dataset; that of the configuration, if set, must agree with it. With
             neither, it is what the architecture was published with.
         precision: a Keras policy: ``float32``, ``mixed_bfloat16``, ``mixed_float16``.
-        head: makes the task's head from the number of classes and the rate of dropout.
+        head: makes the task's head from the configuration and the number of classes.
 
     Raises:
         InputError: an unknown architecture, an option that it does not have, or numbers of classes
@@ -169,7 +177,7 @@ def cost(config: ModelConfig, image_shape: tuple[int, int, int]) -> tuple[int, i
     second is counted as often as it occurs: seconds instead of minutes for a thousand layers.
     """
     row = architecture(config.arch)
-    model = _build(row.shortest(), config, image_shape, None, "float32", LinearHead)
+    model = _build(row.shortest(), config, image_shape, None, "float32", linear_head)
     times = _repetitions(model, row.repetitions())
     twin = functional(model, image_shape)
     return (
@@ -207,7 +215,7 @@ def _build(
     image_shape: tuple[int, int, int],
     num_classes: int | None,
     precision: str,
-    head: Callable[[int, float], Head],
+    head: MakeHead,
 ) -> Network:
     if config.num_classes and num_classes and config.num_classes != num_classes:
         raise InputError(
@@ -218,7 +226,7 @@ def _build(
     with _policy(precision):
         classes = num_classes or config.num_classes or row.num_classes
         backbone = row.backbone(config, stem(config, image_shape))
-        model = Network(backbone, head(classes, config.dropout), config.arch)
+        model = Network(backbone, head(config, classes), config.arch)
         model.build((None, *image_shape))
     return model
 

@@ -9,13 +9,18 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from dataclasses import asdict, dataclass
 from typing import Any
 
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos")
 CLASSIFICATION = "classification"  # exactly one of the labels is true of a picture
 MULTI_LABEL = "multi_label"  # any number of the labels is
-TASKS = (CLASSIFICATION, MULTI_LABEL)
+SEGMENTATION = "segmentation"  # each pixel has one of the labels
+DETECTION = "detection"  # there are boxes, each with one of the labels
+TASKS = (CLASSIFICATION, MULTI_LABEL, SEGMENTATION, DETECTION)
+FITS = ("crop", "stretch")
+VOID = 255  # the class of a pixel that has none
 LARGEST_SIDE = 2**14  # pixels
 FORMAT_VERSION = 2  # of spec.json and of a file's metadata
 # From train.loss to the activation that turns logits into probabilities.
@@ -27,10 +32,12 @@ class InputSpec:
     """What a model expects of a picture.
 
     A picture is turned upright (EXIF), converted to RGB
-    (or to grey, where ``mean`` and ``std`` have one entry), cropped in its center to
+    (or to gray, where ``mean`` and ``std`` have one entry), cropped in its center to
     the largest box of the model's aspect ratio times ``crop_fraction``, resized to
     ``height`` x ``width`` (``interpolation``, antialiased), and normalized as
     ``(pixel - mean) / std`` per channel, with pixel, mean and std on the 0-255 scale.
+    With ``fit="stretch"`` nothing is cropped: the whole picture is resized, whatever its
+    aspect ratio, so that every place of the picture has one in the model's output.
 
     The default, mean = std = 128, maps bytes to [-1, 127/128], so that an int8
     model's input tensor holds the very bytes of the image (scale 1/128, zero point
@@ -46,6 +53,7 @@ class InputSpec:
     std: tuple[float, ...] = (128.0, 128.0, 128.0)
     crop_fraction: float = 1.0
     interpolation: str = "bilinear"
+    fit: str = "crop"
 
     def __post_init__(self) -> None:
         sizes = (self.height, self.width)
@@ -65,6 +73,12 @@ class InputSpec:
             )
         if self.interpolation not in INTERPOLATIONS:
             raise ValueError(f"expected one of {INTERPOLATIONS}, got {self.interpolation!r:.80}")
+        if self.fit not in FITS:
+            raise ValueError(f"expected a fit of {FITS}, got {self.fit!r:.80}")
+        if self.fit == "stretch" and self.crop_fraction != 1:
+            raise ValueError(
+                f"expected a crop_fraction of 1 with fit=stretch, got {self.crop_fraction!r:.80}"
+            )
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -77,7 +91,9 @@ class InputSpec:
         return math.ceil(2 * max(self.height, self.width) / self.crop_fraction)
 
     def crop_box(self, width: int, height: int) -> tuple[int, int, int, int]:
-        """Return the center crop of a picture, (left, top, right, bottom) in pixels."""
+        """Return the part of a picture that is seen, (left, top, right, bottom) in pixels."""
+        if self.fit == "stretch":
+            return 0, 0, width, height
         scale = min(width / self.width, height / self.height) * self.crop_fraction
         crop_width = min(width, max(1, round(self.width * scale)))
         crop_height = min(height, max(1, round(self.height * scale)))
@@ -99,10 +115,12 @@ class OutputSpec:
     """What the outputs of a model mean.
 
     Attributes:
-        task: ``classification`` (one label a picture) or ``multi_label`` (any number of them).
+        task: ``classification`` (one label a picture), ``multi_label`` (any number of them),
+            ``segmentation`` (one label a pixel) or ``detection`` (boxes with a label each).
         labels: the name of each class; output i is that of ``labels[i]``.
         activation: ``softmax`` or ``sigmoid``, which turns the logits into probabilities; it goes
             with the loss that the model was trained with.
+        colors: to draw each class in, as ``#rrggbb``; none where the data have none.
 
     Raises:
         ValueError: a value is none of those.
@@ -111,18 +129,25 @@ class OutputSpec:
     task: str
     labels: tuple[str, ...]
     activation: str = "softmax"
+    colors: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.task not in TASKS:
             raise ValueError(f"expected a task of {TASKS}, got {self.task!r:.80}")
         if (
             not isinstance(self.labels, tuple)
-            or len(self.labels) < 2
+            or len(self.labels) < (1 if self.task == DETECTION else 2)
             or not all(isinstance(label, str) for label in self.labels)
         ):
             raise ValueError(f"expected at least 2 labels, got {self.labels!r:.80}")
         if self.activation not in ACTIVATIONS.values():
             raise ValueError(f"expected softmax or sigmoid, got {self.activation!r:.80}")
+        if self.colors and not (
+            isinstance(self.colors, tuple)
+            and len(self.colors) == len(self.labels)
+            and all(re.fullmatch("#[0-9a-f]{6}", str(color)) for color in self.colors)
+        ):
+            raise ValueError(f"expected a color #rrggbb of each label, got {self.colors!r:.80}")
 
     @property
     def multi_label(self) -> bool:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 import numpy as np
 import tensorflow as tf
 
-from tfresnet.config.sections import TrainConfig
+from tfresnet.config.sections import ModelConfig, TrainConfig
 from tfresnet.data.splits import Split
 from tfresnet.models.network import Head
 from tfresnet.runtime.spec import OutputSpec
@@ -84,7 +84,7 @@ class Task(ABC):
         return self.headings.primary
 
     @abstractmethod
-    def head(self, num_classes: int, dropout: float) -> Head:
+    def head(self, config: ModelConfig, num_classes: int) -> Head:
         """Build the head of the network, see :func:`tfresnet.models.zoo.build`."""
 
     @abstractmethod

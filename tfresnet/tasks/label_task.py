@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfresnet.config.sections import TrainConfig
+from tfresnet.config.sections import ModelConfig, TrainConfig
 from tfresnet.data.splits import Split
 from tfresnet.models.network import Head, LinearHead
 from tfresnet.runtime.errors import InputError
@@ -24,9 +24,9 @@ class LabelTask(Task):
         """The value that label smoothing draws the targets of binary cross-entropy to."""
         raise NotImplementedError
 
-    def head(self, num_classes: int, dropout: float) -> Head:
+    def head(self, config: ModelConfig, num_classes: int) -> Head:
         """Build a linear head."""
-        return LinearHead(num_classes, dropout)
+        return LinearHead(num_classes, config.dropout)
 
     def loss(self, config: TrainConfig, train: Split) -> Loss:
         """Return a function of targets and logits, both float [batch, labels]."""
