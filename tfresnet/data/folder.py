@@ -160,8 +160,9 @@ def first_names(names: Sequence[str]) -> str:
 
 
 def counted(count: int, noun: str) -> str:
-    """Return a number with its noun: ``1 image``, ``2,000 images``."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+    """Return a number with its noun: ``1 image``, ``2,000 images``, ``2 boxes``."""
+    ending = "es" if noun.endswith("x") else "s"
+    return f"{count:,} {noun}{'' if count == 1 else ending}"
 
 
 def without_files(part: Files, bad: Iterable[Path]) -> Files:
