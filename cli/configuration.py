@@ -18,7 +18,8 @@ SECTIONS: dict[str, type[Section]] = {
 
 # The keys that have an option of their own; its name, type, range and help are the field's.
 KEYS = (
-    "model.arch", "data.dataset", "data.data_dir", "train.epochs", "train.batch_size", "train.lr",
+    "model.arch", "data.dataset", "data.task", "data.data_dir", "train.epochs",
+    "train.batch_size", "train.lr",
     "train.scheduler", "data.mixup_alpha", "data.cutmix_alpha", "data.randaugment",
     "train.label_smoothing", "train.grad_clip", "train.optimizer", "train.ema_decay",
     "train.teacher", "train.precision", "train.strategy", "train.devices", "train.on_nan",

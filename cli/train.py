@@ -42,8 +42,8 @@ def command(
 
     Without an argument: the quickstart preset, on handwritten digits that ship with
     the install, about a minute. A folder of pictures, one sub-folder a class or with a
-    labels.csv that gives each any number of labels, is enough: network, size, batches
-    and epochs are chosen by what is in it, and printed.
+    labels.csv that gives each any number of labels, is enough, or one of images/ beside
+    masks/: network, size, batches and epochs are chosen by what is in it, and printed.
 
     \b
     Examples:
@@ -93,7 +93,7 @@ def _print_opening(request: "TrainingRequest") -> None:
     from tfresnet.training import header, workers
 
     config = request.config
-    if config.name == folder_recipe.PRESET and not (request.directory / "config.yaml").exists():
+    if config.name in folder_recipe.PRESETS and not (request.directory / "config.yaml").exists():
         click.echo(config.description, err=True)
     if sys.stderr.isatty():  # a log gets the header as a whole, a little later
         click.echo(header.opening(config), err=True)

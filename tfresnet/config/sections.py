@@ -98,8 +98,8 @@ class DataConfig(Section):
     dataset: str = Field(
         "digits",
         min_length=1,
-        description="digits, a TFDS name, or a folder of images: one folder per class, or a "
-        "labels.csv with any number of labels for each image.",
+        description="digits, a TFDS name, or a folder of images: one folder per class, a "
+        "labels.csv with any number of labels for each image, or images/ beside masks/.",
     )
     task: Literal["auto", "classify", "segment", "detect"] = Field(
         "auto",

@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfresnet.data.corruptions import corrupt
-from tfresnet.data.splits import Split
+from tfresnet.data.splits import Split, labels_of
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,8 @@ class CorruptedSplit:
 
     @property
     def targets(self) -> np.ndarray:
-        """See :class:`Split`."""
-        return self.split.targets
+        """See :class:`LabeledSplit`."""
+        return labels_of(self.split)
 
     def batches(self, indices: tf.data.Dataset) -> tf.data.Dataset:
         """See :class:`Split`."""

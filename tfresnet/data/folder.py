@@ -112,7 +112,7 @@ def check(scan: Scan, skip_broken: bool = False) -> Scan:
             bad[path] = problem
         if bits:
             deep[bits].append(path)
-    scan = replace(scan, notes=(*scan.notes, *_bit_depth_notes(deep)))
+    scan = replace(scan, notes=(*scan.notes, *bit_depth_notes(deep)))
     if not bad:
         return scan
     broken = first_names([f"{path} ({reason})" for path, reason in bad.items()])
@@ -130,7 +130,7 @@ def check(scan: Scan, skip_broken: bool = False) -> Scan:
     return replace(scan, train=train, held_out=held_out, notes=(*scan.notes, note))
 
 
-def _bit_depth_notes(found: dict[int, list[Path]]) -> Iterator[str]:
+def bit_depth_notes(found: dict[int, list[Path]]) -> Iterator[str]:
     """Yield a note if pictures of 16 bits use different numbers of them.
 
     They would be brightened differently: the brightest pixel tells how many bits are used.

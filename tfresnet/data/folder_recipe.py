@@ -12,13 +12,13 @@ from typing import Any
 
 from tfresnet.config import loading
 from tfresnet.config.sections import DataConfig, RunConfig, TrainConfig
-from tfresnet.data import label_table
+from tfresnet.data import label_table, lookup, mask_recipe
+from tfresnet.data.picture_sizes import sample
 from tfresnet.runtime.errors import InputError
-from tfresnet.runtime.picture_files import UNREADABLE, opened
 from tfresnet.system.files import expanded
 
 PRESET = "photos"
-SAMPLED = 100  # pictures whose size is read
+PRESETS = (PRESET, mask_recipe.PRESET)  # that are chosen for folders
 STEP = 32  # pixels: networks halve their images five times
 SMALL = 64  # pixels up to which the networks for CIFAR-10 are used
 FEW = 1_000  # pictures below which images of 128 pixels are enough
@@ -74,7 +74,10 @@ def for_folder(path: Path, overrides: Iterable[str] = ()) -> RunConfig:
             f"tfresnet train --resume --run-dir {path}"
         )
     overrides = [f"data.dataset={path.absolute()}", *overrides]
-    pictures = look(path, loading.load(PRESET, overrides).data)
+    config = loading.load(PRESET, overrides)
+    if lookup.task(config.data) == "segment":
+        return mask_recipe.for_folder(path, config.data, overrides)
+    pictures = look(path, config.data)
     chosen = choose(pictures)
     values = loading.preset(PRESET)
     given = {override.partition("=")[0] for override in overrides}
@@ -93,8 +96,7 @@ def look(path: Path, config: DataConfig) -> Pictures:
     found = label_table.scan_folder(path, skip_broken=config.skip_broken)
     paths = found.train[0]
     count = len(paths) if found.held_out else round(len(paths) * (1 - config.eval_fraction))
-    sides = [side for p in paths[:: -(-len(paths) // SAMPLED)] if (side := _shorter_side(p))]
-    side = round(statistics.median(sides)) if sides else STEP
+    side = round(statistics.median(min(size) for size in sample(paths)))
     return Pictures(count, len(found.labels), side, found.multi_label)
 
 
@@ -168,12 +170,3 @@ def summary(pictures: Pictures, config: RunConfig) -> str:
         f"{pictures.side} pixels wide or high: {network}{size}batches of {training.batch_size}, "
         f"rate {training.lr:g}, {training.epochs} epochs{loss}"
     )
-
-
-def _shorter_side(path: Path) -> int | None:
-    """Return the shorter side of a picture in pixels, or None if it can't be opened."""
-    try:
-        with opened(path) as image:
-            return min(image.size)
-    except UNREADABLE:
-        return None

@@ -7,12 +7,20 @@ from pathlib import Path
 from typing import Literal
 
 from tfresnet.config.sections import DataConfig
-from tfresnet.data import label_table
+from tfresnet.data import label_table, mask_folder
 from tfresnet.runtime.errors import InputError, unknown
 from tfresnet.system.files import expanded
 
 # name, name:version, name/config, name/config:version
 TFDS_NAME = re.compile(r"[\w:.]+(/[\w.,=+*-]+(:[\w.*]+)?)?")
+
+Task = Literal["classify", "segment", "detect"]
+# What a folder has for each task.
+LAYOUTS: dict[Task, str] = {
+    "classify": "a folder for each class, or a labels.csv",
+    "segment": "images/ beside masks/",
+    "detect": "boxes: Pascal VOC, COCO or YOLO",
+}
 
 
 def folder(config: DataConfig) -> Path:
@@ -42,9 +50,34 @@ def kind(config: DataConfig) -> Literal["digits", "folder", "tfds"]:
     return "tfds"
 
 
+def task(config: DataConfig) -> Task | None:
+    """Return what is learned: ``data.task``, or with ``auto`` what the data have.
+
+    None with ``auto`` and a data set of TFDS, whose features are not known here.
+
+    Raises:
+        InputError: a folder has something else than ``data.task``.
+    """
+    given = None if config.task == "auto" else config.task
+    if kind(config) != "folder":
+        return given or ("classify" if config.dataset == "digits" else None)
+    found = _task_of(folder(config))
+    if given and given != found:
+        raise InputError(
+            f"data.task: expected {found} with {config.dataset}, which has {LAYOUTS[found]}, got "
+            f"{given}; that needs {LAYOUTS[given]}"
+        )
+    return found
+
+
+def _task_of(root: Path) -> Task:
+    """Return what the layout of a folder says is to be learned."""
+    return "segment" if mask_folder.is_one(root) else "classify"
+
+
 def table(config: DataConfig) -> Path | None:
     """Return the table of labels in the dataset's folder; None if it has none."""
-    return None if config.dataset == "digits" else label_table.find(folder(config))
+    return label_table.find(folder(config)) if task(config) == "classify" else None
 
 
 def data_dir(given: str | None, name: str) -> Path | None:

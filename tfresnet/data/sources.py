@@ -1,43 +1,45 @@
 """Load the dataset that ``data.dataset`` names: its splits and its specs."""
 
-from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from hashlib import blake2b
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from sklearn.model_selection import train_test_split
 
 from tfresnet.config.sections import DataConfig
-from tfresnet.data import digits, duplicates, folder, label_table, lookup, tfds_source
-from tfresnet.data.splits import ArraySplit, FileSplit, Split, in_memory
+from tfresnet.data import (
+    digits,
+    duplicates,
+    folder,
+    holdout,
+    label_table,
+    lookup,
+    mask_source,
+    tfds_source,
+)
+from tfresnet.data.dataset import Dataset, input_spec
+from tfresnet.data.splits import ArraySplit, FileSplit, in_memory
 from tfresnet.runtime.errors import InputError
 from tfresnet.runtime.preprocess import fit
-from tfresnet.runtime.spec import CLASSIFICATION, MULTI_LABEL, InputSpec, OutputSpec
+from tfresnet.runtime.spec import (
+    CLASSIFICATION,
+    DETECTION,
+    MULTI_LABEL,
+    SEGMENTATION,
+    InputSpec,
+    OutputSpec,
+)
 from tfresnet.system.files import expanded, read_text
 
+# What each task's data have.
+TRUTHS = {
+    CLASSIFICATION: "one label a picture",
+    MULTI_LABEL: "any number of labels a picture",
+    SEGMENTATION: "a mask for each picture",
+    DETECTION: "boxes",
+}
 RATIO = 5  # of the largest class to the smallest; above it a note is printed
-
-
-@dataclass(frozen=True)
-class Dataset:
-    """A training split and a held-out split.
-
-    Attributes:
-        train: the training images.
-        held_out: the images to evaluate on.
-        spec: size and channels of the images, and how models normalize them.
-        output: what the labels mean.
-        notes: lines for a person: what was left out, or what may be a mistake.
-    """
-
-    train: Split
-    held_out: Split
-    spec: InputSpec
-    output: OutputSpec
-    notes: tuple[str, ...] = ()
 
 
 def load(
@@ -56,9 +58,11 @@ def load(
         InputError: there is no such dataset or folder, images are unreadable, or the splits do not
             fit each other.
     """
-    kind = lookup.kind(config)
+    kind, task = lookup.kind(config), lookup.task(config)
     if kind == "digits":
         return _digits(config)
+    if kind == "folder" and task == "segment":
+        return mask_source.load(lookup.folder(config), config, default_size)
     if kind == "folder":
         return _folder(lookup.folder(config), config, default_size, labels)
     return _tfds(config, default_size)
@@ -91,10 +95,9 @@ def load_for(spec: InputSpec, output: OutputSpec, config: DataConfig) -> Dataset
     same = {"channels": spec.shape[2], "crop_fraction": spec.crop_fraction}
     dataset = load(config.model_copy(update=same), (spec.height, spec.width), output.labels)
     if output.task != dataset.output.task:
-        kinds = ("one label a picture", "any number of labels a picture")
         raise InputError(
-            f"{config.dataset}: expected {kinds[output.multi_label]}, as the model was trained "
-            f"with, got {kinds[dataset.output.multi_label]}"
+            f"{config.dataset}: expected {TRUTHS[output.task]}, as the model was trained "
+            f"with, got {TRUTHS[dataset.output.task]}"
         )
     pairs = {
         "labels": (output.labels, dataset.output.labels),
@@ -111,9 +114,9 @@ def load_for(spec: InputSpec, output: OutputSpec, config: DataConfig) -> Dataset
 
 def _digits(config: DataConfig) -> Dataset:
     images, classes = digits.load()
-    spec = _spec(config, digits.IMAGE_SIZE)
+    spec = input_spec(config, digits.IMAGE_SIZE)
     images = np.stack([fit(Image.fromarray(image), spec) for image in images])
-    train, held_out = _hold_out(classes, config)
+    train, held_out = holdout.of_classes(classes, config)
     note = "digits are scikit-learn's; for the folder of that name: --dataset ./digits"
     return Dataset(
         ArraySplit(images[train], classes[train]),
@@ -132,7 +135,7 @@ def _folder(
 ) -> Dataset:
     found = folder.check(_scan(path, config, labels), config.skip_broken)
     paths, classes = found.train
-    spec = _spec(config, default_size)
+    spec = input_spec(config, default_size)
     output = OutputSpec(MULTI_LABEL if found.multi_label else CLASSIFICATION, found.labels)
     if found.held_out:
         files, held_out = found.train, found.held_out
@@ -141,7 +144,7 @@ def _folder(
         drawn_of = label_table.rarest_labels(classes) if found.multi_label else classes
         files, held_out = (
             ([paths[i] for i in part], [classes[i] for i in part])
-            for part in _hold_out_files(names, drawn_of, config, found.multi_label)
+            for part in holdout.of_files(names, drawn_of, config, found.multi_label)
         )
     files, left_out = duplicates.without_duplicates(files, held_out, found.required)
     as_array = label_table.multi_hot if found.multi_label else _integers
@@ -205,7 +208,7 @@ def _labels_in(file: Path) -> tuple[str, ...]:
 def _tfds(config: DataConfig, default_size: int | tuple[int, int]) -> Dataset:
     builder = tfds_source.open_builder(config.dataset, config.data_dir)
     size = tfds_source.native_size(builder) or default_size
-    spec = _spec(config, size)
+    spec = input_spec(config, size)
     output = OutputSpec(CLASSIFICATION, tuple(builder.info.features["label"].names))
     train, held_out = (
         tfds_source.load(builder, split, spec, config.cache)
@@ -254,60 +257,3 @@ def _uneven(counts: np.ndarray, labels: Sequence[str]) -> str | None:
     shown = [*order[:2], *order[2:][-2:]]  # the largest and the smallest
     told = ", ".join(f"{labels[i]} {counts[i]:,}" for i in shown)
     return f"a factor of {most / least:.1f} ({told})"
-
-
-def default_crop(size: int) -> float:
-    """Return the default ``crop_fraction`` of networks for images of ``size`` pixels."""
-    return 0.875 if size > 64 else 1.0
-
-
-def _spec(config: DataConfig, default_size: int | tuple[int, int]) -> InputSpec:
-    default = (default_size,) * 2 if isinstance(default_size, int) else default_size
-    height, width = config.height_and_width or default
-    crop = config.crop_fraction or default_crop(max(height, width))
-    center = (128.0,) * config.channels  # the normalization that InputSpec explains
-    return InputSpec(height, width, center, center, crop_fraction=crop)
-
-
-def _hold_out_files(
-    names: list[str], classes: list[int], config: DataConfig, lone: bool = False
-) -> tuple[list[int], list[int]]:
-    """Split files into training and held-out ones, in each class; return their indices.
-
-    The split depends on the files' names, not on their number: when files are added or removed,
-    nearly all others stay in their split. With ``lone``, the only file of a class is trained on.
-    """
-    ranked = defaultdict(list)
-    for index, (name, label) in enumerate(zip(names, classes, strict=True)):
-        key = f"{config.split_seed} {Path(name).as_posix()}".encode(errors="surrogateescape")
-        ranked[label].append((blake2b(key).digest(), index))
-    held_out: set[int] = set()
-    for files in ranked.values():
-        if lone and len(files) == 1 and len(ranked) > 1:
-            continue
-        if len(files) == 1:
-            raise InputError(
-                "expected at least 2 images of a class, one to hold out, got "
-                f"{names[files[0][1]]} alone; add another"
-            )
-        count = min(max(1, round(config.eval_fraction * len(files))), len(files) - 1)
-        held_out |= {index for _, index in sorted(files)[:count]}
-    if not held_out:
-        raise InputError(f"expected pictures with the same label to hold out, got {names[0]} alone")
-    return [i for i in range(len(names)) if i not in held_out], sorted(held_out)
-
-
-def _hold_out(classes: np.ndarray, config: DataConfig) -> list[np.ndarray]:
-    """Return the indices of training and held-out images, of a seeded, stratified split."""
-    try:
-        return train_test_split(
-            np.arange(len(classes)),
-            test_size=config.eval_fraction,
-            random_state=config.split_seed,
-            stratify=classes,
-        )
-    except ValueError as error:
-        raise InputError(
-            f"data.eval_fraction: expected a share that leaves every class images on both "
-            f"sides, got {config.eval_fraction}: {error}"
-        ) from None

@@ -1,10 +1,11 @@
 """The images of a split: decoded in memory, or in files that are decoded when needed."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
+from typing import Protocol, cast
 
 import numpy as np
 import tensorflow as tf
@@ -18,21 +19,56 @@ MEMORY_LIMIT = min(8 * 2**30, environment.memory() // 4)
 
 
 class Split(Protocol):
-    """Labeled images in a fixed order."""
+    """Images in a fixed order, with what is true of them."""
 
     def __len__(self) -> int: ...
+
+    def batches(self, indices: tf.data.Dataset) -> tf.data.Dataset:
+        """Turn index vectors, int64 [b], all of one length, into batches of images and truth.
+
+        The images are uint8 [b, H, W, C]. Their truth is, with labels, int64 [b] or multi-hot
+        float32 [b, classes]; with masks uint8 [b, H, W], the class of each pixel or 255 for void;
+        with boxes a dict of tensors.
+        """
+        ...
+
+
+class LabeledSplit(Split, Protocol):
+    """Images with labels."""
 
     @property
     def targets(self) -> np.ndarray:
         """The class of every image, int64 [n]; of multi-label data multi-hot, float32."""
         ...
 
-    def batches(self, indices: tf.data.Dataset) -> tf.data.Dataset:
-        """Turn index vectors, int64 [b], all of one length, into batches of images and targets.
 
-        The images are uint8 [b, H, W, C], the targets int64 [b] or float32 [b, classes].
-        """
+class MaskedSplit(Split, Protocol):
+    """Images with masks."""
+
+    def mask(self, index: int) -> np.ndarray:
+        """Return the mask of an image, uint8 [H, W]."""
         ...
+
+
+def labels_of(split: Split) -> np.ndarray:
+    """Return the targets of a :class:`LabeledSplit`, also of one in a wrapper."""
+    return cast(LabeledSplit, split).targets
+
+
+def mask_of(split: Split, index: int) -> np.ndarray:
+    """Return a mask of a :class:`MaskedSplit`, also of one in a wrapper."""
+    return cast(MaskedSplit, split).mask(index)
+
+
+def pixel_counts(split: Split, classes: int) -> np.ndarray:
+    """Count the pixels of each class in the masks of a split, int64 [classes]; void is left out."""
+
+    def count(index: int) -> np.ndarray:
+        return np.bincount(mask_of(split, index).reshape(-1), minlength=256)
+
+    with ThreadPoolExecutor() as pool:
+        total = sum(pool.map(count, range(len(split))), np.zeros(256, np.int64))
+    return total[:classes]
 
 
 @dataclass(frozen=True)
@@ -47,22 +83,7 @@ class ArraySplit:
 
     def batches(self, indices: tf.data.Dataset) -> tf.data.Dataset:
         """See :class:`Split`."""
-        length = indices.element_spec.shape[0]
-
-        def take(index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-            return self.images[index], self.targets[index]
-
-        def gather(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            # By NumPy: as a constant of TensorFlow's the images would be in memory three times.
-            images, targets = tf.numpy_function(
-                take, [index], (self.images.dtype, self.targets.dtype), stateful=False
-            )
-            return (
-                tf.ensure_shape(images, [length, *self.images.shape[1:]]),
-                tf.ensure_shape(targets, [length, *self.targets.shape[1:]]),
-            )
-
-        return indices.map(gather, tf.data.AUTOTUNE)
+        return rows((self.images, self.targets), indices)
 
 
 @dataclass(frozen=True)
@@ -77,8 +98,12 @@ class Subset:
 
     @property
     def targets(self) -> np.ndarray:
-        """See :class:`Split`."""
-        return self.whole.targets[self.indices]
+        """See :class:`LabeledSplit`."""
+        return labels_of(self.whole)[self.indices]
+
+    def mask(self, index: int) -> np.ndarray:
+        """See :class:`MaskedSplit`."""
+        return mask_of(self.whole, self.indices[index])
 
     def batches(self, indices: tf.data.Dataset) -> tf.data.Dataset:
         """See :class:`Split`."""
@@ -106,13 +131,49 @@ class LazySplit:
 
     @property
     def targets(self) -> np.ndarray:
-        """See :class:`Split`; the split is loaded."""
-        return self.loaded.targets
+        """See :class:`LabeledSplit`; the split is loaded."""
+        return labels_of(self.loaded)
+
+    def mask(self, index: int) -> np.ndarray:
+        """See :class:`MaskedSplit`; the split is loaded."""
+        return mask_of(self.loaded, index)
 
     @cached_property
     def loaded(self) -> Split:
         """The split itself."""
         return self.load()
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Picture files, each decoded and fitted to an input when it is needed.
+
+    With ``keep`` what was decoded stays in memory.
+
+    Attributes:
+        shape: of what a picture becomes: uint8 [*shape].
+        read: decodes and fits the picture of an index.
+    """
+
+    count: int
+    shape: tuple[int, ...]
+    read: Callable[[int], np.ndarray]
+    keep: bool
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        """Return a picture, uint8 [*shape]."""
+        if not self.keep:
+            return self.read(index)
+        pictures, there = self._kept
+        if not there[index]:
+            pictures[index] = self.read(index)
+            there[index] = True
+        return pictures[index]
+
+    @cached_property
+    def _kept(self) -> tuple[np.ndarray, np.ndarray]:
+        """Room for the pictures, and which are there already."""
+        return np.empty((self.count, *self.shape), np.uint8), np.zeros(self.count, bool)
 
 
 @dataclass(frozen=True)
@@ -130,11 +191,16 @@ class FileSplit:
     def __len__(self) -> int:
         return len(self.targets)
 
+    @cached_property
+    def pictures(self) -> Pictures:
+        """The images, uint8 [H, W, C] each."""
+        return pictures(self.paths, self.spec, self.keep)
+
     def batches(self, indices: tf.data.Dataset) -> tf.data.Dataset:
         """See :class:`Split`."""
 
         def read(index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-            return self._picture(index), self.targets[index]
+            return self.pictures[int(index)], self.targets[index]
 
         def load(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             image, target = tf.numpy_function(
@@ -146,20 +212,6 @@ class FileSplit:
             )
 
         return one_by_one(indices, load)
-
-    def _picture(self, index: np.ndarray) -> np.ndarray:
-        if not self.keep:
-            return preprocess.read(self.paths[index], self.spec)
-        images, there = self._kept
-        if not there[index]:
-            images[index] = preprocess.read(self.paths[index], self.spec)
-            there[index] = True
-        return images[index]
-
-    @cached_property
-    def _kept(self) -> tuple[np.ndarray, np.ndarray]:
-        """Room for the images, and which are there already."""
-        return np.empty((len(self), *self.spec.shape), np.uint8), np.zeros(len(self), bool)
 
 
 @dataclass(frozen=True)
@@ -196,7 +248,7 @@ class RecordSplit:
 
     @cached_property
     def targets(self) -> np.ndarray:
-        """See :class:`Split`; all records are read for it, but no image is decoded."""
+        """See :class:`LabeledSplit`; all records are read for it, but no image is decoded."""
         classes = tf.data.Dataset.range(len(self)).map(
             lambda index: self._parsed(index)[1], tf.data.AUTOTUNE
         )
@@ -215,10 +267,35 @@ class RecordSplit:
         return self.parse(tf.ensure_shape(record, []))
 
 
+def pictures(paths: Sequence[str], spec: InputSpec, keep: bool) -> Pictures:
+    """Return the pictures in files, each fitted to a model's input."""
+    return Pictures(len(paths), spec.shape, lambda index: preprocess.read(paths[index], spec), keep)
+
+
+def rows(arrays: tuple[np.ndarray, ...], indices: tf.data.Dataset) -> tf.data.Dataset:
+    """Turn index vectors, int64 [b], into tuples of the rows [b, ...] of all arrays."""
+    length = indices.element_spec.shape[0]
+
+    def take(index: np.ndarray) -> tuple[np.ndarray, ...]:
+        return tuple(array[index] for array in arrays)
+
+    def gather(index: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        # By NumPy: as a constant of TensorFlow's the images would be in memory three times.
+        kinds = tuple(array.dtype for array in arrays)
+        found = tf.numpy_function(take, [index], kinds, stateful=False)
+        return tuple(
+            tf.ensure_shape(part, [length, *array.shape[1:]])
+            for part, array in zip(found, arrays, strict=True)
+        )
+
+    return indices.map(gather, tf.data.AUTOTUNE)
+
+
 def path_of(split: Split, index: int) -> str | None:
     """Return the file of a split's image; None where images are not files of their own."""
     found = split.loaded if isinstance(split, LazySplit) else split
-    return found.paths[index] if isinstance(found, FileSplit) else None
+    paths = getattr(found, "paths", None)
+    return paths[index] if paths else None
 
 
 def in_memory(cache: str, count: int, spec: InputSpec) -> bool:

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfresnet.config.sections import ModelConfig, TrainConfig
-from tfresnet.data.splits import Split
+from tfresnet.data.splits import Split, labels_of
 from tfresnet.models.network import Head, LinearHead
 from tfresnet.runtime.errors import InputError
 from tfresnet.tasks import losses
@@ -32,7 +32,7 @@ class LabelTask(Task):
         """Return a function of targets and logits, both float [batch, labels]."""
         weights = None
         if config.class_weights != "none":
-            weights = losses.balanced_weights(train.targets, len(self.output.labels))
+            weights = losses.balanced_weights(labels_of(train), len(self.output.labels))
 
         def per_image(targets: Any, outputs: Any, teacher: Any = None) -> tf.Tensor:
             return losses.per_image(

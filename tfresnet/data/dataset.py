@@ -1,0 +1,56 @@
+"""A dataset as training and evaluation see it: two splits and what they mean."""
+
+from dataclasses import dataclass
+
+from tfresnet.config.sections import DataConfig
+from tfresnet.data.splits import Split
+from tfresnet.runtime.errors import InputError
+from tfresnet.runtime.spec import CLASSIFICATION, MULTI_LABEL, InputSpec, OutputSpec
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A training split and a held-out split.
+
+    Attributes:
+        train: the training images.
+        held_out: the images to evaluate on.
+        spec: size and channels of the images, and how models normalize them.
+        output: what the labels mean.
+        notes: lines for a person: what was left out, or what may be a mistake.
+    """
+
+    train: Split
+    held_out: Split
+    spec: InputSpec
+    output: OutputSpec
+    notes: tuple[str, ...] = ()
+
+
+def default_crop(size: int) -> float:
+    """Return the default ``crop_fraction`` of networks for images of ``size`` pixels."""
+    return 0.875 if size > 64 else 1.0
+
+
+def input_spec(
+    config: DataConfig, default_size: int | tuple[int, int], task: str = CLASSIFICATION
+) -> InputSpec:
+    """Return the input of a model for a task: what the configuration says, or else the defaults.
+
+    The whole picture is seen where each place of it has a truth, and its center for a label.
+
+    Raises:
+        InputError: the configuration crops pictures whose every place has a truth.
+    """
+    default = (default_size,) * 2 if isinstance(default_size, int) else default_size
+    height, width = config.height_and_width or default
+    center = (128.0,) * config.channels  # the normalization that InputSpec explains
+    if task in (CLASSIFICATION, MULTI_LABEL):
+        crop = config.crop_fraction or default_crop(max(height, width))
+        return InputSpec(height, width, center, center, crop_fraction=crop)
+    if config.crop_fraction not in (None, 1):
+        raise InputError(
+            f"data.crop_fraction: expected 1 for {task}, which sees the whole picture, got "
+            f"{config.crop_fraction:g}; leave it out"
+        )
+    return InputSpec(height, width, center, center, fit="stretch")
