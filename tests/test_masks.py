@@ -1,14 +1,17 @@
 """Folders of images and masks: what is read, and what is wrong with one, said before training."""
 
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow_datasets as tfds
 from PIL import Image
 
 from tests.test_cli import refused
 from tfresnet.config.sections import DataConfig
-from tfresnet.data import class_file, lookup, pipeline, sources, splits
+from tfresnet.data import class_file, lookup, pipeline, sources, splits, tfds_masks
 from tfresnet.data.dataset import Dataset
 from tfresnet.runtime.errors import InputError
 from tfresnet.runtime.spec import SEGMENTATION, InputSpec, OutputSpec
@@ -109,8 +112,6 @@ def test_the_palette_of_a_mask_gives_the_colors_where_the_classes_have_none(stre
 @pytest.mark.parametrize("bits", [1, 2, 4])
 def test_gray_masks_of_few_bits_count_as_they_are_stored(tmp_path, bits):
     """Pillow would spread them: 1 of 2 bits becomes 85."""
-    import struct
-    import zlib
 
     def chunk(kind: bytes, content: bytes) -> bytes:
         crc = struct.pack(">I", zlib.crc32(kind + content))
@@ -255,3 +256,71 @@ def test_a_picture_with_masks_is_not_cropped(streets):
 
 def test_a_wrong_task_is_one_line_of_the_command(streets):
     assert "--task: expected segment with" in refused("train", str(streets), "--task", "classify")
+
+
+class TinyPets(tfds.core.GeneratorBasedBuilder):
+    """Images with a label and a mask whose classes count from 1, as those of oxford_iiit_pet."""
+
+    VERSION = tfds.core.Version("1.0.0")
+    MASK = tfds.features.Image(shape=(None, None, 1))
+
+    def _info(self):
+        features = {
+            "image": tfds.features.Image(shape=(None, None, 3)),
+            "label": tfds.features.ClassLabel(names=["cat", "dog"]),
+            "segmentation_mask": self.MASK,
+        }
+        return self.dataset_info_from_configs(features=tfds.features.FeaturesDict(features))
+
+    def _split_generators(self, dl_manager):
+        return {"train": self._generate_examples(4), "test": self._generate_examples(2)}
+
+    def _generate_examples(self, count=0):
+        for i in range(count):
+            mask = np.ones((10, 12, 1), np.uint8)
+            mask[:, 6:] = 2
+            mask[9] = 0
+            pixels = np.repeat(mask * 100, 3, axis=-1)
+            yield i, {"image": pixels, "label": i % 2, "segmentation_mask": mask}
+
+
+class TinyNamed(TinyPets):
+    """Masks with names."""
+
+    MASK = tfds.features.LabeledImage(labels=["void", "left", "right"], shape=(None, None, 1))
+
+
+def load_tfds(name: str, root: Path, **config) -> Dataset:
+    return load(name, data_dir=str(root), image_size=[10, 12], **config)
+
+
+@pytest.mark.parametrize("cache", ["memory", "disk"])
+def test_tfds_masks_that_count_from_1_start_at_0(tmp_path, monkeypatch, cache):
+    TinyPets(data_dir=tmp_path).download_and_prepare()
+    monkeypatch.setitem(tfds_masks.KNOWN, "tiny_pets", tfds_masks.MaskClasses(("a", "b"), 1))
+    data = load_tfds("tiny_pets", tmp_path, task="segment", cache=cache)
+    assert data.output == OutputSpec(SEGMENTATION, ("a", "b"))
+    assert data.notes == ("values in the masks of tiny_pets: 1 a, 2 b",)
+    images, found = first(data.train)
+    assert (images.shape, found.shape, found.dtype) == ((4, 10, 12, 3), (4, 10, 12), np.uint8)
+    np.testing.assert_array_equal(found[0, 0], [0] * 6 + [1] * 6)
+    assert set(found[0, 9]) == {255}
+    assert list(splits.pixel_counts(data.train, 2)) == [4 * 54, 4 * 54]
+    # Of a dataset with both, labels are learned unless the task says otherwise.
+    assert load_tfds("tiny_pets", tmp_path).output.labels == ("cat", "dog")
+
+
+def test_names_of_tfds_masks_come_from_the_feature_or_from_a_file(tmp_path):
+    for builder in (TinyNamed, TinyPets):
+        builder(data_dir=tmp_path).download_and_prepare()
+    named = load_tfds("tiny_named", tmp_path, task="segment")
+    assert named.output.labels == ("void", "left", "right")
+    with pytest.raises(InputError, match=r"data.labels: expected a file that names the classes in"):
+        load_tfds("tiny_pets", tmp_path, task="segment")
+    file = tmp_path / "names.txt"
+    file.write_text("none\nleft\n")
+    few = load_tfds("tiny_pets", tmp_path, task="segment", labels=str(file))
+    with pytest.raises(InputError, match=r"masks with values from 0 to 1, or 255 for void, got 2"):
+        few.train.mask(0)
+    with pytest.raises(InputError, match=r"data.task: expected classify or segment with tiny_pets"):
+        load_tfds("tiny_pets", tmp_path, task="detect")

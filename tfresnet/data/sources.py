@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -16,6 +17,7 @@ from tfresnet.data import (
     label_table,
     lookup,
     mask_source,
+    tfds_masks,
     tfds_source,
 )
 from tfresnet.data.dataset import Dataset, input_spec
@@ -65,7 +67,7 @@ def load(
         return mask_source.load(lookup.folder(config), config, default_size)
     if kind == "folder":
         return _folder(lookup.folder(config), config, default_size, labels)
-    return _tfds(config, default_size)
+    return _tfds(config, default_size, labels)
 
 
 def is_tfds(config: DataConfig) -> bool:
@@ -76,14 +78,14 @@ def is_tfds(config: DataConfig) -> bool:
 def check_disjoint(config: DataConfig) -> None:
     """Raise an ``InputError`` if training and held-out images overlap."""
     if is_tfds(config):
-        builder = tfds_source.open_builder(config.dataset, config.data_dir)
+        builder = tfds_source.open_builder(config.dataset, config.data_dir, task=config.task)
         tfds_source.check_disjoint(builder, config.train_split, config.eval_split)
 
 
 def check_present(config: DataConfig) -> None:
     """Raise an ``InputError`` if the dataset would have to be downloaded."""
     if is_tfds(config):
-        tfds_source.open_builder(config.dataset, config.data_dir, download=False)
+        tfds_source.open_builder(config.dataset, config.data_dir, False, config.task)
 
 
 def load_for(spec: InputSpec, output: OutputSpec, config: DataConfig) -> Dataset:
@@ -205,16 +207,35 @@ def _labels_in(file: Path) -> tuple[str, ...]:
     return tuple(name for line in text.splitlines() if (name := line.strip()))
 
 
-def _tfds(config: DataConfig, default_size: int | tuple[int, int]) -> Dataset:
-    builder = tfds_source.open_builder(config.dataset, config.data_dir)
+def _tfds(
+    config: DataConfig, default_size: int | tuple[int, int], labels: tuple[str, ...]
+) -> Dataset:
+    builder = tfds_source.open_builder(config.dataset, config.data_dir, task=config.task)
+    features = builder.info.features
     size = tfds_source.native_size(builder) or default_size
+    if tfds_source.task_of(features, config.task, config.dataset) == "segment":
+        return _tfds_with_masks(builder, config, size, labels)
     spec = input_spec(config, size)
-    output = OutputSpec(CLASSIFICATION, tuple(builder.info.features["label"].names))
+    output = OutputSpec(CLASSIFICATION, tuple(features["label"].names))
     train, held_out = (
         tfds_source.load(builder, split, spec, config.cache)
         for split in (config.train_split, config.eval_split)
     )
     return Dataset(train, held_out, spec, output)
+
+
+def _tfds_with_masks(
+    builder: Any, config: DataConfig, size: int | tuple[int, int], labels: tuple[str, ...]
+) -> Dataset:
+    classes = tfds_masks.classes(builder, config.labels, labels)
+    spec = input_spec(config, size, SEGMENTATION)
+    train, held_out = (
+        tfds_masks.load(builder, split, spec, config.cache, classes)
+        for split in (config.train_split, config.eval_split)
+    )
+    told = ", ".join(f"{i} {label}" for i, label in enumerate(classes.labels, start=1))
+    notes = (f"values in the masks of {builder.name}: {told}",) if classes.first else ()
+    return Dataset(train, held_out, spec, OutputSpec(SEGMENTATION, classes.labels), notes)
 
 
 def imbalance(classes: np.ndarray, labels: Sequence[str]) -> list[str]:

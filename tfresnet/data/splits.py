@@ -242,7 +242,7 @@ class RecordSplit:
         def load(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             encoded, target = self._parsed(index)
             image = tf.numpy_function(decode, [encoded], tf.uint8, stateful=False)
-            return tf.ensure_shape(image, self.spec.shape), target
+            return tf.ensure_shape(image, self.spec.shape), self._truth(target)
 
         return one_by_one(indices, load)
 
@@ -253,6 +253,10 @@ class RecordSplit:
             lambda index: self._parsed(index)[1], tf.data.AUTOTUNE
         )
         return np.fromiter(classes.as_numpy_iterator(), np.int64, len(self))
+
+    def _truth(self, parsed: tf.Tensor) -> tf.Tensor:
+        """Return what is true of an image, from what ``parse`` gave."""
+        return parsed
 
     def _parsed(self, index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Return an encoded image and its class."""

@@ -1,9 +1,10 @@
-"""Read classification datasets of TensorFlow Datasets, into memory or when needed."""
+"""Open datasets of TensorFlow Datasets, and read those with labels into memory or when needed."""
 
 import logging
 import math
 import sys
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import tensorflow as tf
 from PIL import Image
 
 from tfresnet.data import lookup
+from tfresnet.data.lookup import Task
 from tfresnet.data.splits import MEMORY_LIMIT, ArraySplit, LazySplit, RecordSplit, Split, in_memory
 from tfresnet.runtime.errors import InputError
 from tfresnet.runtime.preprocess import fit
@@ -23,14 +25,23 @@ DECODED_TOGETHER = 500
 RETRIES = 2  # of a download; TFDS's own number is 10, with minutes between them
 
 
-def open_builder(name: str, data_dir: str | None, download: bool = True) -> Any:
+# What masks are called, in the order in which they are looked for.
+MASKS = ("segmentation_mask", "segmentation_label", "mask", "label_map", "segmentation",
+         "annotation")  # fmt: skip
+
+
+def open_builder(name: str, data_dir: str | None, download: bool = True, task: str = "auto") -> Any:
     """Return the prepared TFDS builder of a dataset, after downloading it if it is missing.
 
-    ``data_dir`` is the folder that holds ``name/``; None means TFDS_DATA_DIR, then TFDS's own.
+    Args:
+        name: of the dataset, as TFDS has it.
+        data_dir: the folder that holds ``name/``; None means TFDS_DATA_DIR, then TFDS's own.
+        download: whether it may be downloaded.
+        task: ``data.task``, which the dataset must have the truth for.
 
     Raises:
         InputError: there is no such dataset, or it is missing and can't be downloaded, or must not
-            be (``download`` is off).
+            be, or it has not what the task needs.
     """
     import tensorflow_datasets as tfds
 
@@ -40,15 +51,43 @@ def open_builder(name: str, data_dir: str | None, download: bool = True) -> Any:
             builder = tfds.builder(name, data_dir=folder)
     except (tfds.core.DatasetNotFoundError, ValueError, AssertionError):
         raise lookup.unknown_dataset(name, tfds.list_builders()) from None
-    features = builder.info.features
-    kinds = {key: type(feature).__name__ for key, feature in features.items()}
-    if (kinds.get("image"), kinds.get("label")) != ("Image", "ClassLabel"):
-        raise InputError(f"expected a dataset with an image and a class label, {name} has {kinds}")
+    task_of(builder.info.features, task, name)
     if not Path(builder.data_dir).is_dir():
         if not download:
             raise lookup.missing_dataset(name, Path(builder.data_dir))
         _download(builder)
     return builder
+
+
+def task_of(features: Any, given: str, name: str) -> Task:
+    """Return what is learned from a dataset: ``given``, or with ``auto`` what it has.
+
+    A dataset that has labels and masks is one of labels, unless the task is given.
+
+    Raises:
+        InputError: the dataset has not what the task needs.
+    """
+    kinds = {key: type(feature).__name__ for key, feature in features.items()}
+    tasks: dict[Task, bool] = {
+        "classify": kinds.get("label") == "ClassLabel",
+        "segment": mask_feature(features) is not None,
+    }
+    found = [task for task, there in tasks.items() if there and kinds.get("image") == "Image"]
+    if not found:
+        raise InputError(
+            f"expected a dataset with an image and a class label or a mask, {name} has {kinds}"
+        )
+    if given != "auto" and given not in found:
+        raise InputError(
+            f"data.task: expected {' or '.join(found)} with {name}, which has {kinds}, got {given}"
+        )
+    return next(task for task in found if given in ("auto", task))
+
+
+def mask_feature(features: Any) -> str | None:
+    """Return the name of the feature with the masks; None if there is none."""
+    kinds = {key: type(feature).__name__ for key, feature in features.items()}
+    return next((key for key in MASKS if kinds.get(key) in ("Image", "LabeledImage")), None)
 
 
 def _download(builder: Any) -> None:
@@ -90,8 +129,25 @@ def load(builder: Any, split: str, spec: InputSpec, cache: str) -> Split:
     ``cache`` is ``memory``, ``disk``, or ``auto``: memory if the decoded images are small enough.
     """
     count = _count(builder, split)
+    return load_by(
+        builder, split, spec, cache,
+        lambda: _decoded(builder, split, count, spec),
+        lambda: RecordSplit(*records(builder, split, "label"), spec),
+    )  # fmt: skip
+
+
+def load_by(
+    builder: Any,
+    split: str,
+    spec: InputSpec,
+    cache: str,
+    decoded: Callable[[], Split],
+    on_disk: Callable[[], Split],
+) -> Split:
+    """Return a split that is loaded when needed, in one of two ways as ``cache`` says."""
+    count = _count(builder, split)
     if in_memory(cache, count, spec):
-        return LazySplit(count, lambda: _decoded(builder, split, count, spec))
+        return LazySplit(count, decoded)
     if builder.info.file_format.value != "tfrecord":
         size = count * math.prod(spec.shape) / 2**30
         raise InputError(
@@ -100,7 +156,7 @@ def load(builder: Any, split: str, spec: InputSpec, cache: str) -> Split:
             f"{size:.0f} GiB at {spec.height}x{spec.width}; use a slice ({split}[:10%]), "
             "a smaller data.image_size, or data.cache=memory"
         )
-    return LazySplit(count, lambda: _on_disk(builder, split, spec))
+    return LazySplit(count, on_disk)
 
 
 def check_disjoint(builder: Any, train: str, held_out: str) -> None:
@@ -148,16 +204,26 @@ def _decoded(builder: Any, split: str, count: int, spec: InputSpec) -> ArraySpli
             start += len(some)
         return ArraySplit(images, labels)
     for i, (image, label) in enumerate(dataset.as_numpy_iterator()):
-        images[i] = image if whole and image.shape == spec.shape else fit(_picture(image), spec)
+        images[i] = image if whole and image.shape == spec.shape else fit(picture(image), spec)
         labels[i] = label
     return ArraySplit(images, labels)
 
 
-def _picture(image: np.ndarray) -> Image.Image:
+def picture(image: np.ndarray) -> Image.Image:
+    """Return pixels [H, W, 1 or 3] as a Pillow image."""
     return Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
 
 
-def _on_disk(builder: Any, split: str, spec: InputSpec) -> RecordSplit:
+def records(
+    builder: Any, split: str, truth: str
+) -> tuple[list[str], np.ndarray, Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]]:
+    """Return the files, the places and the parser of :class:`.splits.RecordSplit`.
+
+    Args:
+        builder: of TFDS.
+        split: its name or a slice.
+        truth: the feature that the parser gives beside the encoded image; an image is encoded too.
+    """
     import tensorflow_datasets as tfds
 
     parts = builder.info.splits[split].file_instructions
@@ -170,13 +236,15 @@ def _on_disk(builder: Any, split: str, spec: InputSpec) -> RecordSplit:
         for part in parts
     ]
 
+    encoded = {"image", truth} - {"label"}
+
     def parse(record: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         example = builder.info.features.deserialize_example(
-            record, decoders={"image": tfds.decode.SkipDecoding()}
+            record, decoders={key: tfds.decode.SkipDecoding() for key in encoded}
         )
-        return example["image"], example["label"]
+        return example["image"], example[truth]
 
-    return RecordSplit(files, np.concatenate(places), parse, spec)
+    return files, np.concatenate(places), parse
 
 
 def _taken(records: np.ndarray, skip: int, take: int) -> np.ndarray:

@@ -41,7 +41,7 @@ def training(config: RunConfig, resume: bool = False, dry_run: bool = False) -> 
     network(config.model)
     kind, order = lookup.kind(config.data), config.data.labels
     if order and not resume:
-        if kind != "folder":
+        if kind != "folder" and not (kind == "tfds" and config.data.task == "segment"):
             raise InputError(
                 f"data.labels: expected a folder of images in data.dataset, got "
                 f"{config.data.dataset}, whose classes have an order of their own"
