@@ -1,0 +1,113 @@
+"""Turn the scores and boxes of a detector into detections: non-maximum suppression in NumPy."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+LIMIT = 100  # detections of a picture, as in COCO's evaluation
+CANDIDATES = 300  # boxes that are compared with each other
+LOWEST = 0.01  # score of a candidate
+OVERLAP = 0.5  # intersection over union with a better box of the same class, from which on it goes
+TINY = 1e-12  # an area, so that nothing is divided by 0
+THRESHOLD = 0.3  # score of the detections that a person is shown
+
+
+class Detections(NamedTuple):
+    """The detections in one picture, best first.
+
+    Attributes:
+        boxes: x1, y1, x2, y2 in shares of the width and the height, 0 to 1, float32 [k, 4].
+        scores: 0 to 1, float32 [k].
+        classes: int32 [k].
+    """
+
+    boxes: np.ndarray
+    scores: np.ndarray
+    classes: np.ndarray
+
+
+def detections(
+    scores: np.ndarray, boxes: np.ndarray, lowest: float = LOWEST, overlap: float = OVERLAP
+) -> dict[str, np.ndarray]:
+    """Return the detections in a batch of pictures, of a fixed number.
+
+    Args:
+        scores: of each class in each place, 0 to 1, float [batch, n, classes].
+        boxes: x1, y1, x2, y2 in shares of the picture, float [batch, n, 4].
+        lowest: score of a detection.
+        overlap: see :func:`suppressed`.
+
+    Returns:
+        ``boxes`` float32 [batch, 100, 4], ``scores`` float32 [batch, 100], best first, and
+        ``classes`` int32 [batch, 100], -1 where there is no further detection.
+    """
+    count = len(scores)
+    found = {
+        "boxes": np.zeros((count, LIMIT, 4), np.float32),
+        "scores": np.zeros((count, LIMIT), np.float32),
+        "classes": np.full((count, LIMIT), -1, np.int32),
+    }
+    for row in range(count):
+        one = suppressed(scores[row], boxes[row], lowest, overlap)
+        for key, values in one._asdict().items():
+            found[key][row, : len(values)] = values
+    return found
+
+
+def suppressed(
+    scores: np.ndarray, boxes: np.ndarray, lowest: float = LOWEST, overlap: float = OVERLAP
+) -> Detections:
+    """Return the best boxes of one picture without those that overlap a better one of their class.
+
+    Greedy non-maximum suppression of the 300 best candidates; of equal scores the first place and
+    class comes first. Boxes are cut off at the picture's border.
+
+    Args:
+        scores: float [n, classes].
+        boxes: float [n, 4].
+        lowest: score of a candidate.
+        overlap: intersection over union from which on a box is left out.
+    """
+    scores, boxes = np.asarray(scores, np.float32), np.asarray(boxes, np.float32)
+    place, kind = np.nonzero(scores >= lowest)
+    score = scores[place, kind]
+    best = np.argsort(-score, kind="stable")[:CANDIDATES]
+    box, score, kind = boxes[place[best]].clip(0, 1), score[best], kind[best]
+    rival = (iou(box, box) >= overlap) & (kind[:, None] == kind)
+    kept, alive = [], np.ones(len(best), bool)
+    while len(kept) < LIMIT and alive.any():
+        first = int(alive.argmax())
+        kept.append(first)
+        alive &= ~rival[first]
+        alive[first] = False  # a box without an area is no rival of itself
+    return Detections(box[kept], score[kept], kind[kept].astype(np.int32))
+
+
+def iou(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
+    """Return the intersection over union of each two boxes, float32 [n, m]; 0 without an area.
+
+    Args:
+        ours: x1, y1, x2, y2, float [n, 4].
+        theirs: float [m, 4].
+    """
+    sides = [
+        np.minimum.outer(ours[:, end], theirs[:, end])
+        - np.maximum.outer(ours[:, start], theirs[:, start])
+        for start, end in ((0, 2), (1, 3))
+    ]
+    shared = np.maximum(sides[0], 0) * np.maximum(sides[1], 0)
+    whole = np.add.outer(area(ours), area(theirs)) - shared
+    return (shared / np.maximum(whole, TINY)).astype(np.float32)
+
+
+def area(boxes: np.ndarray) -> np.ndarray:
+    """Return the areas of boxes [n, 4], float [n]; 0 of those that are turned over."""
+    return (boxes[:, 2:] - boxes[:, :2]).clip(0).prod(axis=1)
+
+
+def shown(found: dict[str, np.ndarray], row: int, threshold: float = THRESHOLD) -> Detections:
+    """Return the detections in one picture of a batch whose score is at least ``threshold``."""
+    there = (found["classes"][row] >= 0) & (found["scores"][row] >= threshold)
+    return Detections(*(found[key][row][there] for key in Detections._fields))

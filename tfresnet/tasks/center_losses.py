@@ -1,0 +1,95 @@
+"""Losses of a center head (Zhou et al. 2019, arXiv:1904.07850, section 3)."""
+
+import tensorflow as tf
+
+from tfresnet.tasks.center_decoding import decoded
+from tfresnet.tasks.center_targets import CenterTargets
+
+ALPHA, BETA = 2, 4  # of the focal loss
+OFFSET_WEIGHT = 1.0
+SIZE_WEIGHT = 0.1  # with sizes in cells
+
+
+def center_loss(targets: CenterTargets, outputs: dict[str, tf.Tensor]) -> tf.Tensor:
+    """Return the loss of each image, float32 [b], whose mean is the loss of the batch.
+
+    Sums are divided by the boxes of an average image of the batch, as in CenterNet's code, so that
+    each box counts the same, whatever the others in its image.
+
+    Args:
+        targets: for the maps' height and width.
+        outputs: ``heat``, ``offset`` and perhaps ``size``, see :class:`.models.center_head`.
+    """
+    boxes = tf.maximum(1.0, tf.reduce_mean(tf.reduce_sum(targets.there, axis=1)))
+    total = focal_loss(outputs["heat"], targets.heat, targets.counted)
+    total += OFFSET_WEIGHT * offset_loss(outputs["offset"], targets)
+    if "size" in outputs:
+        total += SIZE_WEIGHT * size_loss(outputs["size"], targets)
+    return total / boxes
+
+
+def focal_loss(logits: tf.Tensor, heat: tf.Tensor, counted: tf.Tensor) -> tf.Tensor:
+    """Return the penalty-reduced focal loss, summed over an image, float32 [b].
+
+    At a center it is ``-(1 - p)^2 log(p)``, elsewhere ``-(1 - heat)^4 p^2 log(1 - p)``.
+
+    Args:
+        logits: of the centers, float32 [b, h, w, classes].
+        heat: targets, 1 at centers, of the same shape.
+        counted: 0 where a cell without a center counts nothing, else 1.
+    """
+    p = tf.sigmoid(logits)
+    center = tf.cast(heat >= 1, tf.float32)
+    found = center * (1 - p) ** ALPHA * tf.math.softplus(-logits)
+    elsewhere = (1 - center) * counted * (1 - heat) ** BETA
+    invented = elsewhere * p**ALPHA * tf.math.softplus(logits)
+    return tf.reduce_sum(found + invented, axis=[1, 2, 3])
+
+
+def offset_loss(offset: tf.Tensor, targets: CenterTargets) -> tf.Tensor:
+    """Return the absolute error at the centers, in cells, summed over an image, float32 [b]."""
+    error = tf.abs(at_centers(offset, targets) - targets.offset)
+    return tf.reduce_sum(error * targets.there[..., None], axis=[1, 2])
+
+
+def size_loss(size: tf.Tensor, targets: CenterTargets) -> tf.Tensor:
+    """Return the absolute error of width and height, in cells, summed over an image, float32 [b].
+
+    Args:
+        size: in shares of the image, float32 [b, h, w, 2].
+        targets: of the boxes.
+    """
+    cells = tf.cast(tf.shape(size)[2:0:-1], tf.float32)
+    true = targets.boxes[..., 2:] - targets.boxes[..., :2]
+    error = tf.abs(at_centers(size, targets) - true) * cells
+    return tf.reduce_sum(error * targets.there[..., None], axis=[1, 2])
+
+
+def at_centers(maps: tf.Tensor, targets: CenterTargets) -> tf.Tensor:
+    """Return what a map [b, h, w, k] has at the center of each box, [b, N, k]."""
+    shape = tf.shape(maps)
+    flat = tf.reshape(maps, [shape[0], shape[1] * shape[2], maps.shape[-1]])
+    return tf.gather(flat, targets.cell, batch_dims=1)
+
+
+def giou_loss(outputs: dict[str, tf.Tensor], targets: CenterTargets) -> tf.Tensor:
+    """Return 1 - GIoU of the boxes at the centers, summed over an image, float32 [b].
+
+    Generalized intersection over union: Rezatofighi et al. 2019, arXiv:1902.09630.
+    """
+    boxes = at_centers(decoded(outputs), targets)
+    there = targets.there
+    return tf.reduce_sum((1 - giou(boxes, targets.boxes)) * there, axis=1)
+
+
+def giou(ours: tf.Tensor, theirs: tf.Tensor) -> tf.Tensor:
+    """Return the generalized intersection over union of pairs of boxes, -1 to 1, float32 [...]."""
+    shared = _area(tf.maximum(ours, theirs), tf.minimum(ours, theirs))
+    whole = _area(ours, ours) + _area(theirs, theirs) - shared
+    around = _area(tf.minimum(ours, theirs), tf.maximum(ours, theirs))
+    return tf.math.divide_no_nan(shared, whole) - tf.math.divide_no_nan(around - whole, around)
+
+
+def _area(low: tf.Tensor, high: tf.Tensor) -> tf.Tensor:
+    """Return the area from the upper left corner of ``low`` to the lower right one of ``high``."""
+    return tf.reduce_prod(tf.maximum(high[..., 2:] - low[..., :2], 0.0), axis=-1)
