@@ -61,6 +61,7 @@ class Conv(NamedTuple):
     kernel: int
     strides: int = 1
     groups: int = 1
+    dilation: int = 1
 
 
 def convolution(
@@ -69,7 +70,7 @@ def convolution(
     """Build a convolution, with explicit padding in front if that is symmetric and strided.
 
     Args:
-        spec: filters, kernel, strides, groups.
+        spec: filters, kernel, strides, groups, dilation.
         padding: ``same`` or ``symmetric``, see :class:`Style`.
         name: of the layer.
         initial: weights: ``he``, see :func:`he_normal`, or ``zeros``.
@@ -81,6 +82,7 @@ def convolution(
         spec.kernel,
         spec.strides,
         padding="valid" if explicit else "same",
+        dilation_rate=spec.dilation,
         groups=spec.groups,
         use_bias=bias,
         kernel_initializer=he_normal() if initial == "he" else "zeros",
@@ -112,15 +114,31 @@ def norm_relu(name: str, number: int | str = "") -> Layers:
     return [norm(f"{name}_bn{number}"), layers.ReLU(name=f"{name}_relu{number}")]
 
 
-def convolutions(style: Style, width: int, strides: int) -> list[Conv]:
+class Sampling(NamedTuple):
+    """What a block does to the resolution of its input.
+
+    Attributes:
+        strides: 1, or 2 to halve height and width.
+        dilation: of the block's 3x3 convolutions up to the stride.
+        after: of those behind it. Where a stride of 2 was removed, it is twice as much, so that
+            they see the same places as before (Chen et al. 2017, arXiv:1706.05587).
+    """
+
+    strides: int = 1
+    dilation: int = 1
+    after: int = 1
+
+
+def convolutions(style: Style, width: int, sampling: Sampling) -> list[Conv]:
     """Return the convolutions of a block in a stage of ``width``."""
+    strides, dilation, after = sampling
     if style.block == "basic":
-        return [Conv(width, 3, strides), Conv(width, 3)]
+        return [Conv(width, 3, strides, 1, dilation), Conv(width, 3, 1, 1, after)]
     inner = max(1, int(width * style.group_width / 64)) * style.groups
     first, second = (strides, 1) if style.stride_on_1x1 else (1, strides)
     return [
         Conv(inner, 1, first),
-        Conv(inner, 3, second, style.groups),
+        Conv(inner, 3, second, style.groups, after if style.stride_on_1x1 else dilation),
         Conv(width * EXPANSION["bottleneck"], 1),
     ]
 
@@ -270,12 +288,10 @@ class ResidualBlock(Block):
 
 
 def residual_block(
-    style: Style, in_filters: int, width: int, strides: int, drop_rate: float, name: str
+    style: Style, in_filters: int, width: int, sampling: Sampling, drop_rate: float, name: str
 ) -> ResidualBlock:
-    """Build a block with ``EXPANSION[style.block] * width`` output channels.
-
-    ``strides`` is 1, or 2 to halve height and width.
-    """
+    """Build a block with ``EXPANSION[style.block] * width`` output channels."""
+    strides = sampling.strides
     filters = width * EXPANSION[style.block]
     shortcut: Layers = []
     projects = False
@@ -287,7 +303,7 @@ def residual_block(
     return ResidualBlock(
         name,
         filters,
-        branch(style, convolutions(style, width, strides), name),
+        branch(style, convolutions(style, width, sampling), name),
         shortcut,
         before=norm_relu(name, 1) if style.pre_activation else [],
         after=[] if style.pre_activation else [layers.ReLU(name=f"{name}_relu")],

@@ -10,7 +10,7 @@ from tfresnet.backend import keras
 from tfresnet.config.sections import ModelConfig
 from tfresnet.models.blocks import Conv, Style, convolution, norm_relu
 from tfresnet.models.network import Backbone, Block, Layers, Part, apply, scaled
-from tfresnet.models.resnet import STEMS
+from tfresnet.models.resnet import STEM_STRIDES, STEMS
 
 layers = keras.layers
 BOTTLENECK = 4  # channels of the 1x1 over those of the 3x3
@@ -65,7 +65,8 @@ def densenet(
             filters = int(filters * COMPRESSION)
             steps += transition(filters, f"stage{stage}_transition")
         steps += [DenseBlock(growth, f"stage{stage}_block{i + 1}") for i in range(depth)]
-        parts.append(Part(f"stage{stage}", steps, len(steps)))
+        stride = STEM_STRIDES[stem] * 2 ** (stage - 1)
+        parts.append(Part(f"stage{stage}", steps, len(steps), stride))
         filters += depth * growth
     return Backbone([*parts, Part("final", norm_relu("final"))])
 

@@ -162,7 +162,10 @@ def efficientnet(
             )
             filters = stage.filters
     top = [*convolution(Conv(top_width, 1), padding, "final_conv"), *norm_swish("final")]
-    levels = [Part(name, blocks, len(blocks)) for name, blocks in list(steps.items())[1:]]
+    levels = [
+        Part(name, blocks, len(blocks), first.strides * 2**number)
+        for number, (name, blocks) in enumerate(list(steps.items())[1:], start=1)
+    ]
     return Backbone([Part("stem", steps["stem"]), *levels, Part("final", top)])
 
 

@@ -42,25 +42,30 @@ class Part:
         layers: layers and blocks in the order in which they are called.
         level: the number of these layers after which the feature map of this part's resolution is
             complete; None if the part gives no level.
+        stride: pixels of the image, in height and width, for one of that feature map.
     """
 
     name: str
     layers: Layers
     level: int | None = None
+    stride: int = 1
 
 
 class FeatureMaps(NamedTuple):
     """What a backbone gives for a batch.
 
     Attributes:
-        levels: the last feature map of each resolution, float [batch, H, W, C], by the name of its
+        levels: the last feature map of each stage, float [batch, H, W, C], by the name of its
             part, finest first. With an ImageNet stem ``stage1`` to ``stage4`` have strides of 4, 8,
-            16 and 32. Of pre-activated networks they are the sums before the final norm.
-        last: the output of the last layer, float [batch, H, W, C].
+            16 and 32, or less if ``model.output_stride`` is less. Of pre-activated networks they
+            are the sums before the final norm.
+        last: the output of the last layer, float [batch, H, W, C]; as large as the last level.
+        strides: pixels of the image for one of each level, by the same names.
     """
 
     levels: Mapping[str, Any]
     last: Any
+    strides: Mapping[str, int]
 
 
 class Backbone:
@@ -79,13 +84,13 @@ class Backbone:
 
         ``training`` is by default what the network was called with.
         """
-        levels, x = {}, images
+        levels, strides, x = {}, {}, images
         for part in self.parts:
             for number, layer in enumerate(part.layers, start=1):
                 x = apply([layer], x, training)
                 if number == part.level:
-                    levels[part.name] = x
-        return FeatureMaps(levels, x)
+                    levels[part.name], strides[part.name] = x, part.stride
+        return FeatureMaps(levels, x, strides)
 
 
 class Head(Protocol):

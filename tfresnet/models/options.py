@@ -2,6 +2,7 @@
 
 from tfresnet.config.sections import ModelConfig
 from tfresnet.runtime.errors import InputError
+from tfresnet.runtime.spec import CLASSIFICATION, DETECTION, MULTI_LABEL, SEGMENTATION
 
 COMMON = frozenset({"arch", "stem", "num_classes", "width", "dropout", "head"})
 # Further options, by family: the architectures whose layers have the same names.
@@ -13,6 +14,32 @@ FAMILIES = {
     "densenet": frozenset({"padding"}),
     "efficientnet": frozenset({"padding", "stochastic_depth", "zero_gamma"}),
 }
+
+# Values of model.head, by task; the first is what ``auto`` means.
+HEADS = {
+    CLASSIFICATION: ("linear",),
+    MULTI_LABEL: ("linear",),
+    SEGMENTATION: ("unet", "lraspp"),
+    DETECTION: ("center", "points"),
+}
+
+
+def head(config: ModelConfig, task: str) -> str:
+    """Return the name of the configured head, which is not ``auto``.
+
+    Raises:
+        InputError: it is one of another task.
+    """
+    known = HEADS[task]
+    if config.head == "auto":
+        return known[0]
+    if config.head not in known:
+        others = [other for other, names in HEADS.items() if config.head in names]
+        raise InputError(
+            f"model.head: expected {' or '.join(('auto', *known))} for {task}, got {config.head}, "
+            f"which is for {others[0]}"
+        )
+    return config.head
 
 
 def check(config: ModelConfig, family: str) -> None:

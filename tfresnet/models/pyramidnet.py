@@ -18,7 +18,7 @@ from tfresnet.models.blocks import (
     zero_channels,
 )
 from tfresnet.models.network import Backbone, Layers, Part, scaled
-from tfresnet.models.resnet import imagenet_stem
+from tfresnet.models.resnet import STEM_STRIDES, imagenet_stem
 
 layers = keras.layers
 
@@ -56,7 +56,8 @@ def pyramidnet(
             name = f"stage{stage}_block{block}"
             blocks.append(pyramid_block(style, filters, width, strides, rate, name))
             filters = width
-        parts.append(Part(f"stage{stage}", blocks, len(blocks)))
+        stride = STEM_STRIDES[stem] * 2 ** (stage - 1)
+        parts.append(Part(f"stage{stage}", blocks, len(blocks), stride))
     return Backbone([*parts, Part("final", norm_relu("final"))])
 
 

@@ -9,6 +9,7 @@ from tfresnet.config.sections import ModelConfig
 from tfresnet.models.blocks import (
     EXPANSION,
     Conv,
+    Sampling,
     Style,
     convolution,
     norm_relu,
@@ -55,6 +56,7 @@ def _pool(style: Style) -> Layers:
 
 
 STEMS = {"cifar": cifar_stem, "imagenet": imagenet_stem, "deep": deep_stem}
+STEM_STRIDES = {"cifar": 1, "imagenet": 4, "deep": 4}
 
 
 def resnet(
@@ -64,6 +66,7 @@ def resnet(
     stem: str,
     style: Style,
     stochastic_depth: float,
+    output_stride: int = 32,
 ) -> Backbone:
     """Build the backbone of a residual network (He et al. 2015, arXiv:1512.03385).
 
@@ -75,7 +78,11 @@ def resnet(
         style: what all blocks share.
         stochastic_depth: drop rate of the last block; it rises linearly from 0 at the input
             (Huang et al. 2016, arXiv:1603.09382).
+        output_stride: largest stride of a feature map. A stride that would exceed it is removed,
+            and the convolutions behind it are dilated instead (Chen et al. 2017, arXiv:1706.05587);
+            the weights have the same shapes.
     """
+    stride, dilation = STEM_STRIDES[stem], 1
     parts = [Part("stem", STEMS[stem](stem_width, style))]
     filters, count = stem_width, 0
     for stage, (depth, width) in enumerate(zip(depths, widths, strict=True), start=1):
@@ -84,13 +91,17 @@ def resnet(
         blocks: Layers = []
         for block in range(1, depth + 1):
             count += 1
-            strides = 2 if block == strided and stage != border else 1
+            before, sampling = stride, Sampling(1, dilation, dilation)
+            if block == strided and stage != border:
+                strides = 2 if 2 * stride <= output_stride else 1
+                sampling = Sampling(strides, dilation, dilation * 2 // strides)
+                stride, dilation = stride * strides, sampling.after
             rate = stochastic_depth * count / sum(depths)
             name = f"stage{stage}_block{block}"
-            blocks.append(residual_block(style, filters, width, strides, rate, name))
+            blocks.append(residual_block(style, filters, width, sampling, rate, name))
             filters = width * EXPANSION[style.block]
-        strided_at_end = style.strides_last and stage != border
-        parts.append(Part(f"stage{stage}", blocks, depth - 1 if strided_at_end else depth))
+        level = depth - 1 if style.strides_last and stage != border else depth
+        parts.append(Part(f"stage{stage}", blocks, level, stride if level == depth else before))
     if style.pre_activation:
         parts.append(Part("final", norm_relu("final")))
     return Backbone(parts)
@@ -114,13 +125,16 @@ class ResNetRow:
 
     def backbone(self, config: ModelConfig, stem: str) -> Backbone:
         """Build the backbone, without its variables."""
+        backbone_stem = "deep" if stem == "imagenet" and config.variant == "d" else stem
+        self._check_output_stride(config, STEM_STRIDES[backbone_stem])
         return resnet(
             self.depths,
             tuple(scaled(width, config.width) for width in self.widths),
             scaled(self.stem_width, config.width),
-            "deep" if stem == "imagenet" and config.variant == "d" else stem,
+            backbone_stem,
             self._style(config),
             config.stochastic_depth,
+            config.output_stride,
         )
 
     def shortest(self) -> "ResNetRow":
@@ -137,6 +151,16 @@ class ResNetRow:
         if self.style.strides_last:
             return (1,) * len(self.depths)
         return tuple(depth - 1 for depth in self.depths)
+
+    def _check_output_stride(self, config: ModelConfig, stem_stride: int) -> None:
+        natural = stem_stride * 2 ** (len(self.depths) - 1)
+        default = ModelConfig.model_fields["output_stride"].default
+        if config.output_stride != default and config.output_stride > natural:
+            raise InputError(
+                f"model.output_stride: expected {default}, as {config.arch} with this stem has a "
+                f"stride of {natural} only, got {config.output_stride}; leave it out, or take "
+                "model.stem=imagenet"
+            )
 
     def _style(self, config: ModelConfig) -> Style:
         """Return the row's style with the configuration's changes."""

@@ -6,18 +6,18 @@ After a new row, write the costs anew, which commands read without TensorFlow (`
 
 import contextlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
 from tfresnet.backend import keras
 from tfresnet.config.sections import ModelConfig
-from tfresnet.models import options
+from tfresnet.models import heads, options
 from tfresnet.models.blocks import Style
 from tfresnet.models.densenet import DenseNetRow
 from tfresnet.models.efficientnet import EfficientNetRow
 from tfresnet.models.functional import functional, layer_macs, parameters
-from tfresnet.models.network import Backbone, Head, LinearHead, Network
+from tfresnet.models.network import Backbone, Network
 from tfresnet.models.pyramidnet import PyramidNetRow
 from tfresnet.models.resnet import ResNetRow
 from tfresnet.runtime.errors import InputError, unknown
@@ -26,14 +26,6 @@ from tfresnet.system.files import write_text
 CIFAR_STEM_UP_TO = 64  # pixels; model.stem = auto
 IMAGENET_WIDTHS = (64, 128, 256, 512)
 CIFAR_WIDTHS = (16, 32, 64)
-
-
-MakeHead = Callable[[ModelConfig, int], Head]
-
-
-def linear_head(config: ModelConfig, num_classes: int) -> Head:
-    """Build the head of a classifier."""
-    return LinearHead(num_classes, config.dropout)
 
 
 class Row(Protocol):
@@ -150,7 +142,7 @@ def build(
     image_shape: tuple[int, int, int],
     num_classes: int | None = None,
     precision: str = "float32",
-    head: MakeHead = linear_head,
+    head: heads.MakeHead = heads.configured,
 ) -> Network:
     """Build a network with new weights.
 
@@ -171,13 +163,13 @@ def build(
 
 
 def cost(config: ModelConfig, image_shape: tuple[int, int, int]) -> tuple[int, int]:
-    """Return the trainable parameters, and the multiply-adds of one image, of a classifier.
+    """Return the trainable parameters, and the multiply-adds of one image, of a network.
 
     From the second on, the blocks of a stage are equal, so two of each stage are built and the
     second is counted as often as it occurs: seconds instead of minutes for a thousand layers.
     """
     row = architecture(config.arch)
-    model = _build(row.shortest(), config, image_shape, None, "float32", linear_head)
+    model = _build(row.shortest(), config, image_shape, None, "float32", heads.configured)
     times = _repetitions(model, row.repetitions())
     twin = functional(model, image_shape)
     return (
@@ -215,7 +207,7 @@ def _build(
     image_shape: tuple[int, int, int],
     num_classes: int | None,
     precision: str,
-    head: MakeHead,
+    head: heads.MakeHead,
 ) -> Network:
     if config.num_classes and num_classes and config.num_classes != num_classes:
         raise InputError(

@@ -8,7 +8,8 @@ import tensorflow as tf
 
 from tfresnet.config.sections import ModelConfig, TrainConfig
 from tfresnet.data.splits import Split, labels_of
-from tfresnet.models.network import Head, LinearHead
+from tfresnet.models import heads
+from tfresnet.models.network import Head
 from tfresnet.runtime.errors import InputError
 from tfresnet.tasks import losses
 from tfresnet.tasks.base import Agreement, Loss, Task
@@ -25,8 +26,8 @@ class LabelTask(Task):
         raise NotImplementedError
 
     def head(self, config: ModelConfig, num_classes: int) -> Head:
-        """Build a linear head."""
-        return LinearHead(num_classes, config.dropout)
+        """Build a linear head; an ``InputError`` if another one is configured."""
+        return heads.classification(config, num_classes)
 
     def loss(self, config: TrainConfig, train: Split) -> Loss:
         """Return a function of targets and logits, both float [batch, labels]."""
