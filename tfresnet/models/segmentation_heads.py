@@ -86,7 +86,8 @@ class LrAspp(Block):
 
     def build(self, shapes: Any) -> None:
         """Build the upsampling for maps of these shapes."""
-        self.upsample = upsampling(*shapes, name=self.name, dtype="float32")
+        coarse, fine = shapes
+        self.upsample = upsampling(coarse, fine, self.name, "float32")
         super().build(shapes)
 
     def call(self, maps: list[Any]) -> Any:

@@ -70,9 +70,10 @@ class Join(Block):
 
     def build(self, shapes: Any) -> None:
         """Build the upsampling for maps of these shapes."""
-        self.upsample = upsampling(*shapes, name=self.name)
+        coarse, fine = shapes
+        self.upsample = upsampling(coarse, fine, self.name)
         self.reduce: Layers = []
-        if shapes[1][-1] > 2 * self.filters:
+        if fine[-1] > 2 * self.filters:
             name = f"{self.name}_reduce"
             self.reduce = [*convolution(Conv(self.filters, 1), "same", name), *norm_relu(name)]
         super().build(shapes)
