@@ -17,6 +17,7 @@ from tfresnet.data import (
     label_table,
     lookup,
     mask_source,
+    scene_source,
     tfds_masks,
     tfds_source,
 )
@@ -62,7 +63,7 @@ def load(
     """
     kind, task = lookup.kind(config), lookup.task(config)
     if kind == "digits":
-        return _digits(config)
+        return _digits(config) if task == "classify" else scene_source.load(config, task)
     if kind == "folder" and task == "segment":
         return mask_source.load(lookup.folder(config), config, default_size)
     if kind == "folder":
