@@ -7,7 +7,7 @@ from tfresnet.backend import keras
 from tfresnet.config.formats import ONNX
 from tfresnet.deploy.context import ExportContext
 from tfresnet.deploy.formats import table
-from tfresnet.deploy.formats.base import Source, Target
+from tfresnet.deploy.formats.base import Target
 from tfresnet.deploy.measure import MeasuredFile, measure
 from tfresnet.runs.result import ArtifactRecord
 from tfresnet.runs.run_directory import weights_sha256
@@ -16,8 +16,8 @@ from tfresnet.runtime.metadata import ModelMetadata
 UNMEASURED = ".unmeasured"  # folder of a file that is not finished yet
 # What a file says about its own results: those of these that its task has.
 MEASURED = (
-    "metric", "value", "top1", "map", "top5", "micro_f1", "macro_f1", "exact_match", "loss", "ece",
-    "drop", "agreement", "max_abs_error",
+    "metric", "value", "top1", "map", "miou", "top5", "micro_f1", "macro_f1", "exact_match",
+    "pixel_accuracy", "loss", "ece", "drop", "agreement", "max_abs_error",
 )  # fmt: skip
 
 
@@ -35,8 +35,7 @@ def make(context: ExportContext, model: keras.Model, target: Target) -> Measured
         InputError: this network can't be had in this format and quantization.
     """
     form = table.format_of(target.format)
-    source = Source(model, context.run.spec, context.run.output, context.calibration.images)
-    content = form.convert(source, target, context.config)
+    content = form.convert(context.source(model), target, context.config)
     described = _metadata(context, model, target)
     final, folder = context.directory / target.name, context.directory / UNMEASURED
     try:

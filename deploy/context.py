@@ -18,12 +18,13 @@ from tfresnet.data import pipeline, sources
 from tfresnet.data.sources import Dataset
 from tfresnet.deploy import calibration, measured_data, selection, targets
 from tfresnet.deploy.calibration import Calibration
+from tfresnet.deploy.formats.base import Source
 from tfresnet.deploy.reference import Reference
 from tfresnet.deploy.selection import Selection
 from tfresnet.runs.result import RunResult
 from tfresnet.runs.run_directory import Run, weights_sha256
 from tfresnet.runtime.errors import InputError
-from tfresnet.runtime.metadata import EMBEDDING, PROBABILITIES, ModelMetadata, read_metadata
+from tfresnet.runtime.metadata import EMBEDDING, ModelMetadata, read_metadata
 from tfresnet.system import environment
 from tfresnet.tasks.base import Task
 from tfresnet.training import progress
@@ -68,6 +69,11 @@ class ExportContext:
     def task(self) -> Task:
         """What the run does: one class an image, or any number of labels."""
         return self.reference.task
+
+    def source(self, model: keras.Model) -> Source:
+        """Return a network, the run's or what fine-tuning made of it, as what files are made of."""
+        kind = "" if self.config.features else self.metadata.output_kind
+        return Source(model, self.run.spec, self.run.output, self.calibration.images, kind)
 
     @property
     def directory(self) -> Path:
@@ -175,7 +181,7 @@ def _metadata(
     return ModelMetadata(
         spec=run.spec,
         output=run.output,
-        output_kind=EMBEDDING if config.features else PROBABILITIES,
+        output_kind=_output_kind(config, reference.task),
         input_type=config.interface,
         **{key: getattr(result, key) for key in PROVENANCE},
         config={
@@ -186,9 +192,23 @@ def _metadata(
         data=measured_data.public(data),
         calibration_images=drawn.manifest["count"],
         calibration=drawn.summary,
-        measured={**reference.headline, "n": len(reference.classes)},
+        measured={**reference.headline, "n": reference.n},
         weights_sha256=weights,
     )
+
+
+def _output_kind(config: ExportConfig, task: Task) -> str:
+    """Return what the files give."""
+    if config.features:
+        return EMBEDDING
+    if config.output == "auto":
+        return task.output_kinds[0]
+    if config.output not in task.output_kinds:
+        raise InputError(
+            f"output: expected {' or '.join(('auto', *task.output_kinds))} of a run of "
+            f"{task.output.task}, got {config.output}"
+        )
+    return config.output
 
 
 def _patterns() -> Iterator[str]:

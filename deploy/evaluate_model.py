@@ -12,8 +12,10 @@ from tfresnet.data import corruptions, sources
 from tfresnet.deploy import subject
 from tfresnet.deploy.formats import saved_model
 from tfresnet.deploy.report import figures
+from tfresnet.runtime import decode
+from tfresnet.runtime.backends import Backend
 from tfresnet.runtime.errors import InputError
-from tfresnet.runtime.predictor import Classifier
+from tfresnet.runtime.predictor import BY_KIND
 from tfresnet.system.files import png, write_bytes
 from tfresnet.tasks.base import Task
 from tfresnet.tasks.calibration_error import reliability
@@ -52,8 +54,9 @@ def evaluate(
     if plots:
         if not isinstance(task, Classification):
             raise InputError(
-                "--plots: expected a run with one label a picture, got a multi-label one; the "
-                "average precision of each label is in what evaluate prints"
+                "--plots: expected a run with one label a picture, got a "
+                f"{found.output.task.replace('_', '-')} one; the numbers of each label are in what "
+                "evaluate prints"
             )
         plots.mkdir(parents=True, exist_ok=True)  # before hours of work
     predict = _predict(found, task)
@@ -85,9 +88,16 @@ def _predict(found: subject.Subject, task: Task) -> evaluation.Predict:
     """Load a model as a function from uint8 images to predictions."""
     if found.run:
         return evaluation.network_predict(found.run.model(), found.spec, task)
-    model: Any
+    assert found.metadata
+    kind = found.metadata.output_kind
+    model: Backend
     if found.path.is_dir():
         model = saved_model.LoadedSavedModel(found.path)
     else:
-        model = Classifier(found.path, os.cpu_count() or 1, found.metadata).model
-    return lambda images: model.run(np.ascontiguousarray(images))
+        model = BY_KIND[kind](found.path, os.cpu_count() or 1, found.metadata).model
+
+    def predict(images: Any) -> Any:
+        outputs = model.outputs(np.ascontiguousarray(images))
+        return task.predictions(decode.named(outputs, kind))
+
+    return predict

@@ -114,7 +114,7 @@ def finish(
     report = Report(
         **reference.headline,
         checkpoint=reference.scores,
-        n=len(reference.classes),
+        n=reference.n,
         calibration=CalibrationRecord(**context.calibration.summary),
         processor=environment.processor(),
         processor_note=_processor_note(artifacts),
@@ -123,10 +123,10 @@ def finish(
         stale=context.stale_models(),
         **more,
     )
-    decisions = {file.record.path: file.decisions for file in files}
+    predictions = {file.record.path: file.predictions for file in files}
     write_text(directory / "calibration.json", json.dumps(context.calibration.manifest))
     write_text(directory / "report.json", json.dumps(report.to_dict(), indent=1))
-    write_text(directory / "report.html", page.html(context, report, decisions))
+    write_text(directory / "report.html", page.html(context, report, predictions))
     write_text(directory / "MODEL_CARD.md", card.text(context, report))
     if not context.config.features and context.has_data_of_run():
         context.run.write_result(context.result.model_copy(update={"artifacts": artifacts}))

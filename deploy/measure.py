@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
 from tfresnet import evaluation
@@ -15,6 +14,9 @@ from tfresnet.deploy.formats import graph, table
 from tfresnet.deploy.formats.base import Audit, Target
 from tfresnet.deploy.reference import compare
 from tfresnet.runs.result import ArtifactRecord, SelectionRecord
+from tfresnet.runtime import decode
+from tfresnet.runtime.backends import Backend
+from tfresnet.runtime.metadata import EMBEDDING
 
 
 @dataclass(frozen=True)
@@ -23,11 +25,11 @@ class MeasuredFile:
 
     Attributes:
         record: what the report says about it.
-        decisions: of the held-out images, as the task makes them of probabilities.
+        predictions: for the held-out images.
     """
 
     record: ArtifactRecord
-    decisions: np.ndarray
+    predictions: Any
 
 
 def measure(context: ExportContext, target: Target, path: Path, audit: Audit) -> MeasuredFile:
@@ -41,7 +43,7 @@ def measure(context: ExportContext, target: Target, path: Path, audit: Audit) ->
     """
     form, config = table.format_of(target.format), context.config
     opened = form.open(path, config.threads)
-    probabilities = predictions(context, opened, context.held_out)
+    found = predictions(context, opened, context.held_out)
     record = ArtifactRecord(
         path=path.as_posix(),
         format=target.format.name,
@@ -51,34 +53,40 @@ def measure(context: ExportContext, target: Target, path: Path, audit: Audit) ->
         sparsity=audit.sparsity,
         unique_weights=audit.unique_weights,
         delegates=audit.delegates,
-        n=len(probabilities),
+        n=context.reference.n,
         latency_ms=latency_ms(form.open(path, threads=1)),
         fully_integer=audit.float_operations == (),
-        **compare(probabilities, context.reference),
+        **compare(found, context.reference),
     )
     more: dict[str, Any] = {"failures": _failures(record, context, target, audit)}
     if chosen_on := context.selection:
-        found = compare(predictions(context, opened, chosen_on.batches), chosen_on.reference)
-        judged = record.model_copy(update=found)
+        scores = compare(predictions(context, opened, chosen_on.batches), chosen_on.reference)
+        judged = record.model_copy(update=scores)
         more["selection"] = SelectionRecord(
-            n=len(chosen_on.reference.classes),
+            n=chosen_on.reference.n,
             drop=judged.drop,
             failures=_failures(judged, context, target, audit),
             **{context.task.primary: judged.value},
         )
-    decisions = context.task.decisions(probabilities)
-    return MeasuredFile(record.model_copy(update=more), decisions)
+    return MeasuredFile(record.model_copy(update=more), found)
 
 
-def predictions(context: ExportContext, opened: Any, batches: tf.data.Dataset) -> np.ndarray:
-    """Return an opened file's probabilities for the images of batches, float32 [n, classes].
+def predictions(context: ExportContext, opened: Backend, batches: tf.data.Dataset) -> Any:
+    """Return an opened file's predictions for the images of batches, as the task has them.
 
     Embeddings are classified by the head of the checkpoint.
     """
-    outputs, _ = evaluation.collect(lambda pixels: opened.run(pixels.numpy()), batches)
-    if context.config.features:
-        return context.task.in_graph(context.model.classify(outputs)).numpy()
-    return outputs
+    task, kind = context.task, context.metadata.output_kind
+
+    def predict(pixels: tf.Tensor) -> Any:
+        outputs = decode.named(opened.outputs(pixels.numpy()), kind)
+        if kind == EMBEDDING:
+            logits = context.model.classify(outputs[EMBEDDING])
+            found = task.in_graph(logits, context.run.spec)
+            outputs = {name: values.numpy() for name, values in found.items()}
+        return task.predictions(outputs)
+
+    return evaluation.collect(predict, batches)[0]
 
 
 def _failures(
@@ -87,5 +95,10 @@ def _failures(
     computing = [o for o in audit.float_operations or () if not o.startswith(graph.CONVERSIONS)]
     done = target.compression
     return gate.failures(
-        record, context.config.max_drop, computing, bool(done.suffix), done.clusters
+        record,
+        context.config.max_drop,
+        computing,
+        bool(done.suffix),
+        done.clusters,
+        context.task.least_agreement,
     )

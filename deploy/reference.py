@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import numpy as np
+import tensorflow as tf
 
 from tfresnet.tasks.base import Task
 
@@ -13,24 +13,28 @@ TOP = 5
 
 @dataclass(frozen=True)
 class Reference:
-    """The checkpoint's predictions for some images, and the images' true classes.
+    """The checkpoint's predictions for some images, and what is true of the images.
 
     Attributes:
-        probabilities: float32 [n, classes], 0 to 1.
-        classes: the true class of each image, int [n]; in multi-label classification 1 for each
-            label that an image has, else 0, [n, classes].
+        predictions: as the task has them, arrays [n, ...]: probabilities, class maps.
+        truth: the same of the truth: classes, masks.
         task: what the model does.
     """
 
-    probabilities: np.ndarray
-    classes: np.ndarray
+    predictions: Any
+    truth: Any
     task: Task
+
+    @property
+    def n(self) -> int:
+        """The number of images."""
+        return len(tf.nest.flatten(self.truth)[0])
 
     @property
     def headline(self) -> dict[str, float | None]:
         """The checkpoint's primary metric, under the keys of report.json.
 
-        ``checkpoint_top1`` is always there; it is None in multi-label classification, which has
+        ``checkpoint_top1`` is always there; it is None in tasks that have another one, such as
         ``checkpoint_map``.
         """
         primary = self.task.primary
@@ -39,40 +43,35 @@ class Reference:
     @cached_property
     def scores(self) -> dict[str, Any]:
         """The metrics of the checkpoint, see :func:`scores_of`."""
-        return scores_of(self.probabilities, self)
+        return scores_of(self.predictions, self)
 
 
-def scores_of(probabilities: np.ndarray, reference: Reference) -> dict[str, Any]:
+def scores_of(predictions: Any, reference: Reference) -> dict[str, Any]:
     """Return the task's metrics of predictions for the reference's images.
 
     ``top5`` is None where there are no more than 5 classes.
-
-    Args:
-        probabilities: float [n, classes], 0 to 1.
     """
-    metrics = reference.task.metrics()
-    metrics.update(probabilities, reference.classes)
+    task = reference.task
+    metrics = task.metrics()
+    metrics.update(predictions, reference.truth)
     scores = metrics.scores()
-    if "top5" in scores and probabilities.shape[1] <= TOP:
+    if "top5" in scores and len(task.output.labels) <= TOP:
         scores["top5"] = None
     return scores
 
 
-def compare(probabilities: np.ndarray, reference: Reference) -> dict[str, Any]:
+def compare(predictions: Any, reference: Reference) -> dict[str, Any]:
     """Return the metrics of a file's predictions and how far they are from the checkpoint's.
 
     Beside the metrics of :func:`scores_of` the dictionary has ``metric``, the name of the primary
     metric; ``value``, its value; ``drop``, how much lower than the checkpoint's it is, in
     percentage points; ``agreement``, the share of equal decisions, 0 to 1; and ``max_abs_error``,
-    the largest difference of a probability.
-
-    Args:
-        probabilities: of the file, float [n, classes], 0 to 1.
+    the largest difference of a predicted number.
     """
-    task, scores = reference.task, scores_of(probabilities, reference)
+    task, scores = reference.task, scores_of(predictions, reference)
     return scores | {
         "metric": task.primary,
         "value": scores[task.primary],
         "drop": 100 * (reference.scores[task.primary] - scores[task.primary]),
-        **task.agreement(probabilities, reference.probabilities)._asdict(),
+        **task.agreement(predictions, reference.predictions)._asdict(),
     }

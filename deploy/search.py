@@ -198,9 +198,9 @@ class CandidateFiles:
         """
         context = self.context
         images = context.calibration.images
-        network = context.model, context.run.spec, context.run.output
-        quantized = tflite.quantize_static(*network, recipes.Recipe(), images, "float")
-        floating = tflite.convert(*network, FLOAT32.name, interface="float")
+        source = context.source(context.model)
+        quantized = tflite.with_integer_activations(source, recipes.Recipe(), "float")
+        floating = tflite.converted(source, FLOAT32, "float")
         errors = inspect.layer_errors(quantized, floating, images[:EXAMINED])
         return [error.tensor for error in inspect.worst(errors)]
 

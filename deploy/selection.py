@@ -34,7 +34,7 @@ class Selection:
     @property
     def summary(self) -> dict:
         """The entry of the report: ``n`` and the checkpoint's metric, as ``checkpoint_top1``."""
-        return {"n": len(self.reference.classes), **self.reference.headline}
+        return {"n": self.reference.n, **self.reference.headline}
 
 
 def draw(count: int, seed: int, limit: int | None) -> np.ndarray:

@@ -10,13 +10,9 @@ from tfresnet.config.sections import DataConfig
 from tfresnet.data import lookup
 from tfresnet.deploy import measured_data
 from tfresnet.runs import preflight, run_directory
+from tfresnet.runtime.decode import OUTPUTS
 from tfresnet.runtime.errors import InputError
-from tfresnet.runtime.metadata import (
-    PROBABILITIES,
-    ModelMetadata,
-    check_output_kind,
-    read_metadata,
-)
+from tfresnet.runtime.metadata import EMBEDDING, ModelMetadata, check_output_kind, read_metadata
 from tfresnet.runtime.spec import InputSpec, OutputSpec
 
 
@@ -39,7 +35,7 @@ def find(path: Path, overrides: Mapping[str, Any]) -> Subject:
     """Return the model at ``path``, to be measured on its data with some keys replaced.
 
     Raises:
-        InputError: there is no such model, it gives no probabilities, its data are not
+        InputError: there is no such model, it gives embeddings, its data are not
             there, or ``overrides`` name a split of data that have just one.
     """
     if not path.exists():
@@ -49,7 +45,7 @@ def find(path: Path, overrides: Mapping[str, Any]) -> Subject:
         preflight.network(run.config.model)
         return Subject(path, run.spec, run.output, data_section(run.config.data, overrides), run)
     metadata = read_metadata(path)
-    check_output_kind(path, metadata, PROBABILITIES)
+    check_output_kind(path, metadata, [kind for kind in OUTPUTS if kind != EMBEDDING])
     data = _with_splits(measured_data.of_file(path, metadata, overrides), overrides)
     return Subject(path, metadata.spec, metadata.output, data, metadata=metadata)
 

@@ -25,6 +25,7 @@ from tfresnet.data.splits import ArraySplit
 from tfresnet.deploy import calibration
 from tfresnet.deploy.device import benchmark
 from tfresnet.deploy.formats import graph, onnx_format, onnx_graph, recipes, tflite, tflite_metadata
+from tfresnet.deploy.formats.base import Source
 from tfresnet.models import zoo
 from tfresnet.runs import run_directory
 from tfresnet.runtime.backends import open_model
@@ -100,7 +101,7 @@ def test_large_weights_stay_inside_the_flatbuffer(network, tmp_path, kind):
     model = zoo.build(ModelConfig(arch="resnet8", width=4), specs[0].shape, 10)
     content = tflite.convert(model, *specs, kind, images)
     assert len(content) > 300_000
-    described = tflite_metadata.describe(content, *specs, "wide", classifies=True, centered=False)
+    described = tflite_metadata.describe(content, *specs, "wide", "probabilities", centered=False)
     (tmp_path / "m.tflite").write_bytes(described)
     answers = open_model(tmp_path / "m.tflite").run(pixels[:5])
     logits = model((pixels[:5].astype(np.float32) - 128) / 128, training=False)
@@ -124,9 +125,8 @@ def test_layers_that_are_named_stay_in_float(network, tmp_path):
     source = tflite.convert(model, *specs, "float32", interface="float")
     chosen = [o.outputs[0] for o in graph.operations(source) if o.name == "CONV_2D"][3:5]
     assert len(names) == 9
-    content = tflite.quantize_static(
-        model, *specs, recipes.Recipe(keep_float=tuple(chosen)), images
-    )
+    recipe = recipes.Recipe(keep_float=tuple(chosen))
+    content = tflite.with_integer_activations(Source(model, *specs, images), recipe)
     floats = [o for o in graph.float_operations(content) if o.startswith("CONV_2D")]
     assert len(floats) == 2
     assert graph.input_quantization(content) == (0.0078125, 128)
@@ -138,7 +138,7 @@ def test_layers_that_are_named_stay_in_float(network, tmp_path):
 @pytest.mark.parametrize("layout", ["nhwc", "nchw"])
 def test_every_form_of_onnx(network, tmp_path, kind, interface, layout):
     model, specs, pixels, expected, images = network
-    content = onnx_format.convert(model, *specs, kind, images, interface, None, layout)
+    content = onnx_format.convert(model, *specs, kind, images, interface=interface, layout=layout)
     proto = onnx.load_model_from_string(content)
     shape = [d.dim_value for d in proto.graph.input[0].type.tensor_type.shape.dim][1:]
     assert shape == ([16, 16, 3] if layout == "nhwc" else [3, 16, 16])

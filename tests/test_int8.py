@@ -20,6 +20,7 @@ from tfresnet.deploy.formats import (
     tflite,
     wrap,
 )
+from tfresnet.deploy.formats.base import Source
 from tfresnet.models.network import LinearHead
 from tfresnet.runtime.backends import open_model
 from tfresnet.runtime.spec import InputSpec, OutputSpec
@@ -71,7 +72,8 @@ def file(many):
     def made_onnx(kind):
         if kind == "trained":  # as for networks that were trained with fake quantization
             content = made("int8", "float", integer_softmax=True)
-            return onnx_format.from_int8_tflite(content, "m", calibration, "uint8", "nhwc")
+            source = Source(model, SPEC, OUTPUT, calibration)
+            return onnx_format.from_int8_tflite(content, source, "uint8", "nhwc")
         return onnx_format.convert(model, SPEC, OUTPUT, kind, calibration)
 
     def file(kind, *how, **more):
@@ -146,7 +148,8 @@ def test_a_head_in_float_has_no_integers_behind_it(many, file, tmp_path):
     source = file("float32", "float")
     (head,) = [o.outputs[0] for o in graph.operations(source) if o.name == "FULLY_CONNECTED"]
     recipe = recipes.Recipe(keep_float=(head,))
-    content = tflite.quantize_static(model, SPEC, OUTPUT, recipe, calibration)
+    network = Source(model, SPEC, OUTPUT, calibration)
+    content = tflite.with_integer_activations(network, recipe)
     *_, dense, softmax = graph.operations(content)
     assert (dense.name, softmax.name) == ("FULLY_CONNECTED", "SOFTMAX")
     assert [o.split()[0] for o in graph.float_operations(content)] == [
@@ -232,10 +235,12 @@ def test_a_rounded_kernel_keeps_its_bias(file):
 
 def test_a_file_of_eight_bits_is_opened_too(many, file, tmp_path):
     """Of others: onnxruntime fails on some with the option that mends them."""
-    _, calibration, images, *_ = many
+    model, calibration, images, *_ = many
     scales = file("int8", "float", integer_softmax=True)
     with mock.patch.object(onnx_int8, "fit_in_seven_bits"):
-        content = onnx_format.from_int8_tflite(scales, "m", calibration, "uint8", "nhwc")
+        content = onnx_format.from_int8_tflite(
+            scales, Source(model, SPEC, OUTPUT, calibration), "uint8", "nhwc"
+        )
     assert any(map(saturates, kernels(content)))
     assert opened(content, tmp_path).run(images[:3]).shape == (3, CLASSES)
 

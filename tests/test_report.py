@@ -86,8 +86,8 @@ def a_page(*artifacts: ArtifactRecord) -> str:
     """The page of 20 grey images of two classes, of which the last file gets 5 wrong."""
     classes = np.array([0, 1] * 10)
     probabilities = np.eye(2)[classes]
-    wrong = np.where(np.arange(20) < 5, 1 - classes, classes)
-    predicted = {a.path: classes for a in artifacts} | {artifacts[-1].path: wrong}
+    wrong = np.eye(2)[np.where(np.arange(20) < 5, 1 - classes, classes)]
+    predicted = {a.path: probabilities for a in artifacts} | {artifacts[-1].path: wrong}
     images = np.full((20, 8, 8, 3), 128, np.uint8)
     result = {"arch": "resnet8", "preset": "custom", "seed": 0, "epochs": 2, "commit": None}
     context = SimpleNamespace(
@@ -99,7 +99,7 @@ def a_page(*artifacts: ArtifactRecord) -> str:
         result=SimpleNamespace(**result),
         data=SimpleNamespace(dataset="/home/somebody/pictures"),
         config=SimpleNamespace(features=False),
-        reference=SimpleNamespace(probabilities=probabilities, classes=classes),
+        reference=SimpleNamespace(predictions=probabilities, truth=classes),
         task=tasks.of(OutputSpec("classification", ("<a>", "b" * 60))),
         held_out=[(tf.constant(images), tf.constant(classes), tf.ones(20))],
         calibration=SimpleNamespace(images=images[:0]),

@@ -26,22 +26,32 @@ def network_predict(model: keras.Model, spec: InputSpec, task: Task) -> Predict:
     """Compile a function from uint8 images to the predictions that a file of ``model`` gives."""
 
     @tf.function(reduce_retracing=True)
-    def predict(images: tf.Tensor) -> Any:
-        return task.in_graph(model(pipeline.normalize(images, spec), training=False))
+    def outputs(images: tf.Tensor) -> dict[str, tf.Tensor]:
+        return task.in_graph(model(pipeline.normalize(images, spec), training=False), spec)
 
-    return predict
+    return lambda images: task.predictions(
+        {name: values.numpy() for name, values in outputs(images).items()}
+    )
 
 
 def mirrored(predict: Predict, task: Task) -> Predict:
-    """Wrap ``predict`` to average the predictions for an image and its horizontal flip."""
+    """Wrap ``predict`` to average the predictions for an image and its horizontal flip.
+
+    Raises:
+        InputError: the task has no such average.
+    """
+    if not task.averages_flips:
+        raise InputError(
+            "--flip: expected a model of labels, whose probabilities can be averaged, got one of "
+            f"{task.output.task}; leave --flip out"
+        )
     return lambda images: with_mirrored(predict, task, images)[1]
 
 
 def with_mirrored(predict: Predict, task: Task, images: Any) -> tuple[Any, Any]:
     """Return the predictions for images, and their average with those for the horizontal flips."""
-    plain = tf.nest.map_structure(np.asarray, predict(images))
-    flipped = task.unmirrored(predict(images[:, :, ::-1]))
-    return plain, tf.nest.map_structure(lambda a, b: (a + np.asarray(b)) / 2, plain, flipped)
+    plain, flipped = predict(images), task.unmirrored(predict(images[:, :, ::-1]))
+    return plain, tf.nest.map_structure(lambda a, b: (a + b) / 2, plain, flipped)
 
 
 def batches_of(split: Split, limit: int | None = None) -> tf.data.Dataset:
@@ -63,10 +73,14 @@ def predictions(predict: Predict, batches: tf.data.Dataset) -> Iterator[tuple[An
             yield _chosen(predict(images), real), _chosen(truth, real)
 
 
-def collect(predict: Predict, batches: tf.data.Dataset) -> tuple[np.ndarray, np.ndarray]:
-    """Return the predictions for all images and their truth, each [n, ...]."""
+def collect(predict: Predict, batches: tf.data.Dataset) -> tuple[Any, Any]:
+    """Return the predictions for all images and their truth, arrays [n, ...]."""
     found, truth = zip(*predictions(predict, batches), strict=True)
-    return np.concatenate(found), np.concatenate(truth)
+    return _joined(found), _joined(truth)
+
+
+def _joined(parts: Sequence[Any]) -> Any:
+    return tf.nest.map_structure(lambda *arrays: np.concatenate(arrays), *parts)
 
 
 def measure(predict: Predict, batches: tf.data.Dataset, task: Task) -> Metrics:

@@ -281,7 +281,7 @@ def _probabilities(
 ) -> np.ndarray:
     """Return the probabilities of uint8 images [n, H, W, C], float32 [n, classes]."""
     predict = evaluation.network_predict(model, spec, tasks.of(output))
-    return predict(tf.constant(images)).numpy()
+    return predict(tf.constant(images))
 
 
 def _images(split: Split, indices: np.ndarray) -> np.ndarray:

@@ -35,12 +35,14 @@ class Source:
         spec: what it expects of a picture.
         output: what its outputs mean.
         calibration: training images, uint8 [n, H, W, C], that set the ranges of activations.
+        kind: what the file gives, see ``runtime.metadata``; by default the task's first kind.
     """
 
     model: "keras.Model"
     spec: InputSpec
     output: OutputSpec
     calibration: np.ndarray
+    kind: str = ""
 
     @property
     def network(self) -> "tuple[keras.Model, InputSpec, OutputSpec]":

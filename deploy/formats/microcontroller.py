@@ -19,12 +19,13 @@ from tfresnet.system.files import write_bytes, write_text
 # MicroMutableOpResolver's methods, of the operations that our networks become.
 # https://github.com/tensorflow/tflite-micro/blob/main/tensorflow/lite/micro/micro_mutable_op_resolver.h
 METHODS = {
-    "ADD": "AddAdd", "AVERAGE_POOL_2D": "AddAveragePool2D", "CONCATENATION": "AddConcatenation",
-    "CONV_2D": "AddConv2D", "DEPTHWISE_CONV_2D": "AddDepthwiseConv2D",
-    "DEQUANTIZE": "AddDequantize", "FULLY_CONNECTED": "AddFullyConnected",
-    "HARD_SWISH": "AddHardSwish", "LOGISTIC": "AddLogistic", "MAX_POOL_2D": "AddMaxPool2D",
-    "MEAN": "AddMean", "MUL": "AddMul", "PAD": "AddPad", "PADV2": "AddPadV2",
-    "QUANTIZE": "AddQuantize", "RELU": "AddRelu", "RELU6": "AddRelu6", "RESHAPE": "AddReshape",
+    "ADD": "AddAdd", "ARG_MAX": "AddArgMax", "AVERAGE_POOL_2D": "AddAveragePool2D",
+    "CAST": "AddCast", "CONCATENATION": "AddConcatenation", "CONV_2D": "AddConv2D",
+    "DEPTHWISE_CONV_2D": "AddDepthwiseConv2D", "DEQUANTIZE": "AddDequantize",
+    "FULLY_CONNECTED": "AddFullyConnected", "HARD_SWISH": "AddHardSwish",
+    "LOGISTIC": "AddLogistic", "MAX_POOL_2D": "AddMaxPool2D", "MEAN": "AddMean", "MUL": "AddMul",
+    "PAD": "AddPad", "PADV2": "AddPadV2", "QUANTIZE": "AddQuantize", "RELU": "AddRelu",
+    "RELU6": "AddRelu6", "RESHAPE": "AddReshape", "RESIZE_BILINEAR": "AddResizeBilinear",
     "SOFTMAX": "AddSoftmax", "STRIDED_SLICE": "AddStridedSlice", "SUB": "AddSub",
 }  # fmt: skip
 ALIGNMENT = 16  # of every buffer in the arena
@@ -91,9 +92,9 @@ class MicrocontrollerFormat(Format[Sources]):
             InputError: see :func:`check`.
         """
         clusters = 0 if wrap.has_fake_quantization(source.model) else target.compression.clusters
-        content = tflite.convert(
-            *source.network, target.quantization.name, source.calibration,
-            config.interface, dense_per_tensor=True, clusters=clusters, integer_softmax=True,
+        content = tflite.converted(
+            source, target.quantization, config.interface,
+            dense_per_tensor=True, clusters=clusters, integer_softmax=True,
         )  # fmt: skip
         check(content)
         return Sources(content)

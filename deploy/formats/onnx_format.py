@@ -8,6 +8,7 @@ import logging
 import tempfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import numpy as np
@@ -15,9 +16,10 @@ import tensorflow as tf  # (before onnx: the other order crashes in protobuf)
 
 from tfresnet.backend import keras
 from tfresnet.config.export import ExportConfig
-from tfresnet.config.formats import FLOAT16, INT8, quantization_named
+from tfresnet.config.formats import FLOAT16, INT8, Quantization, quantization_named
 from tfresnet.deploy.formats import graph, onnx_graph, onnx_int8, tflite, wrap
 from tfresnet.deploy.formats.base import Audit, Format, Source, Target
+from tfresnet.runtime.decode import OUTPUTS
 from tfresnet.runtime.errors import InputError
 from tfresnet.runtime.metadata import ONNX_KEY, ModelMetadata, digest
 from tfresnet.runtime.spec import InputSpec, OutputSpec
@@ -31,17 +33,13 @@ class OnnxFormat(Format[bytes]):
 
     def convert(self, source: Source, target: Target, config: ExportConfig) -> bytes:
         """See :class:`.base.Format`."""
-        images, interface, batch = source.calibration, config.interface, config.batch_of(self.row)
+        interface, batch = config.interface, config.batch_of(self.row)
         if not wrap.has_fake_quantization(source.model):
-            return convert(
-                *source.network, target.quantization.name, images, interface, batch,
-                config.layout, config.opset,
-            )  # fmt: skip
-        scales = tflite.convert(
-            *source.network, INT8.name, images, "float", batch, integer_softmax=True
-        )
-        name = source.model.name
-        return from_int8_tflite(scales, name, images, interface, config.layout, config.opset)
+            return converted(
+                source, target.quantization, interface, batch, config.layout, config.opset
+            )
+        scales = tflite.converted(source, INT8, "float", batch, integer_softmax=True)
+        return from_int8_tflite(scales, source, interface, config.layout, config.opset)
 
     def embed_metadata(self, content: bytes, metadata: ModelMetadata) -> bytes:
         """Put the metadata behind the model: Protocol Buffers read two messages as one."""
@@ -69,62 +67,71 @@ def convert(
     output: OutputSpec,
     quantization: str = "float32",
     calibration: np.ndarray | None = None,
+    kind: str = "",
+    **more: Any,
+) -> bytes:
+    """Convert ``model`` to an ONNX file, without metadata.
+
+    Args:
+        quantization: the name of one of ONNX's.
+        calibration: training images, uint8 [n, H, W, C], for int8.
+        kind: what the file gives, see :class:`.base.Source`.
+        more: see :func:`converted`.
+    """
+    images = np.empty((0, *spec.shape), np.uint8) if calibration is None else calibration
+    source = Source(model, spec, output, images, kind)
+    return converted(source, quantization_named(quantization), **more)
+
+
+def converted(
+    source: Source,
+    quantization: Quantization,
     interface: str = "uint8",
     batch: int | None = None,
     layout: str = "nhwc",
     opset: int = OPSETS[-1],
 ) -> bytes:
-    """Convert ``model`` to an ONNX file, simplified and checked, without metadata.
+    """Convert a network to an ONNX file, simplified and checked, without metadata.
 
     Args:
-        quantization: the name of one of ONNX's; int8 is static, with scales per channel, as pairs
-            of QuantizeLinear and DequantizeLinear; the logits are float.
-        calibration: training images, uint8 [n, H, W, C], for int8.
-        interface: ``uint8``: pixels in; ``float``: ``(pixel - 128) / 128`` in, float32. Out come
-            float32 ``probabilities`` [n, classes], or for :class:`.wrap.Embedding` its
-            ``embedding`` [n, D].
+        source: the network.
+        quantization: int8 is static, with scales per channel, as pairs of QuantizeLinear and
+            DequantizeLinear; the logits of a classifier are float.
+        interface: ``uint8``: pixels in; ``float``: ``(pixel - 128) / 128`` in, float32. Out comes
+            what the source's kind says, such as float32 ``probabilities`` [n, classes].
         batch: images at a time; None for any number.
         layout: of the input.
         opset: 13 to 18.
     """
-    kind = quantization_named(quantization)
     # int8 starts from a float input, so that its scale can be found; bytes go straight into it.
-    pixels = interface == "uint8" and kind is not INT8
+    pixels = interface == "uint8" and quantization is not INT8
     function = (wrap.from_pixels if pixels else wrap.from_centered_pixels)(
-        model, spec, output, batch
+        *source.network, batch, source.kind
     )
-    turned = layout == "nchw" or kind is INT8
-    proto = _translate(function, opset, turned)
-    proto = onnx_graph.simplified(proto)
-    if kind is FLOAT16:
+    turned = layout == "nchw" or quantization is INT8
+    proto = onnx_graph.simplified(_translate(function, opset, turned))
+    if quantization is FLOAT16:
         proto = onnx_graph.to_float16(proto)
-    if kind is INT8:
-        if calibration is None or not len(calibration):
+    if quantization is INT8:
+        if not len(source.calibration):
             raise InputError("int8: expected calibration images, got none")
-        proto = onnx_int8.quantize(proto, calibration)
+        proto = onnx_int8.quantize(proto, source.calibration)
         onnx_int8.leave_logits_float(proto)
-        if interface == "uint8":
-            onnx_int8.take_bytes(proto)
-        if layout == "nhwc":
-            onnx_graph.take_channels_last(proto)
-    onnx_graph.name_border(proto, wrap.output_of(model))
-    proto.graph.name = model.name
-    onnx_graph.check(proto, quantized=kind is INT8)
-    return proto.SerializeToString()
+    return _finished(proto, source, quantization is INT8, interface, layout)
 
 
 def from_int8_tflite(
-    content: bytes,
-    name: str,
-    calibration: np.ndarray,
-    interface: str,
-    layout: str,
-    opset: int = OPSETS[-1],
+    content: bytes, source: Source, interface: str, layout: str, opset: int = OPSETS[-1]
 ) -> bytes:
     """Convert an int8 TFLite file with a float interface to QDQ ONNX, with its scales.
 
     This is the way for a network trained for quantization: its scales are in that file,
-    whose softmax is integer too. The weights become 7 bits, with the images' help.
+    whose softmax is integer too. The weights become 7 bits, with the calibration images' help.
+
+    Args:
+        content: the file.
+        source: the network that it was made of.
+        interface, layout, opset: see :func:`converted`.
     """
     import tf2onnx
 
@@ -139,14 +146,21 @@ def from_int8_tflite(
     onnx_int8.make_unsigned(proto)
     onnx_int8.drop_relus(proto)
     onnx_int8.leave_logits_float(proto)
-    onnx_int8.fit_in_seven_bits(proto, calibration)
-    if interface == "uint8":
+    onnx_int8.fit_in_seven_bits(proto, source.calibration)
+    return _finished(proto, source, True, interface, layout)
+
+
+def _finished(
+    proto: "onnx_graph.Proto", source: Source, integer: bool, interface: str, layout: str
+) -> bytes:
+    """Give a graph its input, the names of its border and of itself; check and pack it."""
+    if integer and interface == "uint8":
         onnx_int8.take_bytes(proto)
-    if layout == "nhwc":
+    if integer and layout == "nhwc":
         onnx_graph.take_channels_last(proto)
-    onnx_graph.name_border(proto, wrap.PROBABILITIES)
-    proto.graph.name = name
-    onnx_graph.check(proto, quantized=True)
+    onnx_graph.name_border(proto, OUTPUTS[wrap.kind_of(source)])
+    proto.graph.name = source.model.name
+    onnx_graph.check(proto, quantized=integer)
     return proto.SerializeToString()
 
 

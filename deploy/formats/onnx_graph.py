@@ -1,6 +1,7 @@
 """Simplify and change ONNX graphs without changing their results."""
 
 import contextlib
+from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf  # noqa: F401  (before onnx: the other order crashes in protobuf)
@@ -47,16 +48,18 @@ def take_channels_last(proto: Proto) -> None:
     entry.type.tensor_type.shape.dim.extend(dims)
 
 
-def name_border(proto: Proto, output: str) -> None:
-    """Rename the input to ``image``, the output to ``output``, a batch of any size to ``batch``."""
+def name_border(proto: Proto, outputs: Sequence[str]) -> None:
+    """Rename the input to ``image``, the outputs, and a batch of any size to ``batch``."""
     from onnxruntime.transformers.onnx_model import OnnxModel
 
-    (entry,), (result,) = proto.graph.input, proto.graph.output
+    (entry,) = proto.graph.input
     redirect(proto, entry.name, "image")
-    redirect(proto, result.name, output)
-    OnnxModel(proto).replace_output_of_all_nodes(result.name, output)
-    entry.name, result.name = "image", output
-    for value in (entry, result):
+    entry.name = "image"
+    for result, name in zip(proto.graph.output, outputs, strict=True):
+        redirect(proto, result.name, name)
+        OnnxModel(proto).replace_output_of_all_nodes(result.name, name)
+        result.name = name
+    for value in (entry, *proto.graph.output):
         batch = value.type.tensor_type.shape.dim[0]
         if not batch.dim_value:
             batch.dim_param = "batch"

@@ -30,9 +30,7 @@ class SavedModelFormat(Format[Files]):
 
     def convert(self, source: Source, target: Target, config: ExportConfig) -> Files:
         """See :class:`.base.Format`."""
-        module = wrap.variables_of(source.model)
-        module.classify = wrap.from_pixels(source.model, source.spec, source.output, batch=None)
-        module.classify_files = wrap.from_files(module.classify, source.spec)
+        module = served(*source.network, source.kind)
         signatures = {"serving_default": module.classify, "encoded": module.classify_files}
         with tempfile.TemporaryDirectory() as folder:
             with captured():
@@ -67,10 +65,10 @@ class SavedModelFormat(Format[Files]):
         )
 
 
-def served(model: keras.Model, spec: InputSpec, output: OutputSpec) -> tf.Module:
+def served(model: keras.Model, spec: InputSpec, output: OutputSpec, kind: str = "") -> tf.Module:
     """Return a module with a model's variables and its functions ``classify, classify_files``."""
     module = wrap.variables_of(model)
-    module.classify = wrap.from_pixels(model, spec, output, batch=None)
+    module.classify = wrap.from_pixels(model, spec, output, None, kind)
     module.classify_files = wrap.from_files(module.classify, spec)
     return module
 
@@ -94,7 +92,8 @@ class LoadedSavedModel(Backend):
 
     def outputs(self, images: np.ndarray) -> Outputs:
         """See :class:`.Backend`."""
-        return {"outputs": self.module.classify(tf.constant(images)).numpy()}
+        found = self.module.classify(tf.constant(images))
+        return {str(i): values.numpy() for i, values in enumerate(tf.nest.flatten(found))}
 
     def set_input(self, images: np.ndarray) -> None:
         """See :class:`.Backend`."""

@@ -5,6 +5,7 @@ import io
 import json
 import zipfile
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -51,7 +52,7 @@ class TfliteFormat(Format[bytes]):
             spec,
             source.output,
             model.name,
-            classifies=not isinstance(model, wrap.Embedding),
+            wrap.kind_of(source),
             centered=config.interface == "float",
         )
 
@@ -59,21 +60,10 @@ class TfliteFormat(Format[bytes]):
         batch = config.batch_of(self.row)
         if target.quantization.selective:
             recipe = recipes.Recipe(keep_float=target.keep_float)
-            return quantize_static(
-                source.model,
-                source.spec,
-                source.output,
-                recipe,
-                source.calibration,
-                config.interface,
-                batch,
-            )
+            return with_integer_activations(source, recipe, config.interface, batch)
         # Fake quantization sees to it by itself that clusters are kept.
         clusters = 0 if wrap.has_fake_quantization(source.model) else target.compression.clusters
-        return convert(
-            *source.network, target.quantization.name, source.calibration,
-            config.interface, batch, clusters=clusters,
-        )  # fmt: skip
+        return converted(source, target.quantization, config.interface, batch, clusters=clusters)
 
     def embed_metadata(self, content: bytes, metadata: ModelMetadata) -> bytes:
         """Put a zip archive behind the model, as TFLite's associated files are kept.
@@ -111,19 +101,41 @@ def convert(
     calibration: np.ndarray | None = None,
     interface: str = "uint8",
     batch: int | None = 1,
-    dense_per_tensor: bool = False,
-    clusters: int = 0,
-    integer_softmax: bool = False,
+    kind: str = "",
+    **more: Any,
 ) -> bytes:
     """Convert ``model`` to a TFLite file, without metadata.
 
     Args:
-        quantization: the name of one of TFLite's. float16 halves the weights; dynamic keeps int8
-            weights (per channel) and float activations; int8 is integer up to the logits; the
-            others are made by a ``recipes.Recipe``.
+        quantization: the name of one of TFLite's.
         calibration: training images, uint8 [n, H, W, C], that set activation ranges.
+        interface, batch, more: see :func:`converted`.
+        kind: what the file gives, see :class:`.base.Source`.
+    """
+    images = np.empty((0, *spec.shape), np.uint8) if calibration is None else calibration
+    source = Source(model, spec, output, images, kind)
+    return converted(source, quantization_named(quantization), interface, batch, **more)
+
+
+def converted(
+    source: Source,
+    quantization: Quantization,
+    interface: str = "uint8",
+    batch: int | None = 1,
+    dense_per_tensor: bool = False,
+    clusters: int = 0,
+    integer_softmax: bool = False,
+) -> bytes:
+    """Convert a network to a TFLite file, without metadata.
+
+    Args:
+        source: the network.
+        quantization: float16 halves the weights; dynamic keeps int8 weights (per channel) and float
+            activations; int8 is integer up to the logits; the others are made by a
+            ``recipes.Recipe``.
         interface: ``uint8``: pixels in, float32 probabilities out. ``integer``: the type of the
             activations in and out; int8 is ``pixel - 128``. ``float``: ``(pixel - 128) / 128`` in.
+            A class map is uint8 with each of them.
         batch: images at a time; None for any number.
         dense_per_tensor: int8 dense layers have one scale, as TFLite Micro's kernels need, not one
             per output.
@@ -132,50 +144,38 @@ def convert(
         integer_softmax: of integer files that give float32 probabilities, see ``float_softmax``.
             Those with integer outputs have no other.
     """
-    images = np.empty((0, *spec.shape), np.uint8) if calibration is None else calibration
-    kind = quantization_named(quantization)
-    if kind.activations and not len(images):
-        raise InputError(f"{quantization}: expected calibration images, got none")
-    if kind in CONVERTED and not (clusters and kind in PER_CHANNEL):
-        content = _convert(model, spec, output, kind, images, interface, batch, dense_per_tensor)
+    if quantization.activations and not len(source.calibration):
+        raise InputError(f"{quantization.name}: expected calibration images, got none")
+    if quantization in CONVERTED and not (clusters and quantization in PER_CHANNEL):
+        content = _convert(source, quantization, interface, batch, dense_per_tensor)
         return content if integer_softmax else float_softmax.apply(content)
-    recipe = replace(recipes.of(kind), clusters=clusters, dense_per_tensor=dense_per_tensor)
+    recipe = replace(recipes.of(quantization), clusters=clusters, dense_per_tensor=dense_per_tensor)
     if recipe.activations is None:
-        content = _convert(model, spec, output, FLOAT32, images, interface, batch)
-        return recipes.quantize(content, recipe)
-    return quantize_static(model, spec, output, recipe, images, interface, batch, integer_softmax)
+        return recipes.quantize(_convert(source, FLOAT32, interface, batch), recipe)
+    return with_integer_activations(source, recipe, interface, batch, integer_softmax)
 
 
-def quantize_static(
-    model: keras.Model,
-    spec: InputSpec,
-    output: OutputSpec,
+def with_integer_activations(
+    source: Source,
     recipe: recipes.Recipe,
-    calibration: np.ndarray,
     interface: str = "uint8",
     batch: int | None = 1,
     integer_softmax: bool = False,
 ) -> bytes:
-    """Convert to a TFLite file with integer activations, by a recipe; see :func:`convert`."""
-    content = _quantize_static(model, spec, output, recipe, calibration, interface, batch)
+    """Convert to a TFLite file with integer activations, by a recipe; see :func:`converted`."""
+    content = _with_integer_activations(source, recipe, interface, batch)
     return content if integer_softmax else float_softmax.apply(content)
 
 
-def _quantize_static(
-    model: keras.Model,
-    spec: InputSpec,
-    output: OutputSpec,
-    recipe: recipes.Recipe,
-    calibration: np.ndarray,
-    interface: str,
-    batch: int | None,
+def _with_integer_activations(
+    source: Source, recipe: recipes.Recipe, interface: str, batch: int | None
 ) -> bytes:
     if recipe.activations == 16 and interface == "uint8":
         # LiteRT turns no uint8 into int16: the pixels go through float on their way.
-        content = _convert(model, spec, output, FLOAT32, calibration, "uint8", batch)
-        return recipes.quantize(content, recipe, calibration)
-    content = _convert(model, spec, output, FLOAT32, calibration, "float", batch)
-    quantized = recipes.quantize(content, recipe, centered(calibration), wrap.RANGE)
+        content = _convert(source, FLOAT32, "uint8", batch)
+        return recipes.quantize(content, recipe, source.calibration)
+    content = _convert(source, FLOAT32, "float", batch)
+    quantized = recipes.quantize(content, recipe, centered(source.calibration), wrap.RANGE)
     activations = tf.int16 if recipe.activations == 16 else tf.int8
     types = {
         "uint8": (tf.uint8, tf.float32),
@@ -186,11 +186,8 @@ def _quantize_static(
 
 
 def _convert(
-    model: keras.Model,
-    spec: InputSpec,
-    output: OutputSpec,
+    source: Source,
     quantization: Quantization,
-    calibration: np.ndarray,
     interface: str,
     batch: int | None,
     dense_per_tensor: bool = False,
@@ -198,10 +195,10 @@ def _convert(
     """Convert with TensorFlow's converter; ``quantization`` is one of ``CONVERTED``."""
     pixels = quantization is not INT8 and interface == "uint8"
     function = (wrap.from_pixels if pixels else wrap.from_centered_pixels)(
-        model, spec, output, batch
+        *source.network, batch, source.kind
     )
     converter = tf.lite.TFLiteConverter.from_concrete_functions(
-        [function.get_concrete_function()], wrap.variables_of(model)
+        [function.get_concrete_function()], wrap.variables_of(source.model)
     )
     if quantization is not FLOAT32:
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
@@ -210,7 +207,7 @@ def _convert(
         converter.target_spec.supported_types = [tf.float16]
     if quantization is INT8:
         converter.representative_dataset = lambda: (
-            [image] for image in wrap.representative(calibration)
+            [image] for image in wrap.representative(source.calibration)
         )
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
         converter.inference_input_type, converter.inference_output_type = {

@@ -12,6 +12,7 @@ import flatbuffers
 from ai_edge_litert import schema_py_generated as schema
 
 from tfresnet.deploy.formats import graph, wrap
+from tfresnet.runtime.metadata import EMBEDDING, PROBABILITIES
 from tfresnet.runtime.spec import InputSpec, OutputSpec
 
 NAME, IDENTIFIER, PARSER = "TFLITE_METADATA", b"M001", "1.0.0"
@@ -39,20 +40,20 @@ def describe(
     spec: InputSpec,
     output: OutputSpec,
     title: str,
-    classifies: bool,
+    kind: str,
     centered: bool,
 ) -> bytes:
     """Return a TFLite file with standard metadata about its input and output.
 
     Args:
         title: the model's name.
-        classifies: whether it gives probabilities of the output spec's labels; else embeddings.
+        kind: what it gives, see ``runtime.metadata``.
         centered: whether it takes ``(pixel - 128) / 128`` instead of pixels.
     """
     model = graph.read(content)
     kept = [m for m in model.metadata or [] if m.name.decode() != NAME]
     builder = flatbuffers.Builder(1024)
-    root = _model(spec, output, title, classifies, centered)(builder)
+    root = _model(spec, output, title, kind, centered)(builder)
     builder.Finish(root, IDENTIFIER)
     entry, buffer = schema.MetadataT(), schema.BufferT()
     entry.name, entry.buffer = NAME, len(model.buffers)
@@ -62,11 +63,10 @@ def describe(
     return graph.packed(model)
 
 
-def _model(
-    spec: InputSpec, output: OutputSpec, title: str, classifies: bool, centered: bool
-) -> Write:
-    about = f"{title}: {len(output.labels)} classes" if classifies else f"{title}: embeddings"
-    subgraph = _table([_list(2, [_image(spec, centered)]), _list(3, [_output(classifies)])])
+def _model(spec: InputSpec, output: OutputSpec, title: str, kind: str, centered: bool) -> Write:
+    classes = f"{len(output.labels)} classes"
+    about = f"{title}: {'embeddings' if kind == EMBEDDING else classes}"
+    subgraph = _table([_list(2, [_image(spec, centered)]), _list(3, [_output(kind)])])
     return _table(
         [_text(0, title), _text(1, about), Field(3, _vector([subgraph])), _text(7, PARSER)]
     )
@@ -89,13 +89,14 @@ def _image(spec: InputSpec, centered: bool) -> Write:
     return _table(fields)
 
 
-def _output(classifies: bool) -> Write:
-    if not classifies:
-        return _table([_text(0, "embedding")])
+def _output(kind: str) -> Write:
+    if kind == EMBEDDING:
+        return _table([_text(0, kind)])
     file = _table(
         [_text(0, LABELS), _text(1, "One class a line."), _number(2, "Int8", AXIS_LABELS)]
     )
-    return _table([_text(0, "probability"), _list(6, [file])])
+    name = "probability" if kind == PROBABILITIES else kind
+    return _table([_text(0, name), _list(6, [file])])
 
 
 def _table(fields: list[Field]) -> Write:

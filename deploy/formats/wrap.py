@@ -4,6 +4,7 @@ The graph of an :class:`Embedding` gives the pooled features instead of probabil
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -12,9 +13,11 @@ from tfresnet import tasks
 from tfresnet.backend import keras
 from tfresnet.data.pipeline import normalize
 from tfresnet.deploy.formats import decoding
+from tfresnet.deploy.formats.base import Source
 from tfresnet.models.network import Network
 from tfresnet.runtime.backends import centered
-from tfresnet.runtime.metadata import EMBEDDING, PROBABILITIES
+from tfresnet.runtime.decode import OUTPUTS
+from tfresnet.runtime.metadata import EMBEDDING
 from tfresnet.runtime.spec import InputSpec, OutputSpec
 
 # uint8 pixel p is the real number (p - 128) / 128: LiteRT's int8 input needs no arithmetic.
@@ -49,35 +52,46 @@ def has_fake_quantization(model: keras.Model) -> bool:
     return any(layer.name.startswith("quantize_layer") for layer in model.layers)
 
 
-def output_of(model: keras.Model) -> str:
-    """Return the name of the output of a file of ``model``."""
-    return EMBEDDING if isinstance(model, Embedding) else PROBABILITIES
+def kind_of(source: Source) -> str:
+    """Return what a file of a network gives, see ``runtime.metadata``."""
+    if isinstance(source.model, Embedding):
+        return EMBEDDING
+    return source.kind or tasks.of(source.output).output_kinds[0]
 
 
-def _outputs(model: keras.Model, normalized: tf.Tensor, output: OutputSpec) -> tf.Tensor:
+def _outputs(
+    model: keras.Model, normalized: tf.Tensor, spec: InputSpec, output: OutputSpec, kind: str
+) -> Any:
+    """Return the tensor that a file gives, or a tuple if it gives several."""
     outputs = model(normalized, training=False)
     if isinstance(model, Embedding):
         return tf.identity(outputs, name=EMBEDDING)
-    return tasks.of(output).in_graph(outputs)
+    task = tasks.of(output)
+    found = task.in_graph(outputs, spec, kind)
+    first, *others = (found[name] for name in OUTPUTS[kind or task.output_kinds[0]])
+    return (first, *others) if others else first
 
 
 def from_pixels(
-    model: keras.Model, spec: InputSpec, output: OutputSpec, batch: int | None
+    model: keras.Model, spec: InputSpec, output: OutputSpec, batch: int | None, kind: str = ""
 ) -> tf.types.experimental.GenericFunction:
-    """Return a function from uint8 [batch, H, W, C] to probabilities [batch, classes]."""
+    """Return a function from uint8 [batch, H, W, C] to what a file gives.
+
+    That is one tensor, such as probabilities [batch, classes], or a tuple of them.
+    """
     signature = [tf.TensorSpec([batch, *spec.shape], tf.uint8, name="image")]
 
     @tf.function(input_signature=signature)
-    def classify(image: tf.Tensor) -> tf.Tensor:
-        return _outputs(model, normalize(image, spec), output)
+    def classify(image: tf.Tensor) -> Any:
+        return _outputs(model, normalize(image, spec), spec, output, kind)
 
     return classify
 
 
 def from_centered_pixels(
-    model: keras.Model, spec: InputSpec, output: OutputSpec, batch: int | None
+    model: keras.Model, spec: InputSpec, output: OutputSpec, batch: int | None, kind: str = ""
 ) -> tf.types.experimental.GenericFunction:
-    """Return a function from ``(pixel - 128) / 128``, float32, to probabilities.
+    """Return a function from ``(pixel - 128) / 128``, float32, to what a file gives.
 
     This is the form to quantize: with scale 1/128 and zero point 128 its input tensor holds
     the image's bytes. A spec with another mean and std is applied on top of it.
@@ -89,8 +103,9 @@ def from_centered_pixels(
     identity = np.allclose(scale, 1) and np.allclose(shift, 0)
 
     @tf.function(input_signature=signature)
-    def classify(image: tf.Tensor) -> tf.Tensor:
-        return _outputs(model, image if identity else image * scale + shift, output)
+    def classify(image: tf.Tensor) -> Any:
+        normalized = image if identity else image * scale + shift
+        return _outputs(model, normalized, spec, output, kind)
 
     return classify
 
@@ -105,7 +120,7 @@ def from_files(
     signature = [tf.TensorSpec([None], tf.string, name="encoded")]
 
     @tf.function(input_signature=signature)
-    def classify_files(encoded: tf.Tensor) -> tf.Tensor:
+    def classify_files(encoded: tf.Tensor) -> Any:
         pixels = tf.map_fn(
             lambda content: decoding.picture(content, spec), encoded, fn_output_signature=tf.uint8
         )

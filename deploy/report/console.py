@@ -15,9 +15,11 @@ from tfresnet.tasks.headings import judged_by
 ACCURACY = {
     "top-1": ("top1", "{:.2%}"),
     "mAP": ("map", "{:.2%}"),
+    "mIoU": ("miou", "{:.2%}"),
     "drop": ("drop", "{:+.2f}"),
     "top-5": ("top5", "{:.1%}"),
     "F1": ("micro_f1", "{:.1%}"),
+    "pixels": ("pixel_accuracy", "{:.1%}"),
     "exact": ("exact_match", "{:.1%}"),
     "loss": ("loss", "{:.3f}"),
     "ECE": ("ece", "{:.1%}"),

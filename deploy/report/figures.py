@@ -2,10 +2,12 @@
 
 import base64
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import matplotlib
 import numpy as np
+import tensorflow as tf
 from matplotlib.colors import LinearSegmentedColormap, to_hex
 from matplotlib.figure import Figure
 from PIL import Image
@@ -16,6 +18,8 @@ from tfresnet.runs.result import ArtifactRecord
 from tfresnet.tasks.headings import heading
 
 matplotlib.rcParams["svg.hashsalt"] = "tfresnet"  # the same figure gives the same text
+Predictions = Mapping[str, Any]  # of each file for the held-out images, by its path
+Section = tuple[str, str]  # a heading of a page, as text, and the HTML below it
 COSTS = {"bytes": (1000, "size (kB)"), "latency_ms": (1, "one image on one thread (ms)")}
 MOST_CLASSES = 30  # that a confusion matrix can show
 SHARE = LinearSegmentedColormap.from_list("share", ["#08519c00", "#08519cff"])
@@ -127,10 +131,35 @@ def reliability(bins: Sequence[tuple[float, float, float]], name: str) -> Figure
     return figure
 
 
+def side_by_side(drawn: Sequence[Figure]) -> str:
+    """Return the HTML of figures next to each other."""
+    inside = "".join(f"<figure>{svg(figure)}</figure>" for figure in drawn)
+    return f'<div class="figures">{inside}</div>'
+
+
+def chosen_images(
+    batches: tf.data.Dataset, indices: np.ndarray
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield the number and the pixels, uint8 [H, W, C], of some images of batches.
+
+    Args:
+        batches: uint8 images, truth and weights.
+        indices: int [k]; the images come in the order of the batches.
+    """
+    wanted, start = {int(i) for i in indices}, 0
+    for images, _, weights in batches:
+        for i in sorted(wanted & set(range(start, start + len(images)))):
+            yield i, images[i - start].numpy()
+        start += int((weights.numpy() > 0).sum())
+        if not wanted or start > max(wanted):
+            return
+
+
 def picture(pixels: np.ndarray, size: int = 96) -> str:
-    """Return an image, uint8 [H, W, C], as the ``src`` of an HTML image of ``size`` pixels."""
+    """Return an image, uint8 [H, W, C], as the ``src`` of an HTML image ``size`` pixels high."""
     image = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
-    image = image.resize((size, size), Image.Resampling.NEAREST)
+    width = max(1, round(size * image.width / image.height))
+    image = image.resize((width, size), Image.Resampling.NEAREST)
     buffer = io.BytesIO()
     image.save(buffer, "PNG")
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -3,14 +3,13 @@
 The page is one file that loads nothing.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from html import escape
 from importlib import resources
 from pathlib import Path
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from tfresnet.config.formats import FORMATS, ONNX, QUANTIZATIONS, TFLITE
 from tfresnet.config.loading import dataset_name
@@ -19,26 +18,31 @@ from tfresnet.deploy.context import ExportContext
 from tfresnet.deploy.formats import table
 from tfresnet.deploy.formats.delegates import DELEGATES
 from tfresnet.deploy.records import Report
-from tfresnet.deploy.report import console, figures
+from tfresnet.deploy.report import console, figures, of_labels, of_pixels
+from tfresnet.deploy.report.figures import Predictions, Section
 from tfresnet.runs.result import ArtifactRecord
+from tfresnet.runtime.spec import CLASSIFICATION, MULTI_LABEL, SEGMENTATION
 from tfresnet.tasks.headings import judged_by
 
-SHOWN = 24  # images on which a file disagrees with the checkpoint
 EXAMINED = 20  # calibration images for the error of each layer
 MOST_FAILED = 3  # failed files that are examined in detail
 WHERE = {"all": "yes", "part": "in part"}
-Decisions = Mapping[str, np.ndarray]  # of each file on the held-out images, by its path
 Artifacts = Sequence[ArtifactRecord]
-Section = tuple[str, str]  # a heading, as text, and the HTML below it
+# Of each task, where a file loses something: sections of the files that are examined in detail.
+LOSSES: dict[str, Callable[[ExportContext, Predictions, Artifacts], list[Section]]] = {
+    CLASSIFICATION: of_labels.sections,
+    MULTI_LABEL: of_labels.sections,
+    SEGMENTATION: of_pixels.sections,
+}
 
 
-def html(context: ExportContext, report: Report, decisions: Decisions) -> str:
+def html(context: ExportContext, report: Report, predictions: Predictions) -> str:
     """Return the page of a finished export.
 
     Args:
         context: of the export.
         report: its results.
-        decisions: of each file, by its path, what its predictions decide on, [n, ...].
+        predictions: of each file, by its path, for the held-out images.
     """
     artifacts, name = report.artifacts, context.run.directory.resolve().name
     sections = [
@@ -46,9 +50,7 @@ def html(context: ExportContext, report: Report, decisions: Decisions) -> str:
         ("Accuracy, size and latency", _costs(artifacts)),
     ]
     in_detail = examined(artifacts, report.chosen)
-    if in_detail and context.reference.classes.ndim == 1:  # each image has one class
-        sections.append(("Confusion", _confusion(context, decisions, in_detail)))
-    sections += [_disagreement(context, decisions, artifact) for artifact in in_detail]
+    sections += LOSSES[context.run.output.task](context, predictions, in_detail)
     if not context.config.features:
         sections += _layers(context.calibration.images, in_detail + quantized(artifacts))
     sections.append(("Where they run", _where(artifacts)))
@@ -129,40 +131,8 @@ def _costs(artifacts: Artifacts) -> str:
     ]
     if figures.has_front(artifacts):
         signs.append('<li><span class="quiet">―</span> Pareto front</li>')
-    return f'{_figures(figures.trade_off(artifacts))}<ul class="legend">{"".join(signs)}</ul>'
-
-
-def _figures(drawn: Sequence[Figure]) -> str:
-    inside = "".join(f"<figure>{figures.svg(figure)}</figure>" for figure in drawn)
-    return f'<div class="figures">{inside}</div>'
-
-
-def _confusion(context: ExportContext, decisions: Decisions, artifacts: Artifacts) -> str:
-    """Return the confusion matrices of the checkpoint and of files, next to each other."""
-    reference, labels = context.reference, context.run.output.labels
-    predicted = {"checkpoint": context.task.decisions(reference.probabilities)}
-    predicted |= {figures.label(a): decisions[a.path] for a in artifacts}
-    drawn = [figures.confusion(reference.classes, x, labels, name) for name, x in predicted.items()]
-    if None in drawn:
-        return f"<p>{len(labels)} classes are too many for a picture.</p>"
-    return _figures([figure for figure in drawn if figure])
-
-
-def _disagreement(
-    context: ExportContext, decisions: Decisions, artifact: ArtifactRecord
-) -> Section:
-    """Return the held-out images on which a file and the checkpoint decide differently."""
-    name = figures.label(artifact)
-    expected = context.task.decisions(context.reference.probabilities)
-    found = decisions[artifact.path]
-    changed = (expected != found).reshape(len(expected), -1)
-    different = np.flatnonzero(changed.any(axis=1))
-    shown = "".join(_pictures(context, different[:SHOWN], expected, found))
-    count = f"{len(different):,} of {len(expected):,} images"
-    return (
-        f"Where {name} disagrees with the checkpoint: {count}",
-        f'<div class="pictures">{shown}</div>' if shown else "<p>Nowhere.</p>",
-    )
+    drawn = figures.side_by_side(figures.trade_off(artifacts))
+    return f'{drawn}<ul class="legend">{"".join(signs)}</ul>'
 
 
 def _layers(images: np.ndarray, artifacts: Artifacts) -> list[Section]:
@@ -209,33 +179,6 @@ def _bars(layers: Sequence[inspect.LayerError]) -> str:
             f'<span class="value">{layer.sqnr_db:.1f} dB</span></li>'
         )
     return f'<ul class="bars">{"".join(rows)}</ul>'
-
-
-def _pictures(
-    context: ExportContext, indices: np.ndarray, expected: np.ndarray, found: np.ndarray
-) -> Iterator[str]:
-    """Yield held-out images with their true labels and the decisions before and after.
-
-    Args:
-        context: of the export.
-        indices: of the images among the held-out ones, int [k].
-        expected: decisions of the checkpoint, [n, ...].
-        found: decisions of a file, [n, ...].
-    """
-    classes = context.reference.classes
-    wanted, start = {int(i) for i in indices}, 0
-    for images, _, weights in context.held_out:
-        for i in sorted(wanted & set(range(start, start + len(images)))):
-            true, before, after = (
-                escape(context.task.name_of(part[i])) for part in (classes, expected, found)
-            )
-            yield (
-                f'<figure><img src="{figures.picture(images[i - start].numpy())}" alt="image {i}">'
-                f"{true}<br>{before} &rarr; {after}</figure>"
-            )
-        start += int((weights.numpy() > 0).sum())
-        if not wanted or start > max(wanted):
-            return
 
 
 def _table(artifacts: Artifacts, checkpoint: Mapping[str, float | None]) -> str:

@@ -51,6 +51,11 @@ class ExportConfig(Section):
     layout: Literal["nhwc", "nchw"] = Field("nhwc", description="Layout of the ONNX input.")
     opset: int = Field(18, ge=13, le=18, description="Opset version of ONNX.")
     features: bool = Field(False, description="The embedding, without the head.")
+    output: Literal["auto", "class_map", "class_probabilities"] = Field(
+        "auto",
+        description="Of segmentation, what a file gives: the class of each pixel (auto), or the "
+        "probability of each class at each pixel.",
+    )
     max_drop: float = Field(
         1.0,
         description="Largest loss of top-1 (multi-label: mAP) against the checkpoint, in points.",

@@ -258,10 +258,13 @@ class TrainConfig(Section):
         description="bce: binary cross-entropy of each class by itself; exported files end in "
         "sigmoids. The loss for a labels.csv.",
     )
-    class_weights: Literal["none", "balanced"] = Field(
+    class_weights: Literal["none", "balanced", "median_frequency"] = Field(
         "none",
         description="balanced: weight each image's loss by the inverse of its class's frequency; 1 "
-        "on average.",
+        "on average. median_frequency: the same for pixels with a class each.",
+    )
+    dice: float = Field(
+        0.0, ge=0, le=1, description="Share of the Dice loss in that of pixels with a class each."
     )
     label_smoothing: float = Field(
         0.0,

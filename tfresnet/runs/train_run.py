@@ -133,7 +133,7 @@ def _measure(run: Run, model: keras.Model, task: Task, dataset: Dataset) -> dict
 
     def predict(images: Any) -> dict[str, Any]:
         found = {"raw": raw(images)} if raw else {}
-        if not run.config.data.flip:
+        if not (run.config.data.flip and task.averages_flips):
             return found | {"deployed": deployed(images)}
         plain, averaged = evaluation.with_mirrored(deployed, task, images)
         return found | {"deployed": plain, "flip": averaged}

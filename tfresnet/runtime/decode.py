@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Union
 
 import numpy as np
+from PIL import Image
 
+from .metadata import BOXES, CLASS_MAP, CLASS_PROBABILITIES, EMBEDDING, PROBABILITIES, SCORES
 from .spec import CLASSIFICATION, MULTI_LABEL
 
 TOP = 5  # labels that are given of a picture that has one of them
 THRESHOLD = 0.5  # of the probability of a label, where a picture may have many
+
+# The outputs of each kind of file, in their order.
+OUTPUTS = {
+    PROBABILITIES: (PROBABILITIES,),
+    EMBEDDING: (EMBEDDING,),
+    CLASS_MAP: (CLASS_MAP,),
+    CLASS_PROBABILITIES: (CLASS_PROBABILITIES,),
+    BOXES: (BOXES, SCORES),
+}
 
 Scored = list[tuple[str, float]]  # labels with their probabilities
 
@@ -68,7 +79,40 @@ class EmbeddingPrediction(NamedTuple):
         return " ".join(f"{x:.6g}" for x in self.embedding)
 
 
-AnyPrediction = Union[Prediction, EmbeddingPrediction]  # noqa: UP007  (evaluated on Python 3.9)
+class SegmentationPrediction(NamedTuple):
+    """The class of each pixel of a picture of a stream, and the milliseconds that it took.
+
+    Attributes:
+        picture: as it was given.
+        class_map: as the model gives it, uint8 [H, W].
+        shares: of each label that occurs, of the picture's area, 0 to 1; the largest first.
+        size: width and height of the picture as a person sees it, in pixels.
+        prepare_ms: reading and resizing.
+        run_ms: the model.
+    """
+
+    picture: Any
+    class_map: np.ndarray
+    shares: dict[str, float]
+    size: tuple[int, int]
+    prepare_ms: float
+    run_ms: float
+
+    def full_size(self) -> np.ndarray:
+        """Return the class of each pixel of the picture, uint8 [height, width]."""
+        image = Image.fromarray(self.class_map)
+        return np.asarray(image.resize(self.size, Image.Resampling.NEAREST))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return ``shares``."""
+        return {"shares": self.shares}
+
+    def text(self) -> str:
+        """Return the labels with their shares in one line."""
+        return ", ".join(f"{label} {share:.1%}" for label, share in self.shares.items())
+
+
+AnyPrediction = Union[Prediction, EmbeddingPrediction, SegmentationPrediction]  # noqa: UP007  (evaluated on Python 3.9)
 
 
 @dataclass(frozen=True)
@@ -83,6 +127,38 @@ class Decoder:
 
     default_top: Callable[[int], int]
     accepted: Callable[[Scored, float], Scored | None]
+
+
+def named(outputs: Mapping[str, np.ndarray], kind: str) -> dict[str, np.ndarray]:
+    """Return the outputs of a file by our names, whatever its format calls them."""
+    return dict(zip(OUTPUTS[kind], outputs.values(), strict=True))
+
+
+def predictions(outputs: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Return the predictions that a file's outputs stand for.
+
+    They are the probabilities of the labels or the embedding as they are, and the class of each
+    pixel, uint8 [n, H, W].
+
+    Args:
+        outputs: by the names of ``OUTPUTS``.
+    """
+    if CLASS_PROBABILITIES in outputs:
+        return outputs[CLASS_PROBABILITIES].argmax(-1).astype(np.uint8)
+    (found,) = outputs.values()
+    return found
+
+
+def shares(class_map: np.ndarray, labels: Sequence[str]) -> dict[str, float]:
+    """Return the share of the area of each label that occurs, the largest first.
+
+    Args:
+        class_map: uint8 [H, W].
+        labels: the name of each class.
+    """
+    counts = np.bincount(class_map.ravel(), minlength=len(labels))
+    order = np.argsort(-counts, kind="stable")
+    return {labels[i]: float(counts[i] / class_map.size) for i in order if counts[i]}
 
 
 def ranked(probabilities: np.ndarray, labels: Sequence[str]) -> Scored:

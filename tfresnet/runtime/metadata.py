@@ -11,7 +11,7 @@ import json
 import os
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -27,6 +27,9 @@ LARGEST = 2**24  # bytes
 CHUNK = 2**20  # bytes that are read at a time
 # What a file gives.
 PROBABILITIES = "probabilities"  # of each label, float32 [n, labels]
+CLASS_MAP = "class_map"  # the label of each pixel, uint8 [n, H, W]
+CLASS_PROBABILITIES = "class_probabilities"  # of each pixel, float32 [n, H, W, labels]
+BOXES, SCORES = "boxes", "scores"  # float32 [n, k, 4], shares of the picture, and [n, k, labels]
 EMBEDDING = "embedding"  # of the picture, float32 [n, D], from ``tfresnet export --features``
 
 
@@ -37,7 +40,8 @@ class ModelMetadata:
     Attributes:
         spec: what the model expects of a picture.
         output: what its outputs mean.
-        output_kind: what the file gives: ``probabilities`` or ``embedding``.
+        output_kind: what the file gives: ``probabilities``, ``embedding``, ``class_map``,
+            ``class_probabilities`` or ``boxes``.
         input_type: what it takes: ``uint8`` (pixels), ``float`` (``(pixel - 128) / 128``) or
             ``integer`` (int8 or int16 values of the same range).
         quantization: its kind, such as ``float32`` or ``int8``.
@@ -165,11 +169,14 @@ def read_metadata(path: str | os.PathLike) -> ModelMetadata:
     return metadata
 
 
-def check_output_kind(path: str | os.PathLike, metadata: ModelMetadata, expected: str) -> None:
-    """Raise an ``InputError`` unless a file gives what is expected of it."""
-    if metadata.output_kind != expected:
+def check_output_kind(
+    path: str | os.PathLike, metadata: ModelMetadata, expected: Sequence[str]
+) -> None:
+    """Raise an ``InputError`` unless a file gives one of the kinds that are expected of it."""
+    if metadata.output_kind not in expected:
         raise InputError(
-            f"{path}: expected a model that gives {expected}, got {metadata.output_kind}"
+            f"{path}: expected a model that gives {' or '.join(expected)}, got "
+            f"{metadata.output_kind!s:.60}"
         )
 
 

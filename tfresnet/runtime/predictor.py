@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -26,11 +26,17 @@ from .decode import (
     EmbeddingPrediction,
     Prediction,
     Scored,
+    SegmentationPrediction,
     above,
+    named,
+    predictions,
     ranked,
+    shares,
 )
 from .errors import InputError
 from .metadata import (
+    CLASS_MAP,
+    CLASS_PROBABILITIES,
     EMBEDDING,
     PROBABILITIES,
     ModelMetadata,
@@ -38,6 +44,24 @@ from .metadata import (
     read_metadata,
 )
 from .picture_files import Skip
+
+
+class Run(NamedTuple):
+    """What a model gives for one picture of a stream.
+
+    Attributes:
+        picture: as it was given.
+        found: the prediction, see ``decode.predictions``.
+        size: width and height of the picture, upright, in pixels.
+        prepare_ms: reading, cropping and resizing.
+        run_ms: the model.
+    """
+
+    picture: Any
+    found: Any
+    size: tuple[int, int]
+    prepare_ms: float
+    run_ms: float
 
 
 class Predictor:
@@ -55,7 +79,7 @@ class Predictor:
         InputError: the file is missing, cut short, or was not exported by tfresnet.
     """
 
-    output_kind: str  # what the file must give
+    output_kinds: tuple[str, ...]  # what the file may give
 
     def __init__(self, path: str | Path, threads: int = 1, metadata: ModelMetadata | None = None):
         check_count("threads", threads)
@@ -63,13 +87,14 @@ class Predictor:
         self.spec, self.output = self.metadata.spec, self.metadata.output
         self.labels = list(self.output.labels)
         self.multi_label = self.output.multi_label  # any number of them a picture
-        check_output_kind(path, self.metadata, self.output_kind)
+        check_output_kind(path, self.metadata, self.output_kinds)
         self.model = open_model(path, threads)
         self._check_shapes(path)
 
     def _check_shapes(self, path: str | Path) -> None:
         """Raise an ``InputError`` unless the model takes and gives what its metadata say."""
-        classes = self.model.classes if self.output_kind == PROBABILITIES else None
+        counted = (PROBABILITIES, CLASS_PROBABILITIES)  # their last axis is that of the labels
+        classes = self.model.classes if self.metadata.output_kind in counted else None
         if self.model.input_shape[1:] != self.spec.shape or classes not in (None, len(self.labels)):
             raise InputError(
                 f"{path}: expected a model of {self.spec.shape} pixels and {len(self.labels)} "
@@ -90,18 +115,22 @@ class Predictor:
         return preprocess.read(image, self.spec)
 
     def run(self, images: np.ndarray) -> np.ndarray:
-        """Return the model's float32 outputs [n, D] for prepared images, uint8 [n, H, W, C].
+        """Return the model's first output, [n, ...], for prepared images, uint8 [n, H, W, C].
 
         Raises:
             InputError: the images are of another type or shape.
         """
+        return next(iter(self.outputs(images).values()))
+
+    def outputs(self, images: np.ndarray) -> dict[str, np.ndarray]:
+        """Return the model's outputs by the names of ``decode.OUTPUTS``; see :meth:`run`."""
         got, kind = np.shape(images), getattr(images, "dtype", type(images).__name__)
         if kind != np.uint8 or len(got) != 4 or got[1:] != self.spec.shape or not got[0]:
             raise InputError(
                 f"expected images as prepare() returns them, uint8 {['n', *self.spec.shape]}, got "
                 f"{kind} {list(got)}"
             )
-        return self.model.run(images)
+        return named(self.model.outputs(images), self.metadata.output_kind)
 
     def predictions(
         self,
@@ -121,46 +150,43 @@ class Predictor:
         """
         raise NotImplementedError
 
-    def _run_each(
-        self, pictures: Iterable[Any], skip: Skip | None
-    ) -> Iterator[tuple[Any, np.ndarray, float, float]]:
-        """Yield each picture with the model's outputs and the milliseconds of reading and running.
+    def _run_each(self, pictures: Iterable[Any], skip: Skip | None) -> Iterator[Run]:
+        """Yield what the model gives for each picture.
 
         The next picture is read and resized while the model runs.
         """
         with ThreadPoolExecutor(1) as reader:
             waiting: collections.deque[tuple[Any, Future]] = collections.deque()
             for picture in pictures:
-                waiting.append((picture, reader.submit(self._timed_prepare, picture)))
+                waiting.append((picture, reader.submit(self._timed_read, picture)))
                 if len(waiting) > 1:
                     yield from self._timed_run(*waiting.popleft(), skip)
             while waiting:
                 yield from self._timed_run(*waiting.popleft(), skip)
 
-    def _timed_prepare(self, picture: Any) -> tuple[np.ndarray, float]:
+    def _timed_read(self, picture: Any) -> tuple[np.ndarray, tuple[int, int], float]:
         started = time.perf_counter()
-        return self.prepare(picture), 1000 * (time.perf_counter() - started)
+        pixels, size = preprocess.read_with_size(picture, self.spec)
+        return pixels, size, 1000 * (time.perf_counter() - started)
 
-    def _timed_run(
-        self, picture: Any, prepared: Future, skip: Skip | None
-    ) -> Iterator[tuple[Any, np.ndarray, float, float]]:
+    def _timed_run(self, picture: Any, prepared: Future, skip: Skip | None) -> Iterator[Run]:
         """Run the model on one picture; yield nothing if it can't be read and is to be skipped."""
         try:
-            pixels, prepare_ms = prepared.result()
+            pixels, size, prepare_ms = prepared.result()
         except InputError as error:
             if skip is None:
                 raise
             skip(picture, error)
             return
         started = time.perf_counter()
-        outputs = self.run(pixels[None])[0]
-        yield picture, outputs, prepare_ms, 1000 * (time.perf_counter() - started)
+        found = predictions(self.outputs(pixels[None]))[0]
+        yield Run(picture, found, size, prepare_ms, 1000 * (time.perf_counter() - started))
 
 
 class Classifier(Predictor):
     """A model file that classifies: one label a picture, or with ``multi_label`` any number."""
 
-    output_kind = PROBABILITIES
+    output_kinds = (PROBABILITIES,)
 
     def __init__(self, path: str | Path, threads: int = 1, metadata: ModelMetadata | None = None):
         super().__init__(path, threads, metadata)
@@ -199,10 +225,10 @@ class Classifier(Predictor):
         """
         top = self._top(top)
         check_threshold(threshold)
-        for picture, probabilities, prepare_ms, run_ms in self._run_each(pictures, skip):
-            scored = ranked(probabilities, self.labels)
+        for one in self._run_each(pictures, skip):
+            scored = ranked(one.found, self.labels)
             labels = self.decoder.accepted(scored, threshold)
-            yield Prediction(picture, scored[:top], prepare_ms, run_ms, labels)
+            yield Prediction(one.picture, scored[:top], one.prepare_ms, one.run_ms, labels)
 
     def predictions(
         self,
@@ -232,7 +258,7 @@ class Classifier(Predictor):
 class Embedder(Predictor):
     """A model file without a head, from ``tfresnet export --features``."""
 
-    output_kind = EMBEDDING
+    output_kinds = (EMBEDDING,)
 
     def embed(self, image: Any) -> np.ndarray:
         """Return the embedding of a picture, float32 [D]; ``image`` as in :meth:`prepare`."""
@@ -242,8 +268,8 @@ class Embedder(Predictor):
         self, pictures: Iterable[Any], skip: Skip | None = None
     ) -> Iterator[EmbeddingPrediction]:
         """Embed one picture after the other; ``skip`` as in :meth:`Classifier.stream`."""
-        for picture, embedding, prepare_ms, run_ms in self._run_each(pictures, skip):
-            yield EmbeddingPrediction(picture, embedding, prepare_ms, run_ms)
+        for one in self._run_each(pictures, skip):
+            yield EmbeddingPrediction(one.picture, one.found, one.prepare_ms, one.run_ms)
 
     def predictions(
         self,
@@ -256,27 +282,54 @@ class Embedder(Predictor):
         return self.stream(pictures, skip)
 
 
-# The class for each kind of output; a new kind is a class and a row.
-PREDICTORS: dict[str, type[Classifier] | type[Embedder]] = {
-    PROBABILITIES: Classifier,
-    EMBEDDING: Embedder,
-}
+class Segmenter(Predictor):
+    """A model file that gives each pixel one of the labels."""
+
+    output_kinds = (CLASS_MAP, CLASS_PROBABILITIES)
+
+    def segment(self, image: Any) -> np.ndarray:
+        """Return the class of each pixel of a picture, uint8 [height, width].
+
+        The map has the size of the picture as a person sees it, upright. ``image`` is as in
+        :meth:`prepare`.
+        """
+        return next(self.stream([image])).full_size()
+
+    def stream(
+        self, pictures: Iterable[Any], skip: Skip | None = None
+    ) -> Iterator[SegmentationPrediction]:
+        """Segment one picture after the other; ``skip`` as in :meth:`Classifier.stream`."""
+        for one in self._run_each(pictures, skip):
+            found = shares(one.found, self.labels)
+            yield SegmentationPrediction(
+                one.picture, one.found, found, one.size, one.prepare_ms, one.run_ms
+            )
+
+    def predictions(
+        self,
+        pictures: Iterable[Any],
+        skip: Skip | None = None,
+        top: int | None = None,
+        threshold: float = THRESHOLD,
+    ) -> Iterator[SegmentationPrediction]:
+        """See :class:`Predictor`."""
+        return self.stream(pictures, skip)
 
 
-def open_file(path: str | Path, threads: int = 1) -> Classifier | Embedder:
+# The class for each kind of output; a new kind is a class in this tuple.
+PREDICTORS: tuple[type[Predictor], ...] = (Classifier, Embedder, Segmenter)
+BY_KIND = {kind: predictor for predictor in PREDICTORS for kind in predictor.output_kinds}
+
+
+def open_file(path: str | Path, threads: int = 1) -> Predictor:
     """Open an exported file as the predictor for what it gives.
 
     Raises:
         InputError: as :class:`Predictor` does.
     """
     metadata = read_metadata(path)
-    kind = PREDICTORS.get(metadata.output_kind)
-    if kind is None:
-        expected = " or ".join(PREDICTORS)
-        raise InputError(
-            f"{path}: expected a model that gives {expected}, got {metadata.output_kind!s:.60}"
-        )
-    return kind(path, threads, metadata)
+    check_output_kind(path, metadata, tuple(BY_KIND))
+    return BY_KIND[metadata.output_kind](path, threads, metadata)
 
 
 def check_count(name: str, value: Any) -> None:

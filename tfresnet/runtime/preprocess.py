@@ -12,18 +12,32 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 from .errors import InputError
 from .picture_files import UNREADABLE, opened, reason_unreadable
 from .spec import InputSpec
 from .terminal import printable
 
+SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that swap width and height
 GREYS = (np.dtype(np.uint8), np.dtype(np.uint16), np.dtype(bool))  # of arrays [H, W]
 
 
 def read(source: Any, spec: InputSpec, name: str | None = None) -> np.ndarray:
     """Read a picture and fit it to a model's input.
+
+    Args and errors are those of :func:`read_with_size`.
+
+    Returns:
+        Pixels, uint8 [spec.height, spec.width, channels]; upright, cropped and resized.
+    """
+    return read_with_size(source, spec, name)[0]
+
+
+def read_with_size(
+    source: Any, spec: InputSpec, name: str | None = None
+) -> tuple[np.ndarray, tuple[int, int]]:
+    """Read a picture and fit it to a model's input; return also its width and height.
 
     Args:
         source: a path, the content of a picture file (bytes, or a file opened for reading), a
@@ -32,7 +46,8 @@ def read(source: Any, spec: InputSpec, name: str | None = None) -> np.ndarray:
         name: what an error calls the picture; by default its path.
 
     Returns:
-        Pixels, uint8 [spec.height, spec.width, channels]; upright, cropped and resized.
+        Pixels, uint8 [spec.height, spec.width, channels]; upright, cropped and resized. Width and
+        height of the whole picture as a person sees it: upright.
 
     Raises:
         InputError: the picture is missing, damaged, empty, or of another kind.
@@ -45,16 +60,25 @@ def read(source: Any, spec: InputSpec, name: str | None = None) -> np.ndarray:
         if isinstance(source, Image.Image):
             if not source.width or not source.height:
                 raise InputError(f"expected a picture, got an empty one of {source.size} pixels")
-            return fit(upright(source), spec)
+            turned = upright(source)
+            return fit(turned, spec), turned.size
         with _opened(source) as picture:
+            size = picture.size
             # A large JPEG is decoded at 1/2, 1/4 or 1/8, never below twice what is needed.
             picture.draft("RGB", (spec.decoded_side, spec.decoded_side))
-            return fit(upright(picture), spec)
+            sideways = picture.getexif().get(ExifTags.Base.Orientation) in SIDEWAYS
+            return fit(upright(picture), spec), size[::-1] if sideways else size
     except InputError:
         raise
     except UNREADABLE as error:
         reason = reason_unreadable(error, path)
         raise InputError(f"{name}: expected a readable image: {reason}") from None
+
+
+def whole(source: Any, channels: int = 3) -> Image.Image:
+    """Return a whole picture, upright, in RGB or (with 1 channel) gray; see :func:`read`."""
+    with _opened(source) as picture:
+        return with_channels(upright(picture), channels)
 
 
 def fit(image: Image.Image, spec: InputSpec) -> np.ndarray:

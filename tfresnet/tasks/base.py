@@ -1,7 +1,7 @@
 """What training, evaluation and export ask of a task."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple, Protocol
 
@@ -11,7 +11,8 @@ import tensorflow as tf
 from tfresnet.config.sections import ModelConfig, TrainConfig
 from tfresnet.data.splits import Split
 from tfresnet.models.network import Head
-from tfresnet.runtime.spec import OutputSpec
+from tfresnet.runtime import decode
+from tfresnet.runtime.spec import InputSpec, OutputSpec
 from tfresnet.tasks.headings import Headings
 
 
@@ -37,13 +38,16 @@ class Metrics(Protocol):
         """Add a batch.
 
         Args:
-            predictions: what :meth:`Task.in_graph` gives, as NumPy arrays.
+            predictions: what :meth:`Task.predictions` gives.
             truth: what the data set knows of these images, as NumPy arrays.
         """
         ...
 
     def scores(self) -> dict[str, Any]:
-        """Return the numbers that files are compared by: the task's primary one and ``loss``."""
+        """Return the numbers that files are compared by: the task's primary one among them.
+
+        If there is a ``loss``, it is drawn beside that of training.
+        """
         ...
 
     def result(self) -> dict[str, Any]:
@@ -73,10 +77,18 @@ class Task(ABC):
     Attributes:
         output: what the outputs mean: the classes' names, the activation.
         headings: what its numbers are called.
+        output_kinds: what its files can give, see ``tfresnet.runtime.metadata``; the first is what
+            they give unless something else is asked for.
+        least_agreement: the share of equal decisions, 0 to 1, below which a file fails.
+        averages_flips: whether the mean of the predictions for an image and its mirror image is a
+            prediction, see :meth:`unmirrored`.
     """
 
     output: OutputSpec
     headings: ClassVar[Headings]
+    output_kinds: ClassVar[tuple[str, ...]]
+    least_agreement: ClassVar[float] = 0.0
+    averages_flips: ClassVar[bool] = True
 
     @property
     def primary(self) -> str:
@@ -103,8 +115,22 @@ class Task(ABC):
         """
 
     @abstractmethod
-    def in_graph(self, outputs: Any) -> Any:
-        """Return what an exported file gives, from the outputs: part of the file's graph."""
+    def in_graph(self, outputs: Any, spec: InputSpec, kind: str = "") -> dict[str, tf.Tensor]:
+        """Return what an exported file gives, by name: part of the file's graph.
+
+        Args:
+            outputs: of the network.
+            spec: of its images.
+            kind: one of ``output_kinds``; by default the first.
+        """
+
+    def predictions(self, outputs: Mapping[str, np.ndarray]) -> Any:
+        """Return the predictions that a file's outputs stand for, arrays [n, ...].
+
+        Args:
+            outputs: what :meth:`in_graph` gives, of one of the kinds.
+        """
+        return decode.predictions(outputs)
 
     @abstractmethod
     def metrics(self) -> Metrics:

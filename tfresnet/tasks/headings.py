@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tfresnet.runtime.spec import CLASSIFICATION, MULTI_LABEL
+from tfresnet.runtime.spec import CLASSIFICATION, MULTI_LABEL, SEGMENTATION
 from tfresnet.tasks.intervals import shown
 
 
@@ -84,6 +84,21 @@ def _mean_average_precision(result: Mapping[str, Any], epochs: int | None) -> st
     )
 
 
+def _segmentation_lines(result: Mapping[str, Any]) -> list[str]:
+    return [
+        f"mIoU {result['miou']:.2%}   {result['pixel_accuracy']:.2%} of the pixels right   on "
+        f"{result['n']:,} images",
+        f"mIoU is {shown(result['miou_interval'])} % with 95 % confidence (bootstrap)",
+    ]
+
+
+def _mean_iou(result: Mapping[str, Any], epochs: int | None) -> str:
+    return (
+        f"mIoU {result['miou']:.2%} after {epochs} epochs ({result['pixel_accuracy']:.2%} of the "
+        "pixels right)"
+    )
+
+
 HEADINGS = {
     CLASSIFICATION: Headings(
         primary="top1",
@@ -113,6 +128,22 @@ HEADINGS = {
         per_class="average precision of each label",
         after_training=_mean_average_precision,
         card_labels="labels, any number of which a picture may have",
+    ),
+    SEGMENTATION: Headings(
+        primary="miou",
+        heading="mIoU",
+        fit="pixel_accuracy",
+        fit_heading="pixels",
+        axis="pixels right; held-out: mIoU (%)",
+        epoch="pixels {pixel_accuracy:.2%}  held-out mIoU {held_out_miou:.2%}",
+        classes="{} classes of pixels",
+        hub_metric="mean_iou",
+        hub_task="image-segmentation",
+        lines=_segmentation_lines,
+        per_class="intersection over union of each class",
+        after_training=_mean_iou,
+        card_labels="classes",
+        card_limits=", and it gives one of its classes to every pixel",
     ),
 }
 

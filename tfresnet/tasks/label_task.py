@@ -11,6 +11,8 @@ from tfresnet.data.splits import Split, labels_of
 from tfresnet.models import heads
 from tfresnet.models.network import Head
 from tfresnet.runtime.errors import InputError
+from tfresnet.runtime.metadata import PROBABILITIES
+from tfresnet.runtime.spec import InputSpec
 from tfresnet.tasks import losses
 from tfresnet.tasks.base import Agreement, Loss, Task
 
@@ -19,6 +21,8 @@ ACTIVATIONS = {"softmax": tf.nn.softmax, "sigmoid": tf.sigmoid}
 
 class LabelTask(Task):
     """A task whose network gives a logit for each label, and whose files give probabilities."""
+
+    output_kinds = (PROBABILITIES,)
 
     @property
     def smoothing_target(self) -> float:
@@ -42,9 +46,10 @@ class LabelTask(Task):
 
         return per_image
 
-    def in_graph(self, outputs: tf.Tensor) -> tf.Tensor:
-        """Return probabilities, float32 [batch, labels]; a file's output has the tensor's name."""
-        return ACTIVATIONS[self.output.activation](outputs, name="probabilities")
+    def in_graph(self, outputs: tf.Tensor, spec: InputSpec, kind: str = "") -> dict[str, tf.Tensor]:
+        """Return ``probabilities``, float32 [batch, labels]."""
+        activation = ACTIVATIONS[self.output.activation]
+        return {PROBABILITIES: activation(outputs, name=PROBABILITIES)}
 
     def agreement(self, predictions: np.ndarray, reference: np.ndarray) -> Agreement:
         """Compare probabilities, float [n, labels]."""

@@ -1,8 +1,13 @@
 """The table of tasks."""
 
-from tfresnet.runtime.spec import CLASSIFICATION, MULTI_LABEL
+from tfresnet.runtime.spec import CLASSIFICATION, MULTI_LABEL, SEGMENTATION
 from tfresnet.tasks.base import Task
 from tfresnet.tasks.classification import Classification
 from tfresnet.tasks.multi_label import MultiLabel
+from tfresnet.tasks.segmentation import Segmentation
 
-TASKS: dict[str, type[Task]] = {CLASSIFICATION: Classification, MULTI_LABEL: MultiLabel}
+TASKS: dict[str, type[Task]] = {
+    CLASSIFICATION: Classification,
+    MULTI_LABEL: MultiLabel,
+    SEGMENTATION: Segmentation,
+}

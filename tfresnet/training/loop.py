@@ -140,8 +140,9 @@ class Trainer:
 
         Every epoch adds a record to ``metrics.jsonl``: ``epoch step loss accuracy learning_rate
         images_per_second seconds wall_seconds`` (the latter includes the evaluation), and when it
-        was evaluated ``held_out_top1 held_out_loss``. In place of ``accuracy`` and ``top1`` other
-        tasks have what their headings say: multi-label ``exact_match`` and ``map``.
+        was evaluated ``held_out_top1`` and, if there is one, ``held_out_loss``. In place of
+        ``accuracy`` and ``top1`` other tasks have what their headings say: multi-label
+        ``exact_match`` and ``map``.
 
         Raises:
             Interrupted: by a signal, see ``interrupt``; a checkpoint was saved.
@@ -309,7 +310,8 @@ class Trainer:
             _assign(self.evaluated, self.deployed)
         batches = evaluation.batches_of(self.dataset.held_out)
         scores = evaluation.measure(self.predict, batches, self.task).scores()
-        return {self.score: scores[self.task.primary], "held_out_loss": scores["loss"]}
+        loss = {"held_out_loss": scores["loss"]} if "loss" in scores else {}
+        return {self.score: scores[self.task.primary], **loss}
 
     @tf.function
     def train_steps(self, batches: tf.distribute.DistributedIterator, count: tf.Tensor) -> None:

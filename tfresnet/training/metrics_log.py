@@ -86,19 +86,24 @@ def curves(records: list[dict], title: str, headings: Headings) -> "Figure":
         (accuracy, (headings.fit, score), 100),
     ):
         for part, key, label in zip((records, evaluated), keys, CURVES, strict=True):
+            if not all(key in r for r in part):  # not every task has a held-out loss
+                continue
             values = [factor * r[key] for r in part]
             axes.plot([r["epoch"] for r in part], values, label=label, marker=_marker(part))
     rate.plot(
         [r["epoch"] for r in records], [r["learning_rate"] for r in records],
         color="tab:green", marker=_marker(records),
     )  # fmt: skip
-    scale_losses(loss, [r["loss"] for r in records], [r["held_out_loss"] for r in evaluated])
+    held_out = [r["held_out_loss"] for r in evaluated if "held_out_loss" in r]
+    scale_losses(loss, [r["loss"] for r in records], held_out)
     for axes, name in ((loss, "loss"), (accuracy, headings.axis), (rate, "learning rate")):
         axes.set(xlabel="epoch", ylabel=name)
         axes.set_xlim(records[0]["epoch"] - 0.5, records[-1]["epoch"] + 0.5)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10], min_n_ticks=1))
         axes.grid(alpha=0.3)
-    figure.legend(*loss.get_legend_handles_labels(), loc="outside lower center", ncols=len(CURVES))
+    figure.legend(
+        *accuracy.get_legend_handles_labels(), loc="outside lower center", ncols=len(CURVES)
+    )
     figure.suptitle(title, parse_math=False)
     return figure
 

@@ -1,0 +1,81 @@
+"""Sections of a report about classes of pixels: each class, and the images that changed most."""
+
+from collections.abc import Iterator, Sequence
+from html import escape
+
+import numpy as np
+
+from tfresnet.deploy.context import ExportContext
+from tfresnet.deploy.report import figures
+from tfresnet.deploy.report.figures import Predictions, Section
+from tfresnet.runs.result import ArtifactRecord
+from tfresnet.runtime.colors import overlay, palette
+
+SHOWN = 6  # images that changed most
+HEIGHT = 160  # pixels
+
+
+def sections(
+    context: ExportContext, predictions: Predictions, artifacts: Sequence[ArtifactRecord]
+) -> list[Section]:
+    """Return the sections of the files that are examined in detail."""
+    found = [("Each class", _classes(context, predictions, artifacts))] if artifacts else []
+    return found + [_changed(context, predictions[a.path], a) for a in artifacts]
+
+
+def _classes(
+    context: ExportContext, predictions: Predictions, artifacts: Sequence[ArtifactRecord]
+) -> str:
+    """Return a table of the classes, with the IoU of the checkpoint and of files."""
+    columns = {"checkpoint": context.reference.predictions}
+    columns |= {figures.label(a): predictions[a.path] for a in artifacts}
+    found = {name: _per_class(context, values) for name, values in columns.items()}
+    head = "".join(f"<th>{escape(name)}</th>" for name in ("class", *found))
+    rows = ""
+    colors = palette(context.run.output)
+    for label, color in zip(context.run.output.labels, colors, strict=True):
+        square = f'<span style="color: rgb({", ".join(map(str, color))})">&#9632;</span>'
+        values = (values[label] for values in found.values())
+        cells = "".join("<td>-</td>" if v is None else f"<td>{v:.2%}</td>" for v in values)
+        rows += f"<tr><td>{square} {escape(label)}</td>{cells}</tr>"
+    note = "Intersection over union on the held-out images."
+    table = f"<table><tr>{head}</tr>{rows}</table>"
+    return f'<div class="scroll">{table}</div><p class="quiet">{note}</p>'
+
+
+def _per_class(context: ExportContext, predictions: np.ndarray) -> dict[str, float | None]:
+    metrics = context.task.metrics()
+    metrics.update(predictions, context.reference.truth)
+    return metrics.result()["per_class"]
+
+
+def _changed(context: ExportContext, after: np.ndarray, artifact: ArtifactRecord) -> Section:
+    """Return the held-out images on which most pixels have another class than before."""
+    before = context.reference.predictions
+    shares = (before != after).mean(axis=(1, 2))
+    worst = np.argsort(-shares, kind="stable")[:SHOWN]
+    shown = "".join(_pictures(context, worst[shares[worst] > 0], after))
+    return (
+        f"Where {figures.label(artifact)} disagrees most with the checkpoint: "
+        f"{shares.mean():.2%} of all pixels",
+        f'<div class="rows">{shown}</div>' if shown else "<p>Nowhere.</p>",
+    )
+
+
+def _pictures(context: ExportContext, indices: np.ndarray, after: np.ndarray) -> Iterator[str]:
+    """Yield held-out images as they are, with true classes, those before and those after."""
+    colors, before = palette(context.run.output), context.reference.predictions
+    for i, image in figures.chosen_images(context.held_out, indices):
+        maps = (context.reference.truth[i], before[i], after[i])
+        shown = [image, *(overlay(image, classes, colors, 0.7) for classes in maps)]
+        names = (
+            "image",
+            "true",
+            "checkpoint",
+            f"file: {(before[i] != after[i]).mean():.2%} differ",
+        )
+        inside = "".join(
+            f'<figure><img src="{figures.picture(pixels, HEIGHT)}" alt="{name} {i}">{name}</figure>'
+            for pixels, name in zip(shown, names, strict=True)
+        )
+        yield f"<div>{inside}</div>"
