@@ -31,6 +31,11 @@ LEAST = 5e-5  # probability that is printed: less would be 0.00 %
     type=click.FloatRange(0, 1),
     help="Probability of a label that counts, of a multi-label file (default: 0.5).",
 )
+@click.option(
+    "--out",
+    type=PATH,
+    help="Folder for the pictures with the masks that were found drawn over them.",
+)
 @click.option("--threads", default=1, show_default=True, type=click.IntRange(1))
 @json_option
 @reports_mistakes
@@ -39,6 +44,7 @@ def command(
     images: tuple[str, ...],
     top: int | None,
     threshold: float | None,
+    out: Path | None,
     threads: int,
     as_json: bool,
 ) -> None:
@@ -47,7 +53,8 @@ def command(
     MODEL may be a run, of which the best exported file is taken: int8 TFLite, if it passed. IMAGE
     may be a folder. A picture that can't be read is named, the others are classified, and the exit
     status is 1. A file of export --features gives embeddings instead, a multi-label one also the
-    labels whose probability is at least the threshold.
+    labels whose probability is at least the threshold, one of segmentation the share of the
+    picture that each label covers, and with --out the masks.
 
     \b
     Examples:
@@ -55,6 +62,7 @@ def command(
       tfresnet predict runs/quickstart photo.jpg folder
     """
     from tfresnet.runtime.decode import THRESHOLD
+    from tfresnet.runtime.drawing import Drawings
     from tfresnet.runtime.picture_files import pictures_in
     from tfresnet.runtime.predictor import open_file
 
@@ -67,9 +75,15 @@ def command(
     opened = open_file(model_file(model), threads)
     if threshold is not None and not opened.multi_label:
         raise click.UsageError(f"--threshold: expected a multi-label file, got {model}")
+    if out and not opened.draws:
+        raise click.UsageError(f"--out: expected a model that finds places, got {model}")
     chosen = THRESHOLD if threshold is None else threshold
     found = opened.predictions(pictures_in(images, skip), skip, top, chosen)
-    predictions = [{"image": one.picture, **one.to_dict()} for one in found]
+    drawings = Drawings(out, opened.output) if out else None
+    predictions = [
+        {"image": one.picture, **(drawings.write(one) if drawings else {}), **one.to_dict()}
+        for one in found
+    ]
     if skipped and not predictions:
         sys.exit(2)
     if as_json:
@@ -91,6 +105,9 @@ def _show(predictions: list[dict[str, Any]]) -> None:
         if top := prediction.get("top"):
             shown = [one for one in top if one["probability"] >= LEAST] or top[:1]
             lines = [f"{one['probability']:7.2%}  {one['label']}" for one in shown]
+        if "shares" in prediction:
+            lines = [f"{share:7.2%}  {label}" for label, share in prediction["shares"].items()]
+            lines += [prediction[kind] for kind in ("picture", "mask") if kind in prediction]
         click.echo("\n  ".join([title, *lines]))
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 from typing import Any
 
 from .decode import THRESHOLD
+from .drawing import Drawings
 from .errors import InputError
 from .paths import MODEL_FILE
 from .picture_files import pictures_in
@@ -27,6 +29,7 @@ def main() -> int:
         help="of a label that counts, of a multi-label model (default: 0.5)",
     )  # fmt: skip
     parser.add_argument("--threads", type=_positive, default=1)
+    parser.add_argument("--out", help="folder for the pictures with the masks that were found")
     parser.add_argument("--times", action="store_true", help="print what each picture took")
     arguments = parser.parse_args()
     escape_unprintable()
@@ -60,11 +63,16 @@ def _predict(arguments: argparse.Namespace) -> int:
     printed = 0
     try:
         model = open_file(arguments.model, arguments.threads)
+        if arguments.out and not model.draws:
+            raise InputError(f"--out: expected a model that finds places, got {arguments.model}")
+        drawings = Drawings(Path(arguments.out), model.output) if arguments.out else None
         pictures = pictures_in(arguments.images, skip)
         for one in model.predictions(pictures, skip, arguments.top, arguments.threshold):
             printed += 1
             times = f"  ({one.prepare_ms:.2f} ms + {one.run_ms:.3f} ms)" if arguments.times else ""
             print(f"{printable(one.picture)}: {one.text()}{times}")
+            if drawings:
+                drawings.write(one)
     except InputError as error:
         print(f"Error: {error}", file=sys.stderr)
         return 2

@@ -9,8 +9,9 @@ from typing import Any, NamedTuple, Union
 import numpy as np
 from PIL import Image
 
+from .colors import overlay, palette
 from .metadata import BOXES, CLASS_MAP, CLASS_PROBABILITIES, EMBEDDING, PROBABILITIES, SCORES
-from .spec import CLASSIFICATION, MULTI_LABEL
+from .spec import CLASSIFICATION, MULTI_LABEL, OutputSpec
 
 TOP = 5  # labels that are given of a picture that has one of them
 THRESHOLD = 0.5  # of the probability of a label, where a picture may have many
@@ -106,6 +107,23 @@ class SegmentationPrediction(NamedTuple):
     def to_dict(self) -> dict[str, Any]:
         """Return ``shares``."""
         return {"shares": self.shares}
+
+    def drawn(self, picture: Image.Image, output: OutputSpec) -> dict[str, Image.Image]:
+        """Return the ``picture`` with the classes in color over it, and the ``mask``.
+
+        Args:
+            picture: as a person sees it, RGB.
+            output: of the model.
+
+        Returns:
+            Images of the picture's size; a pixel of the mask is the class, and its palette has the
+            colors.
+        """
+        classes, colors = self.full_size(), palette(output)
+        mask = Image.fromarray(classes)
+        mask.putpalette(colors.tobytes())
+        blended = overlay(np.asarray(picture), classes, colors)
+        return {"picture": Image.fromarray(blended), "mask": mask}
 
     def text(self) -> str:
         """Return the labels with their shares in one line."""

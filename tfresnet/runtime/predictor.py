@@ -80,6 +80,7 @@ class Predictor:
     """
 
     output_kinds: tuple[str, ...]  # what the file may give
+    draws: bool = False  # whether predictions have places in the picture
 
     def __init__(self, path: str | Path, threads: int = 1, metadata: ModelMetadata | None = None):
         check_count("threads", threads)
@@ -286,6 +287,7 @@ class Segmenter(Predictor):
     """A model file that gives each pixel one of the labels."""
 
     output_kinds = (CLASS_MAP, CLASS_PROBABILITIES)
+    draws = True
 
     def segment(self, image: Any) -> np.ndarray:
         """Return the class of each pixel of a picture, uint8 [height, width].

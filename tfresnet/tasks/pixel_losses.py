@@ -27,17 +27,16 @@ def per_image(
     """
     known = tf.not_equal(classes, VOID)
     index = tf.where(known, tf.cast(classes, tf.int32), 0)
-    log_likely = tf.nn.log_softmax(logits)
-    losses = -tf.gather(log_likely, index, batch_dims=3)
+    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(index, logits)
     if config.label_smoothing:
-        even = -tf.reduce_mean(log_likely, -1)
+        even = -tf.reduce_mean(tf.nn.log_softmax(logits), -1)
         losses = (1 - config.label_smoothing) * losses + config.label_smoothing * even
     counts = tf.cast(known, tf.float32)
     if weights is not None:
         counts *= tf.gather(weights, index)
     loss = _share(losses, counts)
     if config.dice:
-        overlap = dice(index, tf.exp(log_likely), tf.cast(known, tf.float32))
+        overlap = dice(index, tf.nn.softmax(logits), tf.cast(known, tf.float32))
         loss = (1 - config.dice) * loss + config.dice * overlap
     return loss
 

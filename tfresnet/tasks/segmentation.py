@@ -51,8 +51,12 @@ class Segmentation(Task):
         return per_image
 
     def correct(self, targets: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
-        """Return the share of the pixels that are predicted right, void ones left out."""
-        found = tf.argmax(resized(outputs, targets.shape[1:3]), -1, tf.int32)
+        """Return the share of the pixels that are predicted right, void ones left out.
+
+        To be fast it looks at as many pixels as there are logits.
+        """
+        targets = tf.image.resize(targets[..., None], outputs.shape[1:3], "nearest")[..., 0]
+        found = tf.argmax(outputs, -1, tf.int32)
         right = tf.cast(tf.equal(found, tf.cast(targets, tf.int32)), tf.float32)
         known = tf.cast(tf.not_equal(targets, VOID), tf.float32)
         return tf.math.divide_no_nan(
