@@ -7,12 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
+import tensorflow_datasets as tfds
 from PIL import Image, ImageOps
 
-from tfresnet.data import box_marks, box_split, boxes
+from tfresnet.config.sections import DataConfig
+from tfresnet.data import box_marks, box_split, boxes, lookup, pipeline, sources, splits
 from tfresnet.data.boxes import Scan
+from tfresnet.data.dataset import Dataset
 from tfresnet.runtime.errors import InputError
-from tfresnet.runtime.spec import InputSpec
+from tfresnet.runtime.spec import DETECTION, InputSpec, OutputSpec
 
 BCCD = Path(__file__).parents[2] / "shared" / "datasets" / "bccd"
 WIDTH, HEIGHT = 40, 20
@@ -176,6 +179,8 @@ def test_paths_of_yolo_are_found_as_ultralytics_and_roboflow_write_them(yolo, te
 def test_yolo_with_folders_of_parts_outside_and_with_classes_txt(yolo):
     """Roboflow has ``train/images`` and ``train/labels``; CVAT and others have no YAML."""
     (yolo / "data.yaml").unlink()
+    with pytest.raises(InputError, match=r"expected the names of the classes of labels/"):
+        boxes.scan(yolo)
     (yolo / "classes.txt").write_text("cat\ndog\n")
     check_same(boxes.scan(yolo))
     for part in ("train", "val"):
@@ -366,6 +371,80 @@ def test_a_split_gives_whole_pictures_and_padded_boxes(voc):
     assert truth["classes"].tolist() == [[1, -1], [0, 1]]
     assert not truth["ignored"].any()
     assert batches.element_spec[1]["boxes"].shape == (2, 2, 4)
+
+
+def load(dataset: Path | str, **config) -> Dataset:
+    return sources.load(DataConfig(dataset=str(dataset), **config), default_size=(8, 12))
+
+
+def test_a_folder_of_boxes_is_a_data_set_of_detection(voc, tmp_path):
+    assert lookup.task(DataConfig(dataset=str(voc))) == "detect"
+    data = load(voc)
+    assert data.output == OutputSpec(DETECTION, ("cat", "dog"))
+    assert (data.spec.shape, data.spec.fit) == ((8, 12, 3), "stretch")
+    assert (len(data.train), len(data.held_out)) == (2, 1)
+    assert splits.path_of(data.held_out, 0).endswith("c.jpg")
+    assert sources.load_for(data.spec, data.output, DataConfig(dataset=str(voc))).notes
+    file = tmp_path / "names.txt"
+    file.write_text("dog #ff0000\ncat #00ff00\n")
+    other = load(voc, labels=str(file), eval_split="val", train_split="test")
+    assert other.output == OutputSpec(DETECTION, ("dog", "cat"), colors=("#ff0000", "#00ff00"))
+    assert other.train.truth["classes"].tolist() == [[1]]
+    with pytest.raises(InputError, match=r"data.task: expected detect with .*Pascal VOC"):
+        load(voc, task="segment")
+
+
+def test_a_share_is_held_out_where_nothing_says_what(voc):
+    shutil.rmtree(voc / "ImageSets")
+    for i in range(8):
+        Image.new("RGB", (WIDTH, HEIGHT), (i * 20, 0, 0)).save(voc / "JPEGImages" / f"{i}.png")
+        (voc / "Annotations" / f"{i}.xml").write_text(xml_of([CAT, DOG]))
+    data = load(voc, eval_fraction=0.3)
+    assert (len(data.train), len(data.held_out)) == (8, 3)
+    assert load(voc, eval_fraction=0.3).held_out.paths == data.held_out.paths
+    shutil.copy(data.held_out.paths[0], Path(data.train.paths[0]))
+    assert any("same content as a held-out one" in n for n in load(voc, eval_fraction=0.3).notes)
+
+
+class TinyObjects(tfds.core.GeneratorBasedBuilder):
+    """Images with 0 to 2 objects, in the features of COCO."""
+
+    VERSION = tfds.core.Version("1.0.0")
+
+    def _info(self):
+        inside = {
+            "bbox": tfds.features.BBoxFeature(),
+            "label": tfds.features.ClassLabel(names=["cat", "dog"]),
+            "is_crowd": np.bool_,
+        }
+        features = {
+            "image": tfds.features.Image(shape=(None, None, 3)),
+            "objects": tfds.features.Sequence(inside),
+        }
+        return self.dataset_info_from_configs(features=tfds.features.FeaturesDict(features))
+
+    def _split_generators(self, dl_manager):
+        return {"train": self._generate_examples(3), "test": self._generate_examples(3)}
+
+    def _generate_examples(self, count=0):
+        box = tfds.features.BBox(ymin=0.1, xmin=0.2, ymax=0.5, xmax=0.6)
+        for i in range(count):
+            objects = [{"bbox": box, "label": k % 2, "is_crowd": k == 1} for k in range(i)]
+            yield i, {"image": np.full((20, 10 + i, 3), 80 * i, np.uint8), "objects": objects}
+
+
+@pytest.mark.parametrize("cache", ["memory", "disk"])
+def test_boxes_of_tfds(tmp_path, cache):
+    TinyObjects(data_dir=tmp_path).download_and_prepare()
+    data = load("tiny_objects", data_dir=str(tmp_path), cache=cache)
+    assert data.output == OutputSpec(DETECTION, ("cat", "dog"))
+    images, truth, _ = next(iter(pipeline.raw_batches(data.train, 3)))
+    assert truth["boxes"].shape == (3, 2, 4)
+    found = {int(image.max()) // 80: row for row, image in enumerate(images.numpy())}
+    classes = {i: truth["classes"].numpy()[row].tolist() for i, row in found.items()}
+    assert classes == {0: [-1, -1], 1: [0, -1], 2: [0, 1]}
+    np.testing.assert_allclose(truth["boxes"][found[1], 0], [0.2, 0.1, 0.6, 0.5], rtol=1e-6)
+    assert truth["ignored"].numpy()[found[2]].tolist() == [False, True]
 
 
 @pytest.mark.skipif(not BCCD.exists(), reason="the blood cells (BCCD) are not beside this checkout")

@@ -99,7 +99,8 @@ class DataConfig(Section):
         "digits",
         min_length=1,
         description="digits, a TFDS name, or a folder of images: one folder per class, a "
-        "labels.csv with any number of labels for each image, or images/ beside masks/.",
+        "labels.csv with any number of labels for each image, images/ beside masks/, or boxes in "
+        "the format of Pascal VOC, COCO or YOLO.",
     )
     task: Literal["auto", "classify", "segment", "detect"] = Field(
         "auto",
@@ -123,8 +124,13 @@ class DataConfig(Section):
         "in "
         "memory up to 8 GiB or a quarter of the machine's.",
     )
-    train_split: str = Field("train", description="Training split, in TFDS's slicing syntax.")
-    eval_split: str = Field("test", description="Held-out split, in TFDS's slicing syntax.")
+    train_split: str = Field(
+        "train",
+        description="Training split, in TFDS's slicing syntax, or of a folder of boxes.",
+    )
+    eval_split: str = Field(
+        "test", description="Held-out split, in TFDS's slicing syntax, or of a folder of boxes."
+    )
     eval_fraction: float = Field(
         0.2, gt=0, lt=1, description="Held-out share of a dataset that comes without a split."
     )

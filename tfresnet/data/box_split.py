@@ -31,6 +31,11 @@ class BoxSplit:
     def __len__(self) -> int:
         return len(self.pictures)
 
+    @property
+    def paths(self) -> list[str]:
+        """The files of the pictures; none where they are not files of their own."""
+        return getattr(self.pictures, "paths", [])
+
     def batches(self, indices: tf.data.Dataset) -> tf.data.Dataset:
         """See :class:`.splits.Split`; the truth of a batch is a dictionary as ``truth`` is."""
         length = indices.element_spec.shape[0]

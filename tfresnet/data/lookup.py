@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from tfresnet.config.sections import DataConfig
-from tfresnet.data import label_table, mask_folder
+from tfresnet.data import boxes, label_table, mask_folder
 from tfresnet.runtime.errors import InputError, unknown
 from tfresnet.system.files import expanded
 
@@ -72,7 +72,9 @@ def task(config: DataConfig) -> Task | None:
 
 def _task_of(root: Path) -> Task:
     """Return what the layout of a folder says is to be learned."""
-    return "segment" if mask_folder.is_one(root) else "classify"
+    if mask_folder.is_one(root):
+        return "segment"
+    return "detect" if boxes.find(root) else "classify"
 
 
 def table(config: DataConfig) -> Path | None:

@@ -10,6 +10,7 @@ from PIL import Image
 
 from tfresnet.config.sections import DataConfig
 from tfresnet.data import (
+    box_source,
     digits,
     duplicates,
     folder,
@@ -18,6 +19,7 @@ from tfresnet.data import (
     lookup,
     mask_source,
     scene_source,
+    tfds_boxes,
     tfds_masks,
     tfds_source,
 )
@@ -66,6 +68,8 @@ def load(
         return _digits(config) if task == "classify" else scene_source.load(config, task)
     if kind == "folder" and task == "segment":
         return mask_source.load(lookup.folder(config), config, default_size)
+    if kind == "folder" and task == "detect":
+        return box_source.load(lookup.folder(config), config, default_size, labels)
     if kind == "folder":
         return _folder(lookup.folder(config), config, default_size, labels)
     return _tfds(config, default_size, labels)
@@ -214,8 +218,11 @@ def _tfds(
     builder = tfds_source.open_builder(config.dataset, config.data_dir, task=config.task)
     features = builder.info.features
     size = tfds_source.native_size(builder) or default_size
-    if tfds_source.task_of(features, config.task, config.dataset) == "segment":
+    task = tfds_source.task_of(features, config.task, config.dataset)
+    if task == "segment":
         return _tfds_with_masks(builder, config, size, labels)
+    if task == "detect":
+        return _tfds_with_boxes(builder, config, size)
     spec = input_spec(config, size)
     output = OutputSpec(CLASSIFICATION, tuple(features["label"].names))
     train, held_out = (
@@ -237,6 +244,15 @@ def _tfds_with_masks(
     told = ", ".join(f"{i} {label}" for i, label in enumerate(classes.labels, start=1))
     notes = (f"values in the masks of {builder.name}: {told}",) if classes.first else ()
     return Dataset(train, held_out, spec, OutputSpec(SEGMENTATION, classes.labels), notes)
+
+
+def _tfds_with_boxes(builder: Any, config: DataConfig, size: int | tuple[int, int]) -> Dataset:
+    spec = input_spec(config, size, DETECTION)
+    train, held_out = (
+        tfds_boxes.load(builder, split, spec, config.cache)
+        for split in (config.train_split, config.eval_split)
+    )
+    return Dataset(train, held_out, spec, OutputSpec(DETECTION, tfds_boxes.classes(builder)))
 
 
 def imbalance(classes: np.ndarray, labels: Sequence[str]) -> list[str]:

@@ -28,6 +28,7 @@ RETRIES = 2  # of a download; TFDS's own number is 10, with minutes between them
 # What masks are called, in the order in which they are looked for.
 MASKS = ("segmentation_mask", "segmentation_label", "mask", "label_map", "segmentation",
          "annotation")  # fmt: skip
+OBJECTS = "objects"  # with boxes
 
 
 def open_builder(name: str, data_dir: str | None, download: bool = True, task: str = "auto") -> Any:
@@ -62,7 +63,8 @@ def open_builder(name: str, data_dir: str | None, download: bool = True, task: s
 def task_of(features: Any, given: str, name: str) -> Task:
     """Return what is learned from a dataset: ``given``, or with ``auto`` what it has.
 
-    A dataset that has labels and masks is one of labels, unless the task is given.
+    A dataset that has labels and masks or boxes is one of labels, unless the task is given; one
+    that has masks and boxes is one of boxes.
 
     Raises:
         InputError: the dataset has not what the task needs.
@@ -70,12 +72,13 @@ def task_of(features: Any, given: str, name: str) -> Task:
     kinds = {key: type(feature).__name__ for key, feature in features.items()}
     tasks: dict[Task, bool] = {
         "classify": kinds.get("label") == "ClassLabel",
+        "detect": has_boxes(features),
         "segment": mask_feature(features) is not None,
     }
     found = [task for task, there in tasks.items() if there and kinds.get("image") == "Image"]
     if not found:
         raise InputError(
-            f"expected a dataset with an image and a class label or a mask, {name} has {kinds}"
+            f"expected a dataset with an image and a class label, a mask or boxes, {name} has {kinds}"
         )
     if given != "auto" and given not in found:
         raise InputError(
@@ -88,6 +91,13 @@ def mask_feature(features: Any) -> str | None:
     """Return the name of the feature with the masks; None if there is none."""
     kinds = {key: type(feature).__name__ for key, feature in features.items()}
     return next((key for key in MASKS if kinds.get(key) in ("Image", "LabeledImage")), None)
+
+
+def has_boxes(features: Any) -> bool:
+    """Tell whether images have objects with a box and a class each, as COCO's and VOC's."""
+    inside = getattr(features[OBJECTS], "feature", {}) if OBJECTS in features else {}
+    kinds = {key: type(inside[key]).__name__ for key in ("bbox", "label") if key in inside}
+    return kinds == {"bbox": "BBoxFeature", "label": "ClassLabel"}
 
 
 def _download(builder: Any) -> None:
@@ -236,7 +246,8 @@ def records(
         for part in parts
     ]
 
-    encoded = {"image", truth} - {"label"}
+    features = builder.info.features
+    encoded = [key for key in ("image", truth) if isinstance(features[key], tfds.features.Image)]
 
     def parse(record: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         example = builder.info.features.deserialize_example(

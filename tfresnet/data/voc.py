@@ -103,8 +103,8 @@ def find(root: Path) -> VocFolder | None:
     for name in ANNOTATIONS:
         if name in folders and any(folders[name].glob("*.xml")):
             return VocFolder(root, {"": folders[name]}, _lists(root))
-    parts = {name: path for path in folders.values() if (name := part_name(path))}
-    beside = {name: path for name, path in parts.items() if any(path.glob("*.xml"))}
+    parts = {part: path for path in folders.values() if (part := part_name(path))}
+    beside = {part: path for part, path in parts.items() if any(path.glob("*.xml"))}
     return VocFolder(root, beside, {}) if beside else None
 
 

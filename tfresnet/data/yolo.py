@@ -16,6 +16,7 @@ from typing import Any
 
 import yaml
 
+from tfresnet.data import class_file
 from tfresnet.data.box_marks import Mark, Marked, Read, missing_pictures, without_boxes
 from tfresnet.data.folder import counted, first_names, images_below, part_name, subfolders
 from tfresnet.runtime.errors import InputError
@@ -142,14 +143,13 @@ def find(root: Path) -> YoloFolder | None:
             return _described(root, file, text)
     if not _has_labels(root):
         return None
-    file = next((root / name for name in NAMES if (root / name).is_file()), None)
-    if file is None:
+    names = next((root / name for name in NAMES if (root / name).is_file()), None)
+    if names is None:
         raise InputError(
             f"{root}: expected the names of the classes of labels/*.txt, got neither data.yaml nor "
             "classes.txt; write them in classes.txt, one a line"
         )
-    names = tuple(name for line in read_text(file).splitlines() if (name := line.strip()))
-    return YoloFolder(root, file, _distinct(file, names), _folders(root))
+    return YoloFolder(root, names, class_file.read(names, 1).labels, _folders(root))
 
 
 def _usual_first(path: Path) -> tuple[bool, str]:
