@@ -28,7 +28,8 @@ def picture(path: Path, orientation: int = 1) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     exif = Image.Exif()
     exif[box_marks.ORIENTATION] = orientation
-    Image.new("RGB", (WIDTH, HEIGHT), "gray").save(path, exif=exif)
+    color = (ord(path.stem[-1]), 0, 0)  # else all would be the same picture
+    Image.new("RGB", (WIDTH, HEIGHT), color).save(path, exif=exif)
     return path
 
 

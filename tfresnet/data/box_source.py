@@ -72,8 +72,8 @@ def _divided(
 def _without_duplicates(
     root: Path, train: Sequence[Annotated], held_out: Sequence[Annotated]
 ) -> tuple[list[Annotated], list[str]]:
-    ours, theirs = (([p.path for p in part], [*part]) for part in (train, held_out))
+    ours, theirs = (([p.path for p in part], [*range(len(part))]) for part in (train, held_out))
     (_, kept), notes = duplicates.without_duplicates(ours, theirs, ())
     if not kept:
         raise InputError(f"{root}: expected pictures to train on that are not held out, got none")
-    return kept, notes
+    return [train[i] for i in kept], notes

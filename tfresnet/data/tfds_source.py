@@ -78,7 +78,8 @@ def task_of(features: Any, given: str, name: str) -> Task:
     found = [task for task, there in tasks.items() if there and kinds.get("image") == "Image"]
     if not found:
         raise InputError(
-            f"expected a dataset with an image and a class label, a mask or boxes, {name} has {kinds}"
+            f"expected a dataset with an image and a class label, a mask or boxes, {name} has "
+            f"{kinds}"
         )
     if given != "auto" and given not in found:
         raise InputError(

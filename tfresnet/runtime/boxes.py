@@ -76,7 +76,8 @@ def suppressed(
     best = np.argsort(-score, kind="stable")[:CANDIDATES]
     box, score, kind = boxes[place[best]].clip(0, 1), score[best], kind[best]
     rival = (iou(box, box) >= overlap) & (kind[:, None] == kind)
-    kept, alive = [], np.ones(len(best), bool)
+    kept: list[int] = []
+    alive = np.ones(len(best), bool)
     while len(kept) < LIMIT and alive.any():
         first = int(alive.argmax())
         kept.append(first)
