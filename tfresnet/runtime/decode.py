@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Union
 import numpy as np
 from PIL import Image
 
+from . import boxes
 from .colors import overlay, palette
 from .metadata import BOXES, CLASS_MAP, CLASS_PROBABILITIES, EMBEDDING, PROBABILITIES, SCORES
 from .spec import CLASSIFICATION, MULTI_LABEL, OutputSpec
@@ -152,17 +153,19 @@ def named(outputs: Mapping[str, np.ndarray], kind: str) -> dict[str, np.ndarray]
     return dict(zip(OUTPUTS[kind], outputs.values(), strict=True))
 
 
-def predictions(outputs: Mapping[str, np.ndarray]) -> np.ndarray:
+def predictions(outputs: Mapping[str, np.ndarray]) -> Any:
     """Return the predictions that a file's outputs stand for.
 
-    They are the probabilities of the labels or the embedding as they are, and the class of each
-    pixel, uint8 [n, H, W].
+    They are the probabilities of the labels or the embedding as they are, the class of each pixel,
+    uint8 [n, H, W], and a dictionary of boxes, see :func:`.boxes.detections`.
 
     Args:
         outputs: by the names of ``OUTPUTS``.
     """
     if CLASS_PROBABILITIES in outputs:
         return outputs[CLASS_PROBABILITIES].argmax(-1).astype(np.uint8)
+    if SCORES in outputs:
+        return boxes.detections(outputs[SCORES], outputs[BOXES])
     (found,) = outputs.values()
     return found
 

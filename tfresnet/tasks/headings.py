@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tfresnet.runtime.spec import CLASSIFICATION, MULTI_LABEL, SEGMENTATION
+from tfresnet.runtime.spec import CLASSIFICATION, DETECTION, MULTI_LABEL, SEGMENTATION
 from tfresnet.tasks.intervals import shown
 
 
@@ -99,6 +99,18 @@ def _mean_iou(result: Mapping[str, Any], epochs: int | None) -> str:
     )
 
 
+def _detection_lines(result: Mapping[str, Any]) -> list[str]:
+    return [
+        f"mAP50 {result['map50']:.2%}   mAP {result['map']:.2%} (mean of IoU 0.5 to 0.95)   on "
+        f"{result['n']:,} images",
+        f"mAP50 is {shown(result['map50_interval'])} % with 95 % confidence (bootstrap)",
+    ]
+
+
+def _average_precision_at_50(result: Mapping[str, Any], epochs: int | None) -> str:
+    return f"mAP50 {result['map50']:.2%} after {epochs} epochs (mAP {result['map']:.2%})"
+
+
 HEADINGS = {
     CLASSIFICATION: Headings(
         primary="top1",
@@ -144,6 +156,22 @@ HEADINGS = {
         after_training=_mean_iou,
         card_labels="classes",
         card_limits=", and it gives one of its classes to every pixel",
+    ),
+    DETECTION: Headings(
+        primary="map50",
+        heading="mAP50",
+        fit="centers_found",
+        fit_heading="centers",
+        axis="centers found; held-out: mAP50 (%)",
+        epoch="centers {centers_found:.2%}  held-out mAP50 {held_out_map50:.2%}",
+        classes="{} classes of boxes",
+        hub_metric="mean_average_precision",
+        hub_task="object-detection",
+        lines=_detection_lines,
+        per_class="average precision of each class at an IoU of 0.5",
+        after_training=_average_precision_at_50,
+        card_labels="classes",
+        card_limits=", and it finds at most 100 boxes in a picture",
     ),
 }
 

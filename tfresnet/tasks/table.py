@@ -1,8 +1,9 @@
 """The table of tasks."""
 
-from tfresnet.runtime.spec import CLASSIFICATION, MULTI_LABEL, SEGMENTATION
+from tfresnet.runtime.spec import CLASSIFICATION, DETECTION, MULTI_LABEL, SEGMENTATION
 from tfresnet.tasks.base import Task
 from tfresnet.tasks.classification import Classification
+from tfresnet.tasks.detection import Detection
 from tfresnet.tasks.multi_label import MultiLabel
 from tfresnet.tasks.segmentation import Segmentation
 
@@ -10,4 +11,5 @@ TASKS: dict[str, type[Task]] = {
     CLASSIFICATION: Classification,
     MULTI_LABEL: MultiLabel,
     SEGMENTATION: Segmentation,
+    DETECTION: Detection,
 }

@@ -1,0 +1,124 @@
+"""Detection: boxes around objects, each with one of the labels."""
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfresnet.config.sections import ModelConfig, TrainConfig
+from tfresnet.data.splits import Split
+from tfresnet.models import heads
+from tfresnet.models.network import Head
+from tfresnet.runtime import boxes
+from tfresnet.runtime.boxes import OVERLAP, THRESHOLD, Detections
+from tfresnet.runtime.metadata import BOXES
+from tfresnet.runtime.spec import DETECTION, InputSpec
+from tfresnet.tasks.base import Agreement, Loss, Task
+from tfresnet.tasks.box_metrics import DetectionMetrics
+from tfresnet.tasks.center_decoding import scores_and_boxes
+from tfresnet.tasks.center_losses import at_centers, center_loss
+from tfresnet.tasks.center_targets import CenterTargets, center_targets
+from tfresnet.tasks.headings import HEADINGS
+
+Truth = Mapping[str, Any]
+
+
+class Detection(Task):
+    """What is true of a batch is a dictionary, whose N is the same for all of a data set.
+
+    ``boxes`` float32 [batch, N, 4] are x1, y1, x2, y2 in shares of the image's width and height,
+    ``classes`` int32 [batch, N], -1 where there is no box, and ``ignored`` bool [batch, N] says
+    which are neither learned nor counted. The network gives maps, see
+    :class:`tfresnet.models.center_head.CenterHead`. Predictions are those of
+    :func:`tfresnet.runtime.boxes.detections`.
+    """
+
+    headings = HEADINGS[DETECTION]
+    output_kinds = (BOXES,)
+    least_agreement = 0.9
+    averages_flips = False  # boxes of two images have no mean
+
+    def head(self, config: ModelConfig, num_classes: int) -> Head:
+        """Build the head that ``model.head`` names."""
+        return heads.detection(config, num_classes)
+
+    def targets(self, truth: Truth) -> Truth:
+        """Return the truth as it is: the maps' size is known with the outputs."""
+        return truth
+
+    def loss(self, config: TrainConfig, train: Split) -> Loss:
+        """Return a function of boxes and maps, see :func:`.center_losses.center_loss`."""
+
+        def per_image(targets: Truth, outputs: Any, teacher: Any = None) -> tf.Tensor:
+            return center_loss(_maps(targets, outputs), outputs)
+
+        return per_image
+
+    def correct(self, targets: Truth, outputs: Any) -> tf.Tensor:
+        """Return the share of the boxes whose center is seen; 1 for an image without boxes."""
+        true = _maps(targets, outputs)
+        kinds = tf.maximum(targets["classes"], 0)[..., None]
+        logits = tf.gather(at_centers(outputs["heat"], true), kinds, batch_dims=2)[..., 0]
+        seen = tf.cast(tf.sigmoid(logits) >= THRESHOLD, tf.float32) * true.there
+        count = tf.reduce_sum(true.there, axis=1)
+        return tf.where(count > 0, tf.math.divide_no_nan(tf.reduce_sum(seen, axis=1), count), 1.0)
+
+    def in_graph(self, outputs: Any, spec: InputSpec, kind: str = "") -> dict[str, tf.Tensor]:
+        """Return what is in all cells, see :func:`.center_decoding.scores_and_boxes`."""
+        return scores_and_boxes(outputs)
+
+    def metrics(self) -> DetectionMetrics:
+        """Return metrics of no images yet."""
+        return DetectionMetrics(self.output)
+
+    def decisions(self, predictions: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Return the classes of what is detected, int32 [n, 100]; -1 stands for nothing."""
+        return np.where(predictions["scores"] >= THRESHOLD, predictions["classes"], -1)
+
+    def name_of(self, decision: np.ndarray) -> str:
+        """Return how many there are of each class, int [k]: ``2 cat, 1 dog``."""
+        counts = Counter(int(kind) for kind in decision if kind >= 0)
+        named = [f"{counts[i]} {self.output.labels[i]}" for i in sorted(counts)]
+        return ", ".join(named) or "nothing"
+
+    def agreement(
+        self, predictions: Mapping[str, np.ndarray], reference: Mapping[str, np.ndarray]
+    ) -> Agreement:
+        """Compare what is detected: the share of the boxes, of both, that match one of the other.
+
+        They match by an intersection over union of at least 0.5 and the same class; of those with a
+        score of at least 0.3. The error is the largest difference of the scores of two that match.
+        """
+        pairs = total = 0
+        error = 0.0
+        for row in range(len(reference["scores"])):
+            ours, theirs = (boxes.shown(found, row) for found in (predictions, reference))
+            matched = pairs_of(ours, theirs)
+            total += len(ours.scores) + len(theirs.scores)
+            pairs += len(matched)
+            error = max([error, *(abs(ours.scores[i] - theirs.scores[j]) for i, j in matched)])
+        return Agreement(2 * pairs / total if total else 1.0, float(error))
+
+
+def _maps(truth: Truth, outputs: Any) -> CenterTargets:
+    _, height, width, classes = outputs["heat"].shape
+    return center_targets(truth, height, width, classes)
+
+
+def pairs_of(ours: Detections, theirs: Detections) -> list[tuple[int, int]]:
+    """Return which detections of two models are the same: an IoU of 0.5 or more, the same class.
+
+    Each of ours, best first, is matched with the one of theirs that it overlaps most among those
+    that are left.
+    """
+    overlap = boxes.iou(ours.boxes, theirs.boxes)
+    overlap[ours.classes[:, None] != theirs.classes] = 0
+    found = []
+    for i in range(len(overlap)):
+        j = int(overlap[i].argmax()) if overlap.shape[1] else 0
+        if overlap.shape[1] and overlap[i, j] >= OVERLAP:
+            found.append((i, j))
+            overlap[:, j] = 0
+    return found
