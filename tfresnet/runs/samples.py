@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import numpy as np
+import tensorflow as tf
 from PIL import Image
 
 from tfresnet import tasks
@@ -18,11 +19,13 @@ def write(dataset: Dataset, folder: Path) -> None:
     """Write PNG files that are called ``NUMBER_LABELS.png``."""
     folder.mkdir(exist_ok=True)
     batch = next(iter(pipeline.raw_batches(dataset.held_out, CANDIDATES, CANDIDATES)))
-    images, classes, weights = (part.numpy() for part in batch)
+    images, truth, weights = tf.nest.map_structure(lambda part: part.numpy(), batch)
     task = tasks.of(dataset.output)
-    names = [task.name_of(each) for each in classes]
     count = int(weights.sum())  # the others fill the batch up
-    _, first = np.unique(names[:count], return_index=True)
+    names = [
+        task.name_of(tf.nest.map_structure(lambda part, i=i: part[i], truth)) for i in range(count)
+    ]
+    _, first = np.unique(names, return_index=True)
     others = np.setdiff1d(np.arange(count), first)
     chosen = sorted([*sorted(first), *others][:COUNT])
     for number, index in enumerate(chosen, start=1):

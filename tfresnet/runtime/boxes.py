@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -108,7 +109,7 @@ def area(boxes: np.ndarray) -> np.ndarray:
     return (boxes[:, 2:] - boxes[:, :2]).clip(0).prod(axis=1)
 
 
-def shown(found: dict[str, np.ndarray], row: int, threshold: float = THRESHOLD) -> Detections:
+def shown(found: Mapping[str, np.ndarray], row: int, threshold: float = THRESHOLD) -> Detections:
     """Return the detections in one picture of a batch whose score is at least ``threshold``."""
     there = (found["classes"][row] >= 0) & (found["scores"][row] >= threshold)
     return Detections(*(found[key][row][there] for key in Detections._fields))

@@ -4,6 +4,7 @@ Zhou et al. 2019, "Objects as Points", arXiv:1904.07850, section 3; the radius i
 (xingyizhou/CenterNet, ``gaussian_radius``), which took it from CornerNet (arXiv:1808.01244).
 """
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -32,7 +33,7 @@ class CenterTargets(NamedTuple):
 
 
 def center_targets(
-    truth: dict[str, tf.Tensor], height: int, width: int, classes: int
+    truth: Mapping[str, tf.Tensor], height: int, width: int, classes: int
 ) -> CenterTargets:
     """Return the targets for maps of ``height`` x ``width`` cells.
 

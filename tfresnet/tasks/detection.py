@@ -77,9 +77,14 @@ class Detection(Task):
         """Return the classes of what is detected, int32 [n, 100]; -1 stands for nothing."""
         return np.where(predictions["scores"] >= THRESHOLD, predictions["classes"], -1)
 
-    def name_of(self, decision: np.ndarray) -> str:
-        """Return how many there are of each class, int [k]: ``2 cat, 1 dog``."""
-        counts = Counter(int(kind) for kind in decision if kind >= 0)
+    def name_of(self, decision: Any) -> str:
+        """Return how many there are of each class: ``2 cat, 1 dog``.
+
+        Args:
+            decision: the classes of what is detected, or a dictionary of what is true.
+        """
+        classes = decision["classes"] if isinstance(decision, Mapping) else decision
+        counts = Counter(int(kind) for kind in classes if kind >= 0)
         named = [f"{counts[i]} {self.output.labels[i]}" for i in sorted(counts)]
         return ", ".join(named) or "nothing"
 
