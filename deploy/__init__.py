@@ -3,10 +3,10 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
-__all__ = ["Classifier", "Embedder"]
+__all__ = ["Classifier", "Embedder", "Segmenter"]
 
 if TYPE_CHECKING:
-    from tfresnet.runtime.predictor import Classifier, Embedder
+    from tfresnet.runtime.predictor import Classifier, Embedder, Segmenter
 
 
 def __getattr__(name: str) -> Any:

@@ -12,7 +12,7 @@ import flatbuffers
 from ai_edge_litert import schema_py_generated as schema
 
 from tfresnet.deploy.formats import graph, wrap
-from tfresnet.runtime.metadata import EMBEDDING, PROBABILITIES
+from tfresnet.runtime.metadata import CLASS_PROBABILITIES, EMBEDDING, PROBABILITIES
 from tfresnet.runtime.spec import InputSpec, OutputSpec
 
 NAME, IDENTIFIER, PARSER = "TFLITE_METADATA", b"M001", "1.0.0"
@@ -20,6 +20,9 @@ LABELS = "labels.txt"
 IMAGE, NORMALIZATION = 2, 1  # members of the unions ContentProperties and ProcessUnitOptions
 RGB, GRAYSCALE = 1, 2
 AXIS_LABELS = 2  # an AssociatedFileType
+# What MediaPipe's ImageSegmenter reads, by image_segmenter_metadata_schema.fbs (V001).
+SEGMENTER, SEGMENTER_IDENTIFIER = "SEGMENTER_METADATA", b"V001"
+NO_ACTIVATION = 0  # the file gives probabilities already
 Write = Callable[[flatbuffers.Builder], int]
 
 
@@ -66,9 +69,11 @@ def describe(
 def _model(spec: InputSpec, output: OutputSpec, title: str, kind: str, centered: bool) -> Write:
     classes = f"{len(output.labels)} classes"
     about = f"{title}: {'embeddings' if kind == EMBEDDING else classes}"
-    subgraph = _table([_list(2, [_image(spec, centered)]), _list(3, [_output(kind)])])
+    fields = [_list(2, [_image(spec, centered)]), _list(3, [_output(kind)])]
+    if kind in CUSTOM:
+        fields.append(_list(9, [_custom(*CUSTOM[kind])]))
     return _table(
-        [_text(0, title), _text(1, about), Field(3, _vector([subgraph])), _text(7, PARSER)]
+        [_text(0, title), _text(1, about), Field(3, _vector([_table(fields)])), _text(7, PARSER)]
     )
 
 
@@ -97,6 +102,18 @@ def _output(kind: str) -> Write:
     )
     name = "probability" if kind == PROBABILITIES else kind
     return _table([_text(0, name), _list(6, [file])])
+
+
+def _custom(name: str, content: bytes) -> Write:
+    return _table([_text(0, name), _bytes(1, content)])
+
+
+def _segmenter() -> bytes:
+    """Return the options of MediaPipe's ImageSegmenter."""
+    builder = flatbuffers.Builder(64)
+    root = _table([_number(0, "Int8", NO_ACTIVATION), _text(1, PARSER)])(builder)
+    builder.Finish(root, SEGMENTER_IDENTIFIER)
+    return bytes(builder.Output())
 
 
 def _table(fields: list[Field]) -> Write:
@@ -134,6 +151,16 @@ def _text(slot: int, value: str) -> Field:
     return Field(slot, lambda builder: builder.CreateString(value))
 
 
+def _bytes(slot: int, value: bytes) -> Field:
+    def write(builder: flatbuffers.Builder) -> int:
+        builder.StartVector(1, len(value), 16)  # aligned, as it is read in place
+        for byte in reversed(value):
+            builder.PrependByte(byte)
+        return builder.EndVector()
+
+    return Field(slot, write)
+
+
 def _number(slot: int, kind: str, value: int) -> Field:
     return Field(slot, lambda builder: value, kind)
 
@@ -145,3 +172,7 @@ def _floats(slot: int, value: float) -> Field:
         return builder.EndVector()
 
     return Field(slot, write)
+
+
+# Of each kind of output, the name and the content of custom metadata.
+CUSTOM = {CLASS_PROBABILITIES: (SEGMENTER, _segmenter())}
