@@ -81,7 +81,7 @@ def test_a_resized_crop_of_everything_is_the_image():
 
 def test_a_flip_mirrors_about_half_of_the_images():
     images = tf.tile(numbered(1), [400, 1, 1, 1])
-    flipped = augment.random_flip(images, SEED).numpy()
+    flipped = augment.flipped_where(augment.random_half(400, SEED), images).numpy()
     mirrored = (flipped == images.numpy()[:, :, ::-1]).all(axis=(1, 2, 3))
     same = (flipped == images.numpy()).all(axis=(1, 2, 3))
     assert (mirrored ^ same).all()
@@ -93,7 +93,8 @@ def test_an_alternating_flip_mirrors_each_image_every_other_epoch():
     indices = tf.range(400, dtype=tf.int64)
 
     def mirrored(epoch, order=indices):
-        out = augment.alternating_flip(images, order, 400, tf.constant(epoch, tf.int64), SEED)
+        half = augment.alternating_half(order, 400, tf.constant(epoch, tf.int64), SEED)
+        out = augment.flipped_where(half, images)
         return (out.numpy() == images.numpy()[:, :, ::-1]).all(axis=(1, 2, 3))
 
     first = mirrored(0)
@@ -194,7 +195,9 @@ def test_beta_has_the_mean_and_variance_of_the_distribution(alpha):
 def test_equal_seeds_give_equal_images():
     for operation in (
         lambda seed: augment.random_crop(numbered(), 3, seed),
-        lambda seed: augment.random_flip(numbered(), seed),
+        lambda seed: augment.flipped_where(
+            augment.random_half(numbered().shape[0], seed), numbered()
+        ),
         lambda seed: augment.random_resized_crop(numbered(), 0.08, seed),
         lambda seed: erasing.cutout(numbered(), 4, seed),
         lambda seed: erasing.random_erasing(numbered(), 0.5, seed),

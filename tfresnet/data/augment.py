@@ -95,33 +95,56 @@ def _with_last(values: tf.Tensor, last: int) -> tf.Tensor:
     return tf.pad(values, [[0, 0], [0, 1]], constant_values=float(last))
 
 
-def random_flip(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """Flip each image left to right with probability 1/2."""
-    chosen = tf.random.stateless_uniform([tf.shape(images)[0], 1, 1, 1], seed) < 0.5
-    return _flipped_where(tf.reshape(chosen, [-1]), images)
+def random_half(batch: int | tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    """Choose each image with probability 1/2; return bool [batch]."""
+    return tf.random.stateless_uniform([batch], seed) < 0.5
 
 
-def alternating_flip(
-    images: tf.Tensor, indices: tf.Tensor, count: int, epoch: tf.Tensor, seed: tf.Tensor
+def alternating_half(
+    indices: tf.Tensor, count: int, epoch: tf.Tensor, seed: tf.Tensor
 ) -> tf.Tensor:
-    """Flip each image left to right in every second epoch (Jordan 2024, arXiv:2404.00498).
+    """Choose each image in every second epoch (Jordan 2024, arXiv:2404.00498); bool [batch].
 
     Args:
-        images: the batch.
         indices: of the images in their split, int64 [batch]; a permutation of them decides which
-            half of the images is flipped in even epochs, and which in odd ones.
+            half of the images is chosen in even epochs, and which in odd ones.
         count: images in the split.
         epoch: the number of the epoch, int64.
         seed: of the run, the same at all steps.
     """
     hashed = shuffle.permuted(indices, count, shuffle.key(seed[0], seed[1]))
-    return _flipped_where((hashed + epoch) % 2 == 0, images)
+    return (hashed + epoch) % 2 == 0
 
 
-def _flipped_where(chosen: tf.Tensor, images: tf.Tensor) -> tf.Tensor:
-    """Flip the images where ``chosen``, bool [batch], is true."""
+def flipped_where(chosen: tf.Tensor, images: tf.Tensor) -> tf.Tensor:
+    """Flip the images [batch, H, W, ...] where ``chosen``, bool [batch], is true."""
     # Select, unlike tf.where, takes a vector and copies whole images: twice as fast.
     return tf.raw_ops.Select(condition=chosen, x=tf.reverse(images, [2]), y=images)
+
+
+def color_jitter(images: tf.Tensor, strength: float, seed: tf.Tensor) -> tf.Tensor:
+    """Change brightness, contrast and saturation of uint8 images, in this order.
+
+    Each is multiplied by a factor of its own, uniform in 1 - ``strength`` to 1 + ``strength``;
+    contrast is the distance to the image's mean lightness, saturation that to each pixel's (ITU-R
+    601-2). Grey images have no saturation.
+    """
+    batch, channels = tf.shape(images)[0], images.shape[-1]
+    low, high = 1 - strength, 1 + strength
+    factors = tf.random.stateless_uniform([3, batch, 1, 1, 1], seed, low, high)
+    brightness, contrast, saturation = tf.unstack(factors)
+    pixels = tf.cast(images, tf.float32)
+    weights = [[0.299], [0.587], [0.114]] if channels == 3 else [[1.0]]
+    grey = tf.reshape(
+        tf.reshape(pixels, [-1, channels]) @ tf.constant(weights), tf.shape(pixels[..., :1])
+    )
+    mean = tf.reduce_mean(grey, [1, 2, 3], keepdims=True)
+    # All three are sums of the pixel, its lightness, and the mean.
+    rest = brightness * contrast
+    changed = (rest * saturation) * pixels + (
+        (rest * (1 - saturation)) * grey + brightness * (1 - contrast) * mean
+    )
+    return tf.cast(tf.round(tf.clip_by_value(changed, 0.0, 255.0)), tf.uint8)
 
 
 def mixup(

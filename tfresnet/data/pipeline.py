@@ -6,15 +6,17 @@ operations from its step number, so a resumed run sees what the uninterrupted on
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from tfresnet.config.sections import DataConfig
-from tfresnet.data import augment, erasing, policies, shuffle
+from tfresnet.data import augment, erasing, policies, shuffle, spatial, task_settings
 from tfresnet.data.splits import Split
+from tfresnet.data.task_settings import NO_SCALE, has_places
 from tfresnet.runtime.errors import InputError
-from tfresnet.runtime.spec import InputSpec
+from tfresnet.runtime.spec import CLASSIFICATION, InputSpec
 
 
 def steps_per_epoch(split: Split, batch_size: int) -> int:
@@ -44,6 +46,7 @@ def train_batches(
     first_step: int,
     last_step: int,
     size: int | None = None,
+    task: str = CLASSIFICATION,
 ) -> tf.data.Dataset:
     """Return the augmented batches of the steps from ``first_step`` up to ``last_step``.
 
@@ -57,6 +60,7 @@ def train_batches(
         first_step: the number of the first batch, from 0.
         last_step: the number after that of the last batch.
         size: the shorter side of the images in pixels; by default the spec's.
+        task: as the output's spec has it; masks and boxes are moved with the pixels.
 
     Returns:
         A dataset of normalized images, float32 [batch, H, W, C], and targets: of classification
@@ -65,19 +69,24 @@ def train_batches(
     Raises:
         InputError: settings that do not go together, or a batch larger than the split.
     """
-    check(config, spec, batch_size)
+    check(config, spec, batch_size, task)
     order = EpochOrder.of(split, batch_size, config.repeats, seed)
 
-    def augmented(step: tf.Tensor, batch: tuple[tf.Tensor, tf.Tensor]) -> tuple:
-        def flip_alternately(images: tf.Tensor) -> tf.Tensor:
+    def augmented(step: tf.Tensor, batch: tuple[tf.Tensor, Any]) -> tuple:
+        def mirrored(flip_seed: tf.Tensor) -> tf.Tensor:
+            if config.flip != "alternating":
+                return augment.random_half(batch_size, flip_seed)
             indices = order.repeated(order.indices(step))
             # Epochs are numbered from 0, so that -1 is the key of no epoch's order.
             halves = tf.constant([seed, -1], tf.int64)
-            return augment.alternating_flip(images, indices, order.count, order.epoch(step), halves)
+            return augment.alternating_half(indices, order.count, order.epoch(step), halves)
 
-        images, truth = (order.repeated(part) for part in batch)
+        images, truth = tf.nest.map_structure(order.repeated, batch)
         step_seed = tf.stack([seed, step])
-        images = _augment(images, config, step_seed, flip_alternately)
+        if has_places(task):
+            images, truth = _augment_together(images, truth, config, step_seed, mirrored)
+            return normalize(images, spec), targets(truth)
+        images = _augment(images, config, step_seed, mirrored)
         if size:
             images = tf.image.resize(images, scaled(spec, size), antialias=True)
         return _mix(normalize(images, spec), targets(truth), config, step_seed)
@@ -202,19 +211,22 @@ def _augment(
     images: tf.Tensor,
     config: DataConfig,
     seed: tf.Tensor,
-    flip_alternately: Callable[[tf.Tensor], tf.Tensor],
+    mirrored: Callable[[tf.Tensor], tf.Tensor],
 ) -> tf.Tensor:
-    """Apply the augmentations of single images, in the configured order, to uint8 images."""
+    """Apply the augmentations of single images, in the configured order, to uint8 images.
+
+    ``mirrored`` returns which images to flip, from a seed.
+    """
     # _mix uses the seeds at 2 and 3.
-    crop, flip, _, _, policy, cutout, erase = augment.split_seed(seed, 7)
+    crop, flip, _, _, policy, cutout, erase, color = augment.split_seed(seed, 8)
     if config.random_resized_crop:
         images = augment.random_resized_crop(images, config.random_resized_crop, crop)
     elif config.crop_padding:
         images = augment.random_crop(images, config.crop_padding, crop, config.crop_mode)
-    if config.flip == "alternating":
-        images = flip_alternately(images)
-    elif config.flip:
-        images = augment.random_flip(images, flip)
+    if config.flip:
+        images = augment.flipped_where(mirrored(flip), images)
+    if config.color:
+        images = augment.color_jitter(images, config.color, color)
     if config.randaugment:
         magnitude = config.randaugment_magnitude
         images = policies.randaugment(images, config.randaugment, magnitude, policy)
@@ -227,6 +239,28 @@ def _augment(
     if config.erasing:
         images = erasing.random_erasing(images, config.erasing, erase)
     return images
+
+
+def _augment_together(
+    images: tf.Tensor,
+    truth: Any,
+    config: DataConfig,
+    seed: tf.Tensor,
+    mirrored: Callable[[tf.Tensor], tf.Tensor],
+) -> tuple[tf.Tensor, Any]:
+    """Apply the augmentations of images with masks or boxes to uint8 images and their truth.
+
+    ``mirrored`` is that of :func:`_augment`; so are the seeds.
+    """
+    crop, flip, *_, color = augment.split_seed(seed, 8)
+    if config.color:
+        images = augment.color_jitter(images, config.color, color)
+    if config.scale == NO_SCALE:  # no pixel is interpolated
+        return spatial.flip(images, truth, mirrored(flip)) if config.flip else (images, truth)
+    batch = images.shape[0]
+    chosen = mirrored(flip) if config.flip else tf.zeros([batch], bool)
+    window = spatial.draw(batch, (config.scale[0], config.scale[1]), chosen, crop)
+    return spatial.move_images(images, window), spatial.move_truth(truth, window)
 
 
 def _mix(
@@ -248,8 +282,9 @@ def _mix(
     return images, targets
 
 
-def check(config: DataConfig, spec: InputSpec, batch_size: int) -> None:
-    """Raise an ``InputError`` for settings that do not go together."""
+def check(config: DataConfig, spec: InputSpec, batch_size: int, task: str = CLASSIFICATION) -> None:
+    """Raise an ``InputError`` for settings that do not go together, or with the task."""
+    task_settings.check(config, task)
     size = min(spec.height, spec.width)
     for share, pixels in config.progressive.items():
         if not 0 < share < 1 or not 8 <= pixels < size:
@@ -262,7 +297,7 @@ def check(config: DataConfig, spec: InputSpec, batch_size: int) -> None:
             f"data.repeats: expected a divisor of the batch size, {batch_size}, "
             f"got {config.repeats}"
         )
-    if config.crop_padding >= size:
+    if config.crop_padding >= size and not has_places(task):
         raise InputError(
             f"data.crop_padding: expected less than the image's {size} "
             f"pixels, got {config.crop_padding}"
