@@ -85,7 +85,9 @@ def test_the_stream_of_older_versions_is_kept():
     old = [p[y : y + 8, x : x + 8] for p, y, x in zip(padded, *offsets, strict=True)]
     chosen = tf.random.stateless_uniform([5, 1, 1, 1], flip).numpy().ravel() < 0.5
     old = [i[:, ::-1] if c else i for i, c in zip(old, chosen, strict=True)]
-    new = pipeline._augment(tf.constant(batch), DataConfig(), seed, lambda images: images)
+    new = pipeline._augment(
+        tf.constant(batch), DataConfig(), seed, lambda key: augment.random_half(5, key)
+    )
     np.testing.assert_array_equal(new, old)
 
 

@@ -157,7 +157,9 @@ class DataConfig(Section):
     repeats: int = Field(
         1, gt=0, description="Copies of an image in a batch, each augmented differently."
     )
-    crop_padding: int = Field(4, ge=0, description="Padding in pixels for random crops; 0 is off.")
+    crop_padding: int = Field(
+        4, ge=0, description="Padding in pixels for random crops of images with labels; 0 is off."
+    )
     crop_mode: Literal["reflect", "zero"] = Field(
         "reflect", description="Content of that padding: the mirrored image, or black."
     )

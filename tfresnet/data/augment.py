@@ -130,21 +130,17 @@ def color_jitter(images: tf.Tensor, strength: float, seed: tf.Tensor) -> tf.Tens
     601-2). Grey images have no saturation.
     """
     batch, channels = tf.shape(images)[0], images.shape[-1]
-    low, high = 1 - strength, 1 + strength
-    factors = tf.random.stateless_uniform([3, batch, 1, 1, 1], seed, low, high)
+    factors = tf.random.stateless_uniform([3, batch, 1, 1], seed, 1 - strength, 1 + strength)
     brightness, contrast, saturation = tf.unstack(factors)
-    pixels = tf.cast(images, tf.float32)
-    weights = [[0.299], [0.587], [0.114]] if channels == 3 else [[1.0]]
-    grey = tf.reshape(
-        tf.reshape(pixels, [-1, channels]) @ tf.constant(weights), tf.shape(pixels[..., :1])
-    )
-    mean = tf.reduce_mean(grey, [1, 2, 3], keepdims=True)
-    # All three are sums of the pixel, its lightness, and the mean.
-    rest = brightness * contrast
-    changed = (rest * saturation) * pixels + (
-        (rest * (1 - saturation)) * grey + brightness * (1 - contrast) * mean
-    )
-    return tf.cast(tf.round(tf.clip_by_value(changed, 0.0, 255.0)), tf.uint8)
+    weights = tf.constant([[0.299], [0.587], [0.114]] if channels == 3 else [[1.0]])
+    pixels = tf.reshape(tf.cast(images, tf.float32), [batch, -1, channels])
+    mean = tf.reduce_mean(pixels, axis=1, keepdims=True) @ weights
+    # One matrix an image: channels are mixed with the lightness, in shares of the saturation.
+    mixing = saturation * tf.eye(channels) + (1 - saturation) * weights
+    changed = pixels @ (brightness * contrast * mixing)
+    flat = tf.reshape(changed, [batch, -1]) + (brightness * (1 - contrast) * mean)[:, :, 0]
+    flat = tf.clip_by_value(flat, 0.0, 255.0) + 0.5
+    return tf.ensure_shape(tf.reshape(tf.cast(flat, tf.uint8), tf.shape(images)), images.shape)
 
 
 def mixup(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tfresnet.config import loading
 from tfresnet.config.sections import ModelConfig, RunConfig, TrainConfig
-from tfresnet.data import lookup
+from tfresnet.data import lookup, task_settings
 from tfresnet.models import costs, names, options
 from tfresnet.runs.run_directory import Run, open_run
 from tfresnet.runtime.errors import InputError, unknown
@@ -47,6 +47,8 @@ def training(config: RunConfig, resume: bool = False, dry_run: bool = False) -> 
                 f"{config.data.dataset}, whose classes have an order of their own"
             )
         read_text(expanded(order))
+    if task := lookup.task(config.data):
+        task_settings.check(config.data, task_settings.TASKS[task])
     if table := lookup.table(config.data):
         _multi_label(config.train, table)
     lookup.check_present(config.data, download=not dry_run)

@@ -83,7 +83,7 @@ class Trainer:
         self.title = f"{directory.resolve().name}: {config.model.arch} on {data}"
         self.steps_per_epoch = pipeline.steps_per_epoch(dataset.train, config.train.batch_size)
         self.total_steps = self.steps_per_epoch * config.train.epochs
-        pipeline.check(config.data, dataset.spec, config.train.batch_size)
+        pipeline.check(config.data, dataset.spec, config.train.batch_size, dataset.output.task)
         self.segments = pipeline.segments(config.data, config.train.epochs, self.steps_per_epoch)
         # Same seed, same machine, same weights: the input stream is stateless (data.pipeline),
         # and on a CPU deterministic operations cost nothing that can be measured.
@@ -236,6 +236,7 @@ class Trainer:
             first_step,
             end,
             size,
+            self.dataset.output.task,
         )
 
     def _batches(self) -> tf.distribute.DistributedIterator:
