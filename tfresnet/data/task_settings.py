@@ -1,5 +1,7 @@
 """Check which augmentations fit a task; loads no TensorFlow."""
 
+from typing import Any
+
 from tfresnet.config.sections import DataConfig
 from tfresnet.runtime.errors import InputError
 from tfresnet.runtime.spec import CLASSIFICATION, DETECTION, MULTI_LABEL, SEGMENTATION
@@ -9,7 +11,7 @@ TASKS = {"classify": CLASSIFICATION, "segment": SEGMENTATION, "detect": DETECTIO
 SCALE, COLOR, OFF = "take data.scale", "take data.color", "leave it out"
 # Augmentations that change images alone, which masks and boxes would no longer fit: when they are
 # off, and what to do instead. The default of crop_padding counts as off.
-IMAGES_ALONE = {
+IMAGES_ALONE: dict[str, tuple[tuple[Any, ...], str]] = {
     "crop_padding": ((0, DataConfig.model_fields["crop_padding"].default), SCALE),
     "random_resized_crop": ((0,), SCALE),
     "progressive": (({},), SCALE),
