@@ -3,7 +3,10 @@
 import contextlib
 import ctypes
 import gc
+import importlib.util
+import re
 import shutil
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +20,7 @@ from PIL import Image
 from tfresnet.config import loading
 from tfresnet.config.export import ExportConfig
 from tfresnet.deploy import export as deploy_export
-from tfresnet.deploy.device import benchmark
+from tfresnet.deploy.device import benchmark, demo
 from tfresnet.runs import run_directory
 from tfresnet.runs.train_run import train
 
@@ -99,3 +102,51 @@ def write_images(folder: Path, classes: dict[str, int], size: tuple[int, int] = 
             pixels = rng.integers(0, 256, (*size, 3), np.uint8)
             Image.fromarray(pixels).save(folder / name / f"{i}.jpg")
     return folder
+
+
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+BLOCKED = "Security Policy"
+needs_browser = pytest.mark.skipif(
+    not CHROMIUM or importlib.util.find_spec("playwright") is None,
+    reason="needs Chromium, pip install playwright, and tfresnet demo --fetch",
+)
+
+
+@pytest.fixture
+def serve():
+    """Start servers of sites; they end with the test."""
+    servers = []
+
+    def start(models, samples=()):
+        server = demo.server(demo.pages(models, samples), 0)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        servers.append(server)
+        return server.server_address[1]
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.fixture
+def page(serve):
+    """A function that opens the page of some models in headless Chromium."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+
+        def opened(models, samples=()):
+            found = browser.new_page()
+            errors = []
+            # The interpreters write their news to stderr, which is the console's "error" here.
+            found.on("console", lambda m: errors.append(m.text) if BLOCKED in m.text else None)
+            found.on("pageerror", lambda error: errors.append(str(error)))
+            found.goto(f"http://127.0.0.1:{serve(models, samples)}/")
+            found.locator("#status", has_text=re.compile(r"Ready\.|could not")).wait_for()
+            assert not errors
+            return found
+
+        yield opened
+        browser.close()

@@ -1,23 +1,17 @@
 """The page in the browser: what is served and to whom, and, in real Chromium, the same answers."""
 
 import http.client
-import importlib.util
 import json
 import re
-import shutil
-import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from tests.conftest import needs_browser
 from tests.test_cli import json_of, refused
 from tfresnet.deploy.device import demo, web_runtimes
-
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-
-BLOCKED = "Security Policy"
 
 
 @pytest.fixture
@@ -30,23 +24,6 @@ def runtimes(tmp_path, monkeypatch):
             (tmp_path / "web" / name).write_text(name)
     (tmp_path / "web" / "packages.json").write_text(json.dumps(web_runtimes._notice()))
     return tmp_path / "web"
-
-
-@pytest.fixture
-def serve():
-    """Start servers of sites; they end with the test."""
-    servers = []
-
-    def start(models, samples=()):
-        server = demo.server(demo.pages(models, samples), 0)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        servers.append(server)
-        return server.server_address[1]
-
-    yield start
-    for server in servers:
-        server.shutdown()
-        server.server_close()
 
 
 def get(port, path, host=None):
@@ -95,35 +72,6 @@ def test_a_port_that_is_taken_gets_one_line(runtimes, serve, exported, tiny_run)
     model = tiny_run.directory / "export" / "model_int8.tflite"
     port = serve([model])
     assert f"--port: expected a free one, got {port}" in refused("demo", model, "--port", port)
-
-
-needs_browser = pytest.mark.skipif(
-    not CHROMIUM or importlib.util.find_spec("playwright") is None,
-    reason="needs Chromium, pip install playwright, and tfresnet demo --fetch",
-)
-
-
-@pytest.fixture
-def page(serve):
-    """A function that opens the page of some models in headless Chromium."""
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-
-        def opened(models, samples=()):
-            found = browser.new_page()
-            errors = []
-            # The interpreters write their news to stderr, which is the console's "error" here.
-            found.on("console", lambda m: errors.append(m.text) if BLOCKED in m.text else None)
-            found.on("pageerror", lambda error: errors.append(str(error)))
-            found.goto(f"http://127.0.0.1:{serve(models, samples)}/")
-            found.locator("#status", has_text=re.compile(r"Ready\.|could not")).wait_for()
-            assert not errors
-            return found
-
-        yield opened
-        browser.close()
 
 
 SHOW = """async ([bytes, name]) => {

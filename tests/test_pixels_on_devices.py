@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.conftest import export
+from tests.conftest import export, needs_browser
 from tfresnet.config import loading
 from tfresnet.config.export import ExportConfig
 from tfresnet.deploy import Segmenter
@@ -62,18 +63,25 @@ def run(tmp_path_factory) -> run_directory.Run:
 
 
 def files(run: run_directory.Run, **options) -> dict[str, Path]:
-    """Export the int8 and the float32 TFLite file, or those of ``options``, by their kind."""
-    config = ExportConfig(
-        **{"formats": ("tflite",), "quantizations": ("float32", "int8"), "max_drop": 100} | options
-    )
+    """Export files of two quantizations; return them by their names."""
+    config = ExportConfig(quantizations=("float32", "int8"), max_drop=100, **options)
     artifacts = export(run, config)["artifacts"]
-    return {a["quantization"]: Path(a["path"]) for a in artifacts}
+    return {Path(a["path"]).name: Path(a["path"]) for a in artifacts}
 
 
 @pytest.fixture(scope="module")
-def probabilities(run) -> dict[str, Path]:
-    """Files that give the probability of each class, by their quantization."""
-    return files(run, output="class_probabilities")
+def maps(run) -> dict[str, Path]:
+    """Files that give a class map."""
+    return files(run, formats=("tflite", "onnx"))
+
+
+@pytest.fixture(scope="module")
+def probabilities(run, tmp_path_factory) -> dict[str, Path]:
+    """Files that give the probability of each class."""
+    copy = tmp_path_factory.mktemp("copies") / "pixels"
+    shutil.copytree(run.directory, copy, ignore=shutil.ignore_patterns("export"))
+    options = {"formats": ("tflite",), "output": "class_probabilities"}
+    return files(run_directory.open_run(copy), **options)
 
 
 MEDIAPIPE = """
@@ -96,7 +104,7 @@ with ImageSegmenter.create_from_options(options) as segmenter:
 @needs_device
 @pytest.mark.parametrize("kind", ["float32", "int8"])
 def test_mediapipe_gives_the_same_map_of_our_files_unmodified(probabilities, tmp_path, kind):
-    model, pictures = probabilities[kind], []
+    model, pictures = probabilities[f"model_{kind}.tflite"], []
     for number, factor in enumerate((1, 1, 2, 2)):
         pixels, _ = scene(500 + number, factor * HEIGHT, factor * WIDTH)
         pictures.append(str(tmp_path / f"{number}.png"))
@@ -114,3 +122,61 @@ def test_mediapipe_gives_the_same_map_of_our_files_unmodified(probabilities, tmp
     # we repeat classes: some 3 % of the pixels, along the edges of so small a map.
     assert max(differ[2:]) <= 0.08
     assert all(len(np.unique(theirs)) == len(LABELS) for theirs, _ in maps)
+
+
+SHOW = """async ([bytes, name]) => {
+  await window.show(new Blob([new Uint8Array(bytes)]), name);
+  return [...document.querySelectorAll("#models article")].map((card) => {
+    const mask = card.querySelector(".mask");
+    const image = mask.getContext("2d").getImageData(0, 0, mask.width, mask.height);
+    const text = (item, part) => item.querySelector(part).textContent;
+    const shares = [...card.querySelectorAll("li")].map((item) => [
+      text(item, ".label"), text(item, ".value"), item.querySelector(".square").style.background,
+    ]);
+    return {size: [image.width, image.height], pixels: [...image.data], shares};
+  });
+}"""
+
+
+@needs_browser
+def test_the_page_shows_the_map_that_predict_gives(page, maps, probabilities, tmp_path):
+    models = [maps["model_float32.tflite"], maps["model_int8.tflite"], maps["model_float32.onnx"],
+              probabilities["model_int8.tflite"]]  # fmt: skip
+    found = page(models)
+    assert found.locator("#opacity").is_visible()
+    colors = np.array([list(bytes.fromhex(color[1:])) for color in COLORS])
+    for number, (height, width) in enumerate(((HEIGHT, WIDTH), (100, 70))):
+        path = tmp_path / f"{number}.png"
+        Image.fromarray(scene(700 + number, height, width)[0]).save(path)
+        for model, card in zip(
+            models, found.evaluate(SHOW, [list(path.read_bytes()), path.name]), strict=True
+        ):
+            expected = next(Segmenter(model).stream([path]))
+            assert card["size"] == [WIDTH, HEIGHT]
+            drawn = np.array(card["pixels"]).reshape(HEIGHT, WIDTH, 4)
+            assert (drawn[..., 3] == 255).all()
+            differ = (drawn[..., :3] != colors[expected.class_map]).any(-1).mean()
+            # The page resizes as Pillow does, to the bit; a tie may fall otherwise in its kernels.
+            assert differ <= 0.005
+            (label, share, color), *_ = card["shares"]
+            assert label == next(iter(expected.shares))
+            assert float(share.split()[0]) == pytest.approx(100 * expected.shares[label], abs=0.6)
+            assert color == f"rgb({', '.join(map(str, colors[LABELS.index(label)]))})"
+    assert "ground" in found.locator(".whole").first.get_attribute("aria-label")
+
+
+@needs_browser
+def test_colors_fade_and_go_with_what_failed(page, maps):
+    found = page([maps["model_int8.tflite"]])
+    assert not found.locator(".scene").is_visible()
+    picture = maps["model_int8.tflite"].parents[1] / "samples"
+    content = next(picture.glob("*.png")).read_bytes()
+    found.evaluate(SHOW, [list(content), "a"])
+    found.locator("#share").fill("0")
+    assert found.locator(".mask").evaluate("(it) => getComputedStyle(it).opacity") == "0"
+    found.set_viewport_size({"width": 360, "height": 740})
+    assert found.evaluate("document.documentElement.scrollWidth") <= 360
+    found.evaluate("() => window.show(new Blob(['no picture']), 'text.txt')")
+    found.wait_for_selector(".error")
+    assert not found.locator(".scene").is_visible()
+    assert found.locator("#models li").count() == 0

@@ -15,12 +15,21 @@ from typing import Any
 
 from tfresnet.config import formats
 from tfresnet.deploy.device import web_runtimes
+from tfresnet.runtime.colors import palette
 from tfresnet.runtime.errors import InputError
-from tfresnet.runtime.metadata import PROBABILITIES, check_output_kind, read_metadata
+from tfresnet.runtime.metadata import (
+    CLASS_MAP,
+    CLASS_PROBABILITIES,
+    PROBABILITIES,
+    check_output_kind,
+    read_metadata,
+)
 from tfresnet.tasks.headings import judged_by, of_record
 
 HOST = "127.0.0.1"
 TYPES = {".mjs": "text/javascript", ".js": "text/javascript", ".wasm": "application/wasm"}
+WEB = ("style.css", "demo.js", "answers.js", "model.js", "pixels.js", "licences.txt")
+SHOWN = (PROBABILITIES, CLASS_MAP, CLASS_PROBABILITIES)  # kinds of output, as answers.js has them
 SAMPLES = 12
 SHOWN_BY_BROWSERS = (".png", ".jpg", ".jpeg", ".webp")  # pictures that every browser decodes
 
@@ -48,7 +57,7 @@ def pages(models: Sequence[Path], samples: Sequence[Path]) -> dict[str, Page]:
         InputError: a file is none of tfresnet's, or the interpreters are missing.
     """
     found = {f"/runtime/{n}": _file(path) for n, path in web_runtimes.files().items()}
-    for name in ("style.css", "demo.js", "model.js", "pixels.js", "licences.txt"):
+    for name in WEB:
         found[f"/web/{name}"] = Page(_web(name), _type(Path(name)))
     found["/"] = Page(_web("index.html"), "text/html; charset=utf-8")
     facts = []
@@ -81,7 +90,7 @@ def run_of(model: Path) -> Path | None:
 
 def _facts(path: Path, url: str) -> dict[str, Any]:
     metadata = read_metadata(path)
-    check_output_kind(path, metadata, PROBABILITIES)
+    check_output_kind(path, metadata, SHOWN)
     if path.is_dir() or metadata.input_type == "integer":
         raise InputError(
             f"{path}: expected a file that takes pixels; export with --interface uint8"
@@ -97,6 +106,8 @@ def _facts(path: Path, url: str) -> dict[str, Any]:
         "bytes": path.stat().st_size,
         "input": asdict(metadata.spec),
         "output": asdict(metadata.output),
+        "kind": metadata.output_kind,
+        "colors": [f"#{bytes(color).hex()}" for color in palette(metadata.output)],
         **_accuracy(metadata.measured),
         "arch": metadata.arch or "The model",
     }

@@ -1,9 +1,9 @@
 // The page: a picture from anywhere, the answers of every model side by side.
+import {ANSWERS, element} from "/web/answers.js";
 import {open} from "/web/model.js";
 import {prepare} from "/web/pixels.js";
 
-const TOP = 5, RUNS = 5, HINT = "Drop a picture here, paste one, or choose one.";
-const THRESHOLD = 0.5; // of a label, where a picture may have many
+const RUNS = 5, HINT = "Drop a picture here, paste one, or choose one.";
 const find = (id) => document.getElementById(id);
 const models = [];
 let busy = false, stream = null;
@@ -13,23 +13,21 @@ async function start() {
   find("title").textContent = site.title;
   document.title = site.title;
   for (const {url, name} of site.samples) addSample(url, name);
-  for (const facts of site.models) models.push({facts, card: addCard(facts), run: await open(facts)});
+  for (const facts of site.models) {
+    const answers = ANSWERS[facts.kind];
+    models.push({facts, answers, card: addCard(facts, answers), run: await open(facts)});
+  }
+  find("opacity").hidden = !models.some(({answers}) => answers.draws);
   find("status").textContent = "Ready.";
   window.ready = true;
 }
 
-function element(tag, className, text = "") {
-  const made = document.createElement(tag);
-  made.className = className;
-  made.textContent = text;
-  return made;
-}
-
-function addCard(facts) {
+function addCard(facts, answers) {
   const card = element("article", ""), size = (facts.bytes / 1000).toLocaleString("en", {maximumFractionDigits: 1});
   const accuracy = facts.value === null ? "" : `, ${(100 * facts.value).toFixed(2)} % ${facts.metric} when exported`;
   card.append(element("h3", "", facts.name), element("p", "facts", `${size} kB${accuracy}`));
   card.append(element("p", "facts latency"), document.createElement("ol"));
+  answers.build(card);
   find("models").append(card);
   return card;
 }
@@ -44,48 +42,32 @@ function addSample(url, name) {
   find("samples").append(button);
 }
 
-// The answer of one model: its probabilities and the median milliseconds of a run.
-async function ask(model, pixels) {
+// What one model answers, and the median milliseconds of a run.
+async function ask({facts, answers, run}, pixels) {
   const times = [];
-  let probabilities = null;
+  let outputs = null;
   for (let i = 0; i < (stream ? 1 : RUNS); i++) {
     const started = performance.now();
-    probabilities = await model.run(pixels);
+    outputs = await run(pixels);
     times.push(performance.now() - started);
   }
   times.sort((a, b) => a - b);
-  return {probabilities, ms: times[Math.floor(times.length / 2)]};
+  return {answer: answers.read(outputs, facts), ms: times[Math.floor(times.length / 2)]};
 }
 
-function display(model, {probabilities, ms}) {
-  const labels = model.facts.output.labels;
-  const order = [...probabilities.keys()].sort((a, b) => probabilities[b] - probabilities[a]);
-  const items = order.slice(0, TOP).map((i) => {
-    const percent = `${(100 * probabilities[i]).toFixed(1)} %`, item = document.createElement("li");
-    const track = element("span", "track"), bar = document.createElement("span");
-    bar.style.width = `${100 * probabilities[i]}%`;
-    track.setAttribute("aria-hidden", "true");
-    track.append(bar);
-    item.append(element("span", "label", labels[i]), element("span", "value", percent), track);
-    return item;
-  });
-  model.card.querySelector("ol").replaceChildren(...items);
-  model.card.querySelector(".latency").textContent = `${ms.toFixed(2)} ms`;
-  if (model.facts.output.task !== "multi_label") return labels[order[0]];
-  return order.filter((i) => probabilities[i] >= THRESHOLD).map((i) => labels[i]).join(" and ") || "none of the labels";
-}
-
-// Classify what is drawable; returns what every model says: a label, or those that are probable enough.
-async function classify(source, width, height, name) {
-  const first = [];
+// Ask every model about what is drawable, {source, width, height, name}; returns what each says, in words.
+async function predict(picture) {
+  const found = [];
   for (const model of models) {
-    const pixels = prepare(source, width, height, model.facts.input);
-    if (!first.length) draw(pixels, name);
-    first.push(display(model, await ask(model, pixels)));
+    const pixels = prepare(picture.source, picture.width, picture.height, model.facts.input);
+    if (!found.length) draw(pixels, picture.name);
+    const {answer, ms} = await ask(model, pixels);
+    found.push(model.answers.show(model.card, answer, model.facts, picture));
+    model.card.querySelector(".latency").textContent = `${ms.toFixed(2)} ms`;
   }
-  const said = models.map(({facts}, i) => `${first[i]} (${facts.name})`);
-  find("status").textContent = `${name}: ${said.join(", ")}`;
-  return first;
+  const said = models.map(({facts}, i) => `${found[i]} (${facts.name})`);
+  find("status").textContent = `${picture.name}: ${said.join(", ")}`;
+  return found;
 }
 
 function draw({width, height, channels, data}, name) {
@@ -108,7 +90,7 @@ async function show(blob, name) {
     const bitmap = await createImageBitmap(blob, {
       imageOrientation: "from-image", premultiplyAlpha: "none", colorSpaceConversion: "none",
     });
-    return await classify(bitmap, bitmap.width, bitmap.height, name);
+    return await predict({source: bitmap, width: bitmap.width, height: bitmap.height, name});
   } catch (error) {
     clear();
     return fail(`${name}: expected a picture that this browser can read (${error.message})`);
@@ -119,8 +101,8 @@ async function show(blob, name) {
 
 // Take away the picture and its answers: beside an error they would look like those of what failed.
 function clear() {
-  for (const {card} of models) {
-    card.querySelector("ol").replaceChildren();
+  for (const {card, answers} of models) {
+    answers.clear(card);
     card.querySelector(".latency").textContent = "";
   }
   const canvas = find("seen");
@@ -156,7 +138,11 @@ function stopCamera() {
 async function watch() {
   const video = find("video");
   if (!stream) return;
-  if (video.videoWidth) await classify(video, video.videoWidth, video.videoHeight, "Camera");
+  if (video.videoWidth) {
+    const frame = await createImageBitmap(video); // what is drawn is what was predicted
+    await predict({source: frame, width: frame.width, height: frame.height, name: "Camera"});
+    frame.close();
+  }
   requestAnimationFrame(watch);
 }
 
@@ -179,5 +165,8 @@ find("file").addEventListener("change", (e) => {
   if (file) show(file, file.name);
 });
 find("camera").addEventListener("click", toggleCamera);
+find("share").addEventListener("input", (e) => {
+  document.documentElement.style.setProperty("--share", e.target.value / 100);
+});
 window.show = show;
 start().catch((error) => fail(`The model could not be loaded: ${error.message}`));

@@ -1,4 +1,4 @@
-// A .tflite in LiteRT.js or an .onnx in onnxruntime-web, behind one function: pixels to probabilities.
+// A .tflite in LiteRT.js or an .onnx in onnxruntime-web, behind one function: pixels to the values of each output.
 
 let litert = null, onnx = null;
 
@@ -21,10 +21,9 @@ async function openTflite(url) {
   const [entry] = model.getInputDetails();
   return async (pixels) => {
     const tensor = new runtime.Tensor(asInput(pixels.data, entry.dtype), shaped(entry.shape, pixels));
-    const [answer] = await model.run(tensor);
-    const values = Float32Array.from(answer.toTypedArray());
-    tensor.delete();
-    answer.delete();
+    const answers = await model.run(tensor);
+    const values = answers.map((answer) => answer.toTypedArray().slice());
+    for (const used of [tensor, ...answers]) used.delete();
     return values;
   };
 }
@@ -39,7 +38,7 @@ async function openOnnx(url) {
     const {height, width, channels} = pixels;
     const dims = first ? [1, channels, height, width] : [1, height, width, channels];
     const answers = await session.run({[entry.name]: new runtime.Tensor(entry.type, data, dims)});
-    return Float32Array.from(answers[session.outputNames[0]].data);
+    return session.outputNames.map((name) => answers[name].data);
   };
 }
 
@@ -58,7 +57,7 @@ function channelsFirst({data, channels}) {
   return result;
 }
 
-// Returns a function from pixels to probabilities. It was run once, so that the next run is not the first.
+// Returns a function from pixels to a list of typed arrays, one for each output. It was run once, so that the next run is not the first.
 export async function open({url, format, input}) {
   const run = await (format === "onnx" ? openOnnx(url) : openTflite(url));
   const [height, width, channels] = [input.height, input.width, input.mean.length];

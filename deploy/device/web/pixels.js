@@ -1,5 +1,5 @@
-// A picture to the model's pixels, as tfresnet does it on every device: the centre crop, resized with
-// Pillow's arithmetic (two passes, weights of 22 bits, 8-bit values between them).
+// A picture to the model's pixels, as tfresnet does it on every device: the centre crop (or all of it), resized
+// with Pillow's arithmetic (two passes, weights of 22 bits, 8-bit values between them).
 
 const BITS = 22;
 const FILTERS = {
@@ -21,8 +21,9 @@ function roundHalfEven(x) {
   return below % 2 === 0 ? below : below + 1;
 }
 
-// The centre of a width x height picture that the model sees: [left, top, right, bottom].
+// The part of a width x height picture that the model sees: [left, top, right, bottom].
 export function cropBox(spec, width, height) {
+  if (spec.fit === "stretch") return [0, 0, width, height];
   const scale = Math.min(width / spec.width, height / spec.height) * spec.crop_fraction;
   const across = Math.min(width, Math.max(1, roundHalfEven(spec.width * scale)));
   const down = Math.min(height, Math.max(1, roundHalfEven(spec.height * scale)));
