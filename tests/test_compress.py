@@ -359,9 +359,9 @@ def test_another_compressor_can_take_the_place_of_one(run_copy, monkeypatch):
 
 
 def test_a_network_that_tfmot_refuses_is_refused_with_the_reason(tmp_path):
-    settings = [*TINY, "train.epochs=1", "model.attention=se"]
+    settings = [*TINY, "train.epochs=1", "model.attention=eca"]
     train(loading.load("quickstart", settings), tmp_path / "run")
-    reason = "it refuses: it has no quantization for the products of channel attention"
+    reason = "it refuses: it has no quantization for the convolution of eca"
     assert reason in refused("export", tmp_path / "run", "--tflite", "--qat-epochs", 1)
     assert not list((tmp_path / "run" / "export").glob("*.tflite"))  # before any file is made
 

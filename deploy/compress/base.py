@@ -17,7 +17,7 @@ class FunctionalNetwork:
     Attributes:
         model: a flat functional model: its layers are the layers inside all blocks.
         stem: names of the layers of the backbone's first part.
-        head: names of the layers of the head.
+        head: names of the last layers with weights: those that give the logits.
     """
 
     model: keras.Model
@@ -29,7 +29,7 @@ class FunctionalNetwork:
         """Return a network's functional model, which shares its variables."""
         stem, *_ = network.backbone.parts
         model = functional(network, image_shape)
-        return cls(model, _names(stem.layers), _names(network.head.layers))
+        return cls(model, _names(stem.layers), _last_with_weights(model))
 
     def with_model(self, model: keras.Model) -> "FunctionalNetwork":
         """Return the same parts with another model, whose layers have the same names."""
@@ -39,6 +39,18 @@ class FunctionalNetwork:
 def _names(layers: Iterable[keras.layers.Layer]) -> frozenset[str]:
     """Return the names of layers and of the layers inside them."""
     return frozenset(inner.name for layer in layers for inner in layer._flatten_layers())
+
+
+def _last_with_weights(model: keras.Model) -> frozenset[str]:
+    """Return the names of the layers with weights that none with weights follows."""
+    found, left = set(), list(model.outputs)
+    while left:
+        layer, index, _ = left.pop()._keras_history
+        if layer.weights:
+            found.add(layer.name)
+        else:
+            left += layer._inbound_nodes[index].keras_inputs
+    return frozenset(found)
 
 
 class Compressor(Protocol):

@@ -14,7 +14,7 @@ class Clustering:
 
     Batch normalization is folded into the convolutions first, so that the weights that are shared
     are those of the file. The centroids are trained. The first convolution, depthwise convolutions
-    and the head keep all their weights.
+    and dense layers keep all their weights.
 
     Attributes:
         count: most different weights of a kernel, at least 2.
@@ -44,7 +44,7 @@ def clustered_layers(network: FunctionalNetwork) -> set[str]:
     convolutions = [
         layer.name for layer in network.model.layers if isinstance(layer, keras.layers.Conv2D)
     ]
-    return set(convolutions[1:]) - network.head
+    return set(convolutions[1:])
 
 
 def clusterable(network: FunctionalNetwork, count: int, sparse: bool) -> keras.Model:

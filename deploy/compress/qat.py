@@ -17,9 +17,10 @@ OBSERVED = 512  # training images that the ranges of activations start from
 CONVERTIBLE = 8  # bits of the fake quantization that TensorFlow's converter understands
 WITH_WEIGHTS = (keras.layers.Conv2D, keras.layers.Dense)  # depthwise convolutions keep 8 bits
 
+# Their outputs have the scales of their inputs.
+SAME_SCALE = (keras.layers.AveragePooling2D, keras.layers.UpSampling2D)
 # Why tfmot refuses a layer, by the layer's type.
 OBSTACLES = {
-    "Multiply": "it has no quantization for the products of channel attention",
     "Conv1D": "it has no quantization for the convolution of eca",
 }
 
@@ -36,7 +37,7 @@ class QuantizationAwareTraining:
         pruned: whether zeros stay zeros.
         clustered: whether the different weights of a kernel stay as few as they are.
         bits: of the weights of convolutions and dense layers.
-        edge_bits: the same of the first convolution and of the head.
+        edge_bits: the same of the first convolution and of the layers that give the logits.
     """
 
     epochs: int
@@ -120,7 +121,8 @@ def quantization_aware(
 def _annotated(model: keras.Model, shared: set[str], sparse: bool) -> keras.Model:
     """Return a model with notes for tfmot about layers that it must treat in another way.
 
-    The output of an average pooling has the scale of its input, as in TFLite. The layers called
+    The output of an average pooling or of an upsampling has the scale of its input, as in TFLite.
+    A product's is quantized as a sum's, which tfmot does not do by itself. The layers called
     ``shared`` keep their few different weights, with zeros if ``sparse``.
     """
     from tensorflow_model_optimization.python.core.quantization.keras.default_8bit import (
@@ -131,8 +133,11 @@ def _annotated(model: keras.Model, shared: set[str], sparse: bool) -> keras.Mode
     from tfresnet.deploy.compress.preserve import SharedWeights
 
     def annotate(layer: keras.layers.Layer) -> keras.layers.Layer:
-        if isinstance(layer, keras.layers.AveragePooling2D):
+        if isinstance(layer, SAME_SCALE):
             return quantization.quantize_annotate_layer(layer, configs.NoOpQuantizeConfig())
+        if isinstance(layer, keras.layers.Multiply):
+            own = configs.Default8BitOutputQuantizeConfig()
+            return quantization.quantize_annotate_layer(layer, own)
         if layer.name in shared:
             return quantization.quantize_annotate_layer(layer, SharedWeights(sparse))
         return layer
@@ -172,9 +177,9 @@ def set_bits(aware: keras.Model, network: FunctionalNetwork, inner: int, edges: 
 
     Args:
         aware: made from ``network`` by :func:`quantization_aware`; is changed.
-        network: tells which layers are in the head.
+        network: tells which layers give the logits.
         inner: bits of most layers.
-        edges: bits of the first convolution and of the head.
+        edges: bits of the first convolution and of the layers that give the logits.
     """
     wrappers = [w for w in _wrappers(aware) if isinstance(w.layer, WITH_WEIGHTS)]
     at_the_edges = network.head | {wrappers[0].layer.name}

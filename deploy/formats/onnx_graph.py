@@ -21,6 +21,7 @@ def simplified(proto: Proto) -> Proto:
     with captured(), contextlib.redirect_stdout(None):
         proto = onnxslim.slim(proto)
     _pool_channels_first(proto)
+    _name_global_pooling(proto)
     return proto
 
 
@@ -127,6 +128,26 @@ def _pool_channels_first(proto: Proto) -> None:
         nodes.insert(index, pool)
         nodes.remove(turn)
         return
+
+
+def _name_global_pooling(proto: Proto) -> None:
+    """Replace means over height and width of NCHW maps by global pooling, which is quantized."""
+    from onnx import helper
+    from onnxruntime.transformers.onnx_model import OnnxModel
+
+    model, nodes = OnnxModel(proto), proto.graph.node
+    for index, mean in enumerate(nodes):
+        if mean.op_type != "ReduceMean" or model.get_node_attribute(mean, "keepdims") == 0:
+            continue
+        axes = model.get_node_attribute(mean, "axes")
+        if axes is None:
+            axes = model.get_constant_value(mean.input[1])
+        if sorted(axes) == [2, 3]:
+            pool = helper.make_node(
+                "GlobalAveragePool", mean.input[:1], mean.output, f"{mean.name}_pool"
+            )
+            nodes.remove(mean)
+            nodes.insert(index, pool)
 
 
 def redirect(proto: Proto, old: str, new: str) -> None:

@@ -21,7 +21,7 @@ from tfresnet.system.native_stderr import captured
 
 # The softmax stays float: probabilities need finer steps than 8 bits have.
 OPERATIONS = ["Conv", "MatMul", "Gemm", "Add", "Relu", "Clip", "GlobalAveragePool", "MaxPool",
-              "AveragePool", "Concat", "Mul", "Flatten"]  # fmt: skip
+              "AveragePool", "Concat", "Mul", "Flatten", "Resize", "Slice", "Pad"]  # fmt: skip
 LARGEST_WEIGHT = 64  # 255 * (64 + 64) <= 32767
 
 

@@ -8,9 +8,10 @@ import re
 import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from ai_edge_litert import schema_py_generated as schema
 
 from tfresnet.config.formats import Quantization
 from tfresnet.deploy.formats import graph
@@ -28,7 +29,8 @@ class Recipe:
         weights: bits of the weights; one scale per output channel.
         activations: bits of the activations, which calibration images set; None for float.
         dynamic: whether float activations are quantized, and results dequantized, at run time.
-        edges: bits of the weights of the first convolution and of the classifier, which lose most.
+        edges: bits of the weights of the first layer and of those that give the logits, which lose
+            most.
         keep_float: layers that are not quantized, by the names of their output tensors.
         clusters: convolutions with at most so many different weights get one scale, so that one
             weight is one integer in all output channels.
@@ -84,7 +86,28 @@ def quantize(
         tool = quantizer.Quantizer(bytearray(content), manager.get_quantization_recipe())
         quantized = bytes(tool.quantize(result, enable_progress_report=False).quantized_model)
     # litert-quantizer puts large weights behind the flatbuffer, where other tools lose them.
-    return graph.packed(graph.read(quantized))
+    model = graph.read(quantized)
+    _compare_integers(model)
+    return graph.packed(model)
+
+
+def _compare_integers(model: Any) -> None:
+    """Let each arg max of dequantized int8 numbers read the integers: their order is the same."""
+    for subgraph in model.subgraphs:
+        made = {int(index): o for o in subgraph.operators for index in o.outputs}
+        for decision in [o for o in subgraph.operators if _name(model, o) == "ARG_MAX"]:
+            before = made.get(int(decision.inputs[0]))
+            if before is None or _name(model, before) != "DEQUANTIZE":
+                continue
+            if subgraph.tensors[before.inputs[0]].type == schema.TensorType.INT8:
+                decision.inputs[0] = before.inputs[0]
+        read = {int(index) for o in subgraph.operators for index in o.inputs}
+        read |= {int(index) for index in subgraph.outputs}
+        subgraph.operators = [o for o in subgraph.operators if read & {*map(int, o.outputs)}]
+
+
+def _name(model: Any, operation: Any) -> str:
+    return graph.operator_name(model.operatorCodes[operation.opcodeIndex])
 
 
 def _manager(recipe: Recipe, content: bytes) -> "recipe_manager.RecipeManager":
@@ -109,10 +132,9 @@ def _manager(recipe: Recipe, content: bytes) -> "recipe_manager.RecipeManager":
         add(EVERYTHING, "*", 8)
     for operation in WITH_WEIGHTS:
         add(EVERYTHING, operation, recipe.weights)
-    first = _exactly([_first_convolution(content)])
     if recipe.edges:
         add(EVERYTHING, "FULLY_CONNECTED", recipe.edges)
-        add(first, "CONV_2D", recipe.edges)
+        add(_exactly([_first_convolution(content), *_last(content)]), "CONV_2D", recipe.edges)
     if recipe.dense_per_tensor:
         add(
             EVERYTHING,
@@ -165,6 +187,20 @@ def _signature(content: bytes) -> tuple[str, str]:
 
 def _first_convolution(content: bytes) -> str:
     return next(o.outputs[0] for o in graph.operations(content) if o.name == "CONV_2D")
+
+
+def _last(content: bytes) -> list[str]:
+    """Return the outputs of the operations with kernels that none with a kernel follows."""
+    made = {name: o for o in graph.operations(content) for name in o.outputs}
+    read = {name for o in made.values() for name in o.inputs}
+    left, found = [made[name] for name in made if name not in read], []
+    while left:
+        operation = left.pop()
+        if operation.name in graph.WITH_KERNELS:
+            found.append(operation.outputs[0])
+        else:
+            left += [made[name] for name in operation.inputs if name in made]
+    return found
 
 
 def _with_shared_weights(content: bytes, clusters: int) -> list[str]:
