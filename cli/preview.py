@@ -18,15 +18,16 @@ from tfresnet.system.native_stderr import quiet_tensorflow
 @json_option
 @reports_mistakes
 def command(preset: str | None, settings: list[str], out: Path, as_json: bool) -> None:
-    """Draw the augmented images that a network is trained on, with their labels below.
+    """Draw the augmented images that a network is trained on, with their labels, masks or boxes.
 
     These are the first batches of `tfresnet train` with the same options, settings and seed.
-    Mixed images have the share of each class.
+    Mixed images have the share of each class; with masks it is that of the pixels.
 
     \b
     Examples:
       tfresnet preview
       tfresnet preview --arch resnet18 --dataset path/to/folder --set data.image_size=96
+      tfresnet preview digits-detect
       tfresnet preview cifar10-resnet18 --set data.randaugment=2 --out augmented.png
     """
     from tfresnet.runs import preflight

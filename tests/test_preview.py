@@ -11,9 +11,12 @@ from tests.conftest import TINY
 from tfresnet.cli.configuration import FLAGS
 from tfresnet.cli.main import main
 from tfresnet.config import loading
+from tfresnet.config.sections import DataConfig
+from tfresnet.data import pipeline
 from tfresnet.data.sources import load
-from tfresnet.runtime.spec import InputSpec
-from tfresnet.training import preview
+from tfresnet.runs import samples
+from tfresnet.runtime.spec import DETECTION, SEGMENTATION, InputSpec, OutputSpec
+from tfresnet.training import preview, truth_drawing
 
 NAMES = ("cat", "dog", "great_white_shark_of_the_north")
 
@@ -28,7 +31,7 @@ NAMES = ("cat", "dog", "great_white_shark_of_the_north")
     ],
 )
 def test_a_caption_names_the_classes_by_their_share(label, expected):
-    assert preview.caption(np.array(label, np.float32), NAMES) == expected
+    assert truth_drawing.caption(np.array(label, np.float32), NAMES) == expected
 
 
 @pytest.mark.parametrize("mean", [(128.0,) * 3, (123.675, 116.28, 103.53)])
@@ -58,6 +61,67 @@ def test_the_rows_are_the_first_images_of_the_first_batches(monkeypatch):
     known = {image.tobytes() for image in load(config.data, 32).train.images}
     assert [images.shape for images, _ in drawn] == [(8, 16, 16, 3)] * 4
     assert all(image.tobytes() in known for images, _ in drawn for image in images)
+
+
+@pytest.fixture
+def few_scenes(monkeypatch):
+    monkeypatch.setattr("tfresnet.data.scene_source.SCENES", {"train": 9, "held_out": 4})
+
+
+def test_masks_are_blended_in_and_their_classes_are_named():
+    output = OutputSpec(SEGMENTATION, ("sky", "road"), colors=("#000000", "#ff0000"))
+    mask = np.array([[0, 1], [1, 255]], np.uint8)
+    image = np.full((2, 2, 3), 100, np.uint8)
+    drawn = truth_drawing.with_mask(image, mask, output)
+    assert drawn[0, 0].tolist() == [50, 50, 50]
+    assert drawn[0, 1].tolist() == [178, 50, 50]
+    assert drawn[1, 1].tolist() == [100, 100, 100]
+    assert truth_drawing.mask_caption(mask, output) == "road 0.50\nsky 0.25"
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_boxes_are_drawn_in_the_colors_of_their_classes(channels):
+    output = OutputSpec(DETECTION, ("cat", "dog"), colors=("#00ff00", "#ff0000"))
+    truth = {
+        "boxes": np.array([[0.25, 0.25, 0.75, 0.75], [0, 0, 0.5, 0.5], [0, 0, 0, 0]], np.float32),
+        "classes": np.array([1, 0, -1]),
+        "ignored": np.array([False, True, False]),
+    }
+    drawn = truth_drawing.with_boxes(np.zeros((160, 160, channels), np.uint8), truth, output)
+    assert drawn.shape == (320, 320, 3)
+    assert drawn[240, 80].tolist() == [255, 0, 0]
+    assert drawn[0, 0].tolist() == [0, 255, 0]
+    assert drawn[320 - 40, 320 - 40].tolist() == [0, 0, 0]
+    assert truth_drawing.boxes_caption(truth, output) == "dog: 1\ncat: 1"
+
+
+@pytest.mark.parametrize("preset", ["digits-segment", "digits-detect"])
+def test_the_command_draws_masks_and_boxes(tmp_path, few_scenes, preset):
+    out = tmp_path / "seen.png"
+    sets = ["train.batch_size=4", "data.scale=[0.7, 1.3]", "data.flip=true"]
+    words = [word for s in sets for word in ("--set", s)]
+    result = CliRunner().invoke(main, ["preview", preset, "--out", str(out), *words])
+    assert result.exit_code == 0, result.output
+    with Image.open(out) as picture:
+        assert min(picture.size) > 600
+    config = loading.load(preset, sets)
+    assert preview.augmentations(config, SEGMENTATION) == [
+        "color 0.2", "scale [0.7, 1.3]", "flip",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("task", ["segment", "detect"])
+def test_held_out_pictures_of_a_run_are_those_of_its_task(tmp_path, few_scenes, task):
+    data = load(DataConfig(task=task), 32)
+    samples.write(data, tmp_path / "samples")
+    written = sorted((tmp_path / "samples").iterdir())
+    assert len(written) == 4
+    with Image.open(written[0]) as picture:
+        assert any((np.asarray(picture) == image).all() for image in images_of(data.held_out))
+
+
+def images_of(split):
+    return next(iter(pipeline.raw_batches(split, len(split))))[0].numpy()
 
 
 @pytest.mark.parametrize("channels", [1, 3])

@@ -55,33 +55,35 @@ def draw(
 
 def move_images(images: tf.Tensor, window: Window) -> tf.Tensor:
     """Return the windows of images, uint8 [batch, H, W, C], bilinear, in the old size."""
-    height, width = images.shape[1:3]
     # With its edges repeated an image reaches half a pixel beyond the centers of its outermost.
     images = tf.concat([images[:, :1], images, images[:, -1:]], axis=1)
     images = tf.concat([images[:, :, :1], images, images[:, :, -1:]], axis=2)
-    ends = [(places + 1) / (length + 1) for places, length in (
-        (_rows(window, height), height), (_columns(window, width), width)
-    )]  # fmt: skip
-    corners = [ends[axis][:, place] for place in (0, -1) for axis in (0, 1)]
-    moved = tf.image.crop_and_resize(
-        images,
-        tf.stack(corners, axis=1),
-        tf.range(tf.shape(images)[0]),
-        [height, width],
-        extrapolation_value=GRAY,
-    )
+    moved = _windows(images, window, "bilinear", GRAY)
     return tf.cast(moved + 0.5, images.dtype)  # rounded, which is faster than to call round
 
 
 def move_masks(masks: tf.Tensor, window: Window) -> tf.Tensor:
     """Return the windows of masks, uint8 [batch, H, W], nearest neighbor; 255 outside."""
-    height, width = masks.shape[1:3]
-    masks = tf.pad(masks, [[0, 0], [0, 1], [0, 1]], constant_values=VOID)
-    rows = tf.gather(masks, _nearest(_rows(window, height)), batch_dims=1)
-    # Rows are copied as a whole: faster than pixel by pixel.
-    rows = tf.transpose(rows, [0, 2, 1])
-    columns = tf.gather(rows, _nearest(_columns(window, width)), batch_dims=1)
-    return tf.transpose(columns, [0, 2, 1])
+    framed = tf.pad(masks, [[0, 0], [1, 1], [1, 1]], constant_values=VOID)
+    moved = _windows(framed[..., None], window, "nearest", VOID)
+    return tf.cast(moved[..., 0], masks.dtype)
+
+
+def _windows(framed: tf.Tensor, window: Window, method: str, outside: int) -> tf.Tensor:
+    """Return the windows of what has a frame of one pixel, float32 [batch, H, W, C]."""
+    height, width = framed.shape[1] - 2, framed.shape[2] - 2
+    ends = [(places + 1) / (length + 1) for places, length in (
+        (_rows(window, height), height), (_columns(window, width), width)
+    )]  # fmt: skip
+    corners = [ends[axis][:, place] for place in (0, -1) for axis in (0, 1)]
+    return tf.image.crop_and_resize(
+        framed,
+        tf.stack(corners, axis=1),
+        tf.range(tf.shape(framed)[0]),
+        [height, width],
+        method,
+        extrapolation_value=outside,
+    )
 
 
 def move_boxes(truth: dict[str, tf.Tensor], window: Window) -> dict[str, tf.Tensor]:
@@ -140,10 +142,3 @@ def _columns(window: Window, width: int) -> tf.Tensor:
     steps = tf.range(width, dtype=tf.float32) + 0.5
     steps = tf.where(window.mirrored[:, None], width - steps, steps)
     return window.left[:, None] * width + window.size[:, None] * steps - 0.5
-
-
-def _nearest(places: tf.Tensor) -> tf.Tensor:
-    """Return the indices of the nearest rows, int32; their number for those outside the image."""
-    count = places.shape[1]
-    index = tf.cast(tf.floor(places + 0.5), tf.int32)
-    return tf.where((index >= 0) & (index < count), index, count)

@@ -1,17 +1,22 @@
-"""Draw augmented training images with their targets."""
+"""Draw augmented training images with their labels, masks or boxes."""
 
-import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 from tfresnet import tasks
 from tfresnet.config.sections import RunConfig
 from tfresnet.data import pipeline, sources
-from tfresnet.runtime.spec import InputSpec
+from tfresnet.data.task_settings import NO_SCALE, has_places
+from tfresnet.runtime import colors
+from tfresnet.runtime.spec import CLASSIFICATION, SEGMENTATION, InputSpec, OutputSpec
 from tfresnet.system.files import png
+from tfresnet.training import truth_drawing
 
-ROWS, COLUMNS = 4, 8
+ROWS = 4
+WIDTH = 12.8  # inches
 
 
 def preview(config: RunConfig, default_size: int) -> bytes:
@@ -28,17 +33,28 @@ def preview(config: RunConfig, default_size: int) -> bytes:
         InputError: no such data, or settings that do not fit them.
     """
     dataset = sources.load(config.data, default_size)
+    output = dataset.output
     steps = pipeline.steps_per_epoch(dataset.train, config.train.batch_size)
     _, size = pipeline.segments(config.data, config.train.epochs, steps)[0]
+    # Labels are drawn as they are mixed; masks and boxes as they are, not as the loss needs them.
+    targets = (lambda truth: truth) if has_places(output.task) else tasks.of(output).targets
     batches = pipeline.train_batches(
-        dataset.train, dataset.spec, tasks.of(dataset.output).targets, config.data,
-        config.train.batch_size, config.train.seed, 0, ROWS, size,
+        dataset.train, dataset.spec, targets, config.data, config.train.batch_size,
+        config.train.seed, 0, ROWS, size, output.task,
     )  # fmt: skip
+    columns = truth_drawing.of(output).columns
     rows = [
-        (pixels(images.numpy()[:COLUMNS], dataset.spec), targets.numpy()[:COLUMNS])
-        for images, targets in batches
+        (pixels(images.numpy()[:columns], dataset.spec), _each(truth, columns))
+        for images, truth in batches
     ]
-    return grid(rows, dataset.output.labels, f"{config.name}: {', '.join(augmentations(config))}")
+    return grid(rows, output, f"{config.name}: {', '.join(augmentations(config, output.task))}")
+
+
+def _each(truth: Any, count: int) -> list[Any]:
+    """Return what is true of each of the first images of a batch, as NumPy arrays."""
+    arrays = tf.nest.map_structure(lambda part: part.numpy()[:count], truth)
+    count = len(tf.nest.flatten(arrays)[0])
+    return [tf.nest.map_structure(lambda part, i=i: part[i], arrays) for i in range(count)]
 
 
 def pixels(images: np.ndarray, spec: InputSpec) -> np.ndarray:
@@ -47,25 +63,17 @@ def pixels(images: np.ndarray, spec: InputSpec) -> np.ndarray:
     return np.clip(np.round(values), 0, 255).astype(np.uint8)
 
 
-def caption(target: np.ndarray, labels: tuple[str, ...], limit: int = 3) -> str:
-    """Return the labels of a target [classes], the largest share first: ``cat 0.73``, one a line.
-
-    Of a target that is one class there is only the label; shares below 0.005 are left out.
-    """
-    order = [i for i in np.argsort(-target, kind="stable")[:limit] if target[i] >= 0.005]
-    short = [textwrap.shorten(labels[i].replace("_", " "), 18, placeholder="…") for i in order]
-    if len(order) == 1 and target[order[0]] >= 0.995:
-        return short[0]
-    return "\n".join(f"{name} {target[i]:.2f}" for name, i in zip(short, order, strict=True))
-
-
-def augmentations(config: RunConfig) -> list[str]:
+def augmentations(config: RunConfig, task: str = CLASSIFICATION) -> list[str]:
     """Return the augmentations of a configuration in the order in which they are applied."""
     data = config.data
     crop = f"crop {data.crop_padding} {data.crop_mode}" if data.crop_padding else ""
     if data.random_resized_crop:
         crop = f"resized crop {data.random_resized_crop:g}"
     flip = {False: "", True: "flip", "alternating": "alternating flip"}[data.flip]
+    color = f"color {data.color:g}" if data.color else ""
+    moves = [crop, flip, color]
+    if has_places(task):  # their crop is part of the scale
+        moves = [color, "" if data.scale == NO_SCALE else f"scale {data.scale}", flip]
     numbers = {
         "cutout": data.cutout,
         "erasing": data.erasing,
@@ -80,31 +88,38 @@ def augmentations(config: RunConfig) -> list[str]:
     found = [
         repeats,
         sizes,
-        crop,
-        flip,
+        *moves,
         policy,
         *(f"{key} {value:g}" for key, value in numbers.items() if value),
     ]
     return [part for part in found if part] or ["no augmentation"]
 
 
-def grid(
-    rows: Iterable[tuple[np.ndarray, np.ndarray]], labels: tuple[str, ...], title: str
-) -> bytes:
-    """Return a PNG of rows of uint8 images [n, H, W, C] with their targets [n, classes] below."""
+def grid(rows: Iterable[tuple[np.ndarray, Sequence[Any]]], output: OutputSpec, title: str) -> bytes:
+    """Return a PNG of rows of uint8 images [n, H, W, C] with what is true of each of them."""
     from matplotlib.figure import Figure
+    from matplotlib.patches import Patch
 
     rows = list(rows)
-    figure = Figure(figsize=(1.6 * COLUMNS, 2.1 * len(rows) + 0.5), layout="constrained")
-    axes = figure.subplots(len(rows), COLUMNS, squeeze=False)
+    drawing = truth_drawing.of(output)
+    height, width = rows[0][0].shape[1:3]
+    side = WIDTH / drawing.columns
+    row_height = min(2, height / width) * side + 0.5
+    figure = Figure(figsize=(WIDTH, row_height * len(rows) + 0.5), layout="constrained")
+    axes = figure.subplots(len(rows), drawing.columns, squeeze=False)
     for ax in axes.flat:
         ax.axis("off")
-    for row, (images, targets) in zip(axes, rows, strict=True):
-        for ax, image, target in zip(row, images, targets, strict=False):
-            gray = image.shape[-1] == 1
-            ax.imshow(image[..., 0] if gray else image, cmap="gray", vmin=0, vmax=255,
+    for row, (images, truths) in zip(axes, rows, strict=True):
+        for ax, image, truth in zip(row, images, truths, strict=False):
+            drawn = drawing.drawn(image, truth, output)
+            gray = drawn.shape[-1] == 1
+            ax.imshow(drawn[..., 0] if gray else drawn, cmap="gray", vmin=0, vmax=255,
                       interpolation="nearest")  # fmt: skip
-            ax.text(0.5, -0.04, caption(target, labels), transform=ax.transAxes, ha="center",
+            ax.text(0.5, -0.04, drawing.caption(truth, output), transform=ax.transAxes, ha="center",
                     va="top", fontsize=10, parse_math=False)  # fmt: skip
+    if output.task == SEGMENTATION:
+        handles = [Patch(color=color / 255, label=label) for color, label in
+                   zip(colors.palette(output), output.labels, strict=True)]  # fmt: skip
+        figure.legend(handles=handles, loc="outside lower center", ncols=8)
     figure.suptitle(f"{title}\neach row: one batch", parse_math=False, fontsize=12)
     return png(figure)
