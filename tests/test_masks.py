@@ -13,6 +13,7 @@ from tests.test_cli import refused
 from tfresnet.config.sections import DataConfig
 from tfresnet.data import class_file, lookup, pipeline, sources, splits, tfds_masks
 from tfresnet.data.dataset import Dataset
+from tfresnet.runs.request import configuration
 from tfresnet.runtime.errors import InputError
 from tfresnet.runtime.spec import SEGMENTATION, InputSpec, OutputSpec
 
@@ -324,3 +325,17 @@ def test_names_of_tfds_masks_come_from_the_feature_or_from_a_file(tmp_path):
         few.train.mask(0)
     with pytest.raises(InputError, match=r"data.task: expected classify or segment with tiny_pets"):
         load_tfds("tiny_pets", tmp_path, task="detect")
+
+
+def test_a_recipe_is_chosen_for_a_folder_of_masks(streets):
+    """Sizes are multiples of 32 pixels; the network is the user's, where one is named."""
+    config = configuration(str(streets), [])
+    assert (config.name, config.data.task, config.data.image_size) == (
+        "scenes",
+        "segment",
+        [32, 32],
+    )
+    assert config.train.batch_size == 2  # all there are
+    assert "2 pictures with masks of 3 classes, 24 x 20 pixels" in config.description
+    named = configuration(str(streets), ["model.arch=resnet34", "train.epochs=3"])
+    assert (named.model.arch, named.model.width, named.train.epochs) == ("resnet34", 1.0, 3)

@@ -45,7 +45,8 @@ def for_folder(path: Path, data: DataConfig, overrides: Iterable[str]) -> RunCon
     Args:
         path: the folder.
         data: the data section of the overrides.
-        overrides: ``section.key=value``, which replace what is chosen.
+        overrides: ``section.key=value``, which replace what is chosen. With ``model.arch`` the
+            network has its full width; with ``train.init_from`` it is that of the weights.
 
     Raises:
         InputError: anything that is wrong with the folder or with an override.
@@ -53,7 +54,10 @@ def for_folder(path: Path, data: DataConfig, overrides: Iterable[str]) -> RunCon
     overrides = list(overrides)
     scenes = look(path, data)
     settings = [loading.setting(key, value) for key, value in choose(scenes).items()]
-    config = loading.validate(loading.preset(PRESET), overrides=[*settings, *overrides])
+    values = loading.preset(PRESET)
+    if {"model.arch", "train.init_from"} & {each.partition("=")[0] for each in overrides}:
+        del values["model"]
+    config = loading.validate(values, overrides=[*settings, *overrides])
     return config.model_copy(update={"description": summary(scenes, config)})
 
 
