@@ -11,7 +11,17 @@ import tensorflow_datasets as tfds
 from PIL import Image, ImageOps
 
 from tfresnet.config.sections import DataConfig
-from tfresnet.data import box_marks, box_split, boxes, lookup, pipeline, sources, splits
+from tfresnet.data import (
+    box_marks,
+    box_recipe,
+    box_split,
+    boxes,
+    folder_recipe,
+    lookup,
+    pipeline,
+    sources,
+    splits,
+)
 from tfresnet.data.boxes import Scan
 from tfresnet.data.dataset import Dataset
 from tfresnet.runtime.errors import InputError
@@ -393,6 +403,19 @@ def test_a_folder_of_boxes_is_a_data_set_of_detection(voc, tmp_path):
     assert other.train.truth["classes"].tolist() == [[1]]
     with pytest.raises(InputError, match=r"data.task: expected detect with .*Pascal VOC"):
         load(voc, task="segment")
+
+
+def test_the_recipe_for_a_folder_of_boxes(voc):
+    config = folder_recipe.for_folder(voc, ["train.epochs=7"])
+    assert config.description.startswith(
+        "Recipe objects for 2 pictures with 3 boxes of 2 classes, 40 x 20 pixels: resnet18, 0.25 of"
+    )
+    assert (config.data.image_size, config.train.batch_size) == ([32, 32], 2)
+    assert (config.train.epochs, config.data.task) == (7, "detect")
+    large = box_recipe.choose(box_recipe.Objects(205, 2700, 3, height=480, width=640))
+    assert large == {
+        "data.image_size": [352, 480], "train.batch_size": 8, "train.epochs": 146
+    }  # fmt: skip
 
 
 def test_a_share_is_held_out_where_nothing_says_what(voc):

@@ -173,7 +173,7 @@ def _matched(images: Sequence[dict[str, Any] | None]) -> Matched:
         scores.append(np.asarray(image["dtScores"], float)[counted])
         right.append((image["dtMatches"][FIRST] > 0)[counted])
         index.append(np.full(counted.sum(), i))
-    return Matched(*map(np.concatenate, (scores, right, index)), boxes)
+    return Matched(np.concatenate(scores), np.concatenate(right), np.concatenate(index), boxes)
 
 
 def average_precision(matched: Matched, counts: np.ndarray) -> np.ndarray:
