@@ -36,7 +36,7 @@ from tfresnet.data.splits import ArraySplit
 from tfresnet.models import zoo
 from tfresnet.models.functional import functional
 from tfresnet.runtime.spec import InputSpec, OutputSpec
-from tfresnet.training.convolution import speed_up
+from tfresnet.training.convolution import adapt
 from tfresnet.training.loop import Trainer
 
 CASES = {  # name: (our model section, size, batch)
@@ -55,7 +55,7 @@ def ours(model: dict, spec: InputSpec, batch: int, precision: str, folder: Path)
     )
     images = np.zeros((batch, *spec.shape), np.uint8)
     split = ArraySplit(images, np.arange(batch) % 10)
-    build = lambda: speed_up(zoo.build(config.model, spec.shape, 10, precision))  # noqa: E731
+    build = lambda: adapt(zoo.build(config.model, spec.shape, 10, precision))  # noqa: E731
     trainer = Trainer(
         config,
         Dataset(split, split, spec, OutputSpec("classification", tuple("abcdefghij"))),

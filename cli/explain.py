@@ -51,11 +51,17 @@ def command(
     from tfresnet.deploy.subject import data_section
     from tfresnet.runs import preflight, run_directory
     from tfresnet.runtime.errors import InputError
+    from tfresnet.runtime.spec import CLASSIFICATION, MULTI_LABEL
 
     opened = run_directory.open_run(run)
     preflight.network(opened.config.model)
     if lost := [image for image in images if not image.exists()]:
         raise InputError(f"expected an image, {lost[0]} does not exist")
+    if opened.output.task not in (CLASSIFICATION, MULTI_LABEL):
+        raise InputError(
+            f"expected a classifier, got a run of {opened.output.task}, which shows where it sees "
+            "something by itself: tfresnet predict RUN IMAGE... --out FOLDER"
+        )
     if not images and opened.output.multi_label:
         raise InputError(
             "expected a run with one label a picture, got a multi-label one, whose predictions are "

@@ -22,6 +22,7 @@ from tfresnet.runs import teacher
 from tfresnet.runs.run_directory import Run, weights_sha256
 from tfresnet.runtime.errors import InputError
 from tfresnet.system.files import read_json, write_text
+from tfresnet.training import convolution
 from tfresnet.training.loop import Trainer
 
 LR_FACTOR = 0.01  # of the run's peak rate: the weights need to move by fractions of a step only
@@ -93,7 +94,7 @@ class FineTuner:
         trainer.warnings += warnings
         trainer.stage = stage.name
         trainer.run()
-        return trainer.model
+        return convolution.restore(trainer.model)
 
     def steps(self, epochs: int) -> int:
         """Return the number of training steps in some epochs."""

@@ -15,7 +15,7 @@ from tfresnet.runs import preflight, teacher, transfer
 from tfresnet.runs.run_directory import open_run
 from tfresnet.runs.transfer import InitialWeights
 from tfresnet.runtime.spec import ACTIVATIONS
-from tfresnet.training import convolution, distribute, precision
+from tfresnet.training import distribute, precision
 from tfresnet.training.loop import Trainer
 
 
@@ -57,7 +57,7 @@ def prepare(config: RunConfig, directory: Path, resume: bool) -> Preparation:
             weights.load_into(model, spec, output.labels)
         if config.train.freeze_until:
             model.freeze_until(config.train.freeze_until)
-        return model if config.train.xla else convolution.speed_up(model)
+        return model
 
     in_float32 = None if config.train.precision == "float32" else lambda: build("float32")
     load_teacher = teacher.loader(config, spec, output)

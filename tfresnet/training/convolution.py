@@ -1,11 +1,16 @@
-"""Compute the kernel gradients of wide convolutions as matrix products, on CPUs with bfloat16.
+"""Compute the kernel gradients of some convolutions as matrix products, on CPUs.
 
-oneDNN's own kernel for them reaches a tenth to a half of the rate of the forward pass where
-channels are many and pixels few: the deep half of a ResNet. Matrix products reach most of it.
-``benchmarks/kernel_gradients.py`` measures both.
+Of wide ones, with bfloat16: oneDNN's own kernel for them reaches a tenth to a half of the rate of
+the forward pass where channels are many and pixels few, the deep half of a ResNet. Matrix products
+reach most of it; ``benchmarks/kernel_gradients.py`` measures both.
+
+Of strided 1x1 ones with few input channels, always: oneDNN's kernel for them writes past its
+workspace (https://github.com/uxlfoundation/oneDNN/issues/6035), so that the gradient is wrong or
+the process aborts. They are the shortcuts of narrow ResNets.
 """
 
 import functools
+from collections.abc import Iterator
 
 import tensorflow as tf
 
@@ -13,42 +18,57 @@ from tfresnet.backend import keras
 from tfresnet.system import environment
 
 CHANNELS = 256  # input channels from which on matrix products are faster
+VECTOR = 16  # numbers that AVX-512 computes with at once; with fewer channels oneDNN's kernel fails
 
 
-def speed_up(model: keras.Model) -> keras.Model:
-    """Give the wide convolutions of a model the gradients of this module, and return it.
+def adapt(model: keras.Model) -> keras.Model:
+    """Give some convolutions of a model the gradients of this module, and return it.
 
-    The outputs are equal to the bit, the gradients up to the rounding of sums. Nothing is changed
-    where it is not known to be faster: on a GPU, in float32, on a CPU with AMX.
+    The outputs are equal to the bit, the gradients up to the rounding of sums. Wide convolutions
+    are left alone where it is not known to be faster: in float32, on a CPU with AMX. On a GPU all
+    are. :func:`restore` undoes it, which a model needs before it is converted.
     """
-    if not _pays():
+    if tf.config.list_physical_devices("GPU"):
         return model
-    for layer in model.submodules:
-        if _is_wide(layer):
+    pays = _pays()
+    for layer in _convolutions(model):
+        if _is_broken(layer) or (pays and _is_wide(layer)):
             layer.convolution_op = functools.partial(
                 convolve, strides=layer.strides, padding=layer.padding.upper()
             )
     return model
 
 
+def restore(model: keras.Model) -> keras.Model:
+    """Give the convolutions of a model TensorFlow's gradients again, and return it."""
+    for layer in _convolutions(model):
+        vars(layer).pop("convolution_op", None)
+    return model
+
+
+def _convolutions(model: keras.Model) -> Iterator[keras.layers.Conv2D]:
+    """Yield those that could have other gradients."""
+    for layer in model.submodules:
+        if (
+            type(layer) is keras.layers.Conv2D
+            and layer.groups == 1
+            and layer.dilation_rate == (1, 1)
+            and layer.data_format == "channels_last"
+        ):
+            yield layer
+
+
 def _pays() -> bool:
     flags = environment.processor_flags()
-    return (
-        "avx512_bf16" in flags
-        and "amx_bf16" not in flags
-        and not tf.config.list_physical_devices("GPU")
-    )
+    return "avx512_bf16" in flags and "amx_bf16" not in flags
 
 
-def _is_wide(layer: keras.layers.Layer) -> bool:
-    return (
-        type(layer) is keras.layers.Conv2D
-        and layer.compute_dtype == "bfloat16"
-        and layer.groups == 1
-        and layer.dilation_rate == (1, 1)
-        and layer.data_format == "channels_last"
-        and layer.kernel.shape[2] >= CHANNELS
-    )
+def _is_wide(layer: keras.layers.Conv2D) -> bool:
+    return layer.compute_dtype == "bfloat16" and layer.kernel.shape[2] >= CHANNELS
+
+
+def _is_broken(layer: keras.layers.Conv2D) -> bool:
+    return layer.kernel_size == (1, 1) and max(layer.strides) > 1 and layer.kernel.shape[2] < VECTOR
 
 
 def convolve(

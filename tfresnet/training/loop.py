@@ -16,7 +16,7 @@ from tfresnet.data import pipeline
 from tfresnet.data.sources import Dataset
 from tfresnet.runtime.errors import InputError
 from tfresnet.tasks.base import Task
-from tfresnet.training import checkpoint, precision, preview, timing
+from tfresnet.training import checkpoint, convolution, precision, preview, timing
 from tfresnet.training.agreement import Agreement
 from tfresnet.training.distribute import distributed, make_strategy
 from tfresnet.training.divergence import Diverged, check_loss, check_weights
@@ -93,6 +93,8 @@ class Trainer:
         self.strategy = strategy or make_strategy(config.train)
         with self.strategy.scope():
             self.model = build_model()
+            if not config.train.xla:  # XLA has kernels of its own
+                convolution.adapt(self.model)
             if config.train.sync_batch_norm:
                 synchronize(self.model)
             self.average = self._copy(build_model) if config.train.ema_decay else None
