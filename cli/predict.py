@@ -29,12 +29,13 @@ LEAST = 5e-5  # probability that is printed: less would be 0.00 %
 @click.option(
     "--threshold",
     type=click.FloatRange(0, 1),
-    help="Probability of a label that counts, of a multi-label file (default: 0.5).",
+    help="Probability of a label that counts, of a multi-label file (default: 0.5), or score of "
+    "an object (default: 0.3).",
 )
 @click.option(
     "--out",
     type=PATH,
-    help="Folder for the pictures with the masks that were found drawn over them.",
+    help="Folder for the pictures with the masks or boxes that were found drawn over them.",
 )
 @click.option("--threads", default=1, show_default=True, type=click.IntRange(1))
 @json_option
@@ -54,14 +55,13 @@ def command(
     may be a folder. A picture that can't be read is named, the others are classified, and the exit
     status is 1. A file of export --features gives embeddings instead, a multi-label one also the
     labels whose probability is at least the threshold, one of segmentation the share of the
-    picture that each label covers, and with --out the masks.
+    picture that each label covers, one of detection boxes in pixels; --out draws both.
 
     \b
     Examples:
       tfresnet predict runs/quickstart/export/model_int8.tflite runs/quickstart/samples/*.png
       tfresnet predict runs/quickstart photo.jpg folder
     """
-    from tfresnet.runtime.decode import THRESHOLD
     from tfresnet.runtime.drawing import Drawings
     from tfresnet.runtime.picture_files import pictures_in
     from tfresnet.runtime.predictor import open_file
@@ -73,12 +73,13 @@ def command(
         skipped.append({"image": str(image), "reason": str(error).removeprefix(f"{image}: ")})
 
     opened = open_file(model_file(model), threads)
-    if threshold is not None and not opened.multi_label:
-        raise click.UsageError(f"--threshold: expected a multi-label file, got {model}")
+    if threshold is not None and opened.threshold is None:
+        raise click.UsageError(
+            f"--threshold: expected a multi-label file or one that finds boxes, got {model}"
+        )
     if out and not opened.draws:
         raise click.UsageError(f"--out: expected a model that finds places, got {model}")
-    chosen = THRESHOLD if threshold is None else threshold
-    found = opened.predictions(pictures_in(images, skip), skip, top, chosen)
+    found = opened.predictions(pictures_in(images, skip), skip, top, threshold)
     drawings = Drawings(out, opened.output) if out else None
     predictions = [
         {"image": one.picture, **(drawings.write(one) if drawings else {}), **one.to_dict()}
@@ -105,10 +106,17 @@ def _show(predictions: list[dict[str, Any]]) -> None:
         if top := prediction.get("top"):
             shown = [one for one in top if one["probability"] >= LEAST] or top[:1]
             lines = [f"{one['probability']:7.2%}  {one['label']}" for one in shown]
+        if "boxes" in prediction:
+            lines = [_box(one) for one in prediction["boxes"]] or ["nothing"]
         if "shares" in prediction:
             lines = [f"{share:7.2%}  {label}" for label, share in prediction["shares"].items()]
-            lines += [prediction[kind] for kind in ("picture", "mask") if kind in prediction]
+        lines += [prediction[kind] for kind in ("picture", "mask") if kind in prediction]
         click.echo("\n  ".join([title, *lines]))
+
+
+def _box(one: dict[str, Any]) -> str:
+    place = ", ".join(f"{x:.0f}" for x in one["box"])
+    return f"{one['score']:7.2%}  {one['label']}  at {place}"
 
 
 def _numbers(embedding: list[float]) -> str:

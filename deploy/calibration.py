@@ -6,6 +6,7 @@ They are chosen by a seed and recorded, and none of them is measured on.
 import hashlib
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -68,13 +69,13 @@ def draw(
     order = np.random.default_rng(seed).permutation(len(split))
     order = order[~np.isin(order, np.array(list(reserved), np.int64))]
     drawn, left_out = _read(split, order, count, measured)
-    images, labels, indices = zip(*drawn, strict=True) if drawn else ((), (), ())
+    images, truth, indices = zip(*drawn, strict=True) if drawn else ((), (), ())
     if not images:
         raise InputError(
             f"calibration: expected training images that are not measured on too, got {left_out} "
             "that all are; give the run other splits (data.train_split, data.eval_split)"
         )
-    task.check_calibration(labels)
+    task.check_calibration(truth)
     stacked = np.stack(images)
     checksum = hashlib.sha256(stacked.tobytes()).hexdigest()
     return Calibration(
@@ -91,21 +92,23 @@ def draw(
 
 def _read(
     split: Split, order: np.ndarray, count: int, measured: Collection[bytes]
-) -> tuple[list[tuple[np.ndarray, np.ndarray, int]], int]:
+) -> tuple[list[tuple[np.ndarray, Any, int]], int]:
     """Return the first ``count`` images in an order that are not measured on, and how many are.
 
-    Each image comes with its label and its index; the images are read in whole batches.
+    Each image comes with what is true of it and its index; the images are read in whole batches.
     """
-    drawn: list[tuple[np.ndarray, np.ndarray, int]] = []
+    drawn: list[tuple[np.ndarray, Any, int]] = []
     left_out = 0
     for start in range(0, len(order), BATCH):
         index = order[start : start + BATCH]
         batch = next(iter(split.batches(tf.data.Dataset.from_tensors(index))))
-        for i, image, label in zip(index, *(part.numpy() for part in batch), strict=True):
+        images, truth = tf.nest.map_structure(lambda part: part.numpy(), batch)
+        for row, (i, image) in enumerate(zip(index, images, strict=True)):
             if digest(image) in measured:
                 left_out += 1
             elif len(drawn) < count:
-                drawn.append((image, label, int(i)))
+                true = tf.nest.map_structure(lambda part, row=row: part[row], truth)
+                drawn.append((image, true, int(i)))
         if len(drawn) == count:
             break
     return drawn, left_out

@@ -1,6 +1,6 @@
 """Read the operations, tensors and weights of a TFLite file, without running it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -83,6 +83,20 @@ def operations(content: bytes) -> Iterator[Operation]:
                 operation in ending,
                 all(_is_stored(model, graph.tensors[i]) for i in inputs),
             )
+
+
+def with_named_outputs(content: bytes, names: Sequence[str]) -> bytes:
+    """Return a file whose outputs are called ``names``, in this order.
+
+    The converter orders several outputs in a way of its own; its signature knows which is which.
+    """
+    model = read(content)
+    (graph,), (signature,) = model.subgraphs, model.signatureDefs
+    given = sorted(signature.outputs, key=lambda output: int(output.name.rpartition(b"_")[2]))
+    graph.outputs = [output.tensorIndex for output in given]
+    for output, name in zip(given, names, strict=True):
+        graph.tensors[output.tensorIndex].name = output.name = name.encode()
+    return packed(model)
 
 
 def beginning(content: bytes, count: int) -> bytes:

@@ -93,12 +93,14 @@ def take_bytes(proto: onnx_graph.Proto) -> None:
 
 
 def leave_logits_float(proto: onnx_graph.Proto) -> None:
-    """Remove the quantization around the final softmax or sigmoids of a graph, if it has them.
+    """Remove the quantization around the final softmax or sigmoids of a graph, if it ends so.
 
     onnxruntime's integer product for the logits gives float results as well.
     """
     made = {name: node for node in proto.graph.node for name in node.output}
-    (answer,) = proto.graph.output
+    answer, *others = proto.graph.output
+    if others:
+        return
     last = softmax = made[answer.name]
     if last.op_type == "DequantizeLinear":
         softmax = made[made[last.input[0]].input[0]]

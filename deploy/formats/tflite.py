@@ -31,6 +31,7 @@ from tfresnet.deploy.formats import (
 )
 from tfresnet.deploy.formats.base import Audit, Format, Source, Target
 from tfresnet.runtime.backends import centered
+from tfresnet.runtime.decode import OUTPUTS
 from tfresnet.runtime.errors import InputError
 from tfresnet.runtime.metadata import FILE_NAME, ModelMetadata, digest
 from tfresnet.runtime.spec import InputSpec, OutputSpec
@@ -60,7 +61,8 @@ class TfliteFormat(Format[bytes]):
         batch = config.batch_of(self.row)
         if target.quantization.selective:
             recipe = recipes.Recipe(keep_float=target.keep_float)
-            return with_integer_activations(source, recipe, config.interface, batch)
+            content = with_integer_activations(source, recipe, config.interface, batch)
+            return _with_names(content, source)
         # Fake quantization sees to it by itself that clusters are kept.
         clusters = 0 if wrap.has_fake_quantization(source.model) else target.compression.clusters
         return converted(source, target.quantization, config.interface, batch, clusters=clusters)
@@ -146,6 +148,28 @@ def converted(
     """
     if quantization.activations and not len(source.calibration):
         raise InputError(f"{quantization.name}: expected calibration images, got none")
+    content = _with_any_outputs(
+        source, quantization, interface, batch, dense_per_tensor, clusters, integer_softmax
+    )
+    return _with_names(content, source)
+
+
+def _with_names(content: bytes, source: Source) -> bytes:
+    """Return a file that has its outputs, if there are several, in our order and by our names."""
+    names = OUTPUTS[wrap.kind_of(source)]
+    return graph.with_named_outputs(content, names) if len(names) > 1 else content
+
+
+def _with_any_outputs(
+    source: Source,
+    quantization: Quantization,
+    interface: str,
+    batch: int | None,
+    dense_per_tensor: bool,
+    clusters: int,
+    integer_softmax: bool,
+) -> bytes:
+    """Convert a network; several outputs come in any order."""
     if quantization in CONVERTED and not (clusters and quantization in PER_CHANNEL):
         content = _convert(source, quantization, interface, batch, dense_per_tensor)
         return content if integer_softmax else float_softmax.apply(content)

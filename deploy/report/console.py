@@ -14,6 +14,7 @@ from tfresnet.tasks.headings import judged_by
 # Heading, key of a record, and format of the numbers that say how good predictions are.
 ACCURACY = {
     "top-1": ("top1", "{:.2%}"),
+    "mAP50": ("map50", "{:.2%}"),
     "mAP": ("map", "{:.2%}"),
     "mIoU": ("miou", "{:.2%}"),
     "drop": ("drop", "{:+.2f}"),

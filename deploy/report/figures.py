@@ -3,6 +3,7 @@
 import base64
 import io
 from collections.abc import Iterator, Mapping, Sequence
+from html import escape
 from typing import Any
 
 import matplotlib
@@ -15,6 +16,8 @@ from sklearn.metrics import confusion_matrix
 
 from tfresnet.config.formats import FORMATS, TFLITE
 from tfresnet.runs.result import ArtifactRecord
+from tfresnet.runtime.colors import palette
+from tfresnet.runtime.spec import OutputSpec
 from tfresnet.tasks.headings import heading
 
 matplotlib.rcParams["svg.hashsalt"] = "tfresnet"  # the same figure gives the same text
@@ -135,6 +138,23 @@ def side_by_side(drawn: Sequence[Figure]) -> str:
     """Return the HTML of figures next to each other."""
     inside = "".join(f"<figure>{svg(figure)}</figure>" for figure in drawn)
     return f'<div class="figures">{inside}</div>'
+
+
+def class_table(output: OutputSpec, columns: Mapping[str, Mapping[str, float | None]]) -> str:
+    """Return the HTML of a table with a row for each class, with its color.
+
+    Args:
+        output: of the model.
+        columns: by their headings, the number of each class, a fraction of 1; None for none.
+    """
+    head = "".join(f"<th>{escape(name)}</th>" for name in ("class", *columns))
+    rows = ""
+    for label, color in zip(output.labels, palette(output), strict=True):
+        square = f'<span style="color: rgb({", ".join(map(str, color))})">&#9632;</span>'
+        values = (numbers[label] for numbers in columns.values())
+        cells = "".join("<td>-</td>" if v is None else f"<td>{v:.2%}</td>" for v in values)
+        rows += f"<tr><td>{square} {escape(label)}</td>{cells}</tr>"
+    return f'<div class="scroll"><table><tr>{head}</tr>{rows}</table></div>'
 
 
 def chosen_images(

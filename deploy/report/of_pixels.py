@@ -1,7 +1,6 @@
 """Sections of a report about classes of pixels: each class, and the images that changed most."""
 
 from collections.abc import Iterator, Sequence
-from html import escape
 
 import numpy as np
 
@@ -30,17 +29,8 @@ def _classes(
     columns = {"checkpoint": context.reference.predictions}
     columns |= {figures.label(a): predictions[a.path] for a in artifacts}
     found = {name: _per_class(context, values) for name, values in columns.items()}
-    head = "".join(f"<th>{escape(name)}</th>" for name in ("class", *found))
-    rows = ""
-    colors = palette(context.run.output)
-    for label, color in zip(context.run.output.labels, colors, strict=True):
-        square = f'<span style="color: rgb({", ".join(map(str, color))})">&#9632;</span>'
-        values = (values[label] for values in found.values())
-        cells = "".join("<td>-</td>" if v is None else f"<td>{v:.2%}</td>" for v in values)
-        rows += f"<tr><td>{square} {escape(label)}</td>{cells}</tr>"
     note = "Intersection over union on the held-out images."
-    table = f"<table><tr>{head}</tr>{rows}</table>"
-    return f'<div class="scroll">{table}</div><p class="quiet">{note}</p>'
+    return f'{figures.class_table(context.run.output, found)}<p class="quiet">{note}</p>'
 
 
 def _per_class(context: ExportContext, predictions: np.ndarray) -> dict[str, float | None]:

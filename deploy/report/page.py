@@ -18,10 +18,10 @@ from tfresnet.deploy.context import ExportContext
 from tfresnet.deploy.formats import table
 from tfresnet.deploy.formats.delegates import DELEGATES
 from tfresnet.deploy.records import Report
-from tfresnet.deploy.report import console, figures, of_labels, of_pixels
+from tfresnet.deploy.report import console, figures, of_boxes, of_labels, of_pixels
 from tfresnet.deploy.report.figures import Predictions, Section
 from tfresnet.runs.result import ArtifactRecord
-from tfresnet.runtime.spec import CLASSIFICATION, MULTI_LABEL, SEGMENTATION
+from tfresnet.runtime.spec import CLASSIFICATION, DETECTION, MULTI_LABEL, SEGMENTATION
 from tfresnet.tasks.headings import judged_by
 
 EXAMINED = 20  # calibration images for the error of each layer
@@ -33,6 +33,7 @@ LOSSES: dict[str, Callable[[ExportContext, Predictions, Artifacts], list[Section
     CLASSIFICATION: of_labels.sections,
     MULTI_LABEL: of_labels.sections,
     SEGMENTATION: of_pixels.sections,
+    DETECTION: of_boxes.sections,
 }
 
 

@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from .decode import THRESHOLD
 from .drawing import Drawings
 from .errors import InputError
 from .paths import MODEL_FILE
@@ -25,11 +24,13 @@ def main() -> int:
         "--top", type=_positive, help="labels a picture (default: 5; multi-label: all)"
     )
     parser.add_argument(
-        "--threshold", type=_probability, default=THRESHOLD,
-        help="of a label that counts, of a multi-label model (default: 0.5)",
+        "--threshold", type=_probability,
+        help="of a label that counts, of a multi-label model (default: 0.5), or of a box (0.3)",
     )  # fmt: skip
     parser.add_argument("--threads", type=_positive, default=1)
-    parser.add_argument("--out", help="folder for the pictures with the masks that were found")
+    parser.add_argument(
+        "--out", help="folder for the pictures with the masks or boxes that were found"
+    )
     parser.add_argument("--times", action="store_true", help="print what each picture took")
     arguments = parser.parse_args()
     escape_unprintable()

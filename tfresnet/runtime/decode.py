@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Union
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from . import boxes
 from .colors import overlay, palette
@@ -131,7 +131,51 @@ class SegmentationPrediction(NamedTuple):
         return ", ".join(f"{label} {share:.1%}" for label, share in self.shares.items())
 
 
-AnyPrediction = Union[Prediction, EmbeddingPrediction, SegmentationPrediction]  # noqa: UP007  (evaluated on Python 3.9)
+class Box(NamedTuple):
+    """An object that was detected.
+
+    Attributes:
+        label: its name.
+        score: 0 to 1.
+        box: left, top, right, bottom in pixels of the picture as a person sees it.
+    """
+
+    label: str
+    score: float
+    box: tuple[float, float, float, float]
+
+
+class DetectionPrediction(NamedTuple):
+    """The objects in a picture of a stream, and the milliseconds that it took.
+
+    Attributes:
+        picture: as it was given.
+        boxes: of the objects, those with the highest score first.
+        prepare_ms: reading and resizing.
+        run_ms: the model, and the choice among its boxes.
+    """
+
+    picture: Any
+    boxes: list[Box]
+    prepare_ms: float
+    run_ms: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return ``boxes`` as JSON types."""
+        return {"boxes": [{**one._asdict(), "box": list(one.box)} for one in self.boxes]}
+
+    def drawn(self, picture: Image.Image, output: OutputSpec) -> dict[str, Image.Image]:
+        """Return the ``picture`` with the boxes, their labels and scores; it is RGB, upright."""
+        return {"picture": with_boxes(picture, self.boxes, output)}
+
+    def text(self) -> str:
+        """Return the labels with their scores in one line."""
+        return ", ".join(f"{one.label} {one.score:.1%}" for one in self.boxes) or "nothing"
+
+
+AnyPrediction = Union[  # noqa: UP007  (evaluated on Python 3.9)
+    Prediction, EmbeddingPrediction, SegmentationPrediction, DetectionPrediction
+]
 
 
 @dataclass(frozen=True)
@@ -168,6 +212,37 @@ def predictions(outputs: Mapping[str, np.ndarray]) -> Any:
         return boxes.detections(outputs[SCORES], outputs[BOXES])
     (found,) = outputs.values()
     return found
+
+
+def in_pixels(found: boxes.Detections, labels: Sequence[str], size: tuple[int, int]) -> list[Box]:
+    """Return detections with their labels, in pixels of a picture of this width and height."""
+    corners = found.boxes * np.array([*size, *size], np.float32)
+    return [
+        Box(labels[kind], float(score), (x1, y1, x2, y2))
+        for kind, score, (x1, y1, x2, y2) in zip(
+            found.classes, found.scores, corners.astype(float).round(2).tolist(), strict=True
+        )
+    ]
+
+
+def with_boxes(picture: Image.Image, found: Sequence[Box], output: OutputSpec) -> Image.Image:
+    """Return a picture, RGB, with boxes around what was found, and its label and score."""
+    result, colors = picture.copy(), palette(output)
+    draw = ImageDraw.Draw(result)
+    line = max(1, round(max(picture.size) / 320))
+    font = ImageFont.load_default(size=max(10, round(max(picture.size) / 45)))
+    for one in reversed(found):  # the best ones on top
+        color = tuple(colors[output.labels.index(one.label)].tolist())
+        draw.rectangle(one.box, outline=color, width=line)
+        text = f"{one.label} {one.score:.0%}"
+        left, top, right, bottom = draw.textbbox((0, 0), text, font=font)
+        width, height = right - left + 4, bottom - top + 4
+        x = min(max(0, one.box[0]), max(0, picture.width - width))
+        y = one.box[1] - height if one.box[1] >= height else one.box[1]
+        draw.rectangle((x, y, x + width, y + height), fill=color)
+        ink = "black" if np.dot(color, (0.299, 0.587, 0.114)) > 128 else "white"  # ITU-R 601-2
+        draw.text((x + 2 - left, y + 2 - top), text, fill=ink, font=font)
+    return result
 
 
 def shares(class_map: np.ndarray, labels: Sequence[str]) -> dict[str, float]:

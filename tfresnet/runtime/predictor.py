@@ -17,17 +17,20 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import preprocess
+from . import boxes, preprocess
 from .backends import open_model
 from .decode import (
     DECODERS,
     THRESHOLD,
     AnyPrediction,
+    Box,
+    DetectionPrediction,
     EmbeddingPrediction,
     Prediction,
     Scored,
     SegmentationPrediction,
     above,
+    in_pixels,
     named,
     predictions,
     ranked,
@@ -35,6 +38,7 @@ from .decode import (
 )
 from .errors import InputError
 from .metadata import (
+    BOXES,
     CLASS_MAP,
     CLASS_PROBABILITIES,
     EMBEDDING,
@@ -51,7 +55,7 @@ class Run(NamedTuple):
 
     Attributes:
         picture: as it was given.
-        found: the prediction, see ``decode.predictions``.
+        found: the predictions of a batch of one, see ``decode.predictions``.
         size: width and height of the picture, upright, in pixels.
         prepare_ms: reading, cropping and resizing.
         run_ms: the model.
@@ -81,6 +85,9 @@ class Predictor:
 
     output_kinds: tuple[str, ...]  # what the file may give
     draws: bool = False  # whether predictions have places in the picture
+    threshold: float | None = (
+        None  # of what counts, by default; None where nothing is chosen by one
+    )
 
     def __init__(self, path: str | Path, threads: int = 1, metadata: ModelMetadata | None = None):
         check_count("threads", threads)
@@ -138,7 +145,7 @@ class Predictor:
         pictures: Iterable[Any],
         skip: Skip | None = None,
         top: int | None = None,
-        threshold: float = THRESHOLD,
+        threshold: float | None = None,
     ) -> Iterator[AnyPrediction]:
         """Predict pictures one after the other; options that do not concern the model are ignored.
 
@@ -147,7 +154,8 @@ class Predictor:
             skip: called with each picture that can't be read, and the error; without it the error
                 is raised.
             top: labels a picture.
-            threshold: probability of a label that counts, of a multi-label model.
+            threshold: probability of a label that counts, of a multi-label model, or score of an
+                object; by default the model's ``threshold``.
         """
         raise NotImplementedError
 
@@ -180,7 +188,7 @@ class Predictor:
             skip(picture, error)
             return
         started = time.perf_counter()
-        found = predictions(self.outputs(pixels[None]))[0]
+        found = predictions(self.outputs(pixels[None]))
         yield Run(picture, found, size, prepare_ms, 1000 * (time.perf_counter() - started))
 
 
@@ -192,6 +200,7 @@ class Classifier(Predictor):
     def __init__(self, path: str | Path, threads: int = 1, metadata: ModelMetadata | None = None):
         super().__init__(path, threads, metadata)
         self.decoder = DECODERS[self.output.task]
+        self.threshold = THRESHOLD if self.multi_label else None
 
     def classify(self, image: Any, top: int | None = None) -> Scored:
         """Return the ``top`` most probable (label, probability) of a picture, best first.
@@ -227,7 +236,7 @@ class Classifier(Predictor):
         top = self._top(top)
         check_threshold(threshold)
         for one in self._run_each(pictures, skip):
-            scored = ranked(one.found, self.labels)
+            scored = ranked(one.found[0], self.labels)
             labels = self.decoder.accepted(scored, threshold)
             yield Prediction(one.picture, scored[:top], one.prepare_ms, one.run_ms, labels)
 
@@ -236,10 +245,10 @@ class Classifier(Predictor):
         pictures: Iterable[Any],
         skip: Skip | None = None,
         top: int | None = None,
-        threshold: float = THRESHOLD,
+        threshold: float | None = None,
     ) -> Iterator[Prediction]:
         """See :class:`Predictor`."""
-        return self.stream(pictures, top, skip, threshold)
+        return self.stream(pictures, top, skip, THRESHOLD if threshold is None else threshold)
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
         """Return float32 [n, classes] for prepared images, uint8 [n, H, W, C]."""
@@ -270,14 +279,14 @@ class Embedder(Predictor):
     ) -> Iterator[EmbeddingPrediction]:
         """Embed one picture after the other; ``skip`` as in :meth:`Classifier.stream`."""
         for one in self._run_each(pictures, skip):
-            yield EmbeddingPrediction(one.picture, one.found, one.prepare_ms, one.run_ms)
+            yield EmbeddingPrediction(one.picture, one.found[0], one.prepare_ms, one.run_ms)
 
     def predictions(
         self,
         pictures: Iterable[Any],
         skip: Skip | None = None,
         top: int | None = None,
-        threshold: float = THRESHOLD,
+        threshold: float | None = None,
     ) -> Iterator[EmbeddingPrediction]:
         """See :class:`Predictor`."""
         return self.stream(pictures, skip)
@@ -302,9 +311,10 @@ class Segmenter(Predictor):
     ) -> Iterator[SegmentationPrediction]:
         """Segment one picture after the other; ``skip`` as in :meth:`Classifier.stream`."""
         for one in self._run_each(pictures, skip):
-            found = shares(one.found, self.labels)
+            class_map = one.found[0]
+            found = shares(class_map, self.labels)
             yield SegmentationPrediction(
-                one.picture, one.found, found, one.size, one.prepare_ms, one.run_ms
+                one.picture, class_map, found, one.size, one.prepare_ms, one.run_ms
             )
 
     def predictions(
@@ -312,14 +322,52 @@ class Segmenter(Predictor):
         pictures: Iterable[Any],
         skip: Skip | None = None,
         top: int | None = None,
-        threshold: float = THRESHOLD,
+        threshold: float | None = None,
     ) -> Iterator[SegmentationPrediction]:
         """See :class:`Predictor`."""
         return self.stream(pictures, skip)
 
 
+class Detector(Predictor):
+    """A model file that finds objects: boxes, each with one of the labels."""
+
+    output_kinds = (BOXES,)
+    draws = True
+    threshold = boxes.THRESHOLD
+
+    def detect(self, image: Any, threshold: float = boxes.THRESHOLD) -> list[Box]:
+        """Return the objects in a picture whose score is at least ``threshold``, best first.
+
+        The boxes are in pixels of the picture as a person sees it, upright. ``image`` is as in
+        :meth:`prepare`.
+        """
+        return next(self.stream([image], threshold=threshold)).boxes
+
+    def stream(
+        self,
+        pictures: Iterable[Any],
+        skip: Skip | None = None,
+        threshold: float = boxes.THRESHOLD,
+    ) -> Iterator[DetectionPrediction]:
+        """Find objects in one picture after the other; ``skip`` as in :meth:`Classifier.stream`."""
+        check_threshold(threshold)
+        for one in self._run_each(pictures, skip):
+            found = in_pixels(boxes.shown(one.found, 0, threshold), self.labels, one.size)
+            yield DetectionPrediction(one.picture, found, one.prepare_ms, one.run_ms)
+
+    def predictions(
+        self,
+        pictures: Iterable[Any],
+        skip: Skip | None = None,
+        top: int | None = None,
+        threshold: float | None = None,
+    ) -> Iterator[DetectionPrediction]:
+        """See :class:`Predictor`."""
+        return self.stream(pictures, skip, boxes.THRESHOLD if threshold is None else threshold)
+
+
 # The class for each kind of output; a new kind is a class in this tuple.
-PREDICTORS: tuple[type[Predictor], ...] = (Classifier, Embedder, Segmenter)
+PREDICTORS: tuple[type[Predictor], ...] = (Classifier, Embedder, Segmenter, Detector)
 BY_KIND = {kind: predictor for predictor in PREDICTORS for kind in predictor.output_kinds}
 
 
