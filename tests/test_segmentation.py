@@ -60,7 +60,8 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def run(folder, tmp_path_factory):
     settings = [
-        f"data.dataset={folder}", "data.task=segment", f"data.image_size={SIDE}", "model.width=0.5",
+        f"data.dataset={folder}", "data.task=segment", "data.crop_padding=0",
+        f"data.image_size={SIDE}", "model.width=0.5",
         "train.epochs=6", "train.batch_size=8", "train.warmup_epochs=1", "train.lr=0.1",
         "train.class_weights=median_frequency", "train.dice=0.3",
     ]  # fmt: skip
