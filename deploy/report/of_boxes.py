@@ -69,7 +69,8 @@ def precision_and_recall(
     A detection is right if it overlaps a true box of its class by 0.5 (intersection over union)
     that no better one does. All classes count together.
     """
-    scores, right = [], []
+    scores: list[float] = []
+    right: list[bool] = []
     total = 0
     for row in range(len(predictions["scores"])):
         ours, theirs = boxes.shown(predictions, row, 0.0), _true(truth, row)
@@ -78,7 +79,7 @@ def precision_and_recall(
         right.extend(i in matched for i in range(len(ours.scores)))
         total += len(theirs.scores)
     order = np.argsort(-np.array(scores), kind="stable")
-    hits = np.cumsum(np.array(right, float)[order])
+    hits = np.cumsum(np.array(right, np.float64)[order])
     return hits / max(1, total), hits / np.arange(1, len(hits) + 1)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
-from .decode import DetectionPrediction, SegmentationPrediction
+from .decode import AnyPrediction, DetectionPrediction, SegmentationPrediction
 from .errors import InputError
 from .preprocess import whole
 from .spec import OutputSpec
@@ -31,12 +31,13 @@ class Drawings:
         except OSError as error:
             raise InputError(f"expected a folder to write to, {folder}: {error.strerror}") from None
 
-    def write(self, prediction: SegmentationPrediction | DetectionPrediction) -> dict[str, str]:
+    def write(self, prediction: AnyPrediction) -> dict[str, str]:
         """Write the pictures of a prediction as PNG; return their paths by what they show.
 
         They are called like the picture that was predicted, with what they show behind it:
         ``photo.png`` (``picture``), ``photo_mask.png`` (``mask``).
         """
+        assert isinstance(prediction, (SegmentationPrediction, DetectionPrediction))
         images = prediction.drawn(whole(prediction.picture), self.output)
         stem = _free(Path(_name(prediction.picture)).stem, self._used)
         self._used.add(stem)
