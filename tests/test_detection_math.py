@@ -125,9 +125,18 @@ def test_the_loss_of_boxes_by_hand():
     outputs["size"] = tf.reshape(outputs["size"], [2, 2, 4, 2])
     assert center_losses.offset_loss(outputs["offset"], targets).numpy().tolist() == [1, 0]
     assert center_losses.size_loss(outputs["size"], targets).numpy().tolist() == [1, 0]
-    # 90 for the center that is not seen; there is 1 box in the batch, half a box an image.
+    # 90 for the center that is not seen, nothing for the only class; 1 box in the batch.
     loss = center_losses.center_loss(targets, outputs)
     np.testing.assert_allclose(loss, [90 + 1 + 0.1, 0], rtol=1e-6)
+
+
+def test_the_loss_of_classes_by_hand():
+    """Two boxes of three classes, logits log 2, 0, 0: 1/2 for the first class, 1/4 for others."""
+    marks = [(0, [0.0, 0.0, 0.2, 0.2]), (2, [0.5, 0.5, 0.9, 0.9]), (1, [0.0, 0.0, 0.2, 0.2])]
+    targets = center_targets(truth_of(marks, [], ignored=[(0, 2)]), 4, 4, 3)
+    logits = tf.tile(tf.math.log([[[[2.0, 1, 1]]]]), [2, 4, 4, 1])
+    loss = center_losses.class_loss(logits, targets)
+    np.testing.assert_allclose(loss, [math.log(2) + math.log(4), 0], rtol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ class CenterTargets(NamedTuple):
         cell: of the center of each box, row * w + column, int32 [b, N].
         offset: of the center from its cell's left upper corner, 0 to 1 cell, float32 [b, N, 2].
         boxes: x1, y1, x2, y2 in shares of the image, float32 [b, N, 4].
+        classes: of the boxes, int32 [b, N]; 0 where there is none.
         there: 1 for the boxes that are to be learned, else 0, float32 [b, N].
     """
 
@@ -29,6 +30,7 @@ class CenterTargets(NamedTuple):
     cell: tf.Tensor
     offset: tf.Tensor
     boxes: tf.Tensor
+    classes: tf.Tensor
     there: tf.Tensor
 
 
@@ -60,6 +62,7 @@ def center_targets(
         rows * width + columns,
         center - corner,
         boxes,
+        tf.maximum(kinds, 0),
         tf.cast(there, tf.float32),
     )  # fmt: skip
 

@@ -59,8 +59,8 @@ class Detection(Task):
     def correct(self, targets: Truth, outputs: Any) -> tf.Tensor:
         """Return the share of the boxes whose center is seen; 1 for an image without boxes."""
         true = _maps(targets, outputs)
-        kinds = tf.maximum(targets["classes"], 0)[..., None]
-        logits = tf.gather(at_centers(outputs["heat"], true), kinds, batch_dims=2)[..., 0]
+        logits = at_centers(outputs["heat"], true)
+        logits = tf.gather(logits, true.classes[..., None], batch_dims=2)[..., 0]
         seen = tf.cast(tf.sigmoid(logits) >= THRESHOLD, tf.float32) * true.there
         count = tf.reduce_sum(true.there, axis=1)
         return tf.where(count > 0, tf.math.divide_no_nan(tf.reduce_sum(seen, axis=1), count), 1.0)
