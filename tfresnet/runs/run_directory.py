@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tfresnet.config import loading
+from tfresnet.config.formats import of_path
 from tfresnet.config.sections import RunConfig
 from tfresnet.runs.result import RunResult
 from tfresnet.runtime.errors import InputError
@@ -134,7 +135,7 @@ def open_run(directory: Path) -> Run:
         )
     if not directory.is_dir() or (directory / "saved_model.pb").is_file():
         kind = "a SavedModel" if directory.is_dir() else "a file"
-        kind = "a model file" if directory.suffix in (".tflite", ".onnx") else kind
+        kind = "a model file" if directory.is_file() and of_path(directory) else kind
         raise InputError(f"expected a run directory, {directory} is {kind}; {_its_run(directory)}")
     for name in ("config.yaml", "spec.json"):
         if not (directory / name).is_file():
