@@ -49,10 +49,10 @@ def command(
     threads: int,
     as_json: bool,
 ) -> None:
-    """Classify pictures with a .tflite, .onnx or .xml file, as a device would.
+    """Say what is in pictures with a .tflite, .onnx or .xml file, as a device would.
 
     MODEL may be a run, of which the best exported file is taken: int8 TFLite, if it passed. IMAGE
-    may be a folder. A picture that can't be read is named, the others are classified, and the exit
+    may be a folder. A picture that can't be read is named, the others are predicted, and the exit
     status is 1. A file of export --features gives embeddings instead, a multi-label one also the
     labels whose probability is at least the threshold, one of segmentation the share of the
     picture that each label covers, one of detection boxes in pixels; --out draws both.

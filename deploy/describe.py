@@ -27,6 +27,7 @@ def model_file(path: Path) -> dict[str, Any]:
         "macs": metadata.macs,
         "input": _input(metadata.spec, _dtype(metadata)),
         **_output(metadata.output),
+        "output": metadata.output_kind,
         "quantization": metadata.quantization,
         "measured": metadata.measured or None,
         "provenance": {key: getattr(metadata, key) for key in PROVENANCE},
@@ -118,7 +119,9 @@ def _dtype(metadata: ModelMetadata) -> str:
 
 def _output(output: OutputSpec) -> dict[str, Any]:
     return {
+        "task": output.task,
         "labels": list(output.labels),
+        "colors": list(output.colors),
         "activation": output.activation,
         "multi_label": output.multi_label,
     }

@@ -94,8 +94,9 @@ def test_without_a_readable_orientation_a_photograph_stays_as_it_is(photograph):
         InputSpec(224, 224, crop_fraction=0.9, interpolation="bicubic"),
         InputSpec(60, 60, (128.0,), (128.0,), interpolation="lanczos"),  # grey
         InputSpec(50, 40, interpolation="nearest"),
+        InputSpec(48, 32, fit="stretch"),
     ],
-    ids=lambda spec: f"{spec.interpolation}-{spec.height}x{spec.width}",
+    ids=lambda spec: f"{spec.fit}-{spec.interpolation}-{spec.height}x{spec.width}",
 )
 def test_photographs_have_the_pixels_that_they_have_on_a_device(photograph, spec):
     """Whatever the size, the crop and the filter; TensorFlow's own differ by up to 60 of 255."""

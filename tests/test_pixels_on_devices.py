@@ -2,8 +2,10 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,7 @@ from tfresnet.config.export import ExportConfig
 from tfresnet.deploy import Segmenter
 from tfresnet.runs import run_directory
 from tfresnet.runs.train_run import train
+from tfresnet.runtime.decode import predictions
 
 LABELS = ("ground", "red", "green", "blue")
 COLORS = ("#404040", "#c00000", "#00a000", "#0000c0")
@@ -63,8 +66,8 @@ def run(tmp_path_factory) -> run_directory.Run:
 
 
 def files(run: run_directory.Run, **options) -> dict[str, Path]:
-    """Export files of two quantizations; return them by their names."""
-    config = ExportConfig(quantizations=("float32", "int8"), max_drop=100, **options)
+    """Export files, by default of two quantizations; return them by their names."""
+    config = ExportConfig(**{"quantizations": ("float32", "int8"), "max_drop": 100} | options)
     artifacts = export(run, config)["artifacts"]
     return {Path(a["path"]).name: Path(a["path"]) for a in artifacts}
 
@@ -180,3 +183,75 @@ def test_colors_fade_and_go_with_what_failed(page, maps):
     found.wait_for_selector(".error")
     assert not found.locator(".scene").is_visible()
     assert found.locator("#models li").count() == 0
+
+
+MICRO = """
+import sys
+import numpy as np
+from tflite_micro.python.tflite_micro import runtime
+interpreter = runtime.Interpreter.from_file(sys.argv[1])
+maps = []
+for pixels in np.load(sys.argv[2]):
+    interpreter.set_input((pixels ^ 0x80).view(np.int8)[None], 0)
+    interpreter.invoke()
+    maps.append(interpreter.get_output(0)[0])
+np.save(sys.argv[3], maps)
+interpreter.print_allocations()
+"""
+
+
+@pytest.fixture(scope="module")
+def micro(run, tmp_path_factory) -> Path:
+    """The folder for TFLite Micro."""
+    copy = tmp_path_factory.mktemp("copies") / "pixels"
+    shutil.copytree(run.directory, copy, ignore=shutil.ignore_patterns("export"))
+    options = {"formats": ("tflm",), "quantizations": ("int8",), "interface": "integer"}
+    (path,) = files(run_directory.open_run(copy), **options).values()
+    return path.parent
+
+
+def test_the_header_has_what_a_program_needs_to_draw_the_map(micro):
+    header = (micro / "model.h").read_text()
+    assert f"kOutputHeight = {HEIGHT}, kOutputWidth = {WIDTH}" in header
+    assert 'kLabels[kClasses] = {"ground", "red", "green", "blue"}' in header
+    assert "kColors[kClasses] = {0x404040, 0xc00000, 0x00a000, 0x0000c0}" in header
+    assert "AddArgMax" in header and "AddSoftmax" not in header
+
+
+@needs_device
+def test_tflite_micros_own_kernels_give_the_same_map(micro, run, tmp_path):
+    pixels = run.dataset().held_out.images[:8]
+    np.save(tmp_path / "pixels.npy", pixels)
+    model, found = micro / "model_int8.tflite", tmp_path / "maps.npy"
+    command = [
+        os.environ["TFRESNET_DEVICE_PYTHON"],
+        "-c",
+        MICRO,
+        model,
+        tmp_path / "pixels.npy",
+        found,
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    expected = predictions(Segmenter(model).outputs(pixels))
+    # XNNPACK and the reference kernels round some values differently, which moves an edge.
+    assert (np.load(found).view(np.uint8) != expected).mean() <= 0.01
+    assert len(np.unique(expected)) == len(LABELS)
+    used = int(re.search(r"Arena allocation total (\d+)", done.stdout + done.stderr)[1])
+    estimate = int(re.search(r"kTensorArenaSize = (\d+)", (micro / "model.h").read_text())[1])
+    assert used <= estimate <= 1.25 * used
+
+
+def test_the_bundle_draws_what_it_finds(maps, run, tmp_path):
+    bundle = maps["model_int8.tflite"].parent / "bundle"
+    assert not (bundle / "native").exists()  # its programs read probabilities of labels
+    readme = (bundle / "README.md").read_text()
+    assert "python classify.py model_int8.tflite sample.png --out found" in readme
+    assert 'Segmenter("model_int8.tflite").segment("sample.png")' in readme
+    assert "resized as a whole" in readme and "MediaPipe" in readme
+    command = [sys.executable, "classify.py", "model_int8.tflite", "sample.png", "--out", tmp_path]
+    done = subprocess.run(command, cwd=bundle, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("sample.png: ground ")
+    expected = Segmenter(maps["model_int8.tflite"]).segment(bundle / "sample.png")
+    np.testing.assert_array_equal(Image.open(tmp_path / "sample_mask.png"), expected)
+    card = (run.directory / "export" / "MODEL_CARD.md").read_text()
+    assert "that gives each pixel of 32 x 48 color pictures one of 4 classes" in card

@@ -6,34 +6,35 @@ from pathlib import Path
 
 from tfresnet import runtime
 from tfresnet.config import formats
+from tfresnet.deploy import answers
 from tfresnet.runtime.backends import open_model
-from tfresnet.runtime.metadata import EMBEDDING, ModelMetadata
+from tfresnet.runtime.metadata import PROBABILITIES, ModelMetadata
+from tfresnet.runtime.predictor import PREDICTORS
 from tfresnet.system.files import write_text
 from tfresnet.tasks.headings import judged_by
 
 RUNTIME = "tfresnet_runtime"  # what tfresnet/runtime is called in a bundle
-CLASSIFY = f'''\
-"""Classify pictures with a model file that tfresnet exported.
+CLASSIFY = '''\
+"""Predict with a model file that tfresnet exported.
 
-This file and the folder {RUNTIME} are all that a device needs, beside numpy, Pillow and
+This file and the folder {runtime} are all that a device needs, beside numpy, Pillow and
 ai-edge-litert (for .tflite), onnxruntime (for .onnx) or openvino (for .xml). They read labels and
 preprocessing from the model file itself.
 
-    from classify import Classifier
-    classifier = Classifier("model_int8.tflite")
-    for label, probability in classifier.classify("cat.jpg"):
-        print(label, probability)
+    from classify import {predictor}
+    model = {predictor}("{model}")
+    print(model.{method}("{sample}"))
 
-or, from a shell:  python classify.py model_int8.tflite cat.jpg folder --times
+or, from a shell:  python classify.py {model} {sample} folder --times
 """
 
 import sys
 
-from {RUNTIME}.command_line import main
-from {RUNTIME}.errors import InputError
-from {RUNTIME}.predictor import Classifier, Embedder, Prediction, open_file
+from {runtime}.command_line import main
+from {runtime}.errors import InputError
+from {runtime}.predictor import {predictors}, Prediction, open_file
 
-__all__ = ["Classifier", "Embedder", "InputError", "Prediction", "open_file"]
+__all__ = [{quoted}, "InputError", "Prediction", "open_file"]
 
 if __name__ == "__main__":
     sys.exit(main())
@@ -43,15 +44,15 @@ README = """\
 # {arch}: {classes} classes
 
     pip install -r requirements.txt
-    python classify.py {model} {sample}
+    python classify.py {model} {sample}{options}
 
 Copy `classify.py` and the folder `{runtime}` beside your own program:
 
-    from classify import {kind}
-    print({kind}("{model}").{method}("{sample}"))
+    from classify import {predictor}
+    print({predictor}("{model}").{method}("{sample}"))
 
-Input: any picture (HEIC after `pip install pillow-heif`); it is turned upright, cropped in its
-center and resized to {height} x {width} {colors}. Output: {output}.
+Input: any picture (HEIC after `pip install pillow-heif`); it is turned upright, {fit}
+to {height} x {width} {colors}. Output: {output}.
 Measured on {n:,} held-out images{behind}:
 {metric} {value:.2%} (the model it was made from: {reference:.2%}).
 """
@@ -80,43 +81,58 @@ def write(directory: Path, model: Path, metadata: ModelMetadata, sample: Path | 
     if sample:
         sample_name = f"sample{sample.suffix}"
         shutil.copy(sample, directory / sample_name)
-    embeds, many = metadata.output_kind == EMBEDDING, metadata.output.multi_label
-    spec, labels, measured = metadata.spec, metadata.output.labels, metadata.measured
-    metric, value = judged_by(measured)
-    output = "a probability each for" if many else "the most probable of"
-    method = "embed" if embeds else "labels_of" if many else "classify"
-    shown = ", ".join(labels[:10]) + (", ..." if len(labels) > 10 else "")
-    text = README.format(
-        arch=metadata.arch, classes=len(labels), model=model.name, sample=sample_name,
-        runtime=RUNTIME, height=spec.height, colors="RGB" if spec.shape[2] == 3 else "grey",
-        width=spec.width, output="an embedding" if embeds else f"{output} {shown}",
-        kind="Embedder" if embeds else "Classifier", method=method,
-        behind=", with the head that it was made without" if embeds else "", n=measured["n"],
-        metric=metric, value=value, reference=judged_by(measured, "checkpoint_")[1],
-    )  # fmt: skip
+    answer = answers.answer_of(metadata.output_kind, metadata.output)
+    names = {
+        "runtime": RUNTIME, "model": model.name, "sample": sample_name,
+        "predictor": answer.predictor, "method": answer.method,
+    }  # fmt: skip
+    write_text(directory / "classify.py", _program(names))
+    text = _readme(metadata, answer, names)
+    spec = metadata.spec
     if _is_for_native(model, metadata):
         text += NATIVE.format(
             model=model.name, height=spec.height, width=spec.width, crop=spec.crop_fraction
         )
-        _write_native(directory / "native", labels)
+        _write_native(directory / "native", metadata.output.labels)
     write_text(directory / "README.md", text)
     return directory
 
 
+def _program(names: dict[str, str]) -> str:
+    """Return the text of classify.py."""
+    predictors = [predictor.__name__ for predictor in PREDICTORS]
+    quoted = ", ".join(f'"{name}"' for name in predictors)
+    return CLASSIFY.format(predictors=", ".join(predictors), quoted=quoted, **names)
+
+
+def _readme(metadata: ModelMetadata, answer: answers.Answer, names: dict[str, str]) -> str:
+    """Return the text of README.md, without that of the native programs."""
+    spec, measured = metadata.spec, metadata.measured
+    metric, value = judged_by(measured)
+    text = README.format(
+        arch=metadata.arch, classes=len(metadata.output.labels), options=answer.options,
+        fit=answers.FITS[spec.fit], height=spec.height, width=spec.width,
+        colors="RGB" if spec.shape[2] == 3 else "grey",
+        output=answer.output.format(labels=answers.first_labels(metadata.output)),
+        behind=answer.measured, n=measured["n"],
+        metric=metric, value=value, reference=judged_by(measured, "checkpoint_")[1], **names,
+    )  # fmt: skip
+    return text + answer.note
+
+
 def _write_runtime(directory: Path) -> None:
-    """Copy the runtime and write the program that starts it."""
+    """Copy the runtime."""
     folder = directory / RUNTIME
     folder.mkdir()
     for source in sorted(Path(runtime.__path__[0]).glob("*.py")):
         shutil.copy(source, folder / source.name)
-    write_text(directory / "classify.py", CLASSIFY)
 
 
 def _is_for_native(model: Path, metadata: ModelMetadata) -> bool:
     """Tell whether the native programs can run a file: RGB pixels to one label a picture."""
     return (
         formats.of_path(model) is formats.TFLITE
-        and metadata.output_kind != EMBEDDING
+        and metadata.output_kind == PROBABILITIES
         and metadata.spec.shape[2] == 3
         and not metadata.output.multi_label
         and metadata.input_type == "uint8"

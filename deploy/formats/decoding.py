@@ -133,20 +133,25 @@ def upright(image: tf.Tensor, turned: tf.Tensor) -> tf.Tensor:
 
 
 def fit(image: tf.Tensor, spec: InputSpec) -> tf.Tensor:
-    """Crop the center of an upright picture, uint8 [h, w, 3], and resize it to the spec's size."""
+    """Crop an upright picture, uint8 [h, w, 3], as the spec says, and resize it to its size."""
     if spec.shape[2] == 1:
         luma = tf.reduce_sum(tf.cast(image, tf.int32) * GREY, -1, keepdims=True)
         image = tf.cast(tf.bitwise.right_shift(luma + 0x8000, 16), tf.uint8)
     there = tf.shape(image)[:2]
-    # As Python computes it, to the bit. With constants, TensorFlow would reorder the factors.
-    zero = tf.cast(tf.minimum(tf.reduce_min(there), 0), tf.float64)
-    wanted = tf.constant(spec.shape[:2], tf.float64) + zero
-    scale = tf.reduce_min(tf.cast(there, tf.float64) / wanted) * (spec.crop_fraction + zero)
-    crop = tf.clip_by_value(tf.cast(tf.round(wanted * scale), tf.int32), 1, there)
+    crop = there if spec.fit == "stretch" else _cropped(there, spec)
     begin = (there - crop) // 2
     if spec.interpolation == "nearest":
         return _nearest(image, begin, crop, spec)
     return _resampled(image, begin, crop, spec)
+
+
+def _cropped(there: tf.Tensor, spec: InputSpec) -> tf.Tensor:
+    """Return height and width, int32 [2], of the part that is seen of a picture of ``there``."""
+    # As Python computes it, to the bit. With constants, TensorFlow would reorder the factors.
+    zero = tf.cast(tf.minimum(tf.reduce_min(there), 0), tf.float64)
+    wanted = tf.constant(spec.shape[:2], tf.float64) + zero
+    scale = tf.reduce_min(tf.cast(there, tf.float64) / wanted) * (spec.crop_fraction + zero)
+    return tf.clip_by_value(tf.cast(tf.round(wanted * scale), tf.int32), 1, there)
 
 
 def _nearest(image: tf.Tensor, begin: tf.Tensor, crop: tf.Tensor, spec: InputSpec) -> tf.Tensor:

@@ -15,11 +15,12 @@ from tfresnet.deploy.formats import graph
 INDICES = frozenset({"INT32", "INT64", "BOOL"})  # axes, shapes and biases, beside any numbers
 FLOAT, INT8, UINT8, INT16, FLOAT16 = "FLOAT32", "INT8", "UINT8", "INT16", "FLOAT16"
 BYTES = frozenset({INT8, UINT8})
+CLASSES = frozenset({"INT32", UINT8})  # the numbers of a class map, and its bytes
 
 # Of the operations that our networks become.
 COMMON = frozenset({
     "ADD", "AVERAGE_POOL_2D", "CONCATENATION", "CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED",
-    "LOGISTIC", "MAX_POOL_2D", "MUL", "RELU", "RELU6", "RESHAPE", "SOFTMAX",
+    "LOGISTIC", "MAX_POOL_2D", "MUL", "RELU", "RELU6", "RESHAPE", "RESIZE_BILINEAR", "SOFTMAX",
 })  # fmt: skip
 MORE = frozenset({"MEAN", "PAD", "STRIDED_SLICE", "SUB"})
 Numbers = tuple[frozenset[str], ...]
@@ -53,9 +54,9 @@ class Delegate:
 
     def takes(self, operation: graph.Operation) -> bool:
         """Tell whether the delegate runs an operation of a file."""
-        types = operation.types - INDICES
         if operation.name in graph.CONVERSIONS:
-            return any(types <= known for known in self.conversions)
+            return any(operation.types <= known for known in self.conversions)
+        types = operation.types - INDICES
         known_operation = self.operations is None or operation.name in self.operations
         return known_operation and any(types <= known for known in self.numbers)
 
@@ -96,7 +97,7 @@ DELEGATES = (
     Delegate(
         "qnn", "QNN (Qualcomm)",
         None, FLOATS + INT8S,
-        (frozenset({FLOAT, INT8}), BYTES),
+        (frozenset({FLOAT, INT8}), BYTES, CLASSES),
         INTEGER,
         "replaces the older Hexagon delegate; which operations it has depends on the chip",
         "https://docs.qualcomm.com/bundle/publicresource/80-80022-15B/topics/run-litert-model-on-npu.md",
@@ -104,7 +105,7 @@ DELEGATES = (
     Delegate(
         "nnapi", "NNAPI (Android)",
         None, FLOATS + INT8S,
-        (frozenset({FLOAT, INT8}), BYTES),
+        (frozenset({FLOAT, INT8}), BYTES, CLASSES),
         INTEGER,
         "deprecated since Android 15; which operations it has depends on the driver",
         "https://developer.android.com/ndk/guides/neuralnetworks/migration-guide",
@@ -119,7 +120,7 @@ DELEGATES = (
     ),
     Delegate(
         "ethos-u", "Ethos-U (Arm)",
-        COMMON | MORE | {"HARD_SWISH"},
+        COMMON | MORE | {"ARG_MAX", "HARD_SWISH"},
         (BYTES, frozenset({INT8, INT16})), (BYTES, frozenset({INT8, INT16})),
         INTEGER,
         "needs Arm's compiler Vela; 16-bit activations too",
@@ -151,6 +152,7 @@ def _verdict(delegate: Delegate, operations: list[graph.Operation]) -> dict:
     helps = any(
         (integer or not o.ending) and (known is None or o.name in known | set(graph.CONVERSIONS))
         for o in left
+        if not o.types <= CLASSES
     )
     return {
         "delegate": delegate.name,

@@ -1,6 +1,5 @@
 """Convert Keras models for TFLite Micro: a C array, its operations, and the memory it needs."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,9 +10,9 @@ from tfresnet.config.export import ExportConfig
 from tfresnet.config.formats import TFLITE
 from tfresnet.deploy.formats import graph, tflite, wrap
 from tfresnet.deploy.formats.base import Audit, Format, Source, Target
+from tfresnet.runtime.colors import palette
 from tfresnet.runtime.errors import InputError
-from tfresnet.runtime.metadata import ModelMetadata
-from tfresnet.runtime.spec import InputSpec
+from tfresnet.runtime.metadata import CLASS_MAP, CLASS_PROBABILITIES, ModelMetadata
 from tfresnet.system.files import write_bytes, write_text
 
 # MicroMutableOpResolver's methods, of the operations that our networks become.
@@ -53,7 +52,7 @@ constexpr size_t kTensorArenaSize = {arena};
 constexpr int kInputHeight = {height}, kInputWidth = {width}, kInputChannels = {channels};
 constexpr int kClasses = {classes};
 constexpr const char* kLabels[kClasses] = {{{labels}}};
-
+{output}
 // Only the operations that the model needs: the others stay out of the firmware.
 using ModelResolver = tflite::MicroMutableOpResolver<{count}>;
 
@@ -64,6 +63,21 @@ inline TfLiteStatus RegisterOperations(ModelResolver& resolver) {{
 
 #endif  // TFRESNET_MODEL_H_
 """
+# What the header says of the output, by its kind.
+OUTPUT = {
+    CLASS_MAP: """
+// The bytes of the output, as uint8_t [kOutputHeight][kOutputWidth], are indices in kLabels.
+constexpr int kOutputHeight = {height}, kOutputWidth = {width};
+// To draw each class in, 0xRRGGBB.
+constexpr uint32_t kColors[kClasses] = {{{colors}}};
+""",
+    CLASS_PROBABILITIES: """
+// The output, [kOutputHeight][kOutputWidth][kClasses], is the probability of each class.
+constexpr int kOutputHeight = {height}, kOutputWidth = {width};
+// To draw each class in, 0xRRGGBB.
+constexpr uint32_t kColors[kClasses] = {{{colors}}};
+""",
+}
 SOURCE = """\
 #include "model.h"
 
@@ -97,12 +111,13 @@ class MicrocontrollerFormat(Format[Sources]):
             source, target.quantization, config.interface,
             dense_per_tensor=True, clusters=clusters, integer_softmax=True,
         )  # fmt: skip
+        content = with_signed_casts(content)
         check(content)
         return Sources(content)
 
     def embed_metadata(self, content: Sources, metadata: ModelMetadata) -> Sources:
         """See :class:`.base.Format`; the array goes without metadata, to save flash."""
-        texts = sources(content.model, metadata.spec, metadata.output.labels, str(metadata.arch))
+        texts = sources(content.model, metadata)
         return Sources(self._tflite.embed_metadata(content.model, metadata), *texts)
 
     def write(self, content: Sources, path: Path) -> None:
@@ -124,6 +139,24 @@ class MicrocontrollerFormat(Format[Sources]):
         return tflite.TfliteFormat(TFLITE)
 
 
+def with_signed_casts(content: bytes) -> bytes:
+    """Return a TFLite file that casts to int8 instead of uint8, which TFLite Micro does not.
+
+    The bytes of a class map are the same.
+    """
+    model = graph.read(content)
+    kinds = graph.schema.TensorType
+    (subgraph,) = model.subgraphs
+    for operation in subgraph.operators:
+        name = graph.operator_name(model.operatorCodes[operation.opcodeIndex])
+        tensor = subgraph.tensors[operation.outputs[0]]
+        if name == "CAST" and tensor.type == kinds.UINT8:
+            tensor.type = kinds.INT8
+            if operation.builtinOptions:
+                operation.builtinOptions.outDataType = kinds.INT8
+    return graph.packed(model)
+
+
 def check(content: bytes) -> None:
     """Raise an ``InputError`` if a TFLite file has operations that TFLite Micro can't run.
 
@@ -142,16 +175,19 @@ def operations(content: bytes) -> list[str]:
     return sorted({o.name for o in graph.operations(content)})
 
 
-def sources(content: bytes, spec: InputSpec, labels: Sequence[str], title: str) -> tuple[str, str]:
+def sources(content: bytes, metadata: ModelMetadata) -> tuple[str, str]:
     """Return the texts of a C++ header and of a source file with the model as an array."""
-    names = operations(content)
+    names, spec, output = operations(content), metadata.spec, metadata.output
     calls = "\n".join(f"  TF_LITE_ENSURE_STATUS(resolver.{METHODS[name]}());" for name in names)
-    labels = ", ".join('"' + label.replace("\\", "\\\\").replace('"', '\\"') + '"'
-                       for label in labels)  # fmt: skip
+    quoted = (label.replace("\\", "\\\\").replace('"', '\\"') for label in output.labels)
+    colors = ", ".join(f"0x{bytes(color).hex()}" for color in palette(output))
     header = HEADER.format(
-        title=title, bytes=len(content), arena=arena_bytes(content), height=spec.height,
-        width=spec.width, channels=spec.shape[2], classes=len(labels),
-        labels=labels, count=len(names), calls=calls,
+        title=metadata.arch, bytes=len(content), arena=arena_bytes(content), height=spec.height,
+        width=spec.width, channels=spec.shape[2], classes=len(output.labels),
+        labels=", ".join(f'"{label}"' for label in quoted), count=len(names), calls=calls,
+        output=OUTPUT.get(metadata.output_kind, "").format(
+            height=spec.height, width=spec.width, colors=colors
+        ),
     )  # fmt: skip
     rows = [content[i : i + 16] for i in range(0, len(content), 16)]
     values = "\n".join("    " + " ".join(f"0x{byte:02x}," for byte in row) for row in rows)

@@ -12,19 +12,19 @@ import yaml
 
 from tfresnet.config.formats import FORMATS, ONNX, SAVED_MODEL, TFLITE, of_path
 from tfresnet.config.loading import dataset_name
+from tfresnet.deploy import answers
 from tfresnet.deploy.context import ExportContext
 from tfresnet.deploy.formats import table
 from tfresnet.deploy.records import CalibrationRecord, Report
 from tfresnet.deploy.report import figures
 from tfresnet.runs.result import ArtifactRecord
-from tfresnet.runtime.spec import OutputSpec
 from tfresnet.tasks.headings import judged_by
 
 TEXT = """\
 # {arch} on {dataset}
 
-A {arch} ({parameters:,} parameters, {macs:,} multiply-adds) that classifies {height} x {width}
-{colors} pictures into {count} {kinds}: {labels}. Trained and exported with tfresnet.
+A {arch} ({parameters:,} parameters, {macs:,} multiply-adds) that {does}:
+{labels}. Trained and exported with tfresnet.
 
 ## Use
 
@@ -53,7 +53,6 @@ The accuracy above is of pictures like those it was measured on. It has not been
 cameras, light, or classes that are not in the list{always}.
 """
 
-LISTED = 10  # labels; of more, the first ones are named
 SERVED = "A SavedModel for TensorFlow Serving; report.html has the command."
 NOTHING = "No file passed its checks; see report.html."
 
@@ -73,12 +72,14 @@ def text(context: ExportContext, report: Report) -> str:
 def _body(context: ExportContext, report: Report, dataset: str) -> str:
     """Return the Markdown of the card."""
     spec, output, result = context.run.spec, context.run.output, context.result
+    answer = answers.answer_of(context.metadata.output_kind, output)
     headings, (metric, value) = context.task.headings, judged_by(report.checkpoint)
     return TEXT.format(
         arch=result.arch, dataset=dataset, parameters=result.parameters, macs=result.macs,
-        height=spec.height, width=spec.width, colors="color" if len(spec.mean) == 3 else "gray",
-        count=len(output.labels), labels=_labels(output),
-        kinds=headings.card_labels,
+        does=answer.does.format(
+            pictures=answers.pictures(spec), count=len(output.labels), kinds=headings.card_labels
+        ),
+        labels=answers.first_labels(output),
         use=_use(report), interface=context.config.interface,
         n=report.n, metric=metric, value=value, rows=_rows(report.artifacts),
         machine=report.processor or "this machine",
@@ -86,11 +87,6 @@ def _body(context: ExportContext, report: Report, dataset: str) -> str:
         commit=result.commit or "unknown", ranges=_ranges(report.calibration),
         always=headings.card_limits,
     )  # fmt: skip
-
-
-def _labels(output: OutputSpec) -> str:
-    """Return the first labels in one line."""
-    return ", ".join(output.labels[:LISTED]) + (", ..." if len(output.labels) > LISTED else "")
 
 
 def _rows(artifacts: Sequence[ArtifactRecord]) -> str:

@@ -16,8 +16,8 @@ from .terminal import escape_unprintable, printable, quiet_broken_pipe
 
 
 def main() -> int:
-    """Classify the pictures named on the command line; return the exit status."""
-    parser = argparse.ArgumentParser(description="Classify pictures.")
+    """Predict the pictures named on the command line; return the exit status."""
+    parser = argparse.ArgumentParser(description="Say what is in pictures.")
     parser.add_argument("model", help=f"{MODEL_FILE}, exported by tfresnet")
     parser.add_argument("images", nargs="+", metavar="image", help="or a folder of them")
     parser.add_argument(
@@ -28,9 +28,7 @@ def main() -> int:
         help="of a label that counts, of a multi-label model (default: 0.5), or of a box (0.3)",
     )  # fmt: skip
     parser.add_argument("--threads", type=_positive, default=1)
-    parser.add_argument(
-        "--out", help="folder for the pictures with the masks or boxes that were found"
-    )
+    parser.add_argument("--out", help="folder for the pictures with what was found in them")
     parser.add_argument("--times", action="store_true", help="print what each picture took")
     arguments = parser.parse_args()
     escape_unprintable()

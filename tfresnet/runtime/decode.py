@@ -208,6 +208,8 @@ def predictions(outputs: Mapping[str, np.ndarray]) -> Any:
     """
     if CLASS_PROBABILITIES in outputs:
         return outputs[CLASS_PROBABILITIES].argmax(-1).astype(np.uint8)
+    if CLASS_MAP in outputs:
+        return outputs[CLASS_MAP].astype(np.uint8)  # those of TFLite Micro have the bytes as int8
     if SCORES in outputs:
         return boxes.detections(outputs[SCORES], outputs[BOXES])
     (found,) = outputs.values()
