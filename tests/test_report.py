@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 import yaml
 
-from tests.test_demo import CHROMIUM, needs_browser
+from tests.conftest import CHROMIUM, needs_browser
 from tfresnet import tasks
 from tfresnet.config.loading import dataset_name
 from tfresnet.deploy.records import Report
