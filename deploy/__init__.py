@@ -3,10 +3,10 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
-__all__ = ["Classifier", "Embedder", "Segmenter"]
+__all__ = ["Classifier", "Detector", "Embedder", "Segmenter"]
 
 if TYPE_CHECKING:
-    from tfresnet.runtime.predictor import Classifier, Embedder, Segmenter
+    from tfresnet.runtime.predictor import Classifier, Detector, Embedder, Segmenter
 
 
 def __getattr__(name: str) -> Any:

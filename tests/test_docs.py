@@ -96,7 +96,8 @@ def check(name: str, *arguments: str) -> None:
             export_config(given, given["auto"], threads=1)
 
 
-FOLDERS = ("pictures", "path/to/folder")  # of pictures, which may stand for a preset
+# Of pictures, which may stand for a preset.
+FOLDERS = ("pictures", "streets", "cells", "path/to/folder")
 
 
 def check_settings(given: dict) -> None:
