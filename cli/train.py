@@ -43,7 +43,8 @@ def command(
     Without an argument: the quickstart preset, on handwritten digits that ship with
     the install, about a minute. A folder of pictures, one sub-folder a class or with a
     labels.csv that gives each any number of labels, is enough, or one of images/ beside
-    masks/: network, size, batches and epochs are chosen by what is in it, and printed.
+    masks/, or one of boxes (VOC, COCO, YOLO): network, size, batches and epochs are
+    chosen by what is in it, and printed.
 
     \b
     Examples:

@@ -58,7 +58,8 @@ class ExportConfig(Section):
     )
     max_drop: float = Field(
         1.0,
-        description="Largest loss of top-1 (multi-label: mAP) against the checkpoint, in points.",
+        description="Largest loss of the task's number (top-1, mAP, mIoU or mAP50) against the "
+        "checkpoint, in points.",
     )
     calibration_images: int = Field(
         500, ge=1, description="Training images that set integer ranges."
