@@ -150,10 +150,10 @@ def class_table(output: OutputSpec, columns: Mapping[str, Mapping[str, float | N
     head = "".join(f"<th>{escape(name)}</th>" for name in ("class", *columns))
     rows = ""
     for label, color in zip(output.labels, palette(output), strict=True):
-        square = f'<span style="color: rgb({", ".join(map(str, color))})">&#9632;</span>'
+        square = f'<span class="square" style="background: #{bytes(color).hex()}"></span>'
         values = (numbers[label] for numbers in columns.values())
         cells = "".join("<td>-</td>" if v is None else f"<td>{v:.2%}</td>" for v in values)
-        rows += f"<tr><td>{square} {escape(label)}</td>{cells}</tr>"
+        rows += f"<tr><td>{square}{escape(label)}</td>{cells}</tr>"
     return f'<div class="scroll"><table><tr>{head}</tr>{rows}</table></div>'
 
 

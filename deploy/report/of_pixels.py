@@ -53,19 +53,19 @@ def _changed(context: ExportContext, after: np.ndarray, artifact: ArtifactRecord
 
 
 def _pictures(context: ExportContext, indices: np.ndarray, after: np.ndarray) -> Iterator[str]:
-    """Yield held-out images as they are, with true classes, those before and those after."""
+    """Yield held-out images as they are, with classes over them, and where files change these."""
     colors, before = palette(context.run.output), context.reference.predictions
     for i, image in figures.chosen_images(context.held_out, indices):
-        maps = (context.reference.truth[i], before[i], after[i])
-        shown = [image, *(overlay(image, classes, colors, 0.7) for classes in maps)]
-        names = (
-            "image",
-            "true",
-            "checkpoint",
-            f"file: {(before[i] != after[i]).mean():.2%} differ",
-        )
+        changed = before[i] != after[i]
+        maps = {"true": context.reference.truth[i], "checkpoint": before[i], "file": after[i]}
+        shown = {
+            "image": image,
+            **{name: overlay(image, classes, colors, 0.7) for name, classes in maps.items()},
+            f"{changed.mean():.2%} differ": np.where(changed[..., None], 255, image // 4),
+        }
         inside = "".join(
-            f'<figure><img src="{figures.picture(pixels, HEIGHT)}" alt="{name} {i}">{name}</figure>'
-            for pixels, name in zip(shown, names, strict=True)
+            f'<figure><img src="{figures.picture(pixels.astype(np.uint8), HEIGHT)}" '
+            f'alt="{name} {i}">{name}</figure>'
+            for name, pixels in shown.items()
         )
         yield f"<div>{inside}</div>"
