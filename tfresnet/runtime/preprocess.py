@@ -12,14 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps
+from PIL import Image, ImageOps
 
 from .errors import InputError
 from .picture_files import UNREADABLE, opened, reason_unreadable
 from .spec import InputSpec
 from .terminal import printable
 
-SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that swap width and height
 GREYS = (np.dtype(np.uint8), np.dtype(np.uint16), np.dtype(bool))  # of arrays [H, W]
 
 
@@ -66,8 +65,8 @@ def read_with_size(
             size = picture.size
             # A large JPEG is decoded at 1/2, 1/4 or 1/8, never below twice what is needed.
             picture.draft("RGB", (spec.decoded_side, spec.decoded_side))
-            sideways = picture.getexif().get(ExifTags.Base.Orientation) in SIDEWAYS
-            return fit(upright(picture), spec), size[::-1] if sideways else size
+            before, turned = picture.size, upright(picture)
+            return fit(turned, spec), size if turned.size == before else size[::-1]
     except InputError:
         raise
     except UNREADABLE as error:
