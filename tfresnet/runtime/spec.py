@@ -142,7 +142,7 @@ class OutputSpec:
             raise ValueError(f"expected at least 2 labels, got {self.labels!r:.80}")
         if self.activation not in ACTIVATIONS.values():
             raise ValueError(f"expected softmax or sigmoid, got {self.activation!r:.80}")
-        if self.colors and not (
+        if self.colors != () and not (
             isinstance(self.colors, tuple)
             and len(self.colors) == len(self.labels)
             and all(re.fullmatch("#[0-9a-f]{6}", str(color)) for color in self.colors)
