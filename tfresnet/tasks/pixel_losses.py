@@ -4,10 +4,9 @@ import numpy as np
 import tensorflow as tf
 
 from tfresnet.config.sections import TrainConfig
-from tfresnet.data.splits import Split
+from tfresnet.data.splits import Split, pixel_counts
 from tfresnet.runtime.spec import VOID
 
-BATCH = 16
 SMALLEST = 1e-6  # keeps the Dice coefficient finite where a class has no pixels
 
 
@@ -79,17 +78,9 @@ def median_frequency(split: Split, classes: int) -> np.ndarray:
         split: training images with masks.
         classes: how many there are.
     """
-    pixels, there = np.zeros(classes), np.zeros(classes)
-    order = np.arange(len(split))
-    for start in range(0, len(order), BATCH):
-        indices = tf.data.Dataset.from_tensors(order[start : start + BATCH])
-        for _, masks in split.batches(indices):
-            for mask in masks.numpy():
-                counts = np.bincount(mask.ravel(), minlength=VOID + 1)
-                total = counts[:VOID].sum()
-                pixels += counts[:classes]
-                there += np.where(counts[:classes] > 0, total, 0)
-    frequency = np.divide(pixels, there, out=np.zeros(classes), where=there > 0)
+    counts = pixel_counts(split, classes)
+    there = np.where(counts > 0, counts.sum(axis=1, keepdims=True), 0).sum(axis=0)
+    frequency = np.divide(counts.sum(axis=0), there, out=np.zeros(classes), where=there > 0)
     median = np.median(frequency[frequency > 0]) if frequency.any() else 0.0
     weights = np.divide(median, frequency, out=np.zeros(classes), where=frequency > 0)
     return weights.astype(np.float32)
