@@ -232,3 +232,22 @@ def test_defaults_are_no_mistake_and_scale_is_for_places_alone():
 def test_the_command_refuses_before_it_loads_anything():
     message = refused("train", "digits-segment", "--mixup-alpha", "0.2")
     assert message.startswith("Error: --mixup-alpha: expected 0 for segmentation")
+
+
+@pytest.mark.parametrize(
+    ("setting", "expected"),
+    [
+        ("data.task=segment class_weights=balanced", "expected none or median_frequency for segm"),
+        ("data.task=segment loss=bce", "train.loss: expected cross_entropy for segmentation"),
+        ("data.task=detect label_smoothing=0.1", "expected 0 for detection, got 0.1"),
+        ("data.task=detect dice=0.5", "train.dice: expected 0 for detection, got 0.5"),
+        (
+            "data.task=classify class_weights=median_frequency",
+            "expected none or balanced for class",
+        ),
+    ],
+)
+def test_a_loss_that_the_task_would_not_heed_is_refused(setting, expected):
+    task, key = setting.split()
+    words = ("--set", "data.flip=false", "--set", "data.crop_padding=0", "--set", task)
+    assert expected in refused("train", *words, "--set", f"train.{key}")

@@ -1,8 +1,8 @@
-"""Check which augmentations fit a task; loads no TensorFlow."""
+"""Check which augmentations and losses fit a task; loads no TensorFlow."""
 
 from typing import Any
 
-from tfresnet.config.sections import DataConfig
+from tfresnet.config.sections import DataConfig, TrainConfig
 from tfresnet.runtime.errors import InputError
 from tfresnet.runtime.spec import CLASSIFICATION, DETECTION, MULTI_LABEL, SEGMENTATION
 
@@ -23,6 +23,36 @@ IMAGES_ALONE: dict[str, tuple[tuple[Any, ...], str]] = {
     "cutmix_alpha": ((0,), OFF),
 }
 NO_SCALE = [1, 1]
+
+
+# Keys of the training section whose losses a task does not have: the values that it takes.
+TRAINING: dict[str, dict[str, tuple[Any, ...]]] = {
+    CLASSIFICATION: {"class_weights": ("none", "balanced"), "dice": (0,)},
+    MULTI_LABEL: {"class_weights": ("none",), "dice": (0,), "teacher": (None,)},
+    SEGMENTATION: {
+        "loss": ("cross_entropy",),
+        "class_weights": ("none", "median_frequency"),
+        "teacher": (None,),
+    },
+    DETECTION: {
+        "loss": ("cross_entropy",),
+        "class_weights": ("none",),
+        "label_smoothing": (0,),
+        "dice": (0,),
+        "teacher": (None,),
+    },
+}
+
+
+def check_training(config: TrainConfig, task: str) -> None:
+    """Raise an ``InputError`` for a setting of the loss that the task would not heed."""
+    for key, taken in TRAINING.get(task, {}).items():
+        value = getattr(config, key)
+        if value not in taken:
+            wanted = " or ".join("none" if each is None else str(each) for each in taken)
+            raise InputError(
+                f"train.{key}: expected {wanted} for {task.replace('_', '-')}, got {value}"
+            )
 
 
 def has_places(task: str) -> bool:

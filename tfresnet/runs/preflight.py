@@ -9,6 +9,7 @@ from tfresnet.data import lookup, task_settings
 from tfresnet.models import costs, names, options
 from tfresnet.runs.run_directory import Run, open_run
 from tfresnet.runtime.errors import InputError, unknown
+from tfresnet.runtime.spec import MULTI_LABEL
 from tfresnet.system.files import expanded, read_text
 from tfresnet.tasks.headings import HEADINGS
 from tfresnet.training import workers
@@ -47,10 +48,12 @@ def training(config: RunConfig, resume: bool = False, dry_run: bool = False) -> 
                 f"{config.data.dataset}, whose classes have an order of their own"
             )
         read_text(expanded(order))
-    if task := lookup.task(config.data):
-        task_settings.check(config.data, task_settings.TASKS[task])
     if table := lookup.table(config.data):
         _multi_label(config.train, table)
+    if task := lookup.task(config.data):
+        name = MULTI_LABEL if table else task_settings.TASKS[task]
+        task_settings.check(config.data, name)
+        task_settings.check_training(config.train, name)
     lookup.check_present(config.data, download=not dry_run)
     if config.train.strategy == "multiworker":
         if dry_run:

@@ -12,7 +12,7 @@ from tfresnet import evaluation, tasks
 from tfresnet.backend import keras
 from tfresnet.config.loading import dataset_name
 from tfresnet.config.sections import RunConfig, TrainConfig
-from tfresnet.data import pipeline
+from tfresnet.data import pipeline, task_settings
 from tfresnet.data.sources import Dataset
 from tfresnet.runtime.errors import InputError
 from tfresnet.tasks.base import Task
@@ -84,6 +84,7 @@ class Trainer:
         self.steps_per_epoch = pipeline.steps_per_epoch(dataset.train, config.train.batch_size)
         self.total_steps = self.steps_per_epoch * config.train.epochs
         pipeline.check(config.data, dataset.spec, config.train.batch_size, dataset.output.task)
+        task_settings.check_training(config.train, dataset.output.task)
         self.segments = pipeline.segments(config.data, config.train.epochs, self.steps_per_epoch)
         # Same seed, same machine, same weights: the input stream is stateless (data.pipeline),
         # and on a CPU deterministic operations cost nothing that can be measured.
