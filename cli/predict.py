@@ -82,7 +82,7 @@ def command(
     found = opened.predictions(pictures_in(images, skip), skip, top, threshold)
     drawings = Drawings(out, opened.output) if out else None
     predictions = [
-        {"image": one.picture, **(drawings.write(one) if drawings else {}), **one.to_dict()}
+        {"image": one.picture, **one.to_dict(), **(drawings.write(one) if drawings else {})}
         for one in found
     ]
     if skipped and not predictions:
@@ -110,7 +110,7 @@ def _show(predictions: list[dict[str, Any]]) -> None:
             lines = [_box(one) for one in prediction["boxes"]] or ["nothing"]
         if "shares" in prediction:
             lines = [f"{share:7.2%}  {label}" for label, share in prediction["shares"].items()]
-        lines += [prediction[kind] for kind in ("picture", "mask") if kind in prediction]
+        lines += [prediction[kind] for kind in ("picture", "mask") if prediction.get(kind)]
         click.echo("\n  ".join([title, *lines]))
 
 

@@ -205,8 +205,8 @@ def _output_kind(config: ExportConfig, task: Task) -> str:
         return task.output_kinds[0]
     if config.output not in task.output_kinds:
         raise InputError(
-            f"output: expected {' or '.join(('auto', *task.output_kinds))} of a run of "
-            f"{task.output.task}, got {config.output}"
+            f"output: expected auto of a run of {task.output.task}, whose files give "
+            f"{' or '.join(task.output_kinds)}, got {config.output}"
         )
     return config.output
 

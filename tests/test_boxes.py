@@ -13,12 +13,12 @@ from PIL import Image, ImageOps
 from tfresnet.config.sections import DataConfig
 from tfresnet.data import (
     box_marks,
-    box_recipe,
     box_split,
     boxes,
     folder_recipe,
     lookup,
     pipeline,
+    place_recipe,
     sources,
     splits,
 )
@@ -412,7 +412,9 @@ def test_the_recipe_for_a_folder_of_boxes(voc):
     )
     assert (config.data.image_size, config.train.batch_size) == ([32, 32], 2)
     assert (config.train.epochs, config.data.task) == (7, "detect")
-    large = box_recipe.choose(box_recipe.Objects(205, 2700, 3, height=480, width=640))
+    named = folder_recipe.for_folder(voc, ["model.arch=resnet34"])
+    assert (named.model.arch, named.model.width) == ("resnet34", 1.0)
+    large = place_recipe.choose(place_recipe.Pictures(205, "2,700 boxes", height=480, width=640))
     assert large == {
         "data.image_size": [352, 480], "train.batch_size": 8, "train.epochs": 146
     }  # fmt: skip

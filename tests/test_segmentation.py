@@ -16,7 +16,7 @@ from tfresnet import tasks
 from tfresnet.config import loading
 from tfresnet.config.export import ExportConfig
 from tfresnet.config.sections import ModelConfig, TrainConfig
-from tfresnet.data.splits import ArraySplit
+from tfresnet.data.mask_splits import MaskArraySplit
 from tfresnet.deploy import gate
 from tfresnet.deploy.reference import Reference, compare
 from tfresnet.models import zoo
@@ -144,7 +144,7 @@ def test_an_image_of_void_has_no_loss_and_no_gradient():
 
 def test_median_frequency_by_hand():
     masks = np.array([[[0, 0], [0, 1]], [[0, 0], [0, 255]]], np.uint8)
-    split = ArraySplit(np.zeros((2, 2, 2, 3), np.uint8), masks)
+    split = MaskArraySplit(np.zeros((2, 2, 2, 3), np.uint8), masks)
     # Frequencies: 6 of 7 pixels, and 1 of the 4 pixels of the image that has the class.
     frequencies = np.array([6 / 7, 1 / 4])
     expected = [*(np.median(frequencies) / frequencies), 0]
@@ -239,7 +239,9 @@ def test_probabilities_can_be_had_instead(run, files, tiny_run, tmp_path):
         # An integer softmax has steps of 1/256 and rounds each down.
         np.testing.assert_allclose(probabilities.sum(-1), 1, atol=0.02)
         assert artifact["agreement"] > (0.999 if artifact["quantization"] == "float32" else 0.93)
-    with pytest.raises(InputError, match="output: expected auto or probabilities of a run"):
+    with pytest.raises(
+        InputError, match="output: expected auto of a run of classification, whose files give prob"
+    ):
         export(tiny_run, ExportConfig(output="class_map"))
 
 

@@ -12,14 +12,14 @@ from typing import Any
 
 from tfresnet.config import loading
 from tfresnet.config.sections import DataConfig, RunConfig, TrainConfig
-from tfresnet.data import box_recipe, label_table, lookup, mask_recipe
+from tfresnet.data import label_table, lookup
 from tfresnet.data.picture_sizes import sample
+from tfresnet.data.place_recipe import RECIPES
 from tfresnet.runtime.errors import InputError
 from tfresnet.system.files import expanded
 
 PRESET = "photos"
-PRESETS = (PRESET, mask_recipe.PRESET, box_recipe.PRESET)  # that are chosen for folders
-OTHERS = {"segment": mask_recipe, "detect": box_recipe}  # recipes of other tasks
+PRESETS = (PRESET, *(recipe.preset for recipe in RECIPES.values()))  # chosen for folders
 STEP = 32  # pixels: networks halve their images five times
 SMALL = 64  # pixels up to which the networks for CIFAR-10 are used
 FEW = 1_000  # pictures below which images of 128 pixels are enough
@@ -77,8 +77,8 @@ def for_folder(path: Path, overrides: Iterable[str] = ()) -> RunConfig:
     overrides = [f"data.dataset={path.absolute()}", *overrides]
     config = loading.load(PRESET, overrides)
     task = lookup.task(config.data)
-    if task in OTHERS:
-        return OTHERS[task].for_folder(path, config.data, overrides)
+    if task in RECIPES:
+        return RECIPES[task].for_folder(path, config.data, overrides)
     pictures = look(path, config.data)
     chosen = choose(pictures)
     values = loading.preset(PRESET)

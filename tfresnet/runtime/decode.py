@@ -106,8 +106,8 @@ class SegmentationPrediction(NamedTuple):
         return np.asarray(image.resize(self.size, Image.Resampling.NEAREST))
 
     def to_dict(self) -> dict[str, Any]:
-        """Return ``shares``."""
-        return {"shares": self.shares}
+        """Return ``shares`` and ``mask``, None: the path of a file, if one is written."""
+        return {"mask": None, "shares": self.shares}
 
     def drawn(self, picture: Image.Image, output: OutputSpec) -> dict[str, Image.Image]:
         """Return the ``picture`` with the classes in color over it, and the ``mask``.

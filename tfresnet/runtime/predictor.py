@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -49,6 +49,8 @@ from .metadata import (
 )
 from .picture_files import Skip
 
+AnyPredicted = TypeVar("AnyPredicted", bound=AnyPrediction)
+
 
 class Run(NamedTuple):
     """What a model gives for one picture of a stream.
@@ -68,7 +70,7 @@ class Run(NamedTuple):
     run_ms: float
 
 
-class Predictor:
+class Predictor(Generic[AnyPredicted]):
     """A model file with what it says about itself, ready to run.
 
     Threads may share one: each call has the interpreter for itself while the model runs, and reads
@@ -85,9 +87,7 @@ class Predictor:
 
     output_kinds: tuple[str, ...]  # what the file may give
     draws: bool = False  # whether predictions have places in the picture
-    threshold: float | None = (
-        None  # of what counts, by default; None where nothing is chosen by one
-    )
+    threshold: float | None = None  # of what counts; None where nothing is chosen by one
 
     def __init__(self, path: str | Path, threads: int = 1, metadata: ModelMetadata | None = None):
         check_count("threads", threads)
@@ -146,7 +146,7 @@ class Predictor:
         skip: Skip | None = None,
         top: int | None = None,
         threshold: float | None = None,
-    ) -> Iterator[AnyPrediction]:
+    ) -> Iterator[AnyPredicted]:
         """Predict pictures one after the other; options that do not concern the model are ignored.
 
         Args:
@@ -157,6 +157,14 @@ class Predictor:
             threshold: probability of a label that counts, of a multi-label model, or score of an
                 object; by default the model's ``threshold``.
         """
+        threshold = self.threshold if threshold is None else threshold
+        if threshold is not None:
+            check_threshold(threshold)
+        for one in self._run_each(pictures, skip):
+            yield self._prediction(one, top, threshold)
+
+    def _prediction(self, one: Run, top: int | None, threshold: float | None) -> AnyPredicted:
+        """Return the prediction for what the model gave for a picture."""
         raise NotImplementedError
 
     def _run_each(self, pictures: Iterable[Any], skip: Skip | None) -> Iterator[Run]:
@@ -192,7 +200,7 @@ class Predictor:
         yield Run(picture, found, size, prepare_ms, 1000 * (time.perf_counter() - started))
 
 
-class Classifier(Predictor):
+class Classifier(Predictor[Prediction]):
     """A model file that classifies: one label a picture, or with ``multi_label`` any number."""
 
     output_kinds = (PROBABILITIES,)
@@ -233,22 +241,12 @@ class Classifier(Predictor):
         the error instead, and the others are classified. ``threshold`` is that of the predictions'
         ``labels``.
         """
-        top = self._top(top)
-        check_threshold(threshold)
-        for one in self._run_each(pictures, skip):
-            scored = ranked(one.found[0], self.labels)
-            labels = self.decoder.accepted(scored, threshold)
-            yield Prediction(one.picture, scored[:top], one.prepare_ms, one.run_ms, labels)
+        return self.predictions(pictures, skip, top, threshold)
 
-    def predictions(
-        self,
-        pictures: Iterable[Any],
-        skip: Skip | None = None,
-        top: int | None = None,
-        threshold: float | None = None,
-    ) -> Iterator[Prediction]:
-        """See :class:`Predictor`."""
-        return self.stream(pictures, top, skip, THRESHOLD if threshold is None else threshold)
+    def _prediction(self, one: Run, top: int | None, threshold: float | None) -> Prediction:
+        scored = ranked(one.found[0], self.labels)
+        labels = self.decoder.accepted(scored, THRESHOLD if threshold is None else threshold)
+        return Prediction(one.picture, scored[: self._top(top)], one.prepare_ms, one.run_ms, labels)
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
         """Return float32 [n, classes] for prepared images, uint8 [n, H, W, C]."""
@@ -265,7 +263,7 @@ class Classifier(Predictor):
         return ranked(self.probabilities(pixels[None])[0], self.labels)
 
 
-class Embedder(Predictor):
+class Embedder(Predictor[EmbeddingPrediction]):
     """A model file without a head, from ``tfresnet export --features``."""
 
     output_kinds = (EMBEDDING,)
@@ -278,21 +276,15 @@ class Embedder(Predictor):
         self, pictures: Iterable[Any], skip: Skip | None = None
     ) -> Iterator[EmbeddingPrediction]:
         """Embed one picture after the other; ``skip`` as in :meth:`Classifier.stream`."""
-        for one in self._run_each(pictures, skip):
-            yield EmbeddingPrediction(one.picture, one.found[0], one.prepare_ms, one.run_ms)
+        return self.predictions(pictures, skip)
 
-    def predictions(
-        self,
-        pictures: Iterable[Any],
-        skip: Skip | None = None,
-        top: int | None = None,
-        threshold: float | None = None,
-    ) -> Iterator[EmbeddingPrediction]:
-        """See :class:`Predictor`."""
-        return self.stream(pictures, skip)
+    def _prediction(
+        self, one: Run, top: int | None, threshold: float | None
+    ) -> EmbeddingPrediction:
+        return EmbeddingPrediction(one.picture, one.found[0], one.prepare_ms, one.run_ms)
 
 
-class Segmenter(Predictor):
+class Segmenter(Predictor[SegmentationPrediction]):
     """A model file that gives each pixel one of the labels."""
 
     output_kinds = (CLASS_MAP, CLASS_PROBABILITIES)
@@ -310,25 +302,19 @@ class Segmenter(Predictor):
         self, pictures: Iterable[Any], skip: Skip | None = None
     ) -> Iterator[SegmentationPrediction]:
         """Segment one picture after the other; ``skip`` as in :meth:`Classifier.stream`."""
-        for one in self._run_each(pictures, skip):
-            class_map = one.found[0]
-            found = shares(class_map, self.labels)
-            yield SegmentationPrediction(
-                one.picture, class_map, found, one.size, one.prepare_ms, one.run_ms
-            )
+        return self.predictions(pictures, skip)
 
-    def predictions(
-        self,
-        pictures: Iterable[Any],
-        skip: Skip | None = None,
-        top: int | None = None,
-        threshold: float | None = None,
-    ) -> Iterator[SegmentationPrediction]:
-        """See :class:`Predictor`."""
-        return self.stream(pictures, skip)
+    def _prediction(
+        self, one: Run, top: int | None, threshold: float | None
+    ) -> SegmentationPrediction:
+        class_map = one.found[0]
+        found = shares(class_map, self.labels)
+        return SegmentationPrediction(
+            one.picture, class_map, found, one.size, one.prepare_ms, one.run_ms
+        )
 
 
-class Detector(Predictor):
+class Detector(Predictor[DetectionPrediction]):
     """A model file that finds objects: boxes, each with one of the labels."""
 
     output_kinds = (BOXES,)
@@ -350,20 +336,14 @@ class Detector(Predictor):
         threshold: float = boxes.THRESHOLD,
     ) -> Iterator[DetectionPrediction]:
         """Find objects in one picture after the other; ``skip`` as in :meth:`Classifier.stream`."""
-        check_threshold(threshold)
-        for one in self._run_each(pictures, skip):
-            found = in_pixels(boxes.shown(one.found, 0, threshold), self.labels, one.size)
-            yield DetectionPrediction(one.picture, found, one.prepare_ms, one.run_ms)
+        return self.predictions(pictures, skip, threshold=threshold)
 
-    def predictions(
-        self,
-        pictures: Iterable[Any],
-        skip: Skip | None = None,
-        top: int | None = None,
-        threshold: float | None = None,
-    ) -> Iterator[DetectionPrediction]:
-        """See :class:`Predictor`."""
-        return self.stream(pictures, skip, boxes.THRESHOLD if threshold is None else threshold)
+    def _prediction(
+        self, one: Run, top: int | None, threshold: float | None
+    ) -> DetectionPrediction:
+        assert threshold is not None
+        found = in_pixels(boxes.shown(one.found, 0, threshold), self.labels, one.size)
+        return DetectionPrediction(one.picture, found, one.prepare_ms, one.run_ms)
 
 
 # The class for each kind of output; a new kind is a class in this tuple.
