@@ -61,8 +61,7 @@ class TfliteFormat(Format[bytes]):
         batch = config.batch_of(self.row)
         if target.quantization.selective:
             recipe = recipes.Recipe(keep_float=target.keep_float)
-            content = with_integer_activations(source, recipe, config.interface, batch)
-            return _with_names(content, source)
+            return with_integer_activations(source, recipe, config.interface, batch)
         # Fake quantization sees to it by itself that clusters are kept.
         clusters = 0 if wrap.has_fake_quantization(source.model) else target.compression.clusters
         return converted(source, target.quantization, config.interface, batch, clusters=clusters)
@@ -148,28 +147,6 @@ def converted(
     """
     if quantization.activations and not len(source.calibration):
         raise InputError(f"{quantization.name}: expected calibration images, got none")
-    content = _with_any_outputs(
-        source, quantization, interface, batch, dense_per_tensor, clusters, integer_softmax
-    )
-    return _with_names(content, source)
-
-
-def _with_names(content: bytes, source: Source) -> bytes:
-    """Return a file that has its outputs, if there are several, in our order and by our names."""
-    names = OUTPUTS[wrap.kind_of(source)]
-    return graph.with_named_outputs(content, names) if len(names) > 1 else content
-
-
-def _with_any_outputs(
-    source: Source,
-    quantization: Quantization,
-    interface: str,
-    batch: int | None,
-    dense_per_tensor: bool,
-    clusters: int,
-    integer_softmax: bool,
-) -> bytes:
-    """Convert a network; several outputs come in any order."""
     if quantization in CONVERTED and not (clusters and quantization in PER_CHANNEL):
         content = _convert(source, quantization, interface, batch, dense_per_tensor)
         return content if integer_softmax else float_softmax.apply(content)
@@ -243,7 +220,8 @@ def _convert(
         content = converter.convert()
     if quantization is INT8 and interface != "float":
         _check_input(content, interface)
-    return content
+    names = OUTPUTS[wrap.kind_of(source)]
+    return graph.with_named_outputs(content, names) if len(names) > 1 else content
 
 
 def _check_input(content: bytes, interface: str) -> None:
