@@ -139,16 +139,6 @@ def test_the_loss_of_classes_by_hand():
     np.testing.assert_allclose(loss, [math.log(2) + math.log(4), 0], rtol=1e-6)
 
 
-@pytest.mark.parametrize(
-    ("ours", "expected"),
-    [([0, 0, 2, 2], 1), ([1, 0, 3, 2], 1 / 3), ([2, 0, 4, 2], 0), ([3, 0, 5, 2], -1 / 5),
-     ([0, 0, 1, 1], 1 / 4), ([2, 2, 4, 4], -1 / 2)],
-)  # fmt: skip
-def test_generalized_iou_by_hand(ours, expected):
-    found = center_losses.giou(tf.constant([ours], tf.float32), tf.constant([[0, 0, 2, 2.0]]))
-    np.testing.assert_allclose(found, [expected], atol=1e-6)
-
-
 def test_what_targets_say_is_decoded_to_the_boxes():
     """A network that gives its targets finds each box exactly."""
     marks = [(2, [0.55, 0.0, 1.0, 0.5]), (0, [0.1, 0.2, 0.4, 0.9])]  # by the rows of their centers

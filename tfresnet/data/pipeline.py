@@ -179,8 +179,8 @@ def raw_batches(split: Split, batch_size: int, limit: int | None = None) -> tf.d
     larger than the split.
 
     Returns:
-        A dataset of images, uint8 [batch, H, W, C], their truth, classes int64 [batch] or
-        multi-label float32 [batch, classes], and weights, float32 [batch].
+        A dataset of images, uint8 [batch, H, W, C], their truth, see :meth:`.splits.Split.batches`,
+        and weights, float32 [batch].
     """
     count = len(split)
     chosen = np.arange(count) if not limit or limit >= count else spread(count, limit)

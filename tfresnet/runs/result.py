@@ -67,7 +67,7 @@ class ArtifactRecord(Record):
     value: float = Field(default_factory=_judged_number, description="That number.")
     drop: float = Field(math.nan, description="Points by which it is lower than the checkpoint's.")
     agreement: float = Field(math.nan, description="Share of the checkpoint's decisions.")
-    max_abs_error: float = Field(math.nan, description="Largest difference of a probability.")
+    max_abs_error: float = Field(math.nan, description="Largest difference of a predicted number.")
     n: int | None = Field(None, description="Held-out images that it was measured on.")
     latency_ms: float = Field(math.nan, description="Of one image, with one thread.")
     fully_integer: bool = Field(False, description="No operation computes with floats.")

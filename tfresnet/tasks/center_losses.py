@@ -8,7 +8,6 @@ of the classes at the centers is added. (Scenes of digits, 600 steps of 8: mAP50
 
 import tensorflow as tf
 
-from tfresnet.tasks.center_decoding import decoded
 from tfresnet.tasks.center_targets import CenterTargets
 
 ALPHA, BETA = 2, 4  # of the focal loss
@@ -94,26 +93,3 @@ def at_centers(maps: tf.Tensor, targets: CenterTargets) -> tf.Tensor:
     shape = tf.shape(maps)
     flat = tf.reshape(maps, [shape[0], shape[1] * shape[2], maps.shape[-1]])
     return tf.gather(flat, targets.cell, batch_dims=1)
-
-
-def giou_loss(outputs: dict[str, tf.Tensor], targets: CenterTargets) -> tf.Tensor:
-    """Return 1 - GIoU of the boxes at the centers, summed over an image, float32 [b].
-
-    Generalized intersection over union: Rezatofighi et al. 2019, arXiv:1902.09630.
-    """
-    boxes = at_centers(decoded(outputs), targets)
-    there = targets.there
-    return tf.reduce_sum((1 - giou(boxes, targets.boxes)) * there, axis=1)
-
-
-def giou(ours: tf.Tensor, theirs: tf.Tensor) -> tf.Tensor:
-    """Return the generalized intersection over union of pairs of boxes, -1 to 1, float32 [...]."""
-    shared = _area(tf.maximum(ours, theirs), tf.minimum(ours, theirs))
-    whole = _area(ours, ours) + _area(theirs, theirs) - shared
-    around = _area(tf.minimum(ours, theirs), tf.maximum(ours, theirs))
-    return tf.math.divide_no_nan(shared, whole) - tf.math.divide_no_nan(around - whole, around)
-
-
-def _area(low: tf.Tensor, high: tf.Tensor) -> tf.Tensor:
-    """Return the area from the upper left corner of ``low`` to the lower right one of ``high``."""
-    return tf.reduce_prod(tf.maximum(high[..., 2:] - low[..., :2], 0.0), axis=-1)
