@@ -288,13 +288,24 @@ def test_boxes_of_a_picture_that_is_annotated_as_seen(voc):
 
 def test_parts_can_be_chosen_by_name(voc):
     (voc / "ImageSets" / "Main" / "trainval.txt").write_text("a\nb\n")
-    found = boxes.scan(voc, train="val", held_out="train")
+    found = boxes.scan(voc, train_split="val", eval_split="train")
     assert [[p.path.stem for p in part] for part in (found.train, found.held_out)] == [
         ["b"],
         ["a", "b"],
     ]
     with pytest.raises(InputError, match=r"data.train_split: expected one of .*, got all"):
-        boxes.scan(voc, train="all")
+        boxes.scan(voc, train_split="all")
+    with pytest.raises(InputError, match=r"eval_split: expected another part than val, got the sa"):
+        boxes.scan(voc, train_split="test+val", eval_split="val")
+
+
+def test_several_parts_can_be_trained_on(voc):
+    (voc / "ImageSets" / "Main" / "val.txt").write_text("b\n")
+    (voc / "ImageSets" / "Main" / "train.txt").write_text("a\n")
+    found = boxes.scan(voc, train_split="train+val")
+    assert [p.path.stem for p in found.train] == ["a", "b"]
+    assert [p.path.stem for p in found.held_out] == ["c"]
+    assert not found.notes
 
 
 # What is wrong: the format, a file, what to replace in it (None: the whole), by what, and the

@@ -84,7 +84,14 @@ def test_of_two_held_out_parts_the_test_part_is_taken_and_the_other_is_not_train
     data = load(streets)
     assert [Path(path).stem for path in data.held_out.paths] == ["d"]
     assert [Path(path).stem for path in data.train.paths] == ["a", "b"]
-    assert "held-out ones those in test/; not used: val/" in data.notes[0]
+    assert "held-out ones those of test; not used: val" in data.notes[0]
+    both = load(streets, train_split="train+val")
+    assert [Path(path).stem for path in both.train.paths] == ["a", "b", "c"]
+    assert [Path(path).stem for path in both.held_out.paths] == ["d"]
+    chosen = load(streets, eval_split="val")
+    assert [Path(path).stem for path in chosen.held_out.paths] == ["c"]
+    with pytest.raises(InputError, match="train_split: expected one of test, train, val, got all"):
+        load(streets, train_split="train+all")
 
 
 @pytest.mark.parametrize("folder", ["", "train/", "some/where/"])

@@ -29,7 +29,7 @@ from tfresnet.runtime.metadata import read_metadata
 from tfresnet.runtime.predictor import Segmenter, open_file
 from tfresnet.runtime.spec import InputSpec, OutputSpec
 from tfresnet.tasks import pixel_losses
-from tfresnet.tasks.segmentation import SegmentationMetrics, confusion
+from tfresnet.tasks.segmentation import SegmentationMetrics, confusion, thinned
 
 LABELS, COLORS = ("wall", "door", "window"), ("#202020", "#00ff00", "#ff00ff")
 SIDE = 32
@@ -315,3 +315,12 @@ def test_heads_of_a_task(head):
     outputs = task.in_graph(model(tf.zeros([1, 40, 72, 3])), InputSpec(40, 72, fit="stretch"))
     assert outputs["class_map"].shape == (1, 40, 72)
     assert outputs["class_map"].dtype == tf.uint8
+
+
+def test_the_loss_looks_at_a_quarter_of_the_pixels_where_logits_are_coarse():
+    masks = tf.reshape(tf.range(2 * 8 * 8), [2, 8, 8])
+    thin = thinned(masks, (2, 2)).numpy()
+    np.testing.assert_array_equal(thin[0], masks[0, ::2, ::2])
+    np.testing.assert_array_equal(thin[1], masks[1, 1::2, 1::2])
+    for unchanged, size in ((masks, (4, 4)), (masks[:, :7], (1, 2))):
+        np.testing.assert_array_equal(thinned(unchanged, size), unchanged)

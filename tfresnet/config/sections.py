@@ -126,10 +126,13 @@ class DataConfig(Section):
     )
     train_split: str = Field(
         "train",
-        description="Training split, in TFDS's slicing syntax, or of a folder of boxes.",
+        description="Training split, in TFDS's slicing syntax; of a folder of masks or boxes one "
+        "of its parts, or several: train+val.",
     )
     eval_split: str = Field(
-        "test", description="Held-out split, in TFDS's slicing syntax, or of a folder of boxes."
+        "test",
+        description="Held-out split, in TFDS's slicing syntax; of a folder of masks or boxes one "
+        "of its parts, or several.",
     )
     eval_fraction: float = Field(
         0.2, gt=0, lt=1, description="Held-out share of a dataset that comes without a split."

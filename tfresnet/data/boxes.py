@@ -9,14 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tfresnet.data import coco, folder, voc, yolo
+from tfresnet.data import coco, folder, parts, voc, yolo
 from tfresnet.data.box_marks import Annotated, BoxFolder, Marked, Tally, annotated, counts
-from tfresnet.data.folder import HELD_OUT, TRAIN, first_names
+from tfresnet.data.folder import first_names
 from tfresnet.runtime.errors import InputError
-
-TRAINING = (*TRAIN, "trainval")
-VALIDATION = tuple(name for name in HELD_OUT if "test" not in name)
-HELD_OUT_FIRST = (*(name for name in HELD_OUT if "test" in name), *VALIDATION)
 
 
 @dataclass(frozen=True)
@@ -51,8 +47,8 @@ def scan(
     root: Path,
     order: Sequence[str] = (),
     skip_broken: bool = False,
-    train: str = "train",
-    held_out: str = "test",
+    train_split: str = "train",
+    eval_split: str = "test",
 ) -> Scan:
     """Read the boxes of a folder, check them, and decode each picture to see that it is readable.
 
@@ -60,9 +56,8 @@ def scan(
         root: the folder.
         order: all labels in the order to use; by default that of the files, or else by name.
         skip_broken: whether pictures that are missing or can't be read are left out.
-        train: the part to train on; ``train`` also stands for its usual synonyms.
-        held_out: the part to hold out; ``test`` also stands for its synonyms, and for those of
-            ``val`` if there is none.
+        train_split: the parts to train on, see :func:`.parts.choose`.
+        eval_split: those to hold out.
 
     Raises:
         InputError: the folder is in none of the formats, or one of many mistakes in it.
@@ -73,47 +68,22 @@ def scan(
             f"expected boxes in {root}, in the format of VOC (Annotations/*.xml), COCO "
             "(annotations/*.json) or YOLO (data.yaml, images, labels), got none of them"
         )
-    ours, theirs, notes = _choose(root, found.parts, train, held_out)
-    read = found.read([ours] if theirs is None else [ours, theirs], skip_broken)
-    pictures, more = _readable(read.pictures, skip_broken)
+    chosen = parts.choose(root, found.parts, train_split, eval_split)
+    read = found.read([*chosen.train, *chosen.held_out], skip_broken)
+    roles = {"train": chosen.train, "held_out": chosen.held_out}
+    marked = {
+        role: [picture for name in names for picture in read.pictures[name]]
+        for role, names in roles.items()
+        if names
+    }
+    pictures, more = _readable(marked, skip_broken)
     labels = _labels(root, read.labels, pictures, order)
     tally = Tally()
-    parts = {part: annotated(marked, labels, tally) for part, marked in pictures.items()}
-    notes += [*read.notes, *more, *tally.notes(), *_check_counts(root, labels, parts[ours])]
-    return Scan(labels, parts[ours], None if theirs is None else parts[theirs], tuple(notes))
-
-
-def _choose(
-    root: Path, parts: Sequence[str], train: str, held_out: str
-) -> tuple[str, str | None, list[str]]:
-    """Return the parts to train on and to hold out, and a note about those that are not used."""
-    if [*parts] == [""]:
-        return "", None, []
-    ours = _chosen(parts, "data.train_split", train, "train", TRAINING)
-    theirs = _chosen(parts, "data.eval_split", held_out, "test", HELD_OUT_FIRST)
-    if ours is None:
-        raise InputError(
-            f"expected pictures to train on in {root}, a part train, got only {', '.join(parts)}"
-        )
-    if ours == theirs:
-        raise InputError(f"data.eval_split: expected another part than {ours}, got the same")
-    unused = ", ".join(part for part in parts if part not in (ours, theirs))
-    told = f"pictures to train on are those of {ours}, held-out ones " + (
-        f"those of {theirs}" if theirs else "a share of them"
-    )
-    return ours, theirs, [f"{told}; not used: {unused}"] if unused else []
-
-
-def _chosen(
-    parts: Sequence[str], key: str, name: str, default: str, synonyms: Sequence[str]
-) -> str | None:
-    """Return the part called ``name``, or by the first synonym of the default."""
-    if name in parts:
-        return name
-    if name != default:
-        raise InputError(f"{key}: expected one of {', '.join(parts)}, got {name}")
-    usual = {folder.part_name(Path(part)) or part: part for part in parts}
-    return next((usual[synonym] for synonym in synonyms if synonym in usual), None)
+    found_in = {role: annotated(part, labels, tally) for role, part in pictures.items()}
+    train = found_in["train"]
+    unseen = _check_counts(root, labels, train)
+    notes = (*chosen.notes, *read.notes, *more, *tally.notes(), *unseen)
+    return Scan(labels, train, found_in.get("held_out"), notes)
 
 
 def _readable(

@@ -13,11 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from tfresnet.data import class_file, masks
+from tfresnet.data import class_file, masks, parts
 from tfresnet.data.class_file import Classes
 from tfresnet.data.folder import (
-    HELD_OUT,
-    TRAIN,
     Files,
     bit_depth_notes,
     counted,
@@ -33,8 +31,6 @@ from tfresnet.runtime.errors import InputError
 from tfresnet.runtime.spec import VOID
 
 IMAGES, MASKS = "images", "masks"
-# In the order in which they are taken: the test part first, unlike in folders of classes.
-PREFERRED = tuple(sorted(HELD_OUT, key=lambda name: "test" not in name))
 
 
 @dataclass(frozen=True)
@@ -61,13 +57,21 @@ def is_one(root: Path) -> bool:
     return (root / IMAGES).is_dir() and (root / MASKS).is_dir()
 
 
-def scan(root: Path, labels: Path | None = None, skip_missing: bool = False) -> MaskScan:
+def scan(
+    root: Path,
+    labels: Path | None = None,
+    skip_missing: bool = False,
+    train_split: str = "train",
+    eval_split: str = "test",
+) -> MaskScan:
     """Find images and masks by their names; none is opened.
 
     Args:
         root: the folder.
         labels: the file with the classes; by default ``classes.txt`` in the folder.
         skip_missing: whether images without a mask are left out.
+        train_split: the folders in ``images`` to train on, see :func:`.parts.choose`.
+        eval_split: those to hold out.
 
     Raises:
         InputError: there are no classes, images to train on, or masks of some images.
@@ -85,17 +89,17 @@ def scan(root: Path, labels: Path | None = None, skip_missing: bool = False) -> 
             "indices in the masks, found no such file"
         )
     classes = class_file.read(file)
-    train_part, held_part, notes = _find_parts(root / IMAGES)
+    train_parts, held_parts, notes = _find_parts(root / IMAGES, train_split, eval_split)
     pngs = [path for path in images_below(root / MASKS)[0] if path.suffix.lower() == ".png"]
     known = {path.relative_to(root / MASKS).with_suffix("").as_posix(): path for path in pngs}
-    train, more = _matched(root, train_part, known, skip_missing)
-    notes = [*notes, *more]
+    train, more = _matched(root, train_parts, known, skip_missing)
+    notes += more
     held_out = None
-    if held_part:
-        held_out, more = _matched(root, held_part, known, skip_missing)
+    if held_parts:
+        held_out, more = _matched(root, held_parts, known, skip_missing)
         notes += more
-    parts = (train_part, *([held_part] if held_part else []))
-    notes += _notes_on_lone_masks(root, parts, known, (*train[0], *(held_out or ((),))[0]))
+    images = (*train[0], *(held_out or ((),))[0])
+    notes += _notes_on_lone_masks(root, [*train_parts, *held_parts], known, images)
     return MaskScan(root, classes, train, held_out, tuple(notes))
 
 
@@ -139,38 +143,33 @@ def check(scan: MaskScan, skip_broken: bool = False) -> MaskScan:
     return replace(scan, classes=classes, train=train, held_out=held_out, notes=tuple(notes))
 
 
-def _find_parts(images: Path) -> tuple[Path, Path | None, list[str]]:
+def _find_parts(
+    images: Path, train_split: str, eval_split: str
+) -> tuple[list[Path], list[Path], list[str]]:
     """Return the folders of the training and the held-out images, and a note about others."""
-    folders = subfolders(images)
-    called = {path: name for path in folders if (name := part_name(path))}
-    trains, others = (
-        sorted((p for p in called if called[p] in names), key=lambda p: names.index(called[p]))
-        for names in (TRAIN, PREFERRED)
-    )
-    if not called:
-        return images, None, []
-    if not trains:
-        raise InputError(
-            f"expected images to train on in {images}/train, beside "
-            f"{', '.join(path.name for path in others)}; found no such folder"
-        )
-    train, held_out = trains[0], next(iter(others), None)
-    unused = [p.name + "/" for p in folders if p not in (train, held_out)]
-    if not unused:
-        return train, held_out, []
-    told = f"held-out ones those in {held_out.name}/" if held_out else "a share of them is held out"
-    return train, held_out, [
-        f"images to train on are those in {train.name}/, {told}; not used: {', '.join(unused)}"
-    ]  # fmt: skip
+    names = [path.name for path in subfolders(images)]
+    usual = any(part_name(Path(name)) for name in names)
+    if not usual and (train_split, eval_split) == ("train", "test"):
+        return [images], [], []
+    found = parts.choose(images, names, train_split, eval_split)
+    train, held_out = ([images / name for name in part] for part in (found.train, found.held_out))
+    return train, held_out, [*found.notes]
 
 
 def _matched(
-    root: Path, part: Path, known: dict[str, Path], skip_missing: bool
+    root: Path, folders: Sequence[Path], known: dict[str, Path], skip_missing: bool
 ) -> tuple[Files, list[str]]:
-    """Match the images of a part with their masks; return both, and notes on what is left out."""
-    images, others = images_below(part)
-    if not images:
-        raise InputError(f"expected images in {part}, found none among {len(others)} files")
+    """Match the images of folders with their masks; return both, and notes on what is left out."""
+    images: list[Path] = []
+    others: list[Path] = []
+    for folder in folders:
+        found_images, found_others = images_below(folder)
+        if not found_images:
+            raise InputError(
+                f"expected images in {folder}, found none among {len(found_others)} files"
+            )
+        images += found_images
+        others += found_others
     found = {path: known.get(_inside(root, path)) for path in images}
     notes = []
     if others:
@@ -198,15 +197,15 @@ def _inside(root: Path, image: Path) -> str:
 
 
 def _notes_on_lone_masks(
-    root: Path, parts: Sequence[Path], known: dict[str, Path], images: Sequence[Path]
+    root: Path, folders: Sequence[Path], known: dict[str, Path], images: Sequence[Path]
 ) -> Iterator[str]:
     """Yield a note about masks, in the folders of these parts, that belong to no image."""
     there = {_inside(root, path) for path in images}
-    folders = [root / MASKS / part.relative_to(root / IMAGES) for part in parts]
+    beside = [root / MASKS / folder.relative_to(root / IMAGES) for folder in folders]
     lone = [
         path.relative_to(root).as_posix()
         for name, path in known.items()
-        if name not in there and any(path.is_relative_to(folder) for folder in folders)
+        if name not in there and any(path.is_relative_to(folder) for folder in beside)
     ]
     if lone:
         yield f"not used: {counted(len(lone), 'mask')} without an image: {first_names(lone)}"
@@ -214,8 +213,8 @@ def _notes_on_lone_masks(
 
 def _examined(scan: MaskScan) -> dict[Path, Examined]:
     """Decode all pairs in threads."""
-    parts = [scan.train, *([scan.held_out] if scan.held_out else [])]
-    mask_of = {image: mask for part in parts for image, mask in zip(*part, strict=True)}
+    both = [scan.train, *([scan.held_out] if scan.held_out else [])]
+    mask_of = {image: mask for part in both for image, mask in zip(*part, strict=True)}
     count = len(scan.classes.labels)
 
     def examine(image: Path) -> Examined:

@@ -25,7 +25,9 @@ def load(root: Path, config: DataConfig, default_size: int | tuple[int, int]) ->
         InputError: something is wrong with the folder.
     """
     labels = expanded(config.labels) if config.labels else None
-    found = mask_folder.scan(root, labels, config.skip_broken)
+    found = mask_folder.scan(
+        root, labels, config.skip_broken, config.train_split, config.eval_split
+    )
     found = mask_folder.check(found, config.skip_broken)
     spec = input_spec(config, default_size, SEGMENTATION)
     train, held_out = found.train, found.held_out or ([], [])

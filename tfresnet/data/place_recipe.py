@@ -76,7 +76,7 @@ class Recipe:
 def masks_in(path: Path, data: DataConfig) -> Pictures:
     """Scan a folder of masks; a hundred images are opened for their size, and none is decoded."""
     labels = expanded(data.labels) if data.labels else None
-    found = mask_folder.scan(path, labels, data.skip_broken)
+    found = mask_folder.scan(path, labels, data.skip_broken, data.train_split, data.eval_split)
     paths = found.train[0]
     count = len(paths) if found.held_out else _kept(len(paths), data)
     truth = f"masks of {len(found.classes.labels)} classes"
