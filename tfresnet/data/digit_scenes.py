@@ -1,8 +1,9 @@
-"""Compose pictures of several handwritten digits, with their masks and boxes; no download.
+"""Compose pictures of several numbered discs, with their masks and boxes; no download.
 
-Every scene shows one to five of scikit-learn's scans (see ``digits``), enlarged, colored, at random
-places on a background with a gradient, noise and lines. All is computed in integers and drawn by
-NumPy's frozen generator, so that a scene is the same on every machine.
+Every scene shows one to four discs, each with one of scikit-learn's scans of a handwritten digit
+(see ``digits``), enlarged, in random colors, sizes and places, on a background with a gradient,
+noise and lines. All is computed in integers and drawn by NumPy's frozen generator, so that a scene
+is the same on every machine.
 """
 
 import functools
@@ -15,13 +16,15 @@ import numpy as np
 from tfresnet.data import digits
 
 SIDE = 96  # pixels of a scene
-SCENES = {"train": 1500, "held_out": 300}
-MOST = 5  # digits in a scene
-SIZES = (16, 40)  # pixels of a scan, which has 8: 2 to 5 times enlarged
-VISIBLE = 85  # percent of a digit's pixels that others leave uncovered
-CONTRAST = 80  # smallest difference in lightness, of 255, of a digit and what is behind it
-INK = 112  # of 255: a pixel of an enlarged scan from which on it belongs to the digit
-TRIES = 12  # places that are tried for a digit
+SCENES = {"train": 3000, "held_out": 300}
+MOST = 4  # discs in a scene
+SIZES = (32, 56)  # pixels of a disc's diameter
+SCAN = (2, 3)  # of the diameter, the side of the scan in the middle
+VISIBLE = 88  # percent of a disc's pixels that others leave uncovered
+CONTRAST = 90  # smallest difference in lightness, of 255, of a digit and its disc
+EDGE = 30  # the same of a disc and what is behind it
+INK = 112  # of 255: a pixel of an enlarged scan from which on it is more digit than disc
+TRIES = 12  # places, and colors, that are tried
 Y, X = np.mgrid[:SIDE, :SIDE].astype(np.int32)
 Draw = Callable[..., Any]  # whole numbers, as NumPy's ``randint`` has them
 LABELS = ("background", *digits.LABELS)
@@ -33,10 +36,11 @@ class Scenes:
 
     Attributes:
         images: uint8 [n, 96, 96, 3].
-        masks: the class of each pixel, uint8 [n, 96, 96]: 0 for the background, d + 1 for digit d.
-        boxes: around the digits, float32 [n, 5, 4], x1 y1 x2 y2 in shares of the sides; 0 where
-            there is no digit.
-        classes: of the boxes, the digits, int32 [n, 5]; -1 where there is none.
+        masks: the class of each pixel, uint8 [n, 96, 96]: 0 for the background, d + 1 for a disc
+            with digit d.
+        boxes: around the discs, float32 [n, 4, 4], x1 y1 x2 y2 in shares of the sides; 0 where
+            there is none.
+        classes: of the boxes, the digits, int32 [n, 4]; -1 where there is none.
     """
 
     images: np.ndarray
@@ -67,20 +71,21 @@ def make(scans: np.ndarray, classes: np.ndarray, count: int, seed: tuple[int, ..
     )
     for number in range(count):
         image = _background(draw)
-        owner = np.full((SIDE, SIDE), -1)  # the number of the digit that a pixel shows
+        owner = np.full((SIDE, SIDE), -1)  # the number of the disc that a pixel shows
         areas: list[int] = []
         for _ in range(1 + draw(MOST)):
             chosen = draw(len(scans))
-            if (place := _place(draw, scans[chosen], owner, areas)) is None:
+            if (place := _place(draw, owner, areas)) is None:
                 continue
-            rows, columns, values = place
-            ink = values >= INK
-            owner[rows, columns][ink] = len(areas)
-            scenes.masks[number, rows, columns][ink] = classes[chosen] + 1
-            scenes.boxes[number, len(areas)] = _box(ink, rows.start, columns.start)
+            top, left, side = place
+            rows, columns = slice(top, top + side), slice(left, left + side)
+            inside = _disc(side) >= 0
+            owner[rows, columns][inside] = len(areas)
+            scenes.masks[number, rows, columns][inside] = classes[chosen] + 1
+            scenes.boxes[number, len(areas)] = np.array([left, top, left + side, top + side]) / SIDE
             scenes.classes[number, len(areas)] = classes[chosen]
-            areas.append(int(ink.sum()))
-            _paint(draw, image[rows, columns], values)
+            areas.append(int(inside.sum()))
+            _paint(draw, image[rows, columns], scans[chosen])
         scenes.images[number] = image
     return scenes
 
@@ -102,46 +107,57 @@ def _weights(side: int, scan: int = digits.IMAGE_SIZE) -> np.ndarray:
     return weights[:, :scan]
 
 
-def _place(
-    draw: Draw, scan: np.ndarray, owner: np.ndarray, areas: list[int]
-) -> tuple[slice, slice, np.ndarray] | None:
-    """Find a size and a place for a scan where it leaves enough of the others to be seen.
+@functools.cache
+def _disc(side: int) -> np.ndarray:
+    """Return how far inside a disc of this diameter pixels are, int64 [side, side].
 
-    Returns its rows and columns in the scene and the enlarged scan; None if there is no such place.
+    In 1 / (4 * side) of a pixel, nearly; below 0 outside.
+    """
+    from_center = 2 * np.arange(side) + 1 - side  # in half pixels
+    return side**2 - from_center[:, None] ** 2 - from_center**2
+
+
+def _place(draw: Draw, owner: np.ndarray, areas: list[int]) -> tuple[int, int, int] | None:
+    """Find a place for a disc where it leaves enough of the others to be seen.
+
+    Returns its top, left and diameter in pixels; None if there is no such place.
     """
     for _ in range(TRIES):
         side = draw(SIZES[0], SIZES[1] + 1)
         top, left = draw(0, SIDE - side + 1, size=2)
-        rows, columns = slice(top, top + side), slice(left, left + side)
-        values = enlarged(scan, side)
-        covered = owner[rows, columns].copy()
-        covered[values < INK] = -1
+        covered = owner[top : top + side, left : left + side][_disc(side) >= 0]
         lost = np.bincount(covered[covered >= 0], minlength=len(areas))
         seen = np.bincount(owner[owner >= 0], minlength=len(areas))
         if all(100 * (seen[i] - lost[i]) >= VISIBLE * area for i, area in enumerate(areas)):
-            return rows, columns, values
+            return top, left, side
     return None
 
 
-def _box(ink: np.ndarray, top: int, left: int) -> np.ndarray:
-    """Return the box around a digit's pixels, x1 y1 x2 y2 in shares of the scene's side."""
-    rows, columns = np.flatnonzero(ink.any(axis=1)), np.flatnonzero(ink.any(axis=0))
-    pixels = [left + columns[0], top + rows[0], left + columns[-1] + 1, top + rows[-1] + 1]
-    return np.array(pixels, np.float32) / SIDE
+def _paint(draw: Draw, part: np.ndarray, scan: np.ndarray) -> None:
+    """Draw a disc with a digit into a part of the image, int32 [side, side, 3]."""
+    side = len(part)
+    depth = _disc(side)
+    behind = int(_lightness(part[depth >= 0]).sum()) // int((depth >= 0).sum())
+    color = _color(draw, behind, EDGE)
+    _blend(part, color, 128 + 255 * depth // (4 * side))
+    few = side * SCAN[0] // SCAN[1]
+    middle = slice((side - few) // 2, (side - few) // 2 + few)
+    ink = _color(draw, int(_lightness(color)), CONTRAST)
+    _blend(part[middle, middle], ink, (enlarged(scan, few) - INK) * 4 + 128)
 
 
-def _paint(draw: Draw, part: np.ndarray, values: np.ndarray) -> None:
-    """Blend a color into a part of the image, where the enlarged scan is bright."""
-    ink = values >= INK
-    behind = int(_lightness(part[ink]).sum()) // max(1, int(ink.sum()))
-    color = draw(0, 256, size=3)
+def _color(draw: Draw, behind: int, contrast: int) -> np.ndarray:
+    """Draw a color, int32 [3], whose lightness differs from one behind it."""
     for _ in range(TRIES):
-        if abs(int(_lightness(color)) - behind) >= CONTRAST:
-            break
         color = draw(0, 256, size=3)
-    else:
-        color = np.full(3, 255 if behind < 128 else 0)
-    alpha = np.clip((values - INK) * 4 + 128, 0, 255)[..., None]
+        if abs(int(_lightness(color)) - behind) >= contrast:
+            return color
+    return np.full(3, 255 if behind < 128 else 0)
+
+
+def _blend(part: np.ndarray, color: np.ndarray, alpha: np.ndarray) -> None:
+    """Blend a color into a part of the image by ``alpha``, clipped to 0 to 255."""
+    alpha = np.clip(alpha, 0, 255)[..., None]
     part[:] = (part * (255 - alpha) + color * alpha) // 255
 
 
