@@ -2,13 +2,14 @@
 
 import shutil
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from tfresnet import runtime
 from tfresnet.config import formats
 from tfresnet.deploy import answers
 from tfresnet.runtime.backends import open_model
-from tfresnet.runtime.metadata import PROBABILITIES, ModelMetadata
+from tfresnet.runtime.metadata import BOXES, PROBABILITIES, ModelMetadata
 from tfresnet.runtime.predictor import PREDICTORS
 from tfresnet.system.files import write_text
 from tfresnet.tasks.headings import judged_by
@@ -60,11 +61,40 @@ NATIVE = """
 `native/` is for programs without Python; each file says in its first lines how to build it. Neither
 turns pictures upright.
 
-- `classify.cc`, for LiteRT's C API, takes a picture of {height} x {width} pixels.
+- `classify.cc`, with `picture_model.h`, for LiteRT's C API, takes a picture of {height} x {width}
+  pixels.
 - `Classifier.kt`, for Android, takes any bitmap: `Classifier(context, "{model}", {height}, {width},
   {crop}f)`. Android resizes in its own way, so answers may differ a little.
 - `labels.txt` has the classes, in the order of the probabilities.
 """
+NATIVE_BOXES = """
+`native/` is for programs without Python; each file says in its first lines how to use it. None
+turns pictures upright.
+
+- `detect.cc`, with `picture_model.h`, for LiteRT's C API, takes a picture of {height} x {width}
+  pixels, and prints a line for each object: label, score, left, top, right, bottom.
+- `boxes.h`, plain C, also for a microcontroller, chooses among the boxes that the model gives.
+- `labels.txt` has the classes, in the order of the scores.
+"""
+
+
+@dataclass(frozen=True)
+class Native:
+    """The native programs for files of one kind.
+
+    Attributes:
+        text: about them, in README.md.
+        files: in the folder ``native``.
+    """
+
+    text: str
+    files: tuple[str, ...]
+
+
+NATIVES = {
+    PROBABILITIES: Native(NATIVE, ("classify.cc", "picture_model.h", "Classifier.kt")),
+    BOXES: Native(NATIVE_BOXES, ("detect.cc", "picture_model.h", "boxes.h")),
+}
 
 
 def write(directory: Path, model: Path, metadata: ModelMetadata, sample: Path | None) -> Path:
@@ -90,10 +120,11 @@ def write(directory: Path, model: Path, metadata: ModelMetadata, sample: Path | 
     text = _readme(metadata, answer, names)
     spec = metadata.spec
     if _is_for_native(model, metadata):
-        text += NATIVE.format(
+        native = NATIVES[metadata.output_kind]
+        text += native.text.format(
             model=model.name, height=spec.height, width=spec.width, crop=spec.crop_fraction
         )
-        _write_native(directory / "native", metadata.output.labels)
+        _write_native(directory / "native", native.files, metadata.output.labels)
     write_text(directory / "README.md", text)
     return directory
 
@@ -129,10 +160,10 @@ def _write_runtime(directory: Path) -> None:
 
 
 def _is_for_native(model: Path, metadata: ModelMetadata) -> bool:
-    """Tell whether the native programs can run a file: RGB pixels to one label a picture."""
+    """Tell whether native programs can run a file: RGB pixels to one label a picture, or boxes."""
     return (
         formats.of_path(model) is formats.TFLITE
-        and metadata.output_kind == PROBABILITIES
+        and metadata.output_kind in NATIVES
         and metadata.spec.shape[2] == 3
         and not metadata.output.multi_label
         and metadata.input_type == "uint8"
@@ -140,8 +171,8 @@ def _is_for_native(model: Path, metadata: ModelMetadata) -> bool:
     )
 
 
-def _write_native(folder: Path, labels: Sequence[str]) -> None:
+def _write_native(folder: Path, files: Sequence[str], labels: Sequence[str]) -> None:
     folder.mkdir()
-    for source in sorted((Path(__file__).parent / "native").iterdir()):
-        shutil.copy(source, folder / source.name)
+    for name in files:
+        shutil.copy(Path(__file__).parent / "native" / name, folder / name)
     write_text(folder / "labels.txt", "\n".join(labels) + "\n")

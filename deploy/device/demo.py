@@ -18,6 +18,7 @@ from tfresnet.deploy.device import web_runtimes
 from tfresnet.runtime.colors import palette
 from tfresnet.runtime.errors import InputError
 from tfresnet.runtime.metadata import (
+    BOXES,
     CLASS_MAP,
     CLASS_PROBABILITIES,
     PROBABILITIES,
@@ -28,8 +29,9 @@ from tfresnet.tasks.headings import judged_by, of_record
 
 HOST = "127.0.0.1"
 TYPES = {".mjs": "text/javascript", ".js": "text/javascript", ".wasm": "application/wasm"}
-WEB = ("style.css", "demo.js", "answers.js", "model.js", "pixels.js", "licences.txt")
-SHOWN = (PROBABILITIES, CLASS_MAP, CLASS_PROBABILITIES)  # kinds of output, as answers.js has them
+WEB = ("style.css", "demo.js", "answers.js", "boxes.js", "model.js", "pixels.js", "licences.txt")
+# Kinds of output, as answers.js has them.
+SHOWN = (PROBABILITIES, CLASS_MAP, CLASS_PROBABILITIES, BOXES)
 SAMPLES = 12
 SHOWN_BY_BROWSERS = (".png", ".jpg", ".jpeg", ".webp")  # pictures that every browser decodes
 

@@ -1,6 +1,8 @@
 """Convert Keras models for TFLite Micro: a C array, its operations, and the memory it needs."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ from tfresnet.deploy.formats import graph, tflite, wrap
 from tfresnet.deploy.formats.base import Audit, Format, Source, Target
 from tfresnet.runtime.colors import palette
 from tfresnet.runtime.errors import InputError
-from tfresnet.runtime.metadata import CLASS_MAP, CLASS_PROBABILITIES, ModelMetadata
+from tfresnet.runtime.metadata import BOXES, CLASS_MAP, CLASS_PROBABILITIES, ModelMetadata
 from tfresnet.system.files import write_bytes, write_text
 
 # MicroMutableOpResolver's methods, of the operations that our networks become.
@@ -77,6 +79,13 @@ constexpr int kOutputHeight = {height}, kOutputWidth = {width};
 // To draw each class in, 0xRRGGBB.
 constexpr uint32_t kColors[kClasses] = {{{colors}}};
 """,
+    BOXES: """
+// The outputs are boxes, [kPlaces][4], x1, y1, x2, y2 in shares of the picture, and the scores of
+// each class in them, [kPlaces][kClasses]; boxes.h chooses the detections among them.
+constexpr int kPlaces = {places};
+// To draw each class in, 0xRRGGBB.
+constexpr uint32_t kColors[kClasses] = {{{colors}}};
+""",
 }
 SOURCE = """\
 #include "model.h"
@@ -90,11 +99,10 @@ const size_t g_model_size = sizeof(g_model);
 
 @dataclass(frozen=True)
 class Sources:
-    """A TFLite file with the texts of ``model.h`` and ``model.cc``, which go beside it."""
+    """A TFLite file with the texts of the files that go beside it, by their names."""
 
     model: bytes
-    header: str = ""
-    source: str = ""
+    beside: Mapping[str, str] = field(default_factory=dict)
 
 
 class MicrocontrollerFormat(Format[Sources]):
@@ -118,13 +126,13 @@ class MicrocontrollerFormat(Format[Sources]):
     def embed_metadata(self, content: Sources, metadata: ModelMetadata) -> Sources:
         """See :class:`.base.Format`; the array goes without metadata, to save flash."""
         texts = sources(content.model, metadata)
-        return Sources(self._tflite.embed_metadata(content.model, metadata), *texts)
+        return Sources(self._tflite.embed_metadata(content.model, metadata), texts)
 
     def write(self, content: Sources, path: Path) -> None:
         """See :class:`.base.Format`."""
         write_bytes(path, content.model)
-        write_text(path.with_name("model.h"), content.header)
-        write_text(path.with_name("model.cc"), content.source)
+        for name, text in content.beside.items():
+            write_text(path.with_name(name), text)
 
     def audit(self, content: Sources) -> Audit:
         """See :class:`.base.Format`."""
@@ -175,8 +183,12 @@ def operations(content: bytes) -> list[str]:
     return sorted({o.name for o in graph.operations(content)})
 
 
-def sources(content: bytes, metadata: ModelMetadata) -> tuple[str, str]:
-    """Return the texts of a C++ header and of a source file with the model as an array."""
+def sources(content: bytes, metadata: ModelMetadata) -> dict[str, str]:
+    """Return the texts of the files for a firmware, by their names.
+
+    They are a C++ header and a source file with the model as an array, and, for a detector,
+    ``boxes.h``, which chooses among its boxes.
+    """
     names, spec, output = operations(content), metadata.spec, metadata.output
     calls = "\n".join(f"  TF_LITE_ENSURE_STATUS(resolver.{METHODS[name]}());" for name in names)
     quoted = (label.replace("\\", "\\\\").replace('"', '\\"') for label in output.labels)
@@ -186,12 +198,23 @@ def sources(content: bytes, metadata: ModelMetadata) -> tuple[str, str]:
         width=spec.width, channels=spec.shape[2], classes=len(output.labels),
         labels=", ".join(f'"{label}"' for label in quoted), count=len(names), calls=calls,
         output=OUTPUT.get(metadata.output_kind, "").format(
-            height=spec.height, width=spec.width, colors=colors
+            height=spec.height, width=spec.width, places=_places(content), colors=colors
         ),
     )  # fmt: skip
     rows = [content[i : i + 16] for i in range(0, len(content), 16)]
     values = "\n".join("    " + " ".join(f"0x{byte:02x}," for byte in row) for row in rows)
-    return header, SOURCE.format(values=values)
+    found = {"model.h": header, "model.cc": SOURCE.format(values=values)}
+    if metadata.output_kind == BOXES:
+        native = resources.files("tfresnet.deploy.device") / "native"
+        found["boxes.h"] = (native / "boxes.h").read_text()
+    return found
+
+
+def _places(content: bytes) -> int:
+    """Return in how many places a detector looks: the length of its first output's second axis."""
+    (subgraph,) = graph.read(content).subgraphs
+    shape = subgraph.tensors[subgraph.outputs[0]].shape
+    return int(shape[1])
 
 
 def arena_bytes(content: bytes) -> int:

@@ -1,4 +1,5 @@
 // What the outputs of a model say, and how its card shows that; a kind of output is an entry of ANSWERS.
+import {SHOWN, suppressed} from "/web/boxes.js";
 
 const TOP = 5;
 const THRESHOLD = 0.5; // of a label, where a picture may have many
@@ -42,13 +43,11 @@ const labels = {
   },
 };
 
-// A class of each pixel: a mask over the picture, and the share of each class that occurs.
-const regions = (read) => ({
-  draws: true,
-  read,
+// A picture in a card, and over it what a screen reader has in the picture's label.
+const scenes = (cover) => ({
   build(card) {
     const scene = element("div", "scene");
-    scene.append(element("canvas", "whole"), element("canvas", "mask"));
+    scene.append(element("canvas", "whole"), cover());
     scene.firstChild.setAttribute("role", "img");
     scene.lastChild.setAttribute("aria-hidden", "true");
     card.querySelector("ol").before(scene);
@@ -58,19 +57,69 @@ const regions = (read) => ({
     card.querySelector(".scene").hidden = true;
     list(card, []);
   },
+});
+
+// Draws the picture, says what is in it, and returns what lies over it.
+function drawScene(card, picture, words) {
+  const scene = card.querySelector(".scene");
+  drawPicture(scene.firstChild, picture);
+  scene.firstChild.setAttribute("aria-label", `${picture.name} with ${words}`);
+  scene.hidden = false;
+  return scene.lastChild;
+}
+
+// A class of each pixel: a mask over the picture, and the share of each class that occurs.
+const regions = (read) => ({
+  ...scenes(() => element("canvas", "mask")),
+  draws: true,
+  read,
   show(card, classes, {input, output, colors}, picture) {
     const shares = new Float64Array(output.labels.length);
     for (const label of classes) shares[label] += 1 / classes.length;
     const found = largestFirst(shares).filter((i) => shares[i] > 0), name = (i) => output.labels[i];
+    const words = found.map(name).join(", ");
     list(card, found.map((i) => row(name(i), shares[i], colors[i])));
-    const [whole, mask] = card.querySelectorAll(".scene canvas");
-    drawPicture(whole, picture);
-    drawClasses(mask, classes, input, colors);
-    whole.setAttribute("aria-label", `${picture.name} with ${found.map(name).join(", ")}`);
-    card.querySelector(".scene").hidden = false;
-    return found.map(name).join(", ");
+    drawClasses(drawScene(card, picture, words), classes, input, colors);
+    return words;
   },
 });
+
+// Objects: a frame around each, and a line for each, best first.
+const objects = {
+  ...scenes(() => element("div", "frames")),
+  read: ([boxes, scores], {output}) => suppressed(boxes, scores, output.labels.length, SHOWN),
+  show(card, found, {output, colors}, picture) {
+    const words = counted(found, output.labels), name = ({kind}) => output.labels[kind];
+    list(card, found.map((one) => row(name(one), one.score, colors[one.kind])));
+    const frames = drawScene(card, picture, words);
+    const shown = found.map((one) => frame(one.box, `${name(one)} ${(100 * one.score).toFixed(0)} %`, colors[one.kind]));
+    frames.replaceChildren(...shown.reverse().flat()); // the best ones on top
+    return words;
+  },
+};
+
+// How many there are of each class: "2 cat, 1 dog".
+function counted(found, labels) {
+  const count = (kind) => found.filter((one) => one.kind === kind).length;
+  const there = [...labels.keys()].filter(count).map((kind) => `${count(kind)} ${labels[kind]}`);
+  return there.join(", ") || "nothing";
+}
+
+// A frame and its label: above it, or at its top where there is no room, and inside the picture.
+function frame([x1, y1, x2, y2], text, color) {
+  const percent = (share) => `${100 * share}%`, rest = (share) => percent(1 - share);
+  const border = element("div", "frame"), label = element("span", "label", text);
+  Object.assign(border.style, {left: percent(x1), top: percent(y1), right: rest(x2), bottom: rest(y2), borderColor: color});
+  Object.assign(label.style, {top: `max(0px, ${percent(y1)} - 1.3em)`, background: color, color: ink(color)});
+  if (x1 + x2 < 1) Object.assign(label.style, {left: percent(x1), maxWidth: rest(x1)});
+  else Object.assign(label.style, {right: rest(x2), maxWidth: percent(x2)});
+  return [border, label];
+}
+
+const byte = (color, at) => parseInt(color.slice(at, at + 2), 16);
+
+// Black or white, which is read better on a color (ITU-R 601-2).
+const ink = (color) => (0.299 * byte(color, 1) + 0.587 * byte(color, 3) + 0.114 * byte(color, 5) > 128 ? "#000" : "#fff");
 
 const MOST = 1024; // pixels of a side that are drawn
 
@@ -83,7 +132,6 @@ function drawPicture(canvas, {source, width, height}) {
 
 // One pixel for each of the map; the style sheet stretches them over the picture.
 function drawClasses(canvas, classes, {width, height}, colors) {
-  const byte = (color, at) => parseInt(color.slice(at, at + 2), 16);
   const packed = Uint32Array.from(colors, (c) => byte(c, 1) | (byte(c, 3) << 8) | (byte(c, 5) << 16) | (255 << 24));
   const image = new ImageData(width, height), pixels = new Uint32Array(image.data.buffer);
   for (let i = 0; i < pixels.length; i++) pixels[i] = packed[classes[i]];
@@ -109,4 +157,5 @@ export const ANSWERS = {
   probabilities: labels,
   class_map: regions(([classes]) => classes),
   class_probabilities: regions(mostProbable),
+  boxes: objects,
 };

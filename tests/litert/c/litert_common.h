@@ -1,4 +1,4 @@
-// What classify.cc uses of LiteRT's C API, declared for the test; its headers are in no package.
+// What picture_model.h uses of LiteRT's C API, declared for the test; its headers are in no package.
 #pragma once
 #include <cstddef>
 #include <cstdint>
