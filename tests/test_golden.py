@@ -107,8 +107,10 @@ def distance_to_golden(file) -> float:
 def test_json_has_the_same_keys_and_types(line, old_runs, tmp_path, monkeypatch):
     """Keys may be added, none may go or hold something else."""
     monkeypatch.chdir(tmp_path)
-    lost = missing(COMMANDS[line], measured.kinds(json_of(*measured.words(line, old_runs))))
-    assert not lost
+    found = json_of(*measured.words(line, old_runs))
+    if line == "presets":  # kinds are those of a list's first element, which has to be the same one
+        found["presets"].sort(key=lambda preset: preset["name"] != "cifar10-preact18")
+    assert not missing(COMMANDS[line], measured.kinds(found))
 
 
 def missing(expected, found, where: str = "") -> list[str]:
