@@ -19,7 +19,11 @@ from tfresnet.tasks.headings import HEADINGS
 @click.command("evaluate")
 @click.argument("model", type=PATH)
 @data_options
-@click.option("--split", help="Another split of a TFDS dataset: test, train[45000:], ...")
+@click.option(
+    "--split",
+    help="Another split of a TFDS dataset (test, train[45000:], ...), or part of a folder of masks "
+    "or boxes (val, ...).",
+)
 @click.option("--flip", is_flag=True, help="Average the predictions for an image and its flip.")
 @click.option(
     "--corruptions",

@@ -53,13 +53,15 @@ def find(path: Path, overrides: Mapping[str, Any]) -> Subject:
 def data_section(
     config: DataConfig | Mapping[str, Any], overrides: Mapping[str, Any]
 ) -> DataConfig:
-    """Return the data section to measure on; only TFDS has splits that can be named."""
+    """Return the data section to measure on, whose parts are named only where they have names."""
     return _with_splits(with_data(config, overrides), overrides)
 
 
 def _with_splits(data: DataConfig, overrides: Mapping[str, Any]) -> DataConfig:
-    if lookup.kind(data) != "tfds" and "eval_split" in overrides:
+    named = lookup.has_named_parts(data)  # also says what is wrong with the place of the data
+    if "eval_split" in overrides and not named:
         raise InputError(
-            f"--split: expected a TFDS dataset, {data.dataset} has just one held-out part"
+            "--split: expected a TFDS dataset or a folder of masks or boxes, "
+            f"{data.dataset} has just one held-out part"
         )
     return data

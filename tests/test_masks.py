@@ -13,6 +13,7 @@ from tests.test_cli import refused
 from tfresnet.config.sections import DataConfig
 from tfresnet.data import class_file, lookup, pipeline, sources, splits, tfds_masks
 from tfresnet.data.dataset import Dataset
+from tfresnet.deploy import subject
 from tfresnet.runs.request import configuration
 from tfresnet.runtime.errors import InputError
 from tfresnet.runtime.spec import SEGMENTATION, InputSpec, OutputSpec
@@ -92,6 +93,20 @@ def test_of_two_held_out_parts_the_test_part_is_taken_and_the_other_is_not_train
     assert [Path(path).stem for path in chosen.held_out.paths] == ["c"]
     with pytest.raises(InputError, match="train_split: expected one of test, train, val, got all"):
         load(streets, train_split="train+all")
+    named = subject.data_section(DataConfig(dataset=str(streets)), {"eval_split": "val"})
+    assert named.eval_split == "val"  # tfresnet evaluate --split val
+
+
+def test_folders_of_other_names_are_parts_where_they_are_asked_for(tmp_path):
+    root = write_folder(tmp_path, ("monday/a", "monday/b", "tuesday/c"))
+    found = load(root, train_split="monday", eval_split="tuesday")
+    assert [Path(path).stem for path in found.train.paths] == ["a", "b"]
+    assert [Path(path).stem for path in found.held_out.paths] == ["c"]
+    with pytest.raises(InputError, match="eval_split: expected one of monday, tuesday, got sunday"):
+        load(root, train_split="monday", eval_split="sunday")
+    flat = write_folder(tmp_path / "flat", ("a", "b"))
+    with pytest.raises(InputError, match=r"train_split: expected no part of .*, which has none, "):
+        load(flat, train_split="monday")
 
 
 @pytest.mark.parametrize("folder", ["", "train/", "some/where/"])

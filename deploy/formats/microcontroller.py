@@ -206,7 +206,7 @@ def sources(content: bytes, metadata: ModelMetadata) -> dict[str, str]:
     found = {"model.h": header, "model.cc": SOURCE.format(values=values)}
     if metadata.output_kind == BOXES:
         native = resources.files("tfresnet.deploy.device") / "native"
-        found["boxes.h"] = (native / "boxes.h").read_text()
+        found["boxes.h"] = (native / "boxes.h").read_text(encoding="utf-8")
     return found
 
 

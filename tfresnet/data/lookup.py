@@ -70,6 +70,12 @@ def task(config: DataConfig) -> Task | None:
     return found
 
 
+def has_named_parts(config: DataConfig) -> bool:
+    """Tell whether ``data.train_split`` and ``data.eval_split`` name parts of a data set."""
+    where = kind(config)
+    return where == "tfds" or (where == "folder" and task(config) in ("segment", "detect"))
+
+
 def _task_of(root: Path) -> Task:
     """Return what the layout of a folder says is to be learned."""
     if mask_folder.is_one(root):

@@ -148,9 +148,9 @@ def _find_parts(
 ) -> tuple[list[Path], list[Path], list[str]]:
     """Return the folders of the training and the held-out images, and a note about others."""
     names = [path.name for path in subfolders(images)]
-    usual = any(part_name(Path(name)) for name in names)
-    if not usual and (train_split, eval_split) == ("train", "test"):
-        return [images], [], []
+    asked = (train_split, eval_split) != parts.DEFAULTS
+    if not names or not (asked or any(part_name(Path(name)) for name in names)):
+        names = [""]  # folders of any other names are no parts: all images belong together
     found = parts.choose(images, names, train_split, eval_split)
     train, held_out = ([images / name for name in part] for part in (found.train, found.held_out))
     return train, held_out, [*found.notes]

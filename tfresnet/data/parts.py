@@ -7,6 +7,8 @@ from pathlib import Path
 from tfresnet.data.folder import HELD_OUT, TRAIN, part_name
 from tfresnet.runtime.errors import InputError
 
+KEYS = ("data.train_split", "data.eval_split")
+DEFAULTS = ("train", "test")
 TRAINING = (*TRAIN, "trainval")
 VALIDATION = tuple(name for name in HELD_OUT if "test" not in name)
 # Where there is a test part it is held out, unlike in folders of classes.
@@ -14,8 +16,8 @@ HELD_OUT_FIRST = (*(name for name in HELD_OUT if "test" in name), *VALIDATION)
 
 
 @dataclass(frozen=True)
-class Parts:
-    """Names of a folder's parts.
+class ChosenParts:
+    """Names of the parts of a folder that are used.
 
     Attributes:
         train: to train on.
@@ -29,11 +31,8 @@ class Parts:
 
 
 def choose(
-    root: Path,
-    names: Sequence[str],
-    train: str = "train",
-    held_out: str = "test",
-) -> Parts:
+    root: Path, names: Sequence[str], train: str = "train", held_out: str = "test"
+) -> ChosenParts:
     """Return the parts to train on and to hold out.
 
     Args:
@@ -45,25 +44,28 @@ def choose(
             those of ``val`` if there is none.
 
     Raises:
-        InputError: there are no such parts, or a part is both.
+        InputError: there is no such part, or one is both.
     """
     if [*names] == [""]:
-        return Parts(("",), ())
-    ours = _named(names, "data.train_split", train, "train", TRAINING)
-    theirs = _named(names, "data.eval_split", held_out, "test", HELD_OUT_FIRST)
+        for key, wanted, default in zip(KEYS, (train, held_out), DEFAULTS, strict=True):
+            if wanted != default:
+                raise InputError(f"{key}: expected no part of {root}, which has none, got {wanted}")
+        return ChosenParts(("",), ())
+    ours = _named(names, KEYS[0], train, DEFAULTS[0], TRAINING)
+    theirs = _named(names, KEYS[1], held_out, DEFAULTS[1], HELD_OUT_FIRST)
     if not ours:
         raise InputError(
             f"expected pictures to train on in {root}, a part train, got only {', '.join(names)}"
         )
     if both := [name for name in ours if name in theirs]:
-        if held_out != "test" or "test" in both:
-            raise InputError(f"data.eval_split: expected another part than {both[0]}, got the same")
+        if held_out != DEFAULTS[1] or held_out in both:
+            raise InputError(f"{KEYS[1]}: expected another part than {both[0]}, got the same")
         theirs = ()  # what usually stands in for a test part is trained on
     unused = ", ".join(name for name in names if name not in (*ours, *theirs))
     told = f"pictures to train on are those of {'+'.join(ours)}, held-out ones " + (
         f"those of {'+'.join(theirs)}" if theirs else "a share of them"
     )
-    return Parts(ours, theirs, (f"{told}; not used: {unused}",) if unused else ())
+    return ChosenParts(ours, theirs, (f"{told}; not used: {unused}",) if unused else ())
 
 
 def _named(
