@@ -35,7 +35,7 @@ LEAST = 5e-5  # probability that is printed: less would be 0.00 %
 @click.option(
     "--out",
     type=PATH,
-    help="Folder for the pictures with the masks or boxes that were found drawn over them.",
+    help="Folder for the pictures with the masks, boxes or points that were found drawn over them.",
 )
 @click.option("--threads", default=1, show_default=True, type=click.IntRange(1))
 @json_option
@@ -55,7 +55,8 @@ def command(
     may be a folder. A picture that can't be read is named, the others are predicted, and the exit
     status is 1. A file of export --features gives embeddings instead, a multi-label one also the
     labels whose probability is at least the threshold, one of segmentation the share of the
-    picture that each label covers, one of detection boxes in pixels; --out draws both.
+    picture that each label covers, one of detection boxes, or their centers, in pixels; --out draws
+    what was found.
 
     \b
     Examples:
@@ -75,7 +76,7 @@ def command(
     opened = open_file(model_file(model), threads)
     if threshold is not None and opened.threshold is None:
         raise click.UsageError(
-            f"--threshold: expected a multi-label file or one that finds boxes, got {model}"
+            f"--threshold: expected a multi-label file or one that finds objects, got {model}"
         )
     if out and not opened.draws:
         raise click.UsageError(f"--out: expected a model that finds places, got {model}")
@@ -108,6 +109,8 @@ def _show(predictions: list[dict[str, Any]]) -> None:
             lines = [f"{one['probability']:7.2%}  {one['label']}" for one in shown]
         if "boxes" in prediction:
             lines = [_box(one) for one in prediction["boxes"]] or ["nothing"]
+        if "points" in prediction:
+            lines = [_point(one) for one in prediction["points"]] or ["nothing"]
         if "shares" in prediction:
             lines = [f"{share:7.2%}  {label}" for label, share in prediction["shares"].items()]
         lines += [prediction[kind] for kind in ("picture", "mask") if prediction.get(kind)]
@@ -117,6 +120,10 @@ def _show(predictions: list[dict[str, Any]]) -> None:
 def _box(one: dict[str, Any]) -> str:
     place = ", ".join(f"{x:.0f}" for x in one["box"])
     return f"{one['score']:7.2%}  {one['label']}  at {place}"
+
+
+def _point(one: dict[str, Any]) -> str:
+    return f"{one['score']:7.2%}  {one['label']}  at {one['x']:.0f}, {one['y']:.0f}"
 
 
 def _numbers(embedding: list[float]) -> str:

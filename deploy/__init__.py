@@ -3,10 +3,16 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
-__all__ = ["Classifier", "Detector", "Embedder", "Segmenter"]
+__all__ = ["Classifier", "Detector", "Embedder", "PointDetector", "Segmenter"]
 
 if TYPE_CHECKING:
-    from tfresnet.runtime.predictor import Classifier, Detector, Embedder, Segmenter
+    from tfresnet.runtime.predictor import (
+        Classifier,
+        Detector,
+        Embedder,
+        PointDetector,
+        Segmenter,
+    )
 
 
 def __getattr__(name: str) -> Any:

@@ -7,6 +7,7 @@ from tfresnet.runtime.metadata import (
     CLASS_MAP,
     CLASS_PROBABILITIES,
     EMBEDDING,
+    POINTS_KIND,
     PROBABILITIES,
 )
 from tfresnet.runtime.spec import MULTI_LABEL, InputSpec, OutputSpec
@@ -83,6 +84,14 @@ ANSWERS = {
         "finds boxes of {count} {kinds} in {pictures}",
         " --out found",
         "\nWith `--out found` the folder `found` gets the pictures with the boxes in them.\n",
+    ),
+    POINTS_KIND: Answer(
+        "PointDetector",
+        "detect",
+        "the centers of objects, each with one of {labels}",
+        "finds the centers of {count} {kinds} of objects in {pictures}",
+        " --out found",
+        "\nWith `--out found` the folder `found` gets the pictures with the centers in them.\n",
     ),
 }
 

@@ -16,8 +16,9 @@ from tfresnet.runtime.metadata import ModelMetadata
 UNMEASURED = ".unmeasured"  # folder of a file that is not finished yet
 # What a file says about its own results: those of these that its task has.
 MEASURED = (
-    "metric", "value", "top1", "map50", "map", "miou", "top5", "micro_f1", "macro_f1",
-    "exact_match", "pixel_accuracy", "loss", "ece", "drop", "agreement", "max_abs_error",
+    "metric", "value", "top1", "map50", "map", "precision", "recall", "f1", "miou", "top5",
+    "micro_f1", "macro_f1", "exact_match", "pixel_accuracy", "loss", "ece", "drop", "agreement",
+    "max_abs_error",
 )  # fmt: skip
 
 

@@ -13,10 +13,12 @@ from tfresnet.config.export import ExportConfig
 from tfresnet.deploy.formats import graph
 from tfresnet.deploy.report.of_boxes import precision_and_recall
 from tfresnet.runs.train_run import train
-from tfresnet.runtime.decode import Box, with_boxes
+from tfresnet.runtime.decode import Box
+from tfresnet.runtime.marks import with_boxes
 from tfresnet.runtime.metadata import read_metadata
 from tfresnet.runtime.predictor import Detector, open_file
 from tfresnet.runtime.spec import OutputSpec
+from tfresnet.tasks.box_metrics import DetectionMetrics
 
 SIDE = 32
 PAINT = ((40, 180, 60), (200, 60, 190))  # what doors and windows look like
@@ -146,6 +148,8 @@ def test_precision_and_recall_by_hand():
         "scores": np.array([[0.9, 0.4]], np.float32),
         "classes": np.array([[0, 0]], np.int32),
     }
-    recall, precision = precision_and_recall(predictions, truth)
+    metrics = DetectionMetrics(OutputSpec("detection", ("door", "window")))
+    metrics.update(predictions, truth)
+    recall, precision = precision_and_recall(metrics.matched())
     assert recall.tolist() == [0.5, 0.5]  # one of two is found
     assert precision.tolist() == [1.0, 0.5]  # the second is nothing

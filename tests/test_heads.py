@@ -157,7 +157,7 @@ def test_auto_is_the_first_of_a_task():
     found = {task: options.head(ModelConfig(), task) for task in options.HEADS}
     assert found == {
         "classification": "linear", "multi_label": "linear", "segmentation": "unet",
-        "detection": "center",
+        "detection": "center", "points": "points",
     }  # fmt: skip
 
 

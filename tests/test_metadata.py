@@ -81,7 +81,7 @@ def test_a_file_that_gives_what_no_predictor_reads_is_refused(tmp_path):
     model = measured.FOLDER / "files" / "model_int8.tflite"
     text = json.dumps(replace(METADATA, output_kind="poses").to_dict()).encode()
     path = with_metadata(model, tmp_path / "model.tflite", text)
-    with pytest.raises(InputError, match=r"gives probabilities or .* or boxes, got poses"):
+    with pytest.raises(InputError, match=r"gives probabilities or .* or points, got poses"):
         open_file(path)
 
 

@@ -14,7 +14,13 @@ from tfresnet.deploy.formats import graph, tflite, wrap
 from tfresnet.deploy.formats.base import Audit, Format, Source, Target
 from tfresnet.runtime.colors import palette
 from tfresnet.runtime.errors import InputError
-from tfresnet.runtime.metadata import BOXES, CLASS_MAP, CLASS_PROBABILITIES, ModelMetadata
+from tfresnet.runtime.metadata import (
+    BOXES,
+    CLASS_MAP,
+    CLASS_PROBABILITIES,
+    POINTS_KIND,
+    ModelMetadata,
+)
 from tfresnet.system.files import write_bytes, write_text
 
 # MicroMutableOpResolver's methods, of the operations that our networks become.
@@ -23,8 +29,9 @@ METHODS = {
     "ADD": "AddAdd", "ARG_MAX": "AddArgMax", "AVERAGE_POOL_2D": "AddAveragePool2D",
     "CAST": "AddCast", "CONCATENATION": "AddConcatenation", "CONV_2D": "AddConv2D",
     "DEPTHWISE_CONV_2D": "AddDepthwiseConv2D", "DEQUANTIZE": "AddDequantize",
-    "FULLY_CONNECTED": "AddFullyConnected", "GREATER_EQUAL": "AddGreaterEqual",
-    "HARD_SWISH": "AddHardSwish", "LOGISTIC": "AddLogistic", "MAX_POOL_2D": "AddMaxPool2D",
+    "FULLY_CONNECTED": "AddFullyConnected", "GREATER": "AddGreater",
+    "GREATER_EQUAL": "AddGreaterEqual", "HARD_SWISH": "AddHardSwish", "LOGISTIC": "AddLogistic",
+    "MAXIMUM": "AddMaximum", "MAX_POOL_2D": "AddMaxPool2D",
     "MEAN": "AddMean", "MUL": "AddMul", "PAD": "AddPad", "PADV2": "AddPadV2",
     "QUANTIZE": "AddQuantize", "RELU": "AddRelu", "RELU6": "AddRelu6", "RESHAPE": "AddReshape",
     "RESIZE_BILINEAR": "AddResizeBilinear", "SELECT_V2": "AddSelectV2", "SOFTMAX": "AddSoftmax",
@@ -82,6 +89,13 @@ constexpr uint32_t kColors[kClasses] = {{{colors}}};
     BOXES: """
 // The outputs are boxes, [kPlaces][4], x1, y1, x2, y2 in shares of the picture, and the scores of
 // each class in them, [kPlaces][kClasses]; boxes.h chooses the detections among them.
+constexpr int kPlaces = {places};
+// To draw each class in, 0xRRGGBB.
+constexpr uint32_t kColors[kClasses] = {{{colors}}};
+""",
+    POINTS_KIND: """
+// The first output, [kPlaces][2], is the center in each cell: x and y in shares of the picture. The
+// second, [kPlaces][kClasses], is the score of each class there, 0 where a neighbor is better.
 constexpr int kPlaces = {places};
 // To draw each class in, 0xRRGGBB.
 constexpr uint32_t kColors[kClasses] = {{{colors}}};

@@ -20,6 +20,7 @@ ACCURACY = {
     "drop": ("drop", "{:+.2f}"),
     "top-5": ("top5", "{:.1%}"),
     "F1": ("micro_f1", "{:.1%}"),
+    "F1 (0.3)": ("f1", "{:.1%}"),  # of points with at least that score
     "pixels": ("pixel_accuracy", "{:.1%}"),
     "exact": ("exact_match", "{:.1%}"),
     "loss": ("loss", "{:.3f}"),

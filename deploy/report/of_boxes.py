@@ -1,4 +1,4 @@
-"""Sections of a report about boxes: each class, precision over recall, and what changed."""
+"""Sections of a report about boxes or points: each class, precision over recall, changes."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
@@ -12,9 +12,12 @@ from tfresnet.deploy.context import ExportContext
 from tfresnet.deploy.report import figures
 from tfresnet.deploy.report.figures import Predictions, Section
 from tfresnet.runs.result import ArtifactRecord
-from tfresnet.runtime import boxes
-from tfresnet.runtime.decode import in_pixels, with_boxes
-from tfresnet.tasks.detection import pairs_of
+from tfresnet.runtime import boxes, points
+from tfresnet.runtime.decode import in_pixels, points_in_pixels
+from tfresnet.runtime.marks import with_boxes, with_points
+from tfresnet.runtime.spec import OutputSpec
+from tfresnet.tasks.box_metrics import DetectionMetrics, Matched
+from tfresnet.tasks.detection import Detection
 
 SHOWN = 6  # images that changed most
 HEIGHT = 240  # pixels
@@ -37,15 +40,24 @@ def sections(
 
 def _classes(context: ExportContext, columns: Mapping[str, Any]) -> str:
     """Return a table of the classes, with the average precision of the checkpoint and of files."""
-    found = {}
-    for name, values in columns.items():
-        metrics = context.task.metrics()
-        metrics.update(values, context.reference.truth)
-        found[name] = metrics.result()["per_class"]
-    return figures.class_table(context.run.output, found) + (
-        '<p class="quiet">Average precision at an intersection over union of 0.5, on the held-out '
-        "images.</p>"
-    )
+    found = {
+        name: _measured(context, values).result()["per_class"] for name, values in columns.items()
+    }
+    words = context.task.headings.per_class
+    note = f"{words[:1].upper()}{words[1:]}, on the held-out images."
+    return f'{figures.class_table(context.run.output, found)}<p class="quiet">{note}</p>'
+
+
+def _measured(context: ExportContext, predictions: Any) -> DetectionMetrics:
+    metrics = _task(context).metrics()
+    metrics.update(predictions, context.reference.truth)
+    return metrics
+
+
+def _task(context: ExportContext) -> Detection:
+    task = context.task
+    assert isinstance(task, Detection)
+    return task
 
 
 def _curves(context: ExportContext, columns: Mapping[str, Any]) -> Figure:
@@ -53,7 +65,7 @@ def _curves(context: ExportContext, columns: Mapping[str, Any]) -> Figure:
     figure = Figure(figsize=(4.8, 3.6), layout="constrained")
     axis = figure.subplots()
     for name, values in columns.items():
-        recall, precision = precision_and_recall(values, context.reference.truth)
+        recall, precision = precision_and_recall(_measured(context, values).matched())
         axis.plot(recall, precision, label=name)
     axis.set(xlabel="recall", ylabel="precision", xlim=(0, 1.02), ylim=(0, 1.02))
     axis.grid(alpha=0.3)
@@ -61,25 +73,17 @@ def _curves(context: ExportContext, columns: Mapping[str, Any]) -> Figure:
     return figure
 
 
-def precision_and_recall(
-    predictions: Mapping[str, np.ndarray], truth: Mapping[str, np.ndarray]
-) -> tuple[np.ndarray, np.ndarray]:
+def precision_and_recall(classes: Sequence[Matched]) -> tuple[np.ndarray, np.ndarray]:
     """Return the recall and the precision at each score, best first, float [detections].
 
-    A detection is right if it overlaps a true box of its class by 0.5 (intersection over union)
-    that no better one does. All classes count together.
+    All classes count together.
+
+    Args:
+        classes: the detections of each, matched with what is true.
     """
-    scores: list[float] = []
-    right: list[bool] = []
-    total = 0
-    for row in range(len(predictions["scores"])):
-        ours, theirs = boxes.shown(predictions, row, 0.0), _true(truth, row)
-        matched = {i for i, _ in pairs_of(ours, theirs)}
-        scores.extend(ours.scores)
-        right.extend(i in matched for i in range(len(ours.scores)))
-        total += len(theirs.scores)
-    order = np.argsort(-np.array(scores), kind="stable")
-    hits = np.cumsum(np.array(right, np.float64)[order])
+    scores, right = (np.concatenate(parts) for parts in zip(*(m[:2] for m in classes), strict=True))
+    total = sum(int(m.boxes.sum()) for m in classes)
+    hits = np.cumsum(right[np.argsort(-scores, kind="stable")])
     return hits / max(1, total), hits / np.arange(1, len(hits) + 1)
 
 
@@ -94,45 +98,55 @@ def _true(truth: Mapping[str, np.ndarray], row: int) -> boxes.Detections:
 def _changed(
     context: ExportContext, after: Mapping[str, np.ndarray], artifact: ArtifactRecord
 ) -> Section:
-    """Return the held-out images on which most boxes are missed or invented."""
-    before = context.reference.predictions
-    changes = np.array([_missed_and_invented(before, after, i) for i in range(context.reference.n)])
+    """Return the held-out images on which most objects are missed or invented."""
+    before, count = context.reference.predictions, context.reference.n
+    changes = np.array(
+        [_missed_and_invented(_task(context), before, after, i) for i in range(count)]
+    )
     missed, invented = changes.sum(axis=0)
     worst = np.argsort(-changes.sum(axis=1), kind="stable")[:SHOWN]
     worst = worst[changes[worst].sum(axis=1) > 0]
     shown = "".join(_pictures(context, worst, after))
     return (
-        f"Where {figures.label(artifact)} disagrees most with the checkpoint: {missed} boxes "
+        f"Where {figures.label(artifact)} disagrees most with the checkpoint: {missed} objects "
         f"missed, {invented} invented",
         f'<div class="rows">{shown}</div>' if shown else "<p>Nowhere.</p>",
     )
 
 
 def _missed_and_invented(
-    before: Mapping[str, np.ndarray], after: Mapping[str, np.ndarray], row: int
+    task: Detection, before: Mapping[str, np.ndarray], after: Mapping[str, np.ndarray], row: int
 ) -> tuple[int, int]:
-    """Count the checkpoint's boxes in an image that a file lacks, and those that it has alone."""
-    ours, theirs = boxes.shown(after, row), boxes.shown(before, row)
-    matched = len(pairs_of(ours, theirs))
+    """Count the checkpoint's objects in an image that a file lacks, and those that it has alone."""
+    ours, theirs = task.shown(after, row), task.shown(before, row)
+    matched = len(task.pairs(ours, theirs))
     return len(theirs.scores) - matched, len(ours.scores) - matched
 
 
 def _pictures(
     context: ExportContext, indices: np.ndarray, after: Mapping[str, np.ndarray]
 ) -> Iterator[str]:
-    """Yield held-out images with the true boxes, those of the checkpoint and those of a file."""
-    output, before = context.run.output, context.reference.predictions
+    """Yield held-out images with the true boxes, and what the checkpoint and a file find."""
+    task, before = _task(context), context.reference.predictions
     for i, image in figures.chosen_images(context.held_out, indices):
         picture = Image.fromarray(np.broadcast_to(image, (*image.shape[:2], 3)))
         picture = picture.resize((round(HEIGHT * picture.width / picture.height), HEIGHT))
         kinds = {
             "true": _true(context.reference.truth, i),
-            "checkpoint": boxes.shown(before, i),
-            "file": boxes.shown(after, i),
+            "checkpoint": task.shown(before, i),
+            "file": task.shown(after, i),
         }
         inside = ""
         for name, found in kinds.items():
-            drawn = with_boxes(picture, in_pixels(found, output.labels, picture.size), output)
+            drawn = _drawn(picture, found, task.output)
             source = figures.picture(np.asarray(drawn), HEIGHT)
             inside += f'<figure><img src="{source}" alt="{name} {i}">{escape(name)}</figure>'
         yield f"<div>{inside}</div>"
+
+
+def _drawn(
+    picture: Image.Image, found: boxes.Detections | points.Points, output: OutputSpec
+) -> Image.Image:
+    if isinstance(found, points.Points):
+        return with_points(picture, points_in_pixels(found, output.labels, picture.size), output)
+    return with_boxes(picture, in_pixels(found, output.labels, picture.size), output)

@@ -21,7 +21,7 @@ from tfresnet.deploy.records import Report
 from tfresnet.deploy.report import console, figures, of_boxes, of_labels, of_pixels
 from tfresnet.deploy.report.figures import Predictions, Section
 from tfresnet.runs.result import ArtifactRecord
-from tfresnet.runtime.spec import CLASSIFICATION, DETECTION, MULTI_LABEL, SEGMENTATION
+from tfresnet.runtime.spec import CLASSIFICATION, DETECTION, MULTI_LABEL, POINTS, SEGMENTATION
 from tfresnet.tasks.headings import judged_by
 
 EXAMINED = 20  # calibration images for the error of each layer
@@ -34,6 +34,7 @@ LOSSES: dict[str, Callable[[ExportContext, Predictions, Artifacts], list[Section
     MULTI_LABEL: of_labels.sections,
     SEGMENTATION: of_pixels.sections,
     DETECTION: of_boxes.sections,
+    POINTS: of_boxes.sections,
 }
 
 

@@ -31,6 +31,7 @@ from tfresnet.runtime.spec import (
     CLASSIFICATION,
     DETECTION,
     MULTI_LABEL,
+    POINTS,
     SEGMENTATION,
     InputSpec,
     OutputSpec,
@@ -43,6 +44,7 @@ TRUTHS = {
     MULTI_LABEL: "any number of labels a picture",
     SEGMENTATION: "a mask for each picture",
     DETECTION: "boxes",
+    POINTS: "boxes",
 }
 RATIO = 5  # of the largest class to the smallest; above it a note is printed
 
@@ -101,7 +103,7 @@ def load_for(spec: InputSpec, output: OutputSpec, config: DataConfig) -> Dataset
     """
     same = {"channels": spec.shape[2], "crop_fraction": spec.crop_fraction}
     dataset = load(config.model_copy(update=same), (spec.height, spec.width), output.labels)
-    if output.task != dataset.output.task:
+    if TRUTHS[output.task] != TRUTHS[dataset.output.task]:
         raise InputError(
             f"{config.dataset}: expected {TRUTHS[output.task]}, as the model was trained "
             f"with, got {TRUTHS[dataset.output.task]}"

@@ -4,7 +4,7 @@ from typing import Any
 
 from tfresnet.config.sections import DataConfig, TrainConfig
 from tfresnet.runtime.errors import InputError
-from tfresnet.runtime.spec import CLASSIFICATION, DETECTION, MULTI_LABEL, SEGMENTATION
+from tfresnet.runtime.spec import CLASSIFICATION, DETECTION, MULTI_LABEL, POINTS, SEGMENTATION
 
 # What each value of data.task learns.
 TASKS = {"classify": CLASSIFICATION, "segment": SEGMENTATION, "detect": DETECTION}
@@ -42,6 +42,7 @@ TRAINING: dict[str, dict[str, tuple[Any, ...]]] = {
         "teacher": (None,),
     },
 }
+TRAINING[POINTS] = TRAINING[DETECTION]
 
 
 def check_training(config: TrainConfig, task: str) -> None:

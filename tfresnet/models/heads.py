@@ -7,7 +7,7 @@ from tfresnet.models import options
 from tfresnet.models.center_head import BOX_STRIDE, POINT_STRIDE, CenterHead
 from tfresnet.models.network import Head, LinearHead, scaled
 from tfresnet.models.segmentation_heads import LrAsppHead, UNetHead
-from tfresnet.runtime.spec import CLASSIFICATION, DETECTION, SEGMENTATION
+from tfresnet.runtime.spec import CLASSIFICATION, DETECTION, POINTS, SEGMENTATION
 
 MakeHead = Callable[[ModelConfig, int], Head]
 LRASPP_WIDTH, BRANCH_WIDTH, SMALLEST_BRANCH = 128, 64, 32  # channels
@@ -30,6 +30,11 @@ def segmentation(config: ModelConfig, num_classes: int) -> Head:
 def detection(config: ModelConfig, num_classes: int) -> Head:
     """Build the configured head that finds boxes or their centers."""
     return HEADS[options.head(config, DETECTION)](config, num_classes)
+
+
+def points(config: ModelConfig, num_classes: int) -> Head:
+    """Build the configured head that finds the centers of boxes."""
+    return HEADS[options.head(config, POINTS)](config, num_classes)
 
 
 def configured(config: ModelConfig, num_classes: int) -> Head:

@@ -2,7 +2,7 @@
 
 from tfresnet.config.sections import ModelConfig
 from tfresnet.runtime.errors import InputError
-from tfresnet.runtime.spec import CLASSIFICATION, DETECTION, MULTI_LABEL, SEGMENTATION
+from tfresnet.runtime.spec import CLASSIFICATION, DETECTION, MULTI_LABEL, POINTS, SEGMENTATION
 
 COMMON = frozenset({"arch", "stem", "num_classes", "width", "dropout", "head"})
 # Further options, by family: the architectures whose layers have the same names.
@@ -20,8 +20,15 @@ HEADS = {
     CLASSIFICATION: ("linear",),
     MULTI_LABEL: ("linear",),
     SEGMENTATION: ("unet", "lraspp"),
-    DETECTION: ("center", "points"),
+    DETECTION: ("center", "points"),  # the latter is of the next task, see task()
+    POINTS: ("points",),
 }
+
+
+def task(config: ModelConfig, of_data: str) -> str:
+    """Return the task of a network: that of its data, but ``points`` with the head of that name."""
+    finds_points = of_data == DETECTION and config.head in HEADS[POINTS]
+    return POINTS if finds_points else of_data
 
 
 def head(config: ModelConfig, task: str) -> str:

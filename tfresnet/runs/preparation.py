@@ -10,7 +10,7 @@ from tfresnet.config import loading
 from tfresnet.config.sections import RunConfig
 from tfresnet.data import sources
 from tfresnet.data.sources import Dataset
-from tfresnet.models import zoo
+from tfresnet.models import options, zoo
 from tfresnet.runs import preflight, teacher, transfer
 from tfresnet.runs.run_directory import open_run
 from tfresnet.runs.transfer import InitialWeights
@@ -47,7 +47,11 @@ def prepare(config: RunConfig, directory: Path, resume: bool) -> Preparation:
         config = transfer.with_structure(config, weights)
     preflight.directory(config, directory, resume, settled=True)
     dataset = _dataset(config, directory, weights, resume)
-    output = replace(dataset.output, activation=ACTIVATIONS[config.train.loss])
+    output = replace(
+        dataset.output,
+        task=options.task(config.model, dataset.output.task),
+        activation=ACTIVATIONS[config.train.loss],
+    )
     dataset, spec = replace(dataset, output=output), dataset.spec
 
     def build(precision: str = config.train.precision) -> keras.Model:

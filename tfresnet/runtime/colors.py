@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .spec import DETECTION, VOID, OutputSpec
+from .spec import OF_OBJECTS, VOID, OutputSpec
 
 BITS = 8
 
@@ -13,12 +13,12 @@ def palette(output: OutputSpec) -> np.ndarray:
     """Return the color of each class, uint8 [classes, 3].
 
     Without ``output.colors`` they are those of the Pascal VOC challenge's development kit (2012):
-    number 0 is black, and the bits of a number are spread over red, green and blue. Boxes have no
+    number 0 is black, and the bits of a number are spread over red, green and blue. Objects have no
     background, so that of them class 0 has number 1.
     """
     if output.colors:
         return np.array([list(bytes.fromhex(color[1:])) for color in output.colors], np.uint8)
-    number = np.arange(len(output.labels)) + (output.task == DETECTION)
+    number = np.arange(len(output.labels)) + (output.task in OF_OBJECTS)
     found = np.zeros((len(number), 3), np.uint8)
     for place in range(BITS - 1, -1, -1):
         for channel in range(3):

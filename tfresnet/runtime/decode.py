@@ -7,11 +7,20 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Union
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
-from . import boxes
+from . import boxes, points
 from .colors import overlay, palette
-from .metadata import BOXES, CLASS_MAP, CLASS_PROBABILITIES, EMBEDDING, PROBABILITIES, SCORES
+from .marks import with_boxes, with_points
+from .metadata import (
+    BOXES,
+    CLASS_MAP,
+    CLASS_PROBABILITIES,
+    EMBEDDING,
+    POINTS_KIND,
+    PROBABILITIES,
+    SCORES,
+)
 from .spec import CLASSIFICATION, MULTI_LABEL, OutputSpec
 
 TOP = 5  # labels that are given of a picture that has one of them
@@ -24,6 +33,7 @@ OUTPUTS = {
     CLASS_MAP: (CLASS_MAP,),
     CLASS_PROBABILITIES: (CLASS_PROBABILITIES,),
     BOXES: (BOXES, SCORES),
+    POINTS_KIND: (POINTS_KIND, SCORES),
 }
 
 Scored = list[tuple[str, float]]  # labels with their probabilities
@@ -173,8 +183,52 @@ class DetectionPrediction(NamedTuple):
         return ", ".join(f"{one.label} {one.score:.1%}" for one in self.boxes) or "nothing"
 
 
+class Point(NamedTuple):
+    """An object whose center was found.
+
+    Attributes:
+        label: its name.
+        score: 0 to 1.
+        x: of the center, in pixels from the left of the picture as a person sees it.
+        y: in pixels from its top.
+    """
+
+    label: str
+    score: float
+    x: float
+    y: float
+
+
+class PointsPrediction(NamedTuple):
+    """The centers of the objects in a picture of a stream, and the milliseconds that it took.
+
+    Attributes:
+        picture: as it was given.
+        points: the centers, those with the highest score first.
+        prepare_ms: reading and resizing.
+        run_ms: the model, and the choice among its points.
+    """
+
+    picture: Any
+    points: list[Point]
+    prepare_ms: float
+    run_ms: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return ``points`` as JSON types."""
+        return {"points": [one._asdict() for one in self.points]}
+
+    def drawn(self, picture: Image.Image, output: OutputSpec) -> dict[str, Image.Image]:
+        """Return the ``picture`` with the points, their labels and scores; it is RGB, upright."""
+        return {"picture": with_points(picture, self.points, output)}
+
+    def text(self) -> str:
+        """Return the labels with their scores in one line."""
+        return ", ".join(f"{one.label} {one.score:.1%}" for one in self.points) or "nothing"
+
+
 AnyPrediction = Union[  # noqa: UP007  (evaluated on Python 3.9)
-    Prediction, EmbeddingPrediction, SegmentationPrediction, DetectionPrediction
+    Prediction, EmbeddingPrediction, SegmentationPrediction, DetectionPrediction, PointsPrediction
 ]
 
 
@@ -201,7 +255,8 @@ def predictions(outputs: Mapping[str, np.ndarray]) -> Any:
     """Return the predictions that a file's outputs stand for.
 
     They are the probabilities of the labels or the embedding as they are, the class of each pixel,
-    uint8 [n, H, W], and a dictionary of boxes, see :func:`.boxes.detections`.
+    uint8 [n, H, W], and a dictionary of boxes, see :func:`.boxes.detections`, or of points, see
+    :func:`.points.best`.
 
     Args:
         outputs: by the names of ``OUTPUTS``.
@@ -210,6 +265,8 @@ def predictions(outputs: Mapping[str, np.ndarray]) -> Any:
         return outputs[CLASS_PROBABILITIES].argmax(-1).astype(np.uint8)
     if CLASS_MAP in outputs:
         return outputs[CLASS_MAP].astype(np.uint8)  # those of TFLite Micro have the bytes as int8
+    if POINTS_KIND in outputs:
+        return points.best(outputs[SCORES], outputs[POINTS_KIND])
     if SCORES in outputs:
         return boxes.detections(outputs[SCORES], outputs[BOXES])
     (found,) = outputs.values()
@@ -227,24 +284,15 @@ def in_pixels(found: boxes.Detections, labels: Sequence[str], size: tuple[int, i
     ]
 
 
-def with_boxes(picture: Image.Image, found: Sequence[Box], output: OutputSpec) -> Image.Image:
-    """Return a picture, RGB, with boxes around what was found, and its label and score."""
-    result, colors = picture.copy(), palette(output)
-    draw = ImageDraw.Draw(result)
-    line = max(1, round(max(picture.size) / 320))
-    font = ImageFont.load_default(size=max(10, round(max(picture.size) / 45)))
-    for one in reversed(found):  # the best ones on top
-        color = tuple(colors[output.labels.index(one.label)].tolist())
-        draw.rectangle(one.box, outline=color, width=line)
-        text = f"{one.label} {one.score:.0%}"
-        left, top, right, bottom = draw.textbbox((0, 0), text, font=font)
-        width, height = right - left + 4, bottom - top + 4
-        x = min(max(0, one.box[0]), max(0, picture.width - width))
-        y = one.box[1] - height if one.box[1] >= height else one.box[1]
-        draw.rectangle((x, y, x + width, y + height), fill=color)
-        ink = "black" if np.dot(color, (0.299, 0.587, 0.114)) > 128 else "white"  # ITU-R 601-2
-        draw.text((x + 2 - left, y + 2 - top), text, fill=ink, font=font)
-    return result
+def points_in_pixels(
+    found: points.Points, labels: Sequence[str], size: tuple[int, int]
+) -> list[Point]:
+    """Return points with their labels, in pixels of a picture of this width and height."""
+    places = (found.points * np.array(size, np.float32)).astype(float).round(2).tolist()
+    return [
+        Point(labels[kind], float(score), x, y)
+        for kind, score, (x, y) in zip(found.classes, found.scores, places, strict=True)
+    ]
 
 
 def shares(class_map: np.ndarray, labels: Sequence[str]) -> dict[str, float]:

@@ -6,7 +6,12 @@ from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
-from .decode import AnyPrediction, DetectionPrediction, SegmentationPrediction
+from .decode import (
+    AnyPrediction,
+    DetectionPrediction,
+    PointsPrediction,
+    SegmentationPrediction,
+)
 from .errors import InputError
 from .preprocess import whole
 from .spec import OutputSpec
@@ -37,7 +42,8 @@ class Drawings:
         They are called like the picture that was predicted, with what they show behind it:
         ``photo.png`` (``picture``), ``photo_mask.png`` (``mask``).
         """
-        assert isinstance(prediction, (SegmentationPrediction, DetectionPrediction))
+        draws = (SegmentationPrediction, DetectionPrediction, PointsPrediction)
+        assert isinstance(prediction, draws)
         images = prediction.drawn(whole(prediction.picture), self.output)
         stem = _free(Path(_name(prediction.picture)).stem, self._used)
         self._used.add(stem)

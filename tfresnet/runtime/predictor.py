@@ -17,7 +17,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 
-from . import boxes, preprocess
+from . import boxes, points, preprocess
 from .backends import open_model
 from .decode import (
     DECODERS,
@@ -26,12 +26,15 @@ from .decode import (
     Box,
     DetectionPrediction,
     EmbeddingPrediction,
+    Point,
+    PointsPrediction,
     Prediction,
     Scored,
     SegmentationPrediction,
     above,
     in_pixels,
     named,
+    points_in_pixels,
     predictions,
     ranked,
     shares,
@@ -42,6 +45,7 @@ from .metadata import (
     CLASS_MAP,
     CLASS_PROBABILITIES,
     EMBEDDING,
+    POINTS_KIND,
     PROBABILITIES,
     ModelMetadata,
     check_output_kind,
@@ -346,8 +350,44 @@ class Detector(Predictor[DetectionPrediction]):
         return DetectionPrediction(one.picture, found, one.prepare_ms, one.run_ms)
 
 
+class PointDetector(Predictor[PointsPrediction]):
+    """A model file that finds the centers of objects, each with one of the labels."""
+
+    output_kinds = (POINTS_KIND,)
+    draws = True
+    threshold = boxes.THRESHOLD
+
+    def detect(self, image: Any, threshold: float = boxes.THRESHOLD) -> list[Point]:
+        """Return the centers in a picture whose score is at least ``threshold``, best first.
+
+        They are in pixels of the picture as a person sees it, upright. ``image`` is as in
+        :meth:`prepare`.
+        """
+        return next(self.stream([image], threshold=threshold)).points
+
+    def stream(
+        self,
+        pictures: Iterable[Any],
+        skip: Skip | None = None,
+        threshold: float = boxes.THRESHOLD,
+    ) -> Iterator[PointsPrediction]:
+        """Find centers in one picture after the other; ``skip`` as in :meth:`Classifier.stream`."""
+        return self.predictions(pictures, skip, threshold=threshold)
+
+    def _prediction(self, one: Run, top: int | None, threshold: float | None) -> PointsPrediction:
+        assert threshold is not None
+        found = points_in_pixels(points.shown(one.found, 0, threshold), self.labels, one.size)
+        return PointsPrediction(one.picture, found, one.prepare_ms, one.run_ms)
+
+
 # The class for each kind of output; a new kind is a class in this tuple.
-PREDICTORS: tuple[type[Predictor], ...] = (Classifier, Embedder, Segmenter, Detector)
+PREDICTORS: tuple[type[Predictor], ...] = (
+    Classifier,
+    Embedder,
+    Segmenter,
+    Detector,
+    PointDetector,
+)
 BY_KIND = {kind: predictor for predictor in PREDICTORS for kind in predictor.output_kinds}
 
 

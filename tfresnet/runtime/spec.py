@@ -18,7 +18,9 @@ CLASSIFICATION = "classification"  # exactly one of the labels is true of a pict
 MULTI_LABEL = "multi_label"  # any number of the labels is
 SEGMENTATION = "segmentation"  # each pixel has one of the labels
 DETECTION = "detection"  # there are boxes, each with one of the labels
-TASKS = (CLASSIFICATION, MULTI_LABEL, SEGMENTATION, DETECTION)
+POINTS = "points"  # of the boxes only the centers are found
+TASKS = (CLASSIFICATION, MULTI_LABEL, SEGMENTATION, DETECTION, POINTS)
+OF_OBJECTS = (DETECTION, POINTS)
 FITS = ("crop", "stretch")
 VOID = 255  # the class of a pixel that has none
 LARGEST_SIDE = 2**14  # pixels
@@ -116,7 +118,8 @@ class OutputSpec:
 
     Attributes:
         task: ``classification`` (one label a picture), ``multi_label`` (any number of them),
-            ``segmentation`` (one label a pixel) or ``detection`` (boxes with a label each).
+            ``segmentation`` (one label a pixel), ``detection`` (boxes with a label each) or
+            ``points`` (their centers).
         labels: the name of each class; output i is that of ``labels[i]``.
         activation: ``softmax`` or ``sigmoid``, which turns the logits into probabilities; it goes
             with the loss that the model was trained with.
@@ -136,7 +139,7 @@ class OutputSpec:
             raise ValueError(f"expected a task of {TASKS}, got {self.task!r:.80}")
         if (
             not isinstance(self.labels, tuple)
-            or len(self.labels) < (1 if self.task == DETECTION else 2)
+            or len(self.labels) < (1 if self.task in OF_OBJECTS else 2)
             or not all(isinstance(label, str) for label in self.labels)
         ):
             raise ValueError(f"expected at least 2 labels, got {self.labels!r:.80}")

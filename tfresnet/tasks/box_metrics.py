@@ -46,6 +46,8 @@ class DetectionMetrics:
     at least a threshold. Detections of ignored boxes count neither as right nor as wrong.
     """
 
+    similarity = "bbox"  # as COCO calls it
+
     def __init__(self, output: OutputSpec):
         self.output = output
         self._predictions: list[Arrays] = []
@@ -71,15 +73,51 @@ class DetectionMetrics:
         kinds = range(len(self.output.labels))
         with contextlib.redirect_stdout(io.StringIO()):  # it tells how long it takes
             found = COCOeval(
-                _as_coco(self._truth, count, kinds),
-                _as_coco(self._predictions, count, kinds),
-                "bbox",
+                self._as_coco(self._truth, count, kinds),
+                self._as_coco(self._predictions, count, kinds),
+                self.similarity,
             )
-            found.params.areaRng, found.params.areaRngLbl = [[0, np.inf]], ["all"]
-            found.params.maxDets = [LIMIT]
+            self._settings(found)
             found.evaluate()
             found.accumulate()
         return found
+
+    def _settings(self, evaluation: COCOeval) -> None:
+        """Set what differs from COCO's evaluation: boxes of any size are counted together."""
+        evaluation.params.areaRng, evaluation.params.areaRngLbl = [[0, np.inf]], ["all"]
+        evaluation.params.maxDets = [LIMIT]
+
+    def _as_coco(self, parts: Sequence[Arrays], count: int, kinds: Sequence[int]) -> COCO:
+        """Return truth or predictions as COCO's annotations; places are in shares of the images."""
+        annotations: list[dict[str, Any]] = []
+        image = 0
+        for part in parts:
+            for row, classes in enumerate(part["classes"]):
+                for column in np.flatnonzero(classes >= 0).tolist():
+                    annotation = {
+                        "id": len(annotations) + 1,  # 0 would say that nothing matches
+                        "image_id": image,
+                        "category_id": int(classes[column]),
+                        "iscrowd": int("ignored" in part and part["ignored"][row, column]),
+                        **self._place(part, row, column),
+                    }
+                    if "scores" in part:
+                        annotation["score"] = float(part["scores"][row, column])
+                    annotations.append(annotation)
+                image += 1
+        found = COCO()
+        found.dataset = {
+            "images": [{"id": i} for i in range(count)],
+            "categories": [{"id": i} for i in kinds],
+            "annotations": annotations,
+        }
+        found.createIndex()
+        return found
+
+    def _place(self, part: Arrays, row: int, column: int) -> dict[str, Any]:
+        """Return the place of an annotation in COCO's words."""
+        x1, y1, x2, y2 = map(float, part["boxes"][row, column])
+        return {"bbox": [x1, y1, x2 - x1, y2 - y1], "area": (x2 - x1) * (y2 - y1)}
 
     def average_precisions(self) -> np.ndarray:
         """Return the average precision at each threshold, 0.5 to 0.95, of each class.
@@ -125,41 +163,11 @@ class DetectionMetrics:
         }
 
     def matched(self) -> list[Matched]:
-        """Return the detections of each class, matched with the true boxes."""
+        """Return the detections of each class, matched with the true boxes at the threshold 0.5."""
         images = len(self._evaluated.params.imgIds)
         each = self._evaluated.evalImgs
         count = len(self.output.labels)
         return [_matched(each[i * images : (i + 1) * images]) for i in range(count)]
-
-
-def _as_coco(parts: Sequence[Arrays], count: int, kinds: Sequence[int]) -> COCO:
-    """Return truth or predictions as COCO's annotations; boxes are in shares of the images."""
-    annotations: list[dict[str, Any]] = []
-    image = 0
-    for part in parts:
-        for row, classes in enumerate(part["classes"]):
-            for column in np.flatnonzero(classes >= 0):
-                x1, y1, x2, y2 = map(float, part["boxes"][row, column])
-                annotation = {
-                    "id": len(annotations) + 1,  # 0 would say that nothing matches
-                    "image_id": image,
-                    "category_id": int(classes[column]),
-                    "bbox": [x1, y1, x2 - x1, y2 - y1],
-                    "area": (x2 - x1) * (y2 - y1),
-                    "iscrowd": int("ignored" in part and part["ignored"][row, column]),
-                }
-                if "scores" in part:
-                    annotation["score"] = float(part["scores"][row, column])
-                annotations.append(annotation)
-            image += 1
-    found = COCO()
-    found.dataset = {
-        "images": [{"id": i} for i in range(count)],
-        "categories": [{"id": i} for i in kinds],
-        "annotations": annotations,
-    }
-    found.createIndex()
-    return found
 
 
 def _matched(images: Sequence[dict[str, Any] | None]) -> Matched:

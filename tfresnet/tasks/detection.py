@@ -88,19 +88,27 @@ class Detection(Task):
         named = [f"{counts[i]} {self.output.labels[i]}" for i in sorted(counts)]
         return ", ".join(named) or "nothing"
 
+    def shown(self, found: Mapping[str, np.ndarray], row: int, threshold: float = THRESHOLD) -> Any:
+        """Return the detections in one image of a batch whose score is at least ``threshold``."""
+        return boxes.shown(found, row, threshold)
+
+    def pairs(self, ours: Any, theirs: Any) -> list[tuple[int, int]]:
+        """Return which detections of two models are the same, see :func:`pairs_of`."""
+        return pairs_of(ours, theirs)
+
     def agreement(
         self, predictions: Mapping[str, np.ndarray], reference: Mapping[str, np.ndarray]
     ) -> Agreement:
-        """Compare what is detected: the share of the boxes, of both, that match one of the other.
+        """Compare what is detected: the share of it, of both, that matches one of the other.
 
-        They match by an intersection over union of at least 0.5 and the same class; of those with a
-        score of at least 0.3. The error is the largest difference of the scores of two that match.
+        What matches is up to :meth:`pairs`; all have a score of at least 0.3. The error is the
+        largest difference of the scores of two that match.
         """
         pairs = total = 0
         error = 0.0
         for row in range(len(reference["scores"])):
-            ours, theirs = (boxes.shown(found, row) for found in (predictions, reference))
-            matched = pairs_of(ours, theirs)
+            ours, theirs = (self.shown(found, row) for found in (predictions, reference))
+            matched = self.pairs(ours, theirs)
             total += len(ours.scores) + len(theirs.scores)
             pairs += len(matched)
             error = max([error, *(abs(ours.scores[i] - theirs.scores[j]) for i, j in matched)])
@@ -113,17 +121,30 @@ def _maps(truth: Truth, outputs: Any) -> CenterTargets:
 
 
 def pairs_of(ours: Detections, theirs: Detections) -> list[tuple[int, int]]:
-    """Return which detections of two models are the same: an IoU of 0.5 or more, the same class.
-
-    Each of ours, best first, is matched with the one of theirs that it overlaps most among those
-    that are left.
-    """
+    """Return which detections of two models are the same: an IoU of 0.5 or more, the same class."""
     overlap = boxes.iou(ours.boxes, theirs.boxes)
-    overlap[ours.classes[:, None] != theirs.classes] = 0
+    return best_pairs(overlap, ours.classes, theirs.classes, OVERLAP)
+
+
+def best_pairs(
+    likeness: np.ndarray, ours: np.ndarray, theirs: np.ndarray, least: float
+) -> list[tuple[int, int]]:
+    """Return the pairs, of one of ours and one of theirs, that are the same.
+
+    Each of ours, best first, is matched with the one of theirs that it is most like among those of
+    its class that are left.
+
+    Args:
+        likeness: of each two, above 0, float [n, m]; changed.
+        ours: classes, int32 [n].
+        theirs: classes, int32 [m].
+        least: likeness of a pair.
+    """
+    likeness[ours[:, None] != theirs] = 0
     found = []
-    for i in range(len(overlap)):
-        j = int(overlap[i].argmax()) if overlap.shape[1] else 0
-        if overlap.shape[1] and overlap[i, j] >= OVERLAP:
+    for i in range(len(likeness)):
+        j = int(likeness[i].argmax()) if likeness.shape[1] else 0
+        if likeness.shape[1] and likeness[i, j] >= least:
             found.append((i, j))
-            overlap[:, j] = 0
+            likeness[:, j] = 0
     return found

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tfresnet.runtime.spec import CLASSIFICATION, DETECTION, MULTI_LABEL, SEGMENTATION
+from tfresnet.runtime.spec import CLASSIFICATION, DETECTION, MULTI_LABEL, POINTS, SEGMENTATION
 from tfresnet.tasks.intervals import shown
 
 
@@ -111,6 +111,16 @@ def _average_precision_at_50(result: Mapping[str, Any], epochs: int | None) -> s
     return f"mAP50 {result['map50']:.2%} after {epochs} epochs (mAP {result['map']:.2%})"
 
 
+def _points_lines(result: Mapping[str, Any]) -> list[str]:
+    return [
+        f"mAP50 {result['map50']:.2%} of points   mAP {result['map']:.2%} (mean of OKS 0.5 to "
+        f"0.95)   on {result['n']:,} images",
+        f"mAP50 is {shown(result['map50_interval'])} % with 95 % confidence (bootstrap)",
+        f"precision {result['precision']:.2%}   recall {result['recall']:.2%}   F1 "
+        f"{result['f1']:.2%}   of points with a score of {result['threshold']:g} or more",
+    ]
+
+
 HEADINGS = {
     CLASSIFICATION: Headings(
         primary="top1",
@@ -143,6 +153,22 @@ HEADINGS = {
         after_training=_average_precision_at_50,
         card_labels="classes",
         card_limits=", and it finds at most 100 boxes in a picture",
+    ),
+    POINTS: Headings(
+        primary="map50",
+        heading="mAP50",
+        fit="centers_found",
+        fit_heading="centers",
+        axis="centers found; held-out: mAP50 of points (%)",
+        epoch="centers {centers_found:.2%}  held-out mAP50 {held_out_map50:.2%}",
+        classes="{} classes of points",
+        hub_metric="mean_average_precision",
+        hub_task="object-detection",
+        lines=_points_lines,
+        per_class="average precision of each class at an OKS of 0.5",
+        after_training=_average_precision_at_50,
+        card_labels="classes",
+        card_limits=", and it finds at most 100 points in a picture, not how large objects are",
     ),
     MULTI_LABEL: Headings(
         primary="map",

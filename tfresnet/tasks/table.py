@@ -1,10 +1,11 @@
 """The table of tasks."""
 
-from tfresnet.runtime.spec import CLASSIFICATION, DETECTION, MULTI_LABEL, SEGMENTATION
+from tfresnet.runtime.spec import CLASSIFICATION, DETECTION, MULTI_LABEL, POINTS, SEGMENTATION
 from tfresnet.tasks.base import Task
 from tfresnet.tasks.classification import Classification
 from tfresnet.tasks.detection import Detection
 from tfresnet.tasks.multi_label import MultiLabel
+from tfresnet.tasks.points import Points
 from tfresnet.tasks.segmentation import Segmentation
 
 TASKS: dict[str, type[Task]] = {
@@ -12,4 +13,5 @@ TASKS: dict[str, type[Task]] = {
     MULTI_LABEL: MultiLabel,
     SEGMENTATION: Segmentation,
     DETECTION: Detection,
+    POINTS: Points,
 }
