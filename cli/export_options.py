@@ -11,6 +11,7 @@ from tfresnet.config import loading
 from tfresnet.config.export import ExportConfig
 from tfresnet.config.formats import FORMATS, INT8, OFFERED, TFLITE, USUAL, names
 from tfresnet.runtime.errors import InputError
+from tfresnet.runtime.metadata import DETECTIONS
 
 # Keys whose flags are not made from the key alone: --tflite and so on, --quantize, and none.
 OTHERS = ("formats", "quantizations", "threads")
@@ -45,6 +46,8 @@ def export_config(choices: dict[str, Any], auto: bool, threads: int) -> ExportCo
     chosen = tuple(name for name in FORMATS if choices[name])
     if chosen:
         given["formats"] = chosen
+    if choices.get("nms") and given.setdefault("output", DETECTIONS) != DETECTIONS:
+        raise InputError(f"--nms: expected no other output beside it, got {given['output']}")
     if auto:
         if chosen not in ((), (TFLITE.name,)) or "quantizations" in given:
             raise InputError("--auto: expected it to choose the kind of a TFLite file itself")
@@ -74,7 +77,13 @@ def _formats() -> list[Decorator]:
         help=f"Repeat for several (default: {names(USUAL)}). ONNX and OpenVINO have float32, "
         "float16, int8.",
     )
-    return [*flags, kinds]
+    nms = click.option(
+        "--nms",
+        is_flag=True,
+        help="Of a detector: the suppression of overlapping boxes inside the file, as --output "
+        "detections.",
+    )
+    return [*flags, kinds, nms]
 
 
 def _keys() -> list[Decorator]:

@@ -6,6 +6,7 @@ from tfresnet.runtime.metadata import (
     BOXES,
     CLASS_MAP,
     CLASS_PROBABILITIES,
+    DETECTIONS,
     EMBEDDING,
     POINTS_KIND,
     PROBABILITIES,
@@ -52,6 +53,14 @@ MediaPipe's ImageSegmenter misreads class maps: give it a `.tflite` that was exp
 `--output class_probabilities`.
 """
 PIXELS = "gives each pixel of {pictures} one of {count} {kinds}"
+FOUND = Answer(
+    "Detector",
+    "detect",
+    "boxes, each with one of {labels}",
+    "finds boxes of {count} {kinds} in {pictures}",
+    " --out found",
+    "\nWith `--out found` the folder `found` gets the pictures with the boxes in them.\n",
+)
 ANSWERS = {
     PROBABILITIES: Answer("Classifier", "classify", "the most probable of {labels}"),
     MULTI_LABEL: Answer("Classifier", "labels_of", "a probability each for {labels}"),
@@ -77,14 +86,8 @@ ANSWERS = {
         " --out found",
         DRAWN,
     ),
-    BOXES: Answer(
-        "Detector",
-        "detect",
-        "boxes, each with one of {labels}",
-        "finds boxes of {count} {kinds} in {pictures}",
-        " --out found",
-        "\nWith `--out found` the folder `found` gets the pictures with the boxes in them.\n",
-    ),
+    BOXES: FOUND,
+    DETECTIONS: FOUND,
     POINTS_KIND: Answer(
         "PointDetector",
         "detect",

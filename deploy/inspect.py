@@ -7,8 +7,9 @@ appends where a constant has the same name.
 
 import warnings
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -97,8 +98,8 @@ def layer_errors(quantized: bytes, floating: bytes, images: np.ndarray) -> list[
         images: uint8 [n, H, W, C].
     """
     ours, reference = _Watched(quantized), _Watched(floating)
-    partners = {_stem(o.outputs[0]): o.outputs[0] for o in graph.operations(floating)}
-    layers = [o for o in graph.operations(quantized) if o.name in LAYERS]
+    partners = {_stem(o.outputs[0]): o.outputs[0] for o in _before_sort(floating)}
+    layers = [o for o in _before_sort(quantized) if o.name in LAYERS]
     shared = [(o, partners[_stem(o.outputs[0])]) for o in layers if _stem(o.outputs[0]) in partners]
     sums = np.zeros((len(shared), 4))
     for image in images:
@@ -119,6 +120,11 @@ def layer_errors(quantized: bytes, floating: bytes, images: np.ndarray) -> list[
         )
         for (operation, _), (signal, noise, error, most) in zip(shared, sums, strict=True)
     ]
+
+
+def _before_sort(content: bytes) -> Iterator[graph.Operation]:
+    """Yield the operations up to the suppression of boxes, behind which no two files compare."""
+    return takewhile(lambda o: o.name != graph.SORT, graph.operations(content))
 
 
 def worst(errors: list[LayerError]) -> list[LayerError]:

@@ -14,6 +14,7 @@ from tests.test_native import COMPILER, LIBRARY
 from tfresnet.config import loading
 from tfresnet.config.export import ExportConfig
 from tfresnet.deploy.device import bundle
+from tfresnet.runs.run_directory import Run
 from tfresnet.runs.train_run import train
 from tfresnet.runtime.boxes import CANDIDATES, LIMIT, suppressed
 from tfresnet.runtime.predictor import Detector
@@ -23,15 +24,20 @@ NATIVE = Path(bundle.__file__).parent / "native"
 C_COMPILER = shutil.which("gcc") or shutil.which("clang")
 
 
-@pytest.fixture(scope="module")
-def exports(folder, tmp_path_factory) -> Path:  # noqa: F811
-    """The folder with the files of a network that finds the doors and windows of walls."""
+def finds_walls(folder, directory) -> Run:  # noqa: F811
+    """A network that has learned to find the doors and windows of walls."""
     settings = [
         f"data.dataset={folder}", f"data.image_size=[{HEIGHT},{WIDTH}]", "data.flip=false",
         "data.crop_padding=0", "train.epochs=10", "train.batch_size=8", "train.warmup_epochs=1",
         "train.optimizer=adamw", "train.lr=0.01", "train.weight_decay=0.01",
     ]  # fmt: skip
-    run = train(loading.load("quickstart", settings), tmp_path_factory.mktemp("runs") / "walls")
+    return train(loading.load("quickstart", settings), directory)
+
+
+@pytest.fixture(scope="module")
+def exports(folder, tmp_path_factory) -> Path:  # noqa: F811
+    """The folder with its files."""
+    run = finds_walls(folder, tmp_path_factory.mktemp("runs") / "walls")
     formats, kinds = ("tflite", "onnx", "tflm"), ("float32", "int8")
     export(run, ExportConfig(formats=formats, quantizations=kinds, max_drop=100))
     return run.directory / "export"
@@ -63,7 +69,7 @@ def outputs(seed: int, places: int, classes: int) -> tuple[np.ndarray, np.ndarra
 
 
 # Few and many candidates, one class, as many as COCO has, and none at all.
-CASES = [(1, 40, 3), (2, 400, 2), (3, 500, 1), (4, 60, 80), (5, 1000, 4), (6, 0, 2)]
+CASES = [(1, 40, 3), (2, 400, 2), (3, 500, 1), (4, 60, 80), (5, 1000, 8), (6, 0, 2)]
 
 
 def rows(boxes: np.ndarray, scores: np.ndarray, lowest: float) -> np.ndarray:
@@ -153,7 +159,7 @@ SHOW = """async ([bytes, name]) => {
     const all = (part, read) => [...card.querySelectorAll(part)].map(read);
     return {
       frames: frames.reverse(), // the best one is drawn last
-      drawn: all(".frames .label", (it) => it.textContent).reverse(),
+      drawn: all(".marks .label", (it) => it.textContent).reverse(),
       colors: all(".frame", (it) => it.style.borderColor).reverse(),
       labels: all("li .label", (it) => it.textContent),
       squares: all("li .square", (it) => it.style.background),
@@ -203,7 +209,7 @@ def test_boxes_fit_a_phone_and_go_with_what_failed(page, exports, walls, scheme)
     assert "a: 1 door, 1 window" in found.locator("[role=status]").inner_text()
     assert found.evaluate("document.documentElement.scrollWidth") <= 360
     scene = found.locator(".scene").bounding_box()
-    for label in found.locator(".frames .label").all():
+    for label in found.locator(".marks .label").all():
         box = label.bounding_box()
         assert scene["x"] - 1 <= box["x"] <= scene["x"] + scene["width"] - box["width"] + 1
         assert scene["y"] - 1 <= box["y"] <= scene["y"] + scene["height"] - box["height"] + 1

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from tests.conftest import export
+from tests.conftest import export, needs_browser
 from tests.test_box_metrics import LEFT, ONE, RIGHT, arrays
 from tests.test_cli import json_of
 from tests.test_detection_files import folder  # noqa: F401  (a fixture)
@@ -203,3 +203,58 @@ def test_predict_gives_points_in_pixels_and_draws_them(run, files, folder, tmp_p
     assert Image.open(result["picture"]).size == (64, 48)
     best = PointDetector(model).detect(picture, threshold=0.05)[0]
     assert best._asdict() == result["points"][0]
+
+
+SHOW = """async ([bytes, name]) => {
+  await window.show(new Blob([new Uint8Array(bytes)]), name);
+  return [...document.querySelectorAll("#models article")].map((card) => {
+    const scene = card.querySelector(".scene").getBoundingClientRect();
+    const dots = [...card.querySelectorAll(".dot")].map((dot) => {
+      const {left, top, right, bottom} = dot.getBoundingClientRect();
+      const x = (left + right) / 2 - scene.left, y = (top + bottom) / 2 - scene.top;
+      return [x / scene.width, y / scene.height];
+    });
+    return {
+      dots: dots.reverse(), // the best one is drawn last
+      labels: [...card.querySelectorAll("li .label")].map((it) => it.textContent),
+      scores: [...card.querySelectorAll("li .value")].map((it) => parseFloat(it.textContent) / 100),
+    };
+  });
+}"""
+
+
+@needs_browser
+def test_the_page_shows_what_detect_gives(run, files, folder, page):  # noqa: F811
+    names = ("model_float32.tflite", "model_int8.tflite", "model_int8.onnx")
+    models = [run.directory / "export" / name for name in names]
+    found = page(models)
+    for path in sorted((folder / "images/test").glob("*.png"))[:3]:
+        cards = found.evaluate(SHOW, [list(path.read_bytes()), path.name])
+        for model, card in zip(models, cards, strict=True):
+            expected = PointDetector(model).detect(path)
+            # The same pixels: other kernels move an integer file's score by a step or two of 1/256.
+            assert card["labels"] == [one.label for one in expected]
+            assert card["scores"] == pytest.approx([one.score for one in expected], abs=0.02)
+            places = np.array([(one.x / 64, one.y / 48) for one in expected]).reshape(-1, 2)
+            np.testing.assert_allclose(np.reshape(card["dots"], (-1, 2)), places, atol=0.03)
+
+
+CHOOSE = """async ([points, scores, classes, lowest]) => {
+  const {strongest} = await import("/web/boxes.js");
+  const found = strongest(Float32Array.from(points), Float32Array.from(scores), classes, lowest);
+  return found.map(({point, score, kind}) => [...point, score, kind]);
+}"""
+
+
+@needs_browser
+def test_the_page_chooses_the_same_points_to_the_bit(run, files, page):
+    found, rng = page([run.directory / "export" / "model_int8.tflite"]), np.random.default_rng(0)
+    for count, classes in ((40, 3), (300, 2), (0, 2)):
+        scores = (rng.integers(0, 12, (count, classes)) / 11).astype(np.float32)  # many are equal
+        places = rng.uniform(-0.2, 1.2, (count, 2)).astype(np.float32)
+        for lowest in (0.01, 0.3):
+            sent = [places.ravel().tolist(), scores.ravel().tolist(), classes, lowest]
+            expected = points.shown(points.best(scores[None], places[None], lowest), 0, 0)
+            rows = np.column_stack([expected.points, expected.scores, expected.classes])
+            given = np.array(found.evaluate(CHOOSE, sent), np.float32).reshape(-1, 4)
+            np.testing.assert_array_equal(given, rows)

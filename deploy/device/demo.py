@@ -21,6 +21,8 @@ from tfresnet.runtime.metadata import (
     BOXES,
     CLASS_MAP,
     CLASS_PROBABILITIES,
+    DETECTIONS,
+    POINTS_KIND,
     PROBABILITIES,
     check_output_kind,
     read_metadata,
@@ -31,7 +33,7 @@ HOST = "127.0.0.1"
 TYPES = {".mjs": "text/javascript", ".js": "text/javascript", ".wasm": "application/wasm"}
 WEB = ("style.css", "demo.js", "answers.js", "boxes.js", "model.js", "pixels.js", "licences.txt")
 # Kinds of output, as answers.js has them.
-SHOWN = (PROBABILITIES, CLASS_MAP, CLASS_PROBABILITIES, BOXES)
+SHOWN = (PROBABILITIES, CLASS_MAP, CLASS_PROBABILITIES, BOXES, DETECTIONS, POINTS_KIND)
 SAMPLES = 12
 SHOWN_BY_BROWSERS = (".png", ".jpg", ".jpeg", ".webp")  # pictures that every browser decodes
 

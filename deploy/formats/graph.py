@@ -15,7 +15,30 @@ BORDER = ("QUANTIZE", "DEQUANTIZE")
 CONVERSIONS = ("CAST", *BORDER)  # of a type: they compute nothing
 # The end of an integer file that gives float probabilities, see ``float_softmax``.
 ACTIVATIONS = ("SOFTMAX", "LOGISTIC")  # what makes probabilities of logits
+SORT, SUPPRESSION = "TOPK_V2", "NON_MAX_SUPPRESSION_V4"  # of the boxes of a detector
 ENDING = (("QUANTIZE",), ("FULLY_CONNECTED",), ("DEQUANTIZE",), ACTIVATIONS)
+
+
+def with_exact_outputs(content: bytes) -> bytes:
+    """Return a file without roundings of float outputs to integers and back, which nothing needs.
+
+    The converter quantizes also what is no result of arithmetic, such as the number of a class.
+    """
+    model = read(content)
+    (graph,) = model.subgraphs
+    names = {id(o): operator_name(model.operatorCodes[o.opcodeIndex]) for o in graph.operators}
+    made = {int(index): o for o in graph.operators for index in o.outputs}
+    for place, index in enumerate(graph.outputs):
+        back = made.get(int(index))
+        there = made.get(int(back.inputs[0])) if back else None
+        if there and (names[id(there)], names[id(back)]) == ("QUANTIZE", "DEQUANTIZE"):
+            graph.operators = [o for o in graph.operators if o is not back and o is not there]
+            graph.outputs[place] = int(there.inputs[0])
+            for signature in model.signatureDefs:
+                for output in signature.outputs:
+                    if output.tensorIndex == index:
+                        output.tensorIndex = graph.outputs[place]
+    return packed(model)
 
 
 @dataclass(frozen=True)
@@ -28,7 +51,7 @@ class Operation:
         outputs: names of the tensors that it writes.
         types: of all of these: ``FLOAT32``, ``INT8``.
         border: whether one of them is an input or output of the model.
-        ending: whether it is one of ``ENDING`` that the model ends with.
+        ending: whether it is one of ``ENDING`` that the model ends with, or of a suppression.
         constant: whether it only reads what the file holds, as the unpacking of float16 weights.
     """
 
@@ -45,7 +68,7 @@ class Operation:
         """Whether it computes with float numbers.
 
         What only changes types at the border does not count, nor what makes probabilities of the
-        logits.
+        logits, nor the suppression of boxes.
         """
         floats = any(t.startswith("FLOAT") for t in self.types)
         return floats and not (self.ending or (self.border and self.name in BORDER))
@@ -69,7 +92,8 @@ def operations(content: bytes) -> Iterator[Operation]:
     """Yield the operations of a TFLite file in their order."""
     model = read(content)
     for graph in model.subgraphs:
-        border, ending = {*graph.inputs, *graph.outputs}, _ending(model, graph)
+        border = {*graph.inputs, *graph.outputs}
+        ending = [*_ending(model, graph), *_suppression(model, graph)]
         for operation in graph.operators:
             code = model.operatorCodes[operation.opcodeIndex]
             inputs = [i for i in operation.inputs if i >= 0]
@@ -130,6 +154,28 @@ def _ending(model: Any, graph: Any) -> list[Any]:
         ending.append(found)
         found = made.get(int(found.inputs[0]))
     return ending
+
+
+def _suppression(model: Any, graph: Any) -> list[Any]:
+    """Return what chooses among the boxes of a detector: a sort and all that follows from it.
+
+    None of it computes with integers, nor does what turns its inputs into float numbers.
+    """
+    names = [operator_name(model.operatorCodes[o.opcodeIndex]) for o in graph.operators]
+    if SUPPRESSION not in names:
+        return []
+    found: list[Any] = []
+    made: set[int] = set()
+    for name, operation in zip(names, graph.operators, strict=True):
+        if name == SORT or made & {*map(int, operation.inputs)}:
+            found.append(operation)
+            made |= {*map(int, operation.outputs)}
+    read = {int(index) for operation in found for index in operation.inputs}
+    return found + [
+        operation
+        for name, operation in zip(names, graph.operators, strict=True)
+        if name not in WITH_KERNELS and {*map(int, operation.outputs)} <= read - made
+    ]
 
 
 def float_operations(content: bytes) -> list[str]:

@@ -33,7 +33,7 @@ from tfresnet.deploy.formats.base import Audit, Format, Source, Target
 from tfresnet.runtime.backends import centered
 from tfresnet.runtime.decode import OUTPUTS
 from tfresnet.runtime.errors import InputError
-from tfresnet.runtime.metadata import FILE_NAME, ModelMetadata, digest
+from tfresnet.runtime.metadata import DETECTIONS, FILE_NAME, ModelMetadata, digest
 from tfresnet.runtime.spec import InputSpec, OutputSpec
 from tfresnet.system.native_stderr import captured
 
@@ -220,6 +220,8 @@ def _convert(
         content = converter.convert()
     if quantization is INT8 and interface != "float":
         _check_input(content, interface)
+    if source.kind == DETECTIONS:
+        content = graph.with_exact_outputs(content)
     names = OUTPUTS[wrap.kind_of(source)]
     return graph.with_named_outputs(content, names) if len(names) > 1 else content
 

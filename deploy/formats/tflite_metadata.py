@@ -5,21 +5,30 @@ table is a list of fields by their number in the schema. The label file that the
 zip archive behind the model, see ``tflite.Format.embed_metadata``.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import flatbuffers
 from ai_edge_litert import schema_py_generated as schema
 
 from tfresnet.deploy.formats import graph, wrap
-from tfresnet.runtime.metadata import CLASS_PROBABILITIES, EMBEDDING, PROBABILITIES
+from tfresnet.runtime.metadata import (
+    BOXES,
+    CLASS_PROBABILITIES,
+    DETECTIONS,
+    EMBEDDING,
+    PROBABILITIES,
+    SCORES,
+)
 from tfresnet.runtime.spec import InputSpec, OutputSpec
 
 NAME, IDENTIFIER, PARSER = "TFLITE_METADATA", b"M001", "1.0.0"
 LABELS = "labels.txt"
 IMAGE, NORMALIZATION = 2, 1  # members of the unions ContentProperties and ProcessUnitOptions
 RGB, GRAYSCALE = 1, 2
-AXIS_LABELS = 2  # an AssociatedFileType
+AXIS_LABELS, VALUE_LABELS = 2, 3  # of AssociatedFileType
+BOUNDING_BOX, BOUNDARIES = 3, 1  # of ContentProperties and BoundingBoxType
+CORNERS = (1, 0, 3, 2)  # where left, top, right and bottom are in a box
 # What MediaPipe's ImageSegmenter reads, by image_segmenter_metadata_schema.fbs (V001).
 SEGMENTER, SEGMENTER_IDENTIFIER = "SEGMENTER_METADATA", b"V001"
 NO_ACTIVATION = 0  # the file gives probabilities already
@@ -69,7 +78,7 @@ def describe(
 def _model(spec: InputSpec, output: OutputSpec, title: str, kind: str, centered: bool) -> Write:
     classes = f"{len(output.labels)} classes"
     about = f"{title}: {'embeddings' if kind == EMBEDDING else classes}"
-    fields = [_list(2, [_image(spec, centered)]), _list(3, [_output(kind)])]
+    fields = [_list(2, [_image(spec, centered)]), _list(3, _outputs(kind))]
     if kind in CUSTOM:
         fields.append(_list(9, [_custom(*CUSTOM[kind])]))
     return _table(
@@ -94,14 +103,31 @@ def _image(spec: InputSpec, centered: bool) -> Write:
     return _table(fields)
 
 
-def _output(kind: str) -> Write:
+def _outputs(kind: str) -> list[Write]:
     if kind == EMBEDDING:
-        return _table([_text(0, kind)])
-    file = _table(
-        [_text(0, LABELS), _text(1, "One class a line."), _number(2, "Int8", AXIS_LABELS)]
-    )
+        return [_table([_text(0, kind)])]
+    if kind == BOXES:
+        return [_table([_text(0, BOXES)]), _table([_text(0, SCORES), _labels(AXIS_LABELS)])]
+    if kind == DETECTIONS:  # under the names that MediaPipe's ObjectDetector looks for
+        return [
+            _table([_text(0, "location"), Field(3, _bounding_box())]),
+            _table([_text(0, "category"), _labels(VALUE_LABELS)]),
+            _table([_text(0, "score")]),
+            _table([_text(0, "number of detections")]),
+        ]
     name = "probability" if kind == PROBABILITIES else kind
-    return _table([_text(0, name), _list(6, [file])])
+    return [_table([_text(0, name), _labels(AXIS_LABELS)])]
+
+
+def _labels(kind: int) -> Field:
+    file = [_text(0, LABELS), _text(1, "One class a line."), _number(2, "Int8", kind)]
+    return _list(6, [_table(file)])
+
+
+def _bounding_box() -> Write:
+    """Write a tensor's content: boxes, by their edges, in shares of the picture."""
+    properties = [_integers(0, CORNERS), _number(1, "Int8", BOUNDARIES)]
+    return _table([_number(0, "Uint8", BOUNDING_BOX), Field(1, _table(properties))])
 
 
 def _custom(name: str, content: bytes) -> Write:
@@ -163,6 +189,16 @@ def _bytes(slot: int, value: bytes) -> Field:
 
 def _number(slot: int, kind: str, value: int) -> Field:
     return Field(slot, lambda builder: value, kind)
+
+
+def _integers(slot: int, values: Sequence[int]) -> Field:
+    def write(builder: flatbuffers.Builder) -> int:
+        builder.StartVector(4, len(values), 4)
+        for value in reversed(values):
+            builder.PrependUint32(value)
+        return builder.EndVector()
+
+    return Field(slot, write)
 
 
 def _floats(slot: int, value: float) -> Field:

@@ -12,12 +12,12 @@ import tensorflow as tf
 from tfresnet import tasks
 from tfresnet.backend import keras
 from tfresnet.data.pipeline import normalize
-from tfresnet.deploy.formats import decoding
+from tfresnet.deploy.formats import decoding, suppression
 from tfresnet.deploy.formats.base import Source
 from tfresnet.models.network import Network
 from tfresnet.runtime.backends import centered
 from tfresnet.runtime.decode import OUTPUTS
-from tfresnet.runtime.metadata import EMBEDDING
+from tfresnet.runtime.metadata import DETECTIONS, EMBEDDING
 from tfresnet.runtime.spec import InputSpec, OutputSpec
 
 # uint8 pixel p is the real number (p - 128) / 128: LiteRT's int8 input needs no arithmetic.
@@ -68,6 +68,8 @@ def _outputs(
         return tf.identity(outputs, name=EMBEDDING)
     task = tasks.of(output)
     found = task.in_graph(outputs, spec, kind)
+    if kind == DETECTIONS:
+        found = suppression.suppressed(found)
     first, *others = (found[name] for name in OUTPUTS[kind or task.output_kinds[0]])
     return (first, *others) if others else first
 

@@ -17,6 +17,7 @@ from tfresnet.config.formats import (
 )
 from tfresnet.config.sections import Section
 from tfresnet.runtime.errors import InputError, unknown
+from tfresnet.runtime.metadata import DETECTIONS
 
 
 class ExportConfig(Section):
@@ -51,10 +52,11 @@ class ExportConfig(Section):
     layout: Literal["nhwc", "nchw"] = Field("nhwc", description="Layout of the ONNX input.")
     opset: int = Field(18, ge=13, le=18, description="Opset version of ONNX.")
     features: bool = Field(False, description="The embedding, without the head.")
-    output: Literal["auto", "class_map", "class_probabilities"] = Field(
+    output: Literal["auto", "class_map", "class_probabilities", "boxes", "detections"] = Field(
         "auto",
-        description="Of segmentation, what a file gives: the class of each pixel (auto), or the "
-        "probability of each class at each pixel.",
+        description="What a file gives. Of segmentation: class_map (auto) or class_probabilities, "
+        "for each pixel; of detection: boxes, those of all cells (auto), or detections, the best "
+        "100, one picture at a time: the suppression of overlapping boxes is in the file.",
     )
     max_drop: float = Field(
         1.0,
@@ -115,7 +117,8 @@ class ExportConfig(Section):
 
     def batch_of(self, row: FormatRow) -> int | None:
         """Return the images at a time of a format; None for any number."""
-        return row.batch if self.batch is None else self.batch or None
+        usual = 1 if self.output == DETECTIONS else row.batch
+        return usual if self.batch is None else self.batch or None
 
     @field_validator("formats", "quantizations", mode="before")
     @classmethod
@@ -154,6 +157,8 @@ class ExportConfig(Section):
                 raise ValueError(
                     f"quantizations: expected {known}, which {asked} can have, got {names(others)}"
                 )
+        if self.output == DETECTIONS and self.batch not in (None, 1):
+            raise ValueError(f"batch: expected 1 with the output detections, got {self.batch}")
         for row in rows:
             self._check_form(row)
         tuned = {"prune": self.prune, "cluster": self.cluster, "qat_epochs": self.qat_epochs}
@@ -183,6 +188,13 @@ class ExportConfig(Section):
                 f"interface: expected only the quantizations {able} with integer, got "
                 f"{names(floats)}"
             )
+        if self.output == DETECTIONS and not row.suppresses:
+            able = names(row for row in FORMATS.values() if row.suppresses)
+            raise ValueError(
+                f"output: expected one of the formats {able} with detections, got {row.name}"
+            )
+        if self.output == DETECTIONS and self.interface == "integer":
+            raise ValueError("interface: expected uint8 or float with the output detections")
         if self.batch is not None and row.fixed_batch:
             raise ValueError(
                 f"batch: expected none for {row.name}, where it is {row.batch}, got {self.batch}"

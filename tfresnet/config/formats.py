@@ -93,6 +93,7 @@ class FormatRow:
         preferred: whether a device gets this one first.
         usual: whether it is made if no format is asked for.
         requirements: what ``pip`` installs to run it in the bundle, one a line.
+        suppresses: whether a detector's files can choose among their boxes by themselves.
         marker: of its files in a figure, as matplotlib names it, and the same sign as text.
     """
 
@@ -114,6 +115,7 @@ class FormatRow:
     usual: bool = False
     requirements: str = ""
     beside: tuple[str, ...] = ()
+    suppresses: bool = False
     marker: tuple[str, str] = ("o", "●")
 
     def files(self, path: Path) -> list[Path]:
@@ -151,6 +153,7 @@ TFLITE = FormatRow(
     preferred=True,
     usual=True,
     requirements=LITERT,
+    suppresses=True,
 )  # fmt: skip
 ONNX = FormatRow(
     name="onnx",
@@ -165,6 +168,7 @@ ONNX = FormatRow(
     in_browser=True,
     usual=True,
     requirements="onnxruntime\nnumpy\nPillow\n",
+    suppresses=True,
     marker=("s", "■"),
 )
 SAVED_MODEL = FormatRow(

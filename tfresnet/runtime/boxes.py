@@ -57,13 +57,33 @@ def detections(
     return found
 
 
+def counted(
+    boxes: np.ndarray, classes: np.ndarray, scores: np.ndarray, count: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Return detections as :func:`detections` does, of a file that has suppressed by itself.
+
+    Args:
+        boxes: y1, x1, y2, x2 in shares of the picture, float [batch, 100, 4].
+        classes: numbers, float [batch, 100].
+        scores: best first, float [batch, 100].
+        count: how many of the 100 there are, float [batch].
+    """
+    there = np.arange(LIMIT) < count.reshape(-1, 1)
+    boxes = boxes[..., [1, 0, 3, 2]].clip(0, 1)
+    return {
+        "boxes": np.where(there[..., None], boxes, 0).astype(np.float32),
+        "scores": np.where(there, scores, 0).astype(np.float32),
+        "classes": np.where(there, classes, -1).astype(np.int32),
+    }
+
+
 def suppressed(
     scores: np.ndarray, boxes: np.ndarray, lowest: float = LOWEST, overlap: float = OVERLAP
 ) -> Detections:
     """Return the best boxes of one picture without those that overlap a better one of their class.
 
     Greedy non-maximum suppression of the 300 best candidates; of equal scores the first place and
-    class comes first. Boxes are cut off at the picture's border.
+    class comes first. Boxes are cut off at the picture's border; those without an area are none.
 
     Args:
         scores: float [n, classes].
@@ -78,12 +98,12 @@ def suppressed(
     box, score, kind = boxes[place[best]].clip(0, 1), score[best], kind[best]
     rival = (iou(box, box) >= overlap) & (kind[:, None] == kind)
     kept: list[int] = []
-    alive = np.ones(len(best), bool)
+    alive = (box[:, 2:] > box[:, :2]).all(axis=1)
     while len(kept) < LIMIT and alive.any():
         first = int(alive.argmax())
         kept.append(first)
         alive &= ~rival[first]
-        alive[first] = False  # a box without an area is no rival of itself
+        alive[first] = False  # a box with hardly an area is no rival of itself
     return Detections(box[kept], score[kept], kind[kept].astype(np.int32))
 
 

@@ -16,6 +16,7 @@ from .metadata import (
     BOXES,
     CLASS_MAP,
     CLASS_PROBABILITIES,
+    DETECTIONS,
     EMBEDDING,
     POINTS_KIND,
     PROBABILITIES,
@@ -34,6 +35,8 @@ OUTPUTS = {
     CLASS_PROBABILITIES: (CLASS_PROBABILITIES,),
     BOXES: (BOXES, SCORES),
     POINTS_KIND: (POINTS_KIND, SCORES),
+    # Float32 [n, 100, 4] as y1, x1, y2, x2, twice [n, 100], and [n]: how many are there.
+    DETECTIONS: ("detection_boxes", "detection_classes", "detection_scores", "num_detections"),
 }
 
 Scored = list[tuple[str, float]]  # labels with their probabilities
@@ -269,6 +272,8 @@ def predictions(outputs: Mapping[str, np.ndarray]) -> Any:
         return points.best(outputs[SCORES], outputs[POINTS_KIND])
     if SCORES in outputs:
         return boxes.detections(outputs[SCORES], outputs[BOXES])
+    if set(OUTPUTS[DETECTIONS]) <= set(outputs):
+        return boxes.counted(*(outputs[name] for name in OUTPUTS[DETECTIONS]))
     (found,) = outputs.values()
     return found
 

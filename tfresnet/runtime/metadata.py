@@ -31,6 +31,7 @@ CLASS_MAP = "class_map"  # the label of each pixel, uint8 [n, H, W]
 CLASS_PROBABILITIES = "class_probabilities"  # of each pixel, float32 [n, H, W, labels]
 BOXES, SCORES = "boxes", "scores"  # float32 [n, k, 4], shares of the picture, and [n, k, labels]
 POINTS_KIND = "points"  # float32 [n, k, 2], x and y in shares of the picture; beside the scores
+DETECTIONS = "detections"  # the best 100, after the suppression; see ``decode.OUTPUTS``
 EMBEDDING = "embedding"  # of the picture, float32 [n, D], from ``tfresnet export --features``
 
 
@@ -42,7 +43,7 @@ class ModelMetadata:
         spec: what the model expects of a picture.
         output: what its outputs mean.
         output_kind: what the file gives: ``probabilities``, ``embedding``, ``class_map``,
-            ``class_probabilities``, ``boxes`` or ``points``.
+            ``class_probabilities``, ``boxes``, ``points`` or ``detections``.
         input_type: what it takes: ``uint8`` (pixels), ``float`` (``(pixel - 128) / 128``) or
             ``integer`` (int8 or int16 values of the same range).
         quantization: its kind, such as ``float32`` or ``int8``.

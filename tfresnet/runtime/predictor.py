@@ -44,6 +44,7 @@ from .metadata import (
     BOXES,
     CLASS_MAP,
     CLASS_PROBABILITIES,
+    DETECTIONS,
     EMBEDDING,
     POINTS_KIND,
     PROBABILITIES,
@@ -321,7 +322,7 @@ class Segmenter(Predictor[SegmentationPrediction]):
 class Detector(Predictor[DetectionPrediction]):
     """A model file that finds objects: boxes, each with one of the labels."""
 
-    output_kinds = (BOXES,)
+    output_kinds = (BOXES, DETECTIONS)
     draws = True
     threshold = boxes.THRESHOLD
 

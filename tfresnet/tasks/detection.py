@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import tensorflow as tf
@@ -13,7 +13,7 @@ from tfresnet.models import heads
 from tfresnet.models.network import Head
 from tfresnet.runtime import boxes
 from tfresnet.runtime.boxes import OVERLAP, THRESHOLD, Detections
-from tfresnet.runtime.metadata import BOXES
+from tfresnet.runtime.metadata import BOXES, DETECTIONS
 from tfresnet.runtime.spec import DETECTION, InputSpec
 from tfresnet.tasks.base import Agreement, Loss, Task
 from tfresnet.tasks.box_metrics import DetectionMetrics
@@ -36,7 +36,7 @@ class Detection(Task):
     """
 
     headings = HEADINGS[DETECTION]
-    output_kinds = (BOXES,)
+    output_kinds: ClassVar[tuple[str, ...]] = (BOXES, DETECTIONS)
     least_agreement = 0.9
     averages_flips = False  # boxes of two images have no mean
 
@@ -66,7 +66,10 @@ class Detection(Task):
         return tf.where(count > 0, tf.math.divide_no_nan(tf.reduce_sum(seen, axis=1), count), 1.0)
 
     def in_graph(self, outputs: Any, spec: InputSpec, kind: str = "") -> dict[str, tf.Tensor]:
-        """Return what is in all cells, see :func:`.center_decoding.scores_and_boxes`."""
+        """Return what is in all cells, see :func:`.center_decoding.scores_and_boxes`.
+
+        That is so of both kinds: which boxes stay is up to a file's format.
+        """
         return scores_and_boxes(outputs)
 
     def metrics(self) -> DetectionMetrics:

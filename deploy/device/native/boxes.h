@@ -68,13 +68,13 @@ static inline void DetectionsAdd(Detections* found, const float box[4], float sc
   added->label = label;
 }
 
-// Takes away each box that overlaps a better one of its class by half or more.
+// Takes away boxes without an area, and each that overlaps a better one of its class by half or more.
 static inline void DetectionsSuppress(Detections* found) {
   const int candidates = found->count;
   found->count = 0;
   for (int i = 0; i < candidates && found->count < kDetectionLimit; ++i) {
     const Detection one = found->all[i];
-    int rival = 0;
+    int rival = !(one.x2 > one.x1 && one.y2 > one.y1);
     for (int k = 0; k < found->count && !rival; ++k) {
       rival = found->all[k].label == one.label && DetectionIou(&found->all[k], &one) >= 0.5f;
     }

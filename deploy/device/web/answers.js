@@ -1,5 +1,5 @@
 // What the outputs of a model say, and how its card shows that; a kind of output is an entry of ANSWERS.
-import {SHOWN, suppressed} from "/web/boxes.js";
+import {SHOWN, counted, strongest, suppressed} from "/web/boxes.js";
 
 const TOP = 5;
 const THRESHOLD = 0.5; // of a label, where a picture may have many
@@ -84,36 +84,50 @@ const regions = (read) => ({
   },
 });
 
-// Objects: a frame around each, and a line for each, best first.
-const objects = {
-  ...scenes(() => element("div", "frames")),
-  read: ([boxes, scores], {output}) => suppressed(boxes, scores, output.labels.length, SHOWN),
+// Objects: a mark on each, and a line for each, best first.
+const objects = (read, mark) => ({
+  ...scenes(() => element("div", "marks")),
+  read,
   show(card, found, {output, colors}, picture) {
-    const words = counted(found, output.labels), name = ({kind}) => output.labels[kind];
+    const words = summary(found, output.labels), name = ({kind}) => output.labels[kind];
     list(card, found.map((one) => row(name(one), one.score, colors[one.kind])));
-    const frames = drawScene(card, picture, words);
-    const shown = found.map((one) => frame(one.box, `${name(one)} ${(100 * one.score).toFixed(0)} %`, colors[one.kind]));
-    frames.replaceChildren(...shown.reverse().flat()); // the best ones on top
+    const marks = drawScene(card, picture, words);
+    const shown = found.map((one) => mark(one, `${name(one)} ${(100 * one.score).toFixed(0)} %`, colors[one.kind]));
+    marks.replaceChildren(...shown.reverse().flat()); // the best ones on top
     return words;
   },
-};
+});
 
 // How many there are of each class: "2 cat, 1 dog".
-function counted(found, labels) {
+function summary(found, labels) {
   const count = (kind) => found.filter((one) => one.kind === kind).length;
   const there = [...labels.keys()].filter(count).map((kind) => `${count(kind)} ${labels[kind]}`);
   return there.join(", ") || "nothing";
 }
 
-// A frame and its label: above it, or at its top where there is no room, and inside the picture.
-function frame([x1, y1, x2, y2], text, color) {
-  const percent = (share) => `${100 * share}%`, rest = (share) => percent(1 - share);
-  const border = element("div", "frame"), label = element("span", "label", text);
+const percent = (share) => `${100 * share}%`, rest = (share) => percent(1 - share);
+
+// A frame around a box, and its label.
+function frame({box: [x1, y1, x2, y2]}, text, color) {
+  const border = element("div", "frame");
   Object.assign(border.style, {left: percent(x1), top: percent(y1), right: rest(x2), bottom: rest(y2), borderColor: color});
+  return [border, tag([x1, y1, x2], text, color)];
+}
+
+// A dot at a point, and its label.
+function dot({point: [x, y]}, text, color) {
+  const middle = element("div", "dot");
+  Object.assign(middle.style, {left: percent(x), top: percent(y), background: color, borderColor: ink(color)});
+  return [middle, tag([x, y, x], text, color)];
+}
+
+// A label above what is between x1 and x2: at its top where there is no room, and inside the picture.
+function tag([x1, y1, x2], text, color) {
+  const label = element("span", "label", text);
   Object.assign(label.style, {top: `max(0px, ${percent(y1)} - 1.3em)`, background: color, color: ink(color)});
   if (x1 + x2 < 1) Object.assign(label.style, {left: percent(x1), maxWidth: rest(x1)});
   else Object.assign(label.style, {right: rest(x2), maxWidth: percent(x2)});
-  return [border, label];
+  return label;
 }
 
 const byte = (color, at) => parseInt(color.slice(at, at + 2), 16);
@@ -157,5 +171,7 @@ export const ANSWERS = {
   probabilities: labels,
   class_map: regions(([classes]) => classes),
   class_probabilities: regions(mostProbable),
-  boxes: objects,
+  boxes: objects(([boxes, scores], {output}) => suppressed(boxes, scores, output.labels.length, SHOWN), frame),
+  detections: objects(([boxes, classes, scores, [count]]) => counted(boxes, classes, scores, count, SHOWN), frame),
+  points: objects(([points, scores], {output}) => strongest(points, scores, output.labels.length, SHOWN), dot),
 };

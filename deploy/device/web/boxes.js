@@ -1,4 +1,4 @@
-// The scores and boxes of a detector to detections: non-maximum suppression, as tfresnet/runtime/boxes.py has it.
+// The scores of a detector and its boxes or points to what is found, as tfresnet/runtime/boxes.py and points.py have it.
 // Numbers are rounded to 32 bits after each operation, as they are there, so that ties fall the same way.
 
 export const LOWEST = 0.01; // score of a candidate
@@ -20,25 +20,43 @@ function iou(a, b) {
   return f32(shared / Math.max(whole, TINY));
 }
 
-// The best candidates, best first; of equal scores the first place and class comes first.
-function candidates(boxes, scores, classes, lowest) {
-  const found = [];
-  for (let i = 0; i < scores.length; i++) if (scores[i] >= lowest) found.push(i);
+// The best scores, best first; of equal ones the first place and class comes first.
+function best(scores, classes, lowest, count) {
+  const found = [], least = f32(lowest);
+  for (let i = 0; i < scores.length; i++) if (scores[i] >= least) found.push(i);
   found.sort((a, b) => scores[b] - scores[a]); // a stable sort
-  return found.slice(0, CANDIDATES).map((i) => {
-    const place = Math.floor(i / classes);
-    const box = Array.from(boxes.subarray(4 * place, 4 * place + 4), (x) => Math.min(Math.max(x, 0), 1));
-    return {box, score: scores[i], kind: i % classes};
-  });
+  return found.slice(0, count).map((i) => ({place: Math.floor(i / classes), score: scores[i], kind: i % classes}));
 }
+
+// One of rows of numbers, each cut off at the picture's border.
+const inside = (values, size, row) => Array.from(values.subarray(size * row, size * (row + 1)), (x) => Math.min(Math.max(x, 0), 1));
 
 // boxes: Float32Array [places, 4], x1 y1 x2 y2 in shares of the picture; scores: Float32Array [places, classes].
 // Returns a list of {box, score, kind}, best first; kind is the number of the class.
 export function suppressed(boxes, scores, classes, lowest = LOWEST) {
   const kept = [];
-  for (const one of candidates(boxes, scores, classes, f32(lowest))) {
+  for (const {place, score, kind} of best(scores, classes, lowest, CANDIDATES)) {
     if (kept.length === LIMIT) break;
-    if (!kept.some((better) => better.kind === one.kind && iou(better.box, one.box) >= OVERLAP)) kept.push(one);
+    const box = inside(boxes, 4, place);
+    const [x1, y1, x2, y2] = box;
+    if (!(x2 > x1 && y2 > y1)) continue; // without an area it is none
+    if (!kept.some((better) => better.kind === kind && iou(better.box, box) >= OVERLAP)) kept.push({box, score, kind});
   }
   return kept;
+}
+
+// Of a file that has suppressed by itself: boxes [100, 4], y1 x1 y2 x2, classes [100], scores [100], best first, and
+// how many of them there are. Returns what suppressed() does.
+export function counted(boxes, classes, scores, count, lowest = LOWEST) {
+  const found = Array.from(scores.subarray(0, count), (score, i) => {
+    const [y1, x1, y2, x2] = inside(boxes, 4, i);
+    return {box: [x1, y1, x2, y2], score, kind: classes[i]};
+  });
+  return found.filter(({score}) => score >= f32(lowest));
+}
+
+// points: Float32Array [places, 2], x y in shares of the picture; scores as above.
+// Returns a list of {point, score, kind}, best first.
+export function strongest(points, scores, classes, lowest = LOWEST) {
+  return best(scores, classes, lowest, LIMIT).map(({place, score, kind}) => ({point: inside(points, 2, place), score, kind}));
 }
