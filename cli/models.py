@@ -15,7 +15,7 @@ def command(as_json: bool) -> None:
     """List the architectures, with parameters, multiply-adds and measured results.
 
     Multiply-adds are for one image of the size that the architecture was published for.
-    Results are the mean top-1 of all seeds, from the records in results/.
+    Results are means of all seeds, from the records in results/.
 
     \b
     Example:
@@ -24,19 +24,20 @@ def command(as_json: bool) -> None:
     from tfresnet.models import costs
     from tfresnet.runs import experiments
 
-    measured = [experiment.summary() for experiment in experiments.shipped()]
-    rows: list[dict[str, Any]] = [
-        {"name": name, **cost, "results": [m for m in measured if m["arch"] == name]}
-        for name, cost in costs.table().items()
-    ]
+    rows: list[dict[str, Any]] = [{"name": name, **cost} for name, cost in costs.table().items()]
+    measured = experiments.shipped()
+    of = {row["name"]: [m for m in measured if m.first.arch == row["name"]] for row in rows}
     if as_json:
-        print_json({"models": rows})
+        found = [row | {"results": [m.summary() for m in of[row["name"]]]} for row in rows]
+        print_json({"models": found})
         return
     click.echo(f"{'name':<18}{'parameters':>12}{'multiply-adds':>16}{'image':>7}  measured")
     for r in rows:
-        found = [f"{x['test_top1']:.2%} {x['preset']} ({x['epochs']} epochs)" for x in r["results"]]
+        shown = [
+            f"{m.headline()} {m.first.preset} ({m.first.epochs} epochs)" for m in of[r["name"]]
+        ]
         row = f"{r['name']:<18}{r['parameters']:>12,}{r['macs']:>16,}{r['image_size']:>7}"
-        click.echo(_with_results(row, found))
+        click.echo(_with_results(row, shown))
 
 
 def _with_results(row: str, results: list[str]) -> str:

@@ -15,7 +15,7 @@ from tfresnet.cli.output import hanging
 def command(name: str | None, as_json: bool) -> None:
     """List the presets, or print the YAML of one, as a start for a file of your own.
 
-    Top-1 and minutes are from the records in results/ with the preset's number of epochs; a
+    Result and minutes are from the records in results/ with the preset's number of epochs; a
     dash: not measured.
 
     \b
@@ -33,19 +33,20 @@ def command(name: str | None, as_json: bool) -> None:
     if name and not as_json:
         click.echo(texts[name], nl=False)
         return
-    measured = [experiment.summary() for experiment in experiments.shipped()]
-    rows: list[dict[str, Any]] = [
-        loading.load(n).model_dump() | {"results": [m for m in measured if m["preset"] == n]}
-        for n in ([name] if name else texts)
-    ]
+    measured = experiments.shipped()
+    presets = [loading.load(n) for n in ([name] if name else texts)]
     if as_json:
+        rows: list[dict[str, Any]] = [
+            preset.model_dump()
+            | {"results": [m.summary() for m in measured if m.first.preset == preset.name]}
+            for preset in presets
+        ]
         print_json({"presets": rows})
         return
     width = max(map(len, texts))
-    click.echo(f"{'preset':<{width}}  epochs   top-1  minutes  description")
-    for row in rows:
-        epochs = row["train"]["epochs"]
-        own = next((m for m in row["results"] if m["epochs"] == epochs), None)
-        top1, minutes = (f"{own['test_top1']:.2%}", f"{own['minutes']:.0f}") if own else ("-", "-")
-        line = f"{row['name']:<{width}}  {epochs:>6}  {top1:>6}  {minutes:>7}  "
-        click.echo(hanging(line, row["description"]))
+    click.echo(f"{'preset':<{width}}  epochs  result        minutes  description")
+    for preset in presets:
+        own = experiments.of_preset(preset, measured)
+        result, minutes = (own.headline(), f"{own.minutes:.0f}") if own else ("-", "-")
+        line = f"{preset.name:<{width}}  {preset.train.epochs:>6}  {result:<12}  {minutes:>7}  "
+        click.echo(hanging(line, preset.description))

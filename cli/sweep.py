@@ -47,6 +47,7 @@ def command(file: Path, jobs: int, run_dir: Path | None, dry_run: bool, as_json:
     from tfresnet.runtime.errors import InputError
     from tfresnet.sweep import plan, runner, table
     from tfresnet.system.files import lock
+    from tfresnet.tasks.headings import judged_by
     from tfresnet.training.interrupt import Interrupted
 
     directory = run_dir or Path("runs") / file.stem
@@ -61,7 +62,8 @@ def command(file: Path, jobs: int, run_dir: Path | None, dry_run: bool, as_json:
         return
 
     def report(outcome: runner.Outcome, number: int) -> None:
-        said = f"{outcome.result.test['top1']:.2%}" if outcome.result else outcome.error
+        test = outcome.result.test if outcome.result else None
+        said = "{} {:.2%}".format(*judged_by(test)) if test else outcome.error
         click.echo(f"[{number}/{len(trials)}] {outcome.trial.name}: {said}", err=True)
 
     if (directory / "config.yaml").exists():

@@ -269,11 +269,11 @@ def test_models_and_presets():
     assert set(presets) >= {"quickstart", "cifar10-resnet8", "cifar10-resnet18"}
     assert sorted(m["epochs"] for m in presets["cifar10-resnet20"]) == [50, 200]
     assert presets["imagenet-resnet50"] == []
-    lines = {line.split()[0]: line.split()[1:4] for line in tfresnet("presets").stdout.splitlines()}
+    lines = {line.split()[0]: line.split()[1:5] for line in tfresnet("presets").stdout.splitlines()}
     recipe = next(m for m in runs if m["epochs"] == 200)
     minutes = f"{recipe['minutes']:.0f}"
-    assert lines["cifar10-resnet20"] == ["200", f"{recipe['test_top1']:.2%}", minutes]
-    assert lines["imagenet-resnet50"] == ["300", "-", "-"]
+    assert lines["cifar10-resnet20"] == ["200", "top-1", f"{recipe['test_top1']:.2%}", minutes]
+    assert lines["imagenet-resnet50"][:3] == ["300", "-", "-"]
     assert "arch: resnet20" in tfresnet("presets", "cifar10-resnet20").stdout
 
 

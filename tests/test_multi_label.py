@@ -442,18 +442,28 @@ def test_one_label_files_know_no_threshold(exported, tiny_run):
 
 def test_what_needs_one_label_a_picture_says_so(run, pictures, tmp_path):
     assert "got a multi-label one" in refused("explain", run.directory)
-    words = (run.directory, "--out", tmp_path / "out")
-    assert "got a multi-label one" in refused("record", *words, run=test_results.tool)
     assert "got a multi-label one" in refused(
         "evaluate", run.directory, "--plots", tmp_path / "plots"
     )
-    sweep = tmp_path / "sweep.yaml"
-    sweep.write_text(f"base: quickstart\nset: {{data.dataset: {pictures}}}\nseeds: [0]\n")
-    assert "expected data with one label a picture" in refused("sweep", sweep)
     classes = write_images(tmp_path / "classes", dict.fromkeys(COLORS, 5))
     assert "expected any number of labels a picture" in refused(
         "evaluate", run.directory, "--dataset", classes
     )
+
+
+def test_a_sweep_and_a_record_have_the_average_precision(run, pictures, tmp_path):
+    settings = TINY | {"data.dataset": str(pictures), "train.loss": "bce", "train.epochs": 1}
+    sweep = tmp_path / "sweep.yaml"
+    sweep.write_text(json.dumps({"base": "quickstart", "set": settings, "seeds": [0]}))
+    whole = json_of("sweep", sweep, "--run-dir", tmp_path / "runs")
+    ((row,), (trial,)) = whole["rows"], whole["runs"]
+    assert row["map"] == [trial["test_map"]] == [trial["test"]["map"]]
+    assert "mAP (%)" in whole["markdown"]
+    folder = tmp_path / "out"
+    json_of("record", run.directory, "--out", folder, run=test_results.tool)
+    assert test_results.tool("results", folder).exit_code == 0
+    page = (folder / "RESULTS.md").read_text()
+    assert "exact match" in page and f"{100 * run.result.test['map']:.2f}" in page
 
 
 def test_looking_at_pictures_and_corruptions_work(run, pictures, tmp_path):

@@ -69,7 +69,7 @@ def test_the_curves_have_their_legend_beside_them(epochs):
 def row(variant: str, top1: list[float]) -> table.Row:
     std = float(np.std(top1, ddof=1)) if len(top1) > 1 else None
     mean = float(np.mean(top1))
-    return table.Row(variant, len(top1), 0, top1, top1_mean=mean, top1_std=std)
+    return table.Row(variant, len(top1), 0, top1, value_mean=mean, value_std=std)
 
 
 def test_the_dots_of_a_sweep_are_off_the_frame_and_the_legend_beside_them():
@@ -78,7 +78,7 @@ def test_the_dots_of_a_sweep_are_off_the_frame_and_the_legend_beside_them():
     (axis,), (legend,) = figure.axes, figure.legends
     frame = axis.get_window_extent()
     for y, each in enumerate(rows):
-        for top1 in each.top1:
+        for top1 in each.values:
             x, height = axis.transData.transform((100 * top1, y))
             assert min(x - frame.x0, frame.x1 - x, height - frame.y0, frame.y1 - height) > 5
     assert not legend.get_window_extent().overlaps(axis.get_tightbbox())

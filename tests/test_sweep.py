@@ -221,6 +221,31 @@ def test_the_table_of_one_seed_has_no_deviation():
         test={"top1": 0.9, "n": 10}, wall_seconds=90.0, images_per_second=10.0, commit=None,
     )  # fmt: skip
     rows = table.rows([runner.Outcome(trial, result)])
-    assert rows[0].top1_std is None
+    assert rows[0].value_std is None
     assert "|       90.00 | 59.58 to 98.21 |" in table.to_markdown(rows)  # Wilson, 9 of 10
     assert "|        1,234 |" in table.to_markdown(rows)
+
+
+def test_the_table_of_another_task_has_its_number(tmp_path):
+    """Two seeds of one variant, and one that failed."""
+
+    def finished(seed: int, miou: float) -> runner.Outcome:
+        result = RunResult(
+            preset="a", arch="resnet8", seed=seed, parameters=9, macs=1, epochs=1, test_top1=None,
+            test={"miou": miou, "n": 10, "miou_interval": [0.1, 0.9]}, wall_seconds=60.0,
+            images_per_second=10.0, commit=None, test_miou=miou,
+        )  # fmt: skip
+        return runner.Outcome(Trial("a", seed, "scenes", (), None, tmp_path), result)
+
+    (tmp_path / "metrics.jsonl").write_text('{"pixel_accuracy": 0.75}\n')
+    failed = runner.Outcome(Trial("b", 0, "scenes", (), None, tmp_path / "b"), None, "no")
+    outcomes = [finished(0, 0.5), finished(1, 0.6), failed]
+    whole = table.write("s", "", outcomes, tmp_path)
+    first, second = whole["rows"]
+    assert (first["miou"], first["miou_mean"]) == ([0.5, 0.6], pytest.approx(0.55))
+    assert second["miou_mean"] is None and "top1" not in second
+    assert whole["runs"][0]["test_miou"] == 0.5
+    assert whole["runs"][0]["train_accuracy"] == 0.75
+    assert " mIoU (%) |" in whole["markdown"] and "| 55.00 ± 7.07 |" in whole["markdown"]
+    assert (tmp_path / "sweep.csv").read_text().startswith("variant,seeds,failed,miou,miou_mean,")
+    assert [table.Row.from_json(row) for row in whole["rows"]] == table.rows(outcomes)

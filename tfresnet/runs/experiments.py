@@ -15,7 +15,9 @@ from tfresnet.config import loading
 from tfresnet.config.sections import RunConfig
 from tfresnet.runs.result import RunResult
 from tfresnet.runtime.errors import InputError
+from tfresnet.runtime.spec import CLASSIFICATION
 from tfresnet.tasks import intervals
+from tfresnet.tasks.headings import HEADINGS, Headings, of_record
 
 # The keys of result.json that a table of results is made of.
 NEEDED = {
@@ -38,38 +40,72 @@ class Experiment:
         return self.results[0]
 
     @property
-    def top1(self) -> list[float]:
-        """The held-out top-1 accuracy of each run, a fraction of 1."""
-        return [result.test["top1"] for result in self.results]
+    def headings(self) -> Headings:
+        """What the numbers of its task are called."""
+        found = of_record(self.first.test)
+        assert found
+        return found
 
     @property
-    def top1_interval(self) -> tuple[float, float]:
-        """The 95 % confidence interval of top-1, fractions of 1.
+    def values(self) -> list[float]:
+        """The number that each run is judged by, measured on held-out images: fractions of 1."""
+        return [result.test[self.headings.primary] for result in self.results]
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The 95 % confidence interval of that number, fractions of 1.
 
         Of several seeds it is that of their mean, of one seed that of the images it was measured
-        on.
+        on: Wilson's of a share of them, else a bootstrap's.
         """
-        return intervals.mean(self.top1) or intervals.share(self.top1[0], self.first.test["n"])
+        if several := intervals.mean(self.values):
+            return several
+        test, primary = self.first.test, self.headings.primary
+        if primary == HEADINGS[CLASSIFICATION].primary:
+            return intervals.share(test[primary], test["n"])
+        low, high = test[f"{primary}_interval"]
+        return low, high
 
     @property
     def minutes(self) -> float:
         """The mean wall-clock time of a run, in minutes."""
         return statistics.fmean(result.wall_seconds for result in self.results) / 60
 
+    def headline(self) -> str:
+        """Return the mean of that number with its name: ``top-1 92.61%``."""
+        return f"{self.headings.heading} {statistics.fmean(self.values):.2%}"
+
     def summary(self) -> dict[str, Any]:
         """Return ``preset arch epochs seeds test_top1 top1_interval minutes`` as JSON types.
 
-        ``test_top1`` (a fraction of 1) and ``minutes`` are means over the seeds.
+        ``test_top1`` (a fraction of 1) and ``minutes`` are means over the seeds. Other tasks have
+        their own number in its place, such as ``test_miou`` and ``miou_interval``.
         """
+        primary = self.headings.primary
         return {
             "preset": self.first.preset,
             "arch": self.first.arch,
             "epochs": self.first.epochs,
             "seeds": len(self.results),
-            "test_top1": statistics.fmean(self.top1),
-            "top1_interval": list(self.top1_interval),
+            f"test_{primary}": statistics.fmean(self.values),
+            f"{primary}_interval": list(self.interval),
             "minutes": self.minutes,
         }
+
+
+def of_preset(config: RunConfig, experiments: Iterable[Experiment]) -> Experiment | None:
+    """Return what was measured of a preset with its number of epochs; None if nothing was.
+
+    Of several experiments the first one with all of its settings is preferred.
+    """
+    found = [
+        each
+        for each in experiments
+        if (each.first.preset, each.first.epochs) == (config.name, config.train.epochs)
+    ]
+    wanted = _settings(config.name, config.model_dump(mode="json"))
+    equal = [each for each in found if settings(each.first) == wanted]
+    return next(iter(equal + found), None)
 
 
 def shipped() -> list[Experiment]:
@@ -95,17 +131,15 @@ def parse(values: Mapping[str, Any], where: str) -> RunResult:
         where: the file's name, for the message.
 
     Raises:
-        InputError: it is of converted weights or of a multi-label run, or lacks keys.
+        InputError: it is of converted weights, or lacks keys.
     """
     if "test" not in values and "arch" in values:
         raise InputError(f"{where}: expected a run that was trained, got converted weights")
     if lost := sorted(NEEDED - set(values)):
         raise InputError(f"{where}: expected the result of a run, got none of {', '.join(lost)}")
-    if "top1" not in values["test"]:
-        raise InputError(
-            f"{where}: expected a run with one label a picture, got a multi-label one; its numbers "
-            "are in result.json"
-        )
+    if not of_record(values["test"]):
+        known = ", ".join(dict.fromkeys(headings.primary for headings in HEADINGS.values()))
+        raise InputError(f"{where}: expected one of {known} in the held-out numbers, got none")
     return loading.checked(RunResult, values, where)
 
 
@@ -114,12 +148,16 @@ def settings(result: RunResult) -> dict[str, Any]:
 
     A setting that is younger than the result has its default.
     """
-    found: dict[str, Any] = {"preset": result.preset}
+    return _settings(result.preset, result.config)
+
+
+def _settings(preset: str, config: Mapping[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {"preset": preset}
     defaults = RunConfig().model_dump(mode="json")
     for section in ("model", "data", "train"):
-        values = defaults[section] | result.config[section]
+        values = defaults[section] | config[section]
         found |= {f"{section}.{key}": value for key, value in values.items()}
-    ignored = IGNORED if epoch_was_chosen(result) else IGNORED | {"train.eval_every"}
+    ignored = IGNORED if _chosen(config["train"]) else IGNORED | {"train.eval_every"}
     for key in ("data.dataset", "data.labels"):  # their names count, not their folders
         found[key] = without_folders(found[key]) if found[key] else None
     return {
@@ -131,7 +169,10 @@ def settings(result: RunResult) -> dict[str, Any]:
 
 def epoch_was_chosen(result: RunResult) -> bool:
     """Return whether the epoch was chosen by its accuracy on the held-out images."""
-    train = result.config["train"]
+    return _chosen(result.config["train"])
+
+
+def _chosen(train: Mapping[str, Any]) -> bool:
     return train.get("keep") == "best" or train.get("patience", 0) > 0
 
 

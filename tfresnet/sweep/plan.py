@@ -10,7 +10,6 @@ from pydantic import BeforeValidator, Field
 
 from tfresnet.config import loading
 from tfresnet.config.sections import RunConfig, Section
-from tfresnet.data import lookup
 from tfresnet.runs import preflight
 from tfresnet.runtime.errors import InputError
 
@@ -115,10 +114,6 @@ def _checked(base: str, settings: tuple[str, ...], where: str) -> RunConfig:
     try:
         config = loading.load(base, settings)
         preflight.network(config.model)
-        if table := lookup.table(config.data):
-            raise InputError(
-                f"expected data with one label a picture, got {table}; train the runs one by one"
-            )
         return config
     except InputError as error:
         raise InputError(f"{where}: {error}") from None
