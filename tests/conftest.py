@@ -112,6 +112,11 @@ needs_browser = pytest.mark.skipif(
 )
 
 
+def with_slow(quick: list, slow: list) -> list:
+    """Parameters, of which some are for the slow tests only."""
+    return [*quick, *(pytest.param(each, marks=pytest.mark.slow) for each in slow)]
+
+
 @pytest.fixture
 def serve():
     """Start servers of sites; they end with the test."""

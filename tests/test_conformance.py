@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 import tf_keras as keras
 
+from tests.conftest import with_slow
 from tfresnet.config.sections import ModelConfig, RunConfig
 from tfresnet.data.sources import Dataset
 from tfresnet.data.splits import ArraySplit
@@ -65,10 +66,6 @@ REPLICATED_SLOWLY = [
     ModelConfig(arch="densenet_bc100_12"),
     ModelConfig(arch="efficientnet_b3", stem="imagenet", padding="symmetric", zero_gamma=True),
 ]
-
-
-def with_slow(quick: list, slow: list) -> list:
-    return [*quick, *(pytest.param(config, marks=pytest.mark.slow) for config in slow)]
 
 
 # What is left of a row; two blocks where what matters lies between them.
