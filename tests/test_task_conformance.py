@@ -9,10 +9,15 @@ import tensorflow as tf
 
 from tests.conftest import with_slow
 from tfresnet import tasks
+from tfresnet.config import formats
+from tfresnet.config.export import ExportConfig
 from tfresnet.config.sections import ModelConfig, RunConfig
 from tfresnet.data.sources import Dataset
 from tfresnet.data.splits import ArraySplit
-from tfresnet.deploy.formats import graph, onnx_format, tflite, wrap
+from tfresnet.deploy.compress import qat, ranges
+from tfresnet.deploy.compress.base import FunctionalNetwork
+from tfresnet.deploy.formats import graph, onnx_format, table, tflite, wrap
+from tfresnet.deploy.formats.base import Source, Target
 from tfresnet.models import functional, zoo
 from tfresnet.runs import run_directory
 from tfresnet.runtime.backends import centered, open_model
@@ -120,6 +125,30 @@ def test_float_files_agree_with_the_model(case, model, pixels, tmp_path):
 def test_every_operation_of_an_int8_file_is_integer(case, model, pixels):
     content = tflite.convert(model, SPEC, case.output, "int8", pixels)
     assert graph.float_operations(content) == []
+
+
+@pytest.mark.parametrize("kind", [0, 1])
+def test_files_of_a_network_that_was_trained_for_int8(case, model, pixels, tmp_path, kind):
+    """TFLite for one image and ONNX for any number of them, of each kind of output."""
+    kinds = tasks.of(case.output).output_kinds
+    if kind >= len(kinds):
+        pytest.skip(f"files give {kinds[0]} alone")
+    network = FunctionalNetwork.of(model, SPEC.shape)
+    aware = qat.quantization_aware(network)
+    ranges.observe(aware, centered(pixels))
+    aware(centered(pixels), training=True)  # sets the ranges of weights
+    ranges.set_input_range(aware, SPEC)
+    source = Source(aware, SPEC, case.output, pixels, kinds[kind])
+    config = ExportConfig(output=kinds[kind] if kind else "auto")
+    found = []
+    for row in (formats.TFLITE, formats.ONNX):
+        path = tmp_path / f"m{row.suffix}"
+        form = table.format_of(row)
+        path.write_bytes(form.convert(source, Target(row, formats.INT8), config))
+        found.append(open_model(path))
+    assert graph.float_operations((tmp_path / "m.tflite").read_bytes()) == []
+    first, second = (file.outputs(pixels[:1]) for file in found)
+    assert [v.shape for v in first.values()] == [v.shape for v in second.values()]
 
 
 def truth(case: Case, count: int):

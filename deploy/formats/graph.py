@@ -118,6 +118,9 @@ def with_named_outputs(content: bytes, names: Sequence[str]) -> bytes:
     (graph,), (signature,) = model.subgraphs, model.signatureDefs
     given = sorted(signature.outputs, key=lambda output: int(output.name.rpartition(b"_")[2]))
     graph.outputs = [output.tensorIndex for output in given]
+    for tensor in graph.tensors:  # what the network calls so inside, as before the type is changed
+        if tensor.name.decode() in names:
+            tensor.name += b"_inside"
     for output, name in zip(given, names, strict=True):
         graph.tensors[output.tensorIndex].name = output.name = name.encode()
     return packed(model)

@@ -53,12 +53,18 @@ def name_border(proto: Proto, outputs: Sequence[str]) -> None:
     """Rename the input to ``image``, the outputs, and a batch of any size to ``batch``."""
     from onnxruntime.transformers.onnx_model import OnnxModel
 
+    def rename(old: str, new: str) -> None:
+        redirect(proto, old, new)
+        OnnxModel(proto).replace_output_of_all_nodes(old, new)
+
     (entry,) = proto.graph.input
     redirect(proto, entry.name, "image")
     entry.name = "image"
-    for result, name in zip(proto.graph.output, outputs, strict=True):
-        redirect(proto, result.name, name)
-        OnnxModel(proto).replace_output_of_all_nodes(result.name, name)
+    for number, result in enumerate(proto.graph.output):  # one may have the name of another
+        rename(result.name, f"output_{number}")
+    for number, (result, name) in enumerate(zip(proto.graph.output, outputs, strict=True)):
+        rename(name, f"{name}_inside")  # what the network calls so, if there is such a tensor
+        rename(f"output_{number}", name)
         result.name = name
     for value in (entry, *proto.graph.output):
         batch = value.type.tensor_type.shape.dim[0]

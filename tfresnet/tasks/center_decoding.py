@@ -51,7 +51,7 @@ def peaks(heat: tf.Tensor) -> tf.Tensor:
     result of a comparison goes through floating point.
     """
     most = tf.nn.max_pool2d(heat, 3, 1, "SAME")
-    return tf.where(heat >= most, heat, tf.zeros_like(heat))
+    return _only(heat, heat >= most)
 
 
 def first_peaks(heat: tf.Tensor) -> tf.Tensor:
@@ -61,7 +61,16 @@ def first_peaks(heat: tf.Tensor) -> tf.Tensor:
     """
     padded = tf.pad(heat, [[0, 0], [1, 0], [1, 1], [0, 0]])
     above, left = tf.nn.max_pool2d(padded[:, :-1], [1, 3], 1, "VALID"), padded[:, 1:, :-2]
-    return tf.where(heat > tf.maximum(above, left), peaks(heat), tf.zeros_like(heat))
+    return _only(peaks(heat), heat > tf.maximum(above, left))
+
+
+def _only(heat: tf.Tensor, where: tf.Tensor) -> tf.Tensor:
+    """Return heat where a condition holds, else 0.
+
+    The zeros are a constant also where the batch has any size: computed ones would get a scale of
+    their own, which the operation does not take.
+    """
+    return tf.where(where, heat, tf.zeros([1, *heat.shape[1:]]))
 
 
 def decoded(outputs: dict[str, tf.Tensor]) -> tf.Tensor:
