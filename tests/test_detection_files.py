@@ -13,7 +13,7 @@ from tfresnet.config.export import ExportConfig
 from tfresnet.deploy.formats import graph
 from tfresnet.deploy.report.of_boxes import precision_and_recall
 from tfresnet.runs.train_run import train
-from tfresnet.runtime.decode import Box
+from tfresnet.runtime.boxes import Box
 from tfresnet.runtime.marks import with_boxes
 from tfresnet.runtime.metadata import read_metadata
 from tfresnet.runtime.predictor import Detector, open_file

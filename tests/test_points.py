@@ -15,8 +15,8 @@ from tfresnet.config.export import ExportConfig
 from tfresnet.runs.run_directory import open_run
 from tfresnet.runs.train_run import train
 from tfresnet.runtime import points
-from tfresnet.runtime.decode import Point
 from tfresnet.runtime.marks import with_points
+from tfresnet.runtime.points import Point
 from tfresnet.runtime.predictor import PointDetector, open_file
 from tfresnet.runtime.spec import POINTS, OutputSpec
 from tfresnet.tasks import center_decoding

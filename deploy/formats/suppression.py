@@ -54,8 +54,7 @@ def suppressed(found: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
     )
     best = tf.where(tf.range(LIMIT) < there, tf.gather(scores, kept), 0.0)
     # The cast comes last: the converter rounds outputs to 8 bits, which is undone behind a cast.
-    whole = (tf.cast(value[None], tf.float32) for value in (tf.gather(kind, kept), there))
-    kinds, number = whole
+    kinds, number = (tf.cast(value[None], tf.float32) for value in (tf.gather(kind, kept), there))
     outputs = (tf.gather(boxes, kept)[None], kinds, best[None], number)
     return {
         name: tf.identity(value, name=name)

@@ -15,6 +15,20 @@ TINY = 1e-12  # an area, so that nothing is divided by 0
 THRESHOLD = 0.3  # score of the detections that a person is shown
 
 
+class Box(NamedTuple):
+    """An object that was detected.
+
+    Attributes:
+        label: its name.
+        score: 0 to 1.
+        box: left, top, right, bottom in pixels of the picture as a person sees it.
+    """
+
+    label: str
+    score: float
+    box: tuple[float, float, float, float]
+
+
 class Detections(NamedTuple):
     """The detections in one picture, best first.
 

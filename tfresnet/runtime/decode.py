@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from . import boxes, points
+from .boxes import Box
 from .colors import overlay, palette
 from .marks import with_boxes, with_points
 from .metadata import (
@@ -22,6 +23,7 @@ from .metadata import (
     PROBABILITIES,
     SCORES,
 )
+from .points import Point
 from .spec import CLASSIFICATION, MULTI_LABEL, OutputSpec
 
 TOP = 5  # labels that are given of a picture that has one of them
@@ -144,20 +146,6 @@ class SegmentationPrediction(NamedTuple):
         return ", ".join(f"{label} {share:.1%}" for label, share in self.shares.items())
 
 
-class Box(NamedTuple):
-    """An object that was detected.
-
-    Attributes:
-        label: its name.
-        score: 0 to 1.
-        box: left, top, right, bottom in pixels of the picture as a person sees it.
-    """
-
-    label: str
-    score: float
-    box: tuple[float, float, float, float]
-
-
 class DetectionPrediction(NamedTuple):
     """The objects in a picture of a stream, and the milliseconds that it took.
 
@@ -184,22 +172,6 @@ class DetectionPrediction(NamedTuple):
     def text(self) -> str:
         """Return the labels with their scores in one line."""
         return ", ".join(f"{one.label} {one.score:.1%}" for one in self.boxes) or "nothing"
-
-
-class Point(NamedTuple):
-    """An object whose center was found.
-
-    Attributes:
-        label: its name.
-        score: 0 to 1.
-        x: of the center, in pixels from the left of the picture as a person sees it.
-        y: in pixels from its top.
-    """
-
-    label: str
-    score: float
-    x: float
-    y: float
 
 
 class PointsPrediction(NamedTuple):

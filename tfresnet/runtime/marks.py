@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from .boxes import Box
 from .colors import palette
+from .points import Point
 from .spec import OutputSpec
-
-if TYPE_CHECKING:
-    from .decode import Box, Point
 
 Color = tuple[int, int, int]
 

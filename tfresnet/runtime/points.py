@@ -10,6 +10,22 @@ import numpy as np
 from .boxes import LIMIT, LOWEST, THRESHOLD
 
 
+class Point(NamedTuple):
+    """An object whose center was found.
+
+    Attributes:
+        label: its name.
+        score: 0 to 1.
+        x: of the center, in pixels from the left of the picture as a person sees it.
+        y: in pixels from its top.
+    """
+
+    label: str
+    score: float
+    x: float
+    y: float
+
+
 class Points(NamedTuple):
     """The points in one picture, best first.
 
