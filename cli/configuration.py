@@ -23,10 +23,13 @@ KEYS = (
     "train.scheduler", "data.mixup_alpha", "data.cutmix_alpha", "data.randaugment",
     "train.label_smoothing", "train.grad_clip", "train.optimizer", "train.ema_decay",
     "train.teacher", "train.precision", "train.strategy", "train.devices", "train.on_nan",
-    "train.seed", "train.init_from", "train.freeze_until", "data.skip_broken",
+    "train.seed", "train.init_from", "train.pretrained", "train.freeze_until", "data.skip_broken",
     "model.pre_activation",
 )  # fmt: skip
-OPPOSITES = {"model.pre_activation": "--post-activation"}
+OPPOSITES = {
+    "model.pre_activation": "--post-activation",
+    "train.pretrained": "--no-pretrained",
+}
 FLAGS = {key.partition(".")[2]: key for key in KEYS}
 
 

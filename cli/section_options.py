@@ -47,7 +47,8 @@ def section_option(
         section: the class with the field.
         field: its name; the option is called the same, with dashes, and so is the parameter.
         key: the name by which errors call the field, such as ``train.lr``; by default ``field``.
-        opposite: of a boolean, the option for False: ``--post-activation``.
+        opposite: the option for False, of a boolean or a field that may be ``auto`` as well:
+            ``--post-activation``.
         flag: another name for the option, such as ``--quantize`` for ``quantizations``.
         show_default: show the field's default in the help, unless it is None or a boolean.
 
@@ -67,7 +68,7 @@ def section_option(
         "help": f"{info.description or ''}{shown}",
         "default": None,
     }
-    if kind is bool:
+    if kind is bool or opposite:
         return click.option(
             f"{name}/{opposite}" if opposite else name, field, cls=SectionOption,
             is_flag=True, **settings,

@@ -4,12 +4,17 @@ import contextlib
 import ctypes
 import gc
 import importlib.util
+import os
 import re
 import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+# Before huggingface_hub is imported: no test asks the hub, or depends on what somebody has fetched.
+os.environ |= {"HF_HUB_OFFLINE": "1", "HF_HOME": os.path.join(os.path.dirname(__file__), "no-hub")}
+os.environ.pop("HF_HUB_CACHE", None)
 
 import numpy as np
 import pytest

@@ -19,6 +19,7 @@ from tfresnet.runtime.errors import InputError, unknown
 from tfresnet.system.files import expanded, read_text
 
 S = TypeVar("S", bound=BaseModel)
+HUB = ("timm/",)  # what names of weights on the hub begin with
 
 
 # Not ruamel.yaml: its error for a duplicate key says how to allow it, and `yes` would become text.
@@ -162,10 +163,15 @@ def absolute(config: RunConfig) -> RunConfig:
         if given := getattr(data, key):
             data = data.model_copy(update={key: str(expanded(given).resolve())})
     for key in ("init_from", "teacher"):
-        if given := getattr(training, key):
+        if (given := getattr(training, key)) and not is_hub_name(given):
             whole = str(expanded(given).resolve())
             training = training.model_copy(update={key: whole})
     return config.model_copy(update={"data": data, "train": training})
+
+
+def is_hub_name(start: str) -> bool:
+    """Return whether ``train.init_from`` is a name of weights on the hub, no path that exists."""
+    return start.startswith(HUB) and not expanded(start).exists()
 
 
 def dataset_name(dataset: str) -> str:

@@ -338,7 +338,13 @@ class TrainConfig(Section):
     )
     init_from: str | None = Field(
         None,
-        description="Run, or file of weights, to start from; with other classes the head is new.",
+        description="Run, file of weights, or name on the hub (`timm/resnet18.a1_in1k`), to start "
+        "from; with other classes the head is new.",
+    )
+    pretrained: Literal[False, True, "auto"] = Field(
+        False,
+        description="Start from the architecture's weights on the hub, trained on ImageNet, unless "
+        "init_from is set; auto: where they are in the cache or the hub can be reached.",
     )
     freeze_until: str | None = Field(
         None, description="Last part of the network that is not trained: stem, stage1, stage2, ..."

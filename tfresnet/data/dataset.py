@@ -27,17 +27,27 @@ class Dataset:
     notes: tuple[str, ...] = ()
 
 
-def default_crop(size: int) -> float:
-    """Return the default ``crop_fraction`` of networks for images of ``size`` pixels."""
-    return 0.875 if size > 64 else 1.0
+DEFAULT_CROP = 0.875
+
+
+def default_crop(size: int, large: float = DEFAULT_CROP) -> float:
+    """Return the default ``crop_fraction`` of networks for images of ``size`` pixels.
+
+    Small images are seen as a whole; of others the share ``large`` of the sides is kept.
+    """
+    return large if size > 64 else 1.0
 
 
 def input_spec(
-    config: DataConfig, default_size: int | tuple[int, int], task: str = CLASSIFICATION
+    config: DataConfig,
+    default_size: int | tuple[int, int],
+    task: str = CLASSIFICATION,
+    crop: float | None = None,
 ) -> InputSpec:
     """Return the input of a model for a task: what the configuration says, or else the defaults.
 
-    The whole picture is seen where each place of it has a truth, and its center for a label.
+    The whole picture is seen where each place of it has a truth, and its center for a label;
+    ``crop`` is then the share of the sides that is usual for large images, by default 0.875.
 
     Raises:
         InputError: the configuration crops pictures whose every place has a truth.
@@ -46,8 +56,9 @@ def input_spec(
     height, width = config.height_and_width or default
     center = (128.0,) * config.channels  # the normalization that InputSpec explains
     if task in (CLASSIFICATION, MULTI_LABEL):
-        crop = config.crop_fraction or default_crop(max(height, width))
-        return InputSpec(height, width, center, center, crop_fraction=crop)
+        usual = default_crop(max(height, width), crop or DEFAULT_CROP)
+        kept = config.crop_fraction or usual
+        return InputSpec(height, width, center, center, crop_fraction=kept)
     if config.crop_fraction not in (None, 1):
         raise InputError(
             f"data.crop_fraction: expected 1 for {task}, which sees the whole picture, got "

@@ -50,7 +50,10 @@ RATIO = 5  # of the largest class to the smallest; above it a note is printed
 
 
 def load(
-    config: DataConfig, default_size: int | tuple[int, int], labels: tuple[str, ...] = ()
+    config: DataConfig,
+    default_size: int | tuple[int, int],
+    labels: tuple[str, ...] = (),
+    default_crop: float | None = None,
 ) -> Dataset:
     """Return the dataset that the configuration names.
 
@@ -60,6 +63,8 @@ def load(
             nor the dataset has a size.
         labels: of a folder, in the order of an earlier run; without them ``data.labels`` gives the
             order, or else their names.
+        default_crop: share of the sides that the center crop of images with a label keeps, where
+            the configuration leaves that open and they are larger than 64 pixels; None is 0.875.
 
     Raises:
         InputError: there is no such dataset or folder, images are unreadable, or the splits do not
@@ -73,8 +78,8 @@ def load(
     if kind == "folder" and task == "detect":
         return box_source.load(lookup.folder(config), config, default_size, labels)
     if kind == "folder":
-        return _folder(lookup.folder(config), config, default_size, labels)
-    return _tfds(config, default_size, labels)
+        return _folder(lookup.folder(config), config, default_size, labels, default_crop)
+    return _tfds(config, default_size, labels, default_crop)
 
 
 def is_tfds(config: DataConfig) -> bool:
@@ -141,10 +146,11 @@ def _folder(
     config: DataConfig,
     default_size: int | tuple[int, int],
     labels: tuple[str, ...],
+    default_crop: float | None,
 ) -> Dataset:
     found = folder.check(_scan(path, config, labels), config.skip_broken)
     paths, classes = found.train
-    spec = input_spec(config, default_size)
+    spec = input_spec(config, default_size, crop=default_crop)
     output = OutputSpec(MULTI_LABEL if found.multi_label else CLASSIFICATION, found.labels)
     if found.held_out:
         files, held_out = found.train, found.held_out
@@ -215,7 +221,10 @@ def _labels_in(file: Path) -> tuple[str, ...]:
 
 
 def _tfds(
-    config: DataConfig, default_size: int | tuple[int, int], labels: tuple[str, ...]
+    config: DataConfig,
+    default_size: int | tuple[int, int],
+    labels: tuple[str, ...],
+    default_crop: float | None,
 ) -> Dataset:
     builder = tfds_source.open_builder(config.dataset, config.data_dir, task=config.task)
     features = builder.info.features
@@ -225,7 +234,7 @@ def _tfds(
         return _tfds_with_masks(builder, config, size, labels)
     if task == "detect":
         return _tfds_with_boxes(builder, config, size)
-    spec = input_spec(config, size)
+    spec = input_spec(config, size, crop=default_crop)
     output = OutputSpec(CLASSIFICATION, tuple(features["label"].names))
     train, held_out = (
         tfds_source.load(builder, split, spec, config.cache)

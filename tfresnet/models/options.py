@@ -15,6 +15,11 @@ FAMILIES = {
     "efficientnet": frozenset({"padding", "stochastic_depth", "zero_gamma"}),
 }
 
+# Keys that must be the same for weights to mean the same.
+STRUCTURE = (
+    "arch", "variant", "pre_activation", "shortcut", "padding", "attention", "width", "stem",
+)  # fmt: skip
+
 # Values of model.head, by task; the first is what ``auto`` means.
 HEADS = {
     CLASSIFICATION: ("linear",),

@@ -59,7 +59,9 @@ def dry_run(config: RunConfig) -> DryRun:
     preflight.training(config, dry_run=True)
     sources.check_present(config.data)
     with tempfile.TemporaryDirectory() as folder:
-        config, dataset, trainer = prepare(config, Path(folder) / "run", resume=False)
+        config, dataset, trainer, _ = prepare(
+            config, Path(folder) / "run", resume=False, download=False
+        )
         progress.tell(dataset.notes)
         return DryRun(
             arch=config.model.arch,

@@ -6,7 +6,8 @@ from pathlib import Path
 from tfresnet.config import loading
 from tfresnet.config.sections import ModelConfig, RunConfig, TrainConfig
 from tfresnet.data import lookup, task_settings
-from tfresnet.models import costs, names, options
+from tfresnet.models import costs, hub_weights, names, options
+from tfresnet.runs import hub
 from tfresnet.runs.run_directory import Run, open_run
 from tfresnet.runtime.errors import InputError, unknown
 from tfresnet.runtime.spec import MULTI_LABEL
@@ -64,7 +65,10 @@ def training(config: RunConfig, resume: bool = False, dry_run: bool = False) -> 
         workers.cluster()
     start, teacher = config.train.init_from, config.train.teacher
     # A resumed run does not need the weights that it once started from.
-    if start and not resume and not expanded(start).is_file():
+    if row := hub_weights.named(start):
+        if not (resume or dry_run):
+            hub.fetch(row)
+    elif start and not resume and not expanded(start).is_file():
         if not expanded(start).exists():
             raise InputError(
                 "train.init_from: expected a run directory or a file of weights, "

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tfresnet.config import loading
-from tfresnet.config.sections import RunConfig
+from tfresnet.config.sections import ModelConfig, RunConfig
 from tfresnet.data import folder_recipe
+from tfresnet.runs import start
 from tfresnet.system.files import expanded
 
 
@@ -52,7 +53,24 @@ def training_request(
         settings = [f"data.dataset={folder}", *settings] if folder else settings
         source = str(found)
     config = configuration(source, settings)
-    return TrainingRequest(config, directory or Path("runs") / config.name, resume)
+    directory = directory or Path("runs") / config.name
+    if not (resume and config_file(directory)):  # a run that goes on has its weights
+        config = start.settled(_with_weights(config, source, settings))
+    return TrainingRequest(config, directory, resume)
+
+
+def _with_weights(config: RunConfig, source: str | None, settings: Sequence[str]) -> RunConfig:
+    """Return a folder's configuration for weights on the hub, if it asks for some.
+
+    What was chosen for its network, but not by the user, may be given up for them.
+    """
+    if config.name not in folder_recipe.PRESETS or config.train.init_from:
+        return config
+    given = {setting.partition("=")[0] for setting in settings}
+    kept = {key for key in config.model.model_fields_set if f"model.{key}" in given}
+    model = ModelConfig.model_validate(config.model.model_dump(include=kept | {"arch"}))
+    row = start.chosen(config, model)
+    return configuration(source, [*settings, f"train.init_from={row.name}"]) if row else config
 
 
 def configuration(source: str | None, settings: Sequence[str]) -> RunConfig:

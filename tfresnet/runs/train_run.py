@@ -48,15 +48,14 @@ def train(config: RunConfig, directory: Path, resume: bool = False) -> Run:
 
 
 def _train(config: RunConfig, directory: Path, resume: bool) -> Run:
-    config, dataset, trainer = prepare(config, directory, resume)
+    config, dataset, trainer, weights = prepare(config, directory, resume)
     # The directory is created only now, when everything is checked.
     with lock(directory, "start another run with --name NAME"):
         changed = _other_epochs(config, directory, trainer) if resume else ()
         run = create(directory, config, dataset.spec, dataset.output)
         samples.write(dataset, directory / "samples")
-        progress.show(
-            header.facts(config, trainer, functional.parameters(trainer.model), directory)
-        )
+        parameters = functional.parameters(trainer.model)
+        progress.show(header.facts(config, trainer, parameters, directory, weights))
         progress.tell(dataset.notes + changed)
         trainer.run()
         _write_result(run, dataset)

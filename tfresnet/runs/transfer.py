@@ -6,18 +6,15 @@ from pathlib import Path
 from tfresnet.backend import keras
 from tfresnet.config import loading
 from tfresnet.config.sections import ModelConfig, RunConfig
-from tfresnet.models import pretrained, zoo
+from tfresnet.models import hub_weights, names, pretrained, zoo
 from tfresnet.models.functional import functional
+from tfresnet.models.hub_weights import HubWeights
 from tfresnet.models.names import OURS, Convention, variable_kind
-from tfresnet.runs import weights_file
+from tfresnet.models.options import STRUCTURE
+from tfresnet.runs import hub, weights_file
 from tfresnet.runs.run_directory import Run, open_run
 from tfresnet.runtime.errors import InputError
 from tfresnet.runtime.spec import InputSpec
-
-# What must be the same for weights to mean the same.
-STRUCTURE = (
-    "arch", "variant", "pre_activation", "shortcut", "padding", "attention", "width", "stem",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -32,6 +29,8 @@ class InitialWeights:
         labels: the names of the classes of their head; empty if there is none.
         arrays: the weights, by the names of ``convention``.
         convention: how the weights of our layers are named in ``arrays``.
+        image_size: the side that they were trained for, in pixels; None is the architecture's.
+        crop_fraction: that they were measured with; None is the usual one.
     """
 
     name: str
@@ -41,6 +40,8 @@ class InitialWeights:
     labels: tuple[str, ...]
     arrays: pretrained.Arrays
     convention: Convention
+    image_size: int | None = None
+    crop_fraction: float | None = None
 
     def load_into(self, model: keras.Model, spec: InputSpec, labels: tuple[str, ...]) -> None:
         """Put the weights into a model; into its head only if it has the same labels.
@@ -48,19 +49,28 @@ class InitialWeights:
         Raises:
             InputError: the networks differ.
         """
+        if not self.arrays:  # of a dry run, which downloads nothing
+            return
         with_head = self.labels == labels
         pretrained.load(model, spec.shape, self.arrays, self.convention, with_head)
 
 
-def initial_weights(config: RunConfig) -> InitialWeights | None:
-    """Return the weights that ``train.init_from`` names, a run or a file; None if it is empty.
+def initial_weights(config: RunConfig, download: bool = True) -> InitialWeights | None:
+    """Return the weights that ``train.init_from`` names; None if it is empty.
+
+    Args:
+        config: names a run, a file, or weights on the hub.
+        download: whether those of the hub may be downloaded; if not, and they are not in the cache,
+            there are no arrays.
 
     Raises:
-        InputError: there is no such run or file, or it can't be read.
+        InputError: there is no such run, file or name, or it can't be read.
     """
     if not config.train.init_from:
         return None
     path = Path(config.train.init_from)
+    if row := hub_weights.named(config.train.init_from):
+        return _of_hub(row, download)
     return _of_file(path, config.model.arch) if path.is_file() else _of_run(open_run(path))
 
 
@@ -93,6 +103,23 @@ def _of_file(path: Path, arch: str) -> InitialWeights:
         labels=weights_file.numbered_labels(weights.classes()),
         arrays=weights.arrays,
         convention=weights.convention,
+    )
+
+
+def _of_hub(row: HubWeights, download: bool) -> InitialWeights:
+    fetched = download or hub.cached(row)
+    weights = weights_file.read(hub.fetch(row), row.arch) if fetched else None
+    family = zoo.architecture(row.arch).family
+    return InitialWeights(
+        name=row.name,
+        model=row.model,
+        mean=row.pixels.mean,
+        std=row.pixels.std,
+        labels=weights_file.numbered_labels(weights.classes()) if weights else (),
+        arrays=weights.arrays if weights else {},
+        convention=weights.convention if weights else names.convention("torch", row.arch, family),
+        image_size=row.size,
+        crop_fraction=row.crop,
     )
 
 

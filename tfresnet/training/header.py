@@ -24,7 +24,13 @@ def opening(config: RunConfig) -> str:
     )
 
 
-def facts(config: RunConfig, trainer: "Trainer", parameters: int, directory: Path) -> list[str]:
+def facts(
+    config: RunConfig,
+    trainer: "Trainer",
+    parameters: int,
+    directory: Path,
+    weights: str | None = None,
+) -> list[str]:
     """Return lines about data, network, recipe and devices.
 
     Args:
@@ -32,6 +38,7 @@ def facts(config: RunConfig, trainer: "Trainer", parameters: int, directory: Pat
         trainer: that will train.
         parameters: number of trainable parameters.
         directory: of the run.
+        weights: that it starts from, or why there are none; None without a word about them.
     """
     data, training = trainer.dataset, config.train
     height, width, channels = data.spec.shape
@@ -41,6 +48,7 @@ def facts(config: RunConfig, trainer: "Trainer", parameters: int, directory: Pat
         f"{len(data.train):,} images to train on, {len(data.held_out):,} held out",
         "images": f"{height} x {width} pixels, {'grey' if channels == 1 else 'color'}",
         "network": f"{config.model.arch}, {parameters:,} parameters",
+        **({"weights": weights} if weights else {}),
         "training": f"{training.epochs} epochs of {trainer.steps_per_epoch:,} steps, "
         f"batches of {training.batch_size}",
         "device": f"{_devices(trainer)}, {training.precision}",
