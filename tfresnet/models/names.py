@@ -5,7 +5,7 @@ layers into the names that it may have there; the one that is in the file is tak
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -37,7 +37,6 @@ class Convention:
     Attributes:
         library: ``torch`` or ``keras``: the layout of arrays and the names of variables.
         rules: from our layers' names to the library's.
-        head: the library's name of the last layer.
         pixels: mean and standard deviation of its preprocessing.
         bgr: its networks take channels in the order blue, green, red.
         variant: the usual ``model.variant`` there.
@@ -47,7 +46,6 @@ class Convention:
 
     library: str
     rules: tuple[Rule, ...]
-    head: str
     pixels: Pixels
     padding: str = "symmetric"
     bgr: bool = False
@@ -61,10 +59,9 @@ class Convention:
                 return [self._joined(name, variable) for name in names(match)]
         return [self._joined(layer, variable)]  # then it is missing in the file, and named so
 
-    @property
-    def head_kernel(self) -> str:
-        """The library's name of the head's kernel."""
-        return self._joined(self.head, "kernel")
+    def found(self, names: Container[str], layer: str, variable: str = "kernel") -> str | None:
+        """Return the name among ``names`` of a variable of our ``layer``, or None."""
+        return next((name for name in self.candidates(layer, variable) if name in names), None)
 
     def classes(self, kernel_shape: tuple[int, ...]) -> int:
         """Return the number of classes of a head's kernel as it is in the file."""
@@ -76,31 +73,58 @@ class Convention:
         return f"{layer}/{variable}"
 
 
-def _torch(m: re.Match, rest: str) -> str:
-    return f"layer{m[1]}.{int(m[2]) - 1}.{rest}"
+def _torch(m: re.Match, *rests: str) -> list[str]:
+    return [f"layer{m[1]}.{int(m[2]) - 1}.{rest}" for rest in rests]
+
+
+def _numbered(m: re.Match, rest: str) -> str:
+    """Return a name in stages that are called after the convolutions of He et al.'s table 1."""
+    return f"conv{int(m[1]) + 1}_x.{int(m[2]) - 1}.{rest}"
+
+
+def _wide(m: re.Match, rest: str) -> str:
+    return f"block{m[1]}.layer.{int(m[2]) - 1}.{rest}"
 
 
 BLOCK = r"stage(\d)_block(\d+)"
-# torchvision's names, which timm shares; timm's deep stems, pooled shortcuts and attention; and
-# the usual names of Wide ResNet's (bn1) and PyramidNet's (bn_final) last norm.
+HEADS = ["fc", "linear", "classifier", "head.fc", "head", "last_linear"]
+# torchvision's names, which timm and most networks for CIFAR share; timm's deep stems, pooled
+# shortcuts and attention; the usual names of Wide ResNet's (bn1) and PyramidNet's (bn_final) last
+# norm. Others: conv1.0, conv2_x.0.residual_function.0 (github.com/weiaicunzai/pytorch-cifar100);
+# shortcut.0 (that and github.com/kuangliu/pytorch-cifar); block1.layer.0.convShortcut
+# (github.com/xternalz/WideResNet-pytorch).
 TORCH_RESNET: tuple[Rule, ...] = (
-    (r"stem_conv", lambda m: ["conv1", "conv1.6"]),
-    (r"stem_bn", lambda m: ["bn1"]),
+    (r"stem_conv", lambda m: ["conv1", "conv1.6", "conv1.0"]),
+    (r"stem_bn", lambda m: ["bn1", "conv1.1"]),
     (r"stem_(conv|bn)([12])", lambda m: [f"conv1.{3 * int(m[2]) - 3 + (m[1] == 'bn')}"]),
-    (BLOCK + r"_((?:conv|bn)\d)", lambda m: [_torch(m, m[3])]),
+    (
+        BLOCK + r"_((conv|bn)(\d))",
+        lambda m: [
+            *_torch(m, m[3]),
+            _numbered(m, f"residual_function.{3 * int(m[5]) - 3 + (m[4] == 'bn')}"),
+            _wide(m, m[3]),
+        ],
+    ),
     (
         BLOCK + r"_shortcut_conv",
-        lambda m: [_torch(m, "downsample.0"), _torch(m, "downsample.1"), _torch(m, "shortcut.0")],
+        lambda m: [
+            *_torch(m, "downsample.0", "downsample.1", "shortcut.0", "downsample", "shortcut"),
+            _numbered(m, "shortcut.0"),
+            _wide(m, "convShortcut"),
+        ],
     ),
     (
         BLOCK + r"_shortcut_bn",
-        lambda m: [_torch(m, "downsample.1"), _torch(m, "downsample.2"), _torch(m, "shortcut.1")],
+        lambda m: [
+            *_torch(m, "downsample.1", "downsample.2", "shortcut.1"),
+            _numbered(m, "shortcut.1"),
+        ],
     ),
-    (BLOCK + r"_se_reduce", lambda m: [_torch(m, "se.fc1")]),
-    (BLOCK + r"_se_expand", lambda m: [_torch(m, "se.fc2")]),
-    (BLOCK + r"_eca_conv", lambda m: [_torch(m, "se.conv")]),
+    (BLOCK + r"_se_reduce", lambda m: _torch(m, "se.fc1")),
+    (BLOCK + r"_se_expand", lambda m: _torch(m, "se.fc2")),
+    (BLOCK + r"_eca_conv", lambda m: _torch(m, "se.conv")),
     (r"final_bn", lambda m: ["bn1", "bn_final"]),
-    (r"head", lambda m: ["fc"]),
+    (r"head", lambda m: HEADS),
 )
 # torchvision's; its oldest files have another dot before the numbers.
 TORCH_DENSENET: tuple[Rule, ...] = (
@@ -118,7 +142,7 @@ TORCH_DENSENET: tuple[Rule, ...] = (
         lambda m: [f"features.transition{int(m[1]) - 1}.{m[2].replace('bn', 'norm')}"],
     ),
     (r"final_bn", lambda m: ["features.norm5"]),
-    (r"head", lambda m: ["classifier"]),
+    (r"head", lambda m: ["classifier", *HEADS]),
 )
 
 
@@ -164,26 +188,25 @@ CAFFE_PIXELS = Pixels((123.68, 116.779, 103.939), (1.0, 1.0, 1.0))
 CENTRED_PIXELS = Pixels((127.5, 127.5, 127.5), (127.5, 127.5, 127.5))
 
 CONVENTIONS = {
-    ("torch", "resnet"): Convention("torch", TORCH_RESNET, "fc", TORCH_PIXELS),
-    ("torch", "pyramidnet"): Convention("torch", TORCH_RESNET, "fc", TORCH_PIXELS),
-    ("torch", "densenet"): Convention("torch", TORCH_DENSENET, "classifier", TORCH_PIXELS),
-    ("keras", "resnet"): Convention(
-        "keras", KERAS_RESNET, "predictions", CAFFE_PIXELS, bgr=True, variant="v1"
-    ),
-    ("keras", "resnet_v2"): Convention("keras", KERAS_RESNET_V2, "predictions", CENTRED_PIXELS),
-    ("keras", "densenet"): Convention("keras", KERAS_DENSENET, "predictions", TORCH_PIXELS),
+    ("torch", "resnet"): Convention("torch", TORCH_RESNET, TORCH_PIXELS),
+    ("torch", "pyramidnet"): Convention("torch", TORCH_RESNET, TORCH_PIXELS),
+    ("torch", "densenet"): Convention("torch", TORCH_DENSENET, TORCH_PIXELS),
+    ("keras", "resnet"): Convention("keras", KERAS_RESNET, CAFFE_PIXELS, bgr=True, variant="v1"),
+    ("keras", "resnet_v2"): Convention("keras", KERAS_RESNET_V2, CENTRED_PIXELS),
+    ("keras", "densenet"): Convention("keras", KERAS_DENSENET, TORCH_PIXELS),
     ("keras", "efficientnet"): Convention(
-        "keras", KERAS_EFFICIENTNET, "predictions", TORCH_PIXELS, padding="same"
+        "keras", KERAS_EFFICIENTNET, TORCH_PIXELS, padding="same"
     ),
 }
 
 
-# Whose files of weights have such a name. PyTorch's but .safetensors need torch, which reads them
-# with weights_only=True; .h5 may be .weights.h5.
+# Whose files of weights have such a name; .h5 may be .weights.h5, .tar .pth.tar, .ckpt Lightning's.
 LIBRARIES = {
-    ".safetensors": "torch", ".pth": "torch", ".pt": "torch", ".bin": "torch", ".h5": "keras",
-}  # fmt: skip
-OURS = Convention("keras", (), "head", CENTRED_PIXELS)  # our own names, unchanged
+    ".safetensors": "torch",
+    **dict.fromkeys((".pth", ".pt", ".th", ".bin", ".ckpt", ".pkl", ".tar"), "torch"),
+    ".h5": "keras",
+}
+OURS = Convention("keras", (), CENTRED_PIXELS)  # our own names, unchanged
 
 # Our architectures in keras.applications, each with the name of the function that builds it.
 KERAS_APPLICATIONS = {

@@ -4,37 +4,47 @@ Reading a file gives plain arrays; code in a file is never executed. If a tensor
 error lists it and nothing is loaded.
 """
 
+import difflib
 import re
 import textwrap
-from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tfresnet.backend import keras
+from tfresnet.models import state_dict, torch_file
 from tfresnet.models.functional import functional
 from tfresnet.models.names import KERAS_APPLICATIONS, Convention, variable_kind
 from tfresnet.models.network import Network
+from tfresnet.models.torch_pickle import Refused
 from tfresnet.runtime.errors import InputError
 
 Arrays = dict[str, np.ndarray]
 
 
-def read(path: Path, arch: str) -> Arrays:
+def read(path: Path, arch: str | None = None, entry: str | None = None) -> Arrays:
     """Return the arrays of a weights file, under the names that they have there.
 
     Args:
-        path: a file with a suffix of ``READERS``.
+        path: a file with a suffix of ``names.LIBRARIES``.
         arch: the architecture, which a ``.weights.h5`` does not name.
+        entry: which of several dicts of weights in a file of PyTorch, as ``state_dict_ema``.
 
     Raises:
         InputError: the file is truncated, of another kind, or has code in it.
     """
     try:
-        return READERS[path.suffix](path, arch)
+        if path.suffix == ".h5":
+            return _read_keras(path, arch)
+        if path.suffix == ".safetensors":
+            return state_dict.plain(_read_safetensors(path))
+        return state_dict.plain(state_dict.arrays(torch_file.read(path), entry))
     except InputError:
         raise
+    except Refused as refused:
+        raise InputError(f"{path}: expected whole weights without code, got {refused}") from None
     except Exception as error:  # each library has exceptions of its own for a damaged file
         reason = textwrap.shorten(f"{type(error).__name__}: {error}", 120, placeholder=" ...")
         raise InputError(f"{path}: expected whole weights without code: {reason}") from None
@@ -54,6 +64,44 @@ def load(
     Raises:
         InputError: names the tensors that are missing, unexpected, or of another shape.
     """
+    found = fit(model, image_shape, arrays, convention, with_head)
+    if found.problems():
+        raise InputError(f"the weights do not fit {model.name}: {found.problems()}")
+    for variable, array in found.pairs:
+        variable.assign(array.astype(np.float32))
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What of a file's arrays fits a network.
+
+    Attributes:
+        pairs: the network's variables, and the arrays that are for them, in our layout.
+        missing: the names that the file lacks.
+        unexpected: the names that the network lacks.
+        misfits: the names of arrays of another shape, with both shapes.
+    """
+
+    pairs: list[tuple[Any, np.ndarray]]
+    missing: list[str]
+    unexpected: list[str]
+    misfits: list[str]
+
+    def problems(self) -> str:
+        """Return in words what does not fit, with the nearest names; empty if everything does."""
+        near = [_nearest(name, self.unexpected) for name in self.missing]
+        lists = {"missing": near, "unexpected": self.unexpected, "of another shape": self.misfits}
+        return "; ".join(f"{len(v)} {k}: {_some(v)}" for k, v in lists.items() if v)
+
+
+def fit(
+    model: Network,
+    image_shape: tuple,
+    arrays: Arrays,
+    convention: Convention,
+    with_head: bool = True,
+) -> Fit:
+    """Compare a file's arrays with ``model``; the arguments are those of :func:`load`."""
     pairs, missing, misfits = [], [], []
     own = () if with_head else model.head.layers
     left = {name for name in arrays if not re.search(convention.ignored, name)}
@@ -73,12 +121,12 @@ def load(
             pairs.append((variable, array))
             if array.shape != shape:
                 misfits.append(f"{name} (expected {shape}, got {array.shape})")
-    problems = {"missing": missing, "unexpected": sorted(left), "of another shape": misfits}
-    found = [f"{len(v)} {k}: {_some(v)}" for k, v in problems.items() if v]
-    if found:
-        raise InputError(f"the weights do not fit {model.name}: {'; '.join(found)}")
-    for variable, array in pairs:
-        variable.assign(array.astype(np.float32))
+    return Fit(pairs, missing, sorted(left), misfits)
+
+
+def _nearest(name: str, others: list[str]) -> str:
+    close = difflib.get_close_matches(name, others, n=1, cutoff=0.7)
+    return f"{name} (there is {close[0]})" if close else name
 
 
 def turned(array: np.ndarray, convention: Convention, layer: str) -> np.ndarray:
@@ -99,26 +147,13 @@ def _some(names: list[str], most: int = 4) -> str:
     return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
 
 
-def _read_safetensors(path: Path, arch: str) -> Arrays:
+def _read_safetensors(path: Path) -> Arrays:
     from safetensors.numpy import load_file
 
     return load_file(path)
 
 
-def _read_torch(path: Path, arch: str) -> Arrays:
-    try:
-        import torch
-    except ImportError:
-        raise InputError(
-            f"{path} needs PyTorch to be read (pip install torch), or save it as .safetensors"
-        ) from None
-    state = torch.load(path, map_location="cpu", weights_only=True)
-    for key in ("state_dict", "model"):
-        state = state.get(key, state)
-    return {name: tensor.float().numpy() for name, tensor in state.items()}
-
-
-def _read_keras(path: Path, arch: str) -> Arrays:
+def _read_keras(path: Path, arch: str | None) -> Arrays:
     """Read either of Keras's formats, without biases that our networks don't have.
 
     ResNet's convolutions have biases there. They are subtracted from the moving mean of the batch
@@ -153,11 +188,13 @@ def _text(name: str | bytes) -> str:
     return name.decode() if isinstance(name, bytes) else name
 
 
-def _named(path: Path, arch: str, classes: int | None) -> Arrays:
+def _named(path: Path, arch: str | None, classes: int | None) -> Arrays:
     """Read a file of ``save_weights("x.weights.h5")``, which numbers layers instead of naming them.
 
     Keras's own network loads it, and gives the names of the layers.
     """
+    if arch is None:
+        raise InputError(f"{path} does not name its layers: give the architecture with --arch")
     if classes is None:
         raise InputError(f"{path}: expected weights of a classifier, found no dense layer")
     theirs = getattr(keras.applications, KERAS_APPLICATIONS[arch])(weights=None, classes=classes)
@@ -167,12 +204,3 @@ def _named(path: Path, arch: str, classes: int | None) -> Arrays:
         for layer in theirs.layers
         for variable in layer.variables
     }
-
-
-READERS: dict[str, Callable[[Path, str], Arrays]] = {
-    ".safetensors": _read_safetensors,
-    ".pth": _read_torch,
-    ".pt": _read_torch,
-    ".bin": _read_torch,
-    ".h5": _read_keras,
-}

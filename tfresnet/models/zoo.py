@@ -178,6 +178,12 @@ def cost(config: ModelConfig, image_shape: tuple[int, int, int]) -> tuple[int, i
     )
 
 
+def shortest(config: ModelConfig, image_shape: tuple[int, int, int], num_classes: int) -> Network:
+    """Build a network without blocks that follow a stage's second one and are equal to it."""
+    row = architecture(config.arch).shortest()
+    return _build(row, config, image_shape, num_classes, "float32", heads.configured)
+
+
 def costs() -> dict[str, dict[str, int | str]]:
     """Return ``parameters macs image_size family`` of every row, as ``costs.json`` has them."""
     table: dict[str, dict[str, int | str]] = {}

@@ -22,19 +22,20 @@ Channels = tuple[float, float, float]
 
 def convert(
     file: Path,
-    arch: str,
+    arch: str | None,
     directory: Path,
     overrides: tuple[str, ...] = (),
     labels_file: Path | None = None,
     new_head: int | None = None,
     mean: Channels | None = None,
     std: Channels | None = None,
+    entry: str | None = None,
 ) -> tuple[Run, list[str]]:
     """Write a run directory with the weights of a file, as if it had been trained here.
 
     Args:
         file: PyTorch's or Keras's weights.
-        arch: the architecture that they are of.
+        arch: the architecture that they are of; None to find it by their names and shapes.
         directory: the new run's.
         overrides: ``section.key=value``, such as ``data.image_size=288``.
         labels_file: a text file with the name of each class on a line; by default they are
@@ -42,8 +43,10 @@ def convert(
         new_head: the number of classes of a head that has yet to be trained; by default the file's
             head is kept.
         mean: of the R, G and B that the network was trained with, 0 to 255; by default the one
-            that is usual in that library.
+            that is usual in that library. If no number of it and of ``std`` is above 1, the scale
+            is 0 to 1.
         std: their standard deviation, likewise.
+        entry: which of several dicts of weights in a file of PyTorch, as ``state_dict_ema``.
 
     Returns:
         The run, and the names of the arrays that hold NaN or infinity.
@@ -52,7 +55,8 @@ def convert(
         InputError: the file can't be read or does not fit, or the directory is taken.
     """
     preflight.conversion(file, arch, directory, labels_file, overrides)
-    weights = weights_file.read(file, arch)
+    of_model = tuple(o for o in overrides if o.startswith("model."))
+    weights = weights_file.read(file, arch, of_model, entry)
     config = _config(weights, overrides)
     classes = new_head or weights.classes()
     spec = _input_spec(config, weights.convention.pixels, mean, std)
@@ -79,7 +83,8 @@ def _config(weights: WeightsFile, overrides: tuple[str, ...]) -> RunConfig:
 def _input_spec(
     config: RunConfig, pixels: Pixels, mean: Channels | None, std: Channels | None
 ) -> InputSpec:
-    native = zoo.architecture(config.model.arch).image_size
+    native = zoo.native_size(config.model)
+    mean, std = _scaled(mean, std)
     height, width = config.data.height_and_width or (native, native)
     return InputSpec(
         height,
@@ -88,6 +93,15 @@ def _input_spec(
         std=std or pixels.std,
         crop_fraction=config.data.crop_fraction or default_crop(max(height, width)),
     )
+
+
+def _scaled(mean: Channels | None, std: Channels | None) -> tuple[Channels | None, Channels | None]:
+    """Return a mean and a standard deviation on the scale from 0 to 255; nothing above 1 is not."""
+    if any(value > 1 for value in (*(mean or ()), *(std or ()))):
+        return mean, std
+    r, g, b = (255 * value for value in mean or (0, 0, 0))
+    x, y, z = (255 * value for value in std or (0, 0, 0))
+    return mean and (r, g, b), std and (x, y, z)
 
 
 def _labels(file: Path | None, classes: int) -> tuple[str, ...]:

@@ -103,7 +103,7 @@ def _multi_label(config: TrainConfig, table: Path) -> None:
 
 
 def conversion(
-    file: Path, arch: str, out: Path, labels: Path | None, overrides: Iterable[str]
+    file: Path, arch: str | None, out: Path, labels: Path | None, overrides: Iterable[str]
 ) -> None:
     """Check that a file may hold weights of an architecture, and that the new run's folder is free.
 
@@ -111,9 +111,12 @@ def conversion(
         InputError: no such file or architecture, a library that has no such network, a folder that
             is not empty, or a bad setting.
     """
-    network(loading.from_overrides([f"model.arch={arch}", *overrides]).model)
-    family = costs.table()[arch]["family"]
-    names.convention(names.library(file), arch, family)
+    library = names.library(file)
+    if arch is None:
+        loading.from_overrides(overrides)
+    else:
+        network(loading.from_overrides([f"model.arch={arch}", *overrides]).model)
+        names.convention(library, arch, costs.table()[arch]["family"])
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"expected a new folder for the run, {out} is not empty")
     if labels:

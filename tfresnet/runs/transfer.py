@@ -71,7 +71,8 @@ def initial_weights(config: RunConfig, download: bool = True) -> InitialWeights 
     path = Path(config.train.init_from)
     if row := hub_weights.named(config.train.init_from):
         return _of_hub(row, download)
-    return _of_file(path, config.model.arch) if path.is_file() else _of_run(open_run(path))
+    arch = config.model.arch if "arch" in config.model.model_fields_set else None
+    return _of_file(path, arch) if path.is_file() else _of_run(open_run(path))
 
 
 def _of_run(run: Run) -> InitialWeights:
@@ -92,15 +93,15 @@ def _of_run(run: Run) -> InitialWeights:
     )
 
 
-def _of_file(path: Path, arch: str) -> InitialWeights:
+def _of_file(path: Path, arch: str | None) -> InitialWeights:
     weights = weights_file.read(path, arch)
     pixels = weights.convention.pixels
     return InitialWeights(
         name=str(path),
-        model=loading.from_overrides([f"model.arch={arch}", *weights.settings]).model,
+        model=loading.from_overrides([f"model.arch={weights.arch}", *weights.settings]).model,
         mean=pixels.mean,
         std=pixels.std,
-        labels=weights_file.numbered_labels(weights.classes()),
+        labels=weights_file.numbered_labels(weights.classes()) if weights.has_head() else (),
         arrays=weights.arrays,
         convention=weights.convention,
     )

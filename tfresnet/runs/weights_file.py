@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tfresnet.backend import keras
-from tfresnet.models import names, pretrained, zoo
+from tfresnet.models import architectures, names, pretrained, structure, zoo
 from tfresnet.runtime.errors import InputError
 
 
@@ -29,15 +29,23 @@ class WeightsFile:
     convention: names.Convention
     settings: tuple[str, ...]
 
+    def has_head(self) -> bool:
+        """Return whether the file has the weights of a classifier, not only of its features."""
+        return self.convention.found(self.arrays, "head") is not None
+
     def classes(self) -> int:
         """Return the number of classes of the head.
 
         Raises:
             InputError: there is no head, or one with fewer than two classes.
         """
-        kernel = self.convention.head_kernel
-        if kernel not in self.arrays:
-            raise InputError(f"the weights do not fit {self.arch}: 1 missing: {kernel}")
+        kernel = self.convention.found(self.arrays, "head")
+        if kernel is None:
+            expected = self.convention.candidates("head", "kernel")[0]
+            raise InputError(
+                f"the weights do not fit {self.arch}: 1 missing: {expected}; without a head of "
+                "theirs, give the number of classes of a new one with --new-head"
+            )
         shape = self.arrays[kernel].shape
         classes = self.convention.classes(shape) if len(shape) == 2 else 0
         if classes < 2:
@@ -57,35 +65,33 @@ class WeightsFile:
         pretrained.load(model, image_shape, self.arrays, self.convention, with_head)
 
 
-def read(path: Path, arch: str) -> WeightsFile:
-    """Return the weights in a file, for a network of an architecture; no code in it is run.
+def read(
+    path: Path,
+    arch: str | None = None,
+    overrides: tuple[str, ...] = (),
+    entry: str | None = None,
+) -> WeightsFile:
+    """Return the weights in a file, and what they tell of their network; no code in it is run.
+
+    Args:
+        path: the file.
+        arch: the architecture; None to find the one that fits.
+        overrides: ``model.key=value`` of the network, such as its width, to find it by.
+        entry: which of several dicts of weights in a file of PyTorch, as ``state_dict_ema``.
 
     Raises:
-        InputError: no such file or architecture, a library that has no such network, or a file
-            that is cut short, of another kind, or with code in it.
+        InputError: no such file or architecture, a library that has no such network, none or
+            several that fit, or a file that is cut short, of another kind, or with code in it.
     """
+    library = names.library(path)
+    arrays = pretrained.read(path, arch, entry)
+    arch = arch or architectures.find(path, arrays, library, overrides)
     row = zoo.architecture(arch)
-    convention = names.convention(names.library(path), arch, row.family)
-    arrays = pretrained.read(path, arch)
-    return WeightsFile(path, arch, arrays, convention, _settings(arrays, convention, row))
+    convention = names.convention(library, arch, row.family)
+    return WeightsFile(path, arch, arrays, convention, structure.settings(arrays, convention, row))
 
 
 def numbered_labels(classes: int) -> tuple[str, ...]:
     """Return ``0``, ``1``, ... as the names of classes, padded so that they sort in order."""
     digits = len(str(classes - 1))
     return tuple(f"{i:0{digits}}" for i in range(classes))
-
-
-def _settings(
-    arrays: pretrained.Arrays, convention: names.Convention, row: zoo.Row
-) -> tuple[str, ...]:
-    settings = {"stem": "imagenet", "padding": convention.padding}
-    if row.family == "resnet":
-        settings["variant"] = "d" if "conv1.6.weight" in arrays else convention.variant
-        if any(".se.fc1." in name for name in arrays):
-            settings["attention"] = "se"
-        if any(name.endswith(".se.conv.weight") for name in arrays):
-            settings["attention"] = "eca"
-    if "conv1.weight" in arrays and arrays["conv1.weight"].shape[2:] == (3, 3):
-        settings["stem"] = "cifar"
-    return tuple(f"model.{key}={value}" for key, value in settings.items())
