@@ -41,10 +41,10 @@ def command(
 ) -> None:
     """Compare .tflite, .onnx and SavedModel: latency, load time, memory and size.
 
-    MODEL may be a run, of which the best exported file is taken. The files take turns, so that a
-    noisy machine is noisy for all of them. Latency is of one image.
-    The last column is the speed relative to the float32 file, or to the first one; MB is what a
-    fresh process grows by.
+    MODEL may be a run, of which the best exported file is taken, or a shipped network. The files
+    take turns, so that a noisy machine is noisy for all of them. Latency is of one image. The last
+    column is the speed relative to the float32 file, or to the first one; MB is what a fresh
+    process grows by.
 
     \b
     Example:

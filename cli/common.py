@@ -74,12 +74,18 @@ def reports_mistakes(function: Callable) -> Callable:
 
 
 def model_file(path: Path) -> Path:
-    """Return the file itself, or the best exported file of a run, which is named on stderr.
+    """Return the file itself, or that of a run or a shipped network, which is named on stderr.
+
+    Of a run it is the best exported file, of the name of a shipped network its float32 file, which
+    is made at the first call.
 
     Raises:
         InputError: a folder that is neither a SavedModel nor a run with a file that passed its
             checks.
     """
+    if file := trained_file(path):
+        click.echo(f"Taking the float32 file of the shipped {path}", err=True)
+        return file
     if not path.is_dir() or (path / "saved_model.pb").is_file():
         return path
     from tfresnet.deploy import choice
@@ -88,6 +94,27 @@ def model_file(path: Path) -> Path:
     file = choice.of_run(path)
     click.echo(f"Taking {printable(file)}, the best exported file of {printable(path)}", err=True)
     return file
+
+
+def trained_file(path: Path) -> Path | None:
+    """Return the float32 TFLite file of a shipped network for its name; None for another path."""
+    from tfresnet.runs import shipped
+
+    if not shipped.is_name(path):
+        return None
+    from tfresnet.deploy import trained_file as made
+
+    return made.of_name(str(path))
+
+
+def writable_run(path: Path) -> Path:
+    """Return a run to write into: of a shipped network a copy in ``runs/``, named on stderr."""
+    from tfresnet.runs import shipped
+
+    run = shipped.writable(path)
+    if run != path:
+        click.echo(f"The shipped {path} is in {run}", err=True)
+    return run
 
 
 def _undecodable(text: str) -> str | None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from tfresnet.cli.common import PATH, json_option, print_json, reports_mistakes
+from tfresnet.cli.common import PATH, json_option, print_json, reports_mistakes, trained_file
 
 
 @click.command("demo")
@@ -28,24 +28,25 @@ def command(
 
     The page is served to this machine alone, and needs no network: LiteRT.js runs .tflite and
     onnxruntime-web .onnx, in the browser. Several files answer side by side. MODEL may be a run,
-    whose float32 and int8 files are then shown. Ctrl-C ends it.
+    whose float32 and int8 files are then shown, or the name of a shipped network; without one it
+    is cifar10-resnet20. Ctrl-C ends it.
 
     \b
     Examples:
       tfresnet demo --fetch
+      tfresnet demo
       tfresnet demo runs/quickstart
       tfresnet demo model_float32.onnx model_int8.tflite --samples pictures
     """
     from tfresnet.deploy.device import demo, web_runtimes
+    from tfresnet.runs import shipped
 
     if fetch:
         where = web_runtimes.fetch()
         click.echo(f"The browser's interpreters are in {where}", err=True)
-    if not models:
-        if fetch:
-            return
-        raise click.UsageError("expected a model file or a run, got none")
-    files = demo.files_of(models)
+    if fetch and not models:
+        return
+    files = demo.files_of([trained_file(m) or m for m in models or [Path(shipped.DEFAULT)]])
     chosen = demo.samples_in(samples) if samples else demo.samples_of(files[0])
     with demo.server(demo.pages(files, chosen), port) as server:
         url = f"http://{demo.HOST}:{server.server_address[1]}/"

@@ -60,6 +60,7 @@ def command(
     \b
     Examples:
       tfresnet evaluate runs/quickstart
+      tfresnet evaluate cifar10-resnet20 --data-dir path/to/tensorflow_datasets
       tfresnet evaluate runs/quickstart/export/model_int8.tflite --json
       tfresnet evaluate runs/cifar10-resnet20 --corruptions all --plots pictures
     """

@@ -14,6 +14,7 @@ from tfresnet.cli.common import (
     print_json,
     reports_mistakes,
     stdout_to_stderr,
+    writable_run,
 )
 from tfresnet.system.native_stderr import quiet_tensorflow
 
@@ -53,6 +54,7 @@ def command(
     from tfresnet.runtime.errors import InputError
     from tfresnet.runtime.spec import CLASSIFICATION, MULTI_LABEL
 
+    run = writable_run(run)
     opened = run_directory.open_run(run)
     preflight.network(opened.config.model)
     if lost := [image for image in images if not image.exists()]:

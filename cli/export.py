@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tfresnet.cli.common import PATH, json_option, print_json, reports_mistakes, stdout_to_stderr
+from tfresnet.cli.common import (
+    PATH,
+    json_option,
+    print_json,
+    reports_mistakes,
+    stdout_to_stderr,
+    writable_run,
+)
 from tfresnet.cli.export_options import export_config, export_options
 from tfresnet.config.export import ExportConfig
 from tfresnet.system.native_stderr import quiet_tensorflow
@@ -42,6 +49,7 @@ def command(
     Examples:
       tfresnet export runs/quickstart
       tfresnet export runs/quickstart --tflite --quantize int8 --max-drop 0.5
+      tfresnet export cifar10-resnet20 --tflite
       tfresnet export runs/quickstart --tflite --qat-epochs 5
       tfresnet export runs/quickstart --auto --max-drop 0.3 --max-bytes 100000
       tfresnet export runs/quickstart --onnx --quantize int8 --layout nchw --batch 1
@@ -52,6 +60,7 @@ def command(
     if (max_bytes or max_latency) and not auto:
         raise click.UsageError("--max-bytes, --max-latency: expected --auto with them")
     config = export_config(choices, auto, os.cpu_count() or 1)
+    run = writable_run(run)
     opened = run_directory.open_run(run)
     opened.finished_result()
     preflight.network(opened.config.model)

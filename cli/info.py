@@ -1,6 +1,5 @@
 """``tfresnet info``: for a model file, no TensorFlow."""
 
-from pathlib import Path
 from typing import Any
 
 import click
@@ -27,6 +26,7 @@ def command(model: str, overrides: tuple[str, ...], as_json: bool) -> None:
     Examples:
       tfresnet info runs/quickstart/export/model_int8.tflite
       tfresnet info runs/quickstart
+      tfresnet info cifar10-resnet20
       tfresnet info resnet18 --set model.stem=cifar --set model.num_classes=10
     """
     facts = _facts(model, overrides)
@@ -41,9 +41,9 @@ def command(model: str, overrides: tuple[str, ...], as_json: bool) -> None:
 def _facts(model: str, overrides: tuple[str, ...]) -> dict[str, Any]:
     from tfresnet.config import loading
     from tfresnet.deploy import describe
-    from tfresnet.runs import preflight, run_directory
+    from tfresnet.runs import preflight, run_directory, shipped
 
-    path = Path(model)
+    path = shipped.located(model)
     is_run = path.is_dir() and not (path / "saved_model.pb").exists()
     is_architecture = not path.exists() and path.name == model and not path.suffix
     if overrides and not is_architecture:

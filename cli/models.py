@@ -15,21 +15,23 @@ def command(as_json: bool) -> None:
     """List the architectures, with parameters, multiply-adds and measured results.
 
     Multiply-adds are for one image of the size that the architecture was published for.
-    Results are means of all seeds, from the records in results/.
+    Results are means of all seeds, from the records in results/. Below are the trained networks
+    that ship with tfresnet, whose names are taken wherever a run is.
 
     \b
     Example:
       tfresnet models --json
     """
     from tfresnet.models import costs
-    from tfresnet.runs import experiments
+    from tfresnet.runs import experiments, shipped
 
     rows: list[dict[str, Any]] = [{"name": name, **cost} for name, cost in costs.table().items()]
     measured = experiments.shipped()
     of = {row["name"]: [m for m in measured if m.first.arch == row["name"]] for row in rows}
+    trained = [_trained(name) for name in shipped.names()]
     if as_json:
         found = [row | {"results": [m.summary() for m in of[row["name"]]]} for row in rows]
-        print_json({"models": found})
+        print_json({"models": found, "trained": trained})
         return
     click.echo(f"{'name':<18}{'parameters':>12}{'multiply-adds':>16}{'image':>7}  measured")
     for r in rows:
@@ -38,6 +40,29 @@ def command(as_json: bool) -> None:
         ]
         row = f"{r['name']:<18}{r['parameters']:>12,}{r['macs']:>16,}{r['image_size']:>7}"
         click.echo(_with_results(row, shown))
+    click.echo("\nTrained, in the package:")
+    for one in trained:
+        number = f"{one['heading']} {one['value']:.2%}"
+        click.echo(f"{one['name']:<28}{one['arch']:<12}{number:<15} {one['bytes']:>9,} bytes")
+
+
+def _trained(name: str) -> dict[str, Any]:
+    """Describe a shipped network: ``name arch preset epochs metric heading value bytes``."""
+    from tfresnet.runs import run_directory, shipped
+    from tfresnet.tasks.headings import HEADINGS
+
+    run = run_directory.open_run(shipped.FOLDER / name)
+    result, headings = run.finished_result(), HEADINGS[run.output.task]
+    return {
+        "name": name,
+        "arch": result.arch,
+        "preset": result.preset,
+        "epochs": result.epochs,
+        "metric": headings.primary,
+        "heading": headings.heading,
+        "value": result.test[headings.primary],
+        "bytes": (run.directory / shipped.WEIGHTS).stat().st_size,
+    }
 
 
 def _with_results(row: str, results: list[str]) -> str:

@@ -51,17 +51,18 @@ def command(
 ) -> None:
     """Say what is in pictures with a .tflite, .onnx or .xml file, as a device would.
 
-    MODEL may be a run, of which the best exported file is taken: int8 TFLite, if it passed. IMAGE
-    may be a folder. A picture that can't be read is named, the others are predicted, and the exit
-    status is 1. A file of export --features gives embeddings instead, a multi-label one also the
-    labels whose probability is at least the threshold, one of segmentation the share of the
-    picture that each label covers, one of detection boxes, or their centers, in pixels; --out draws
-    what was found.
+    MODEL may be a run, of which the best exported file is taken: int8 TFLite, if it passed; or the
+    name of a shipped network, of which a float32 file is made once. IMAGE may be a folder. A
+    picture that can't be read is named, the others are predicted, and the exit status is 1. A file
+    of export --features gives embeddings instead, a multi-label one also the labels whose
+    probability is at least the threshold, one of segmentation the share of the picture that each
+    label covers, one of detection boxes, or their centers, in pixels; --out draws what was found.
 
     \b
     Examples:
       tfresnet predict runs/quickstart/export/model_int8.tflite runs/quickstart/samples/*.png
       tfresnet predict runs/quickstart photo.jpg folder
+      tfresnet predict cifar10-resnet20 photo.jpg
     """
     from tfresnet.runtime.drawing import Drawings
     from tfresnet.runtime.picture_files import pictures_in

@@ -150,7 +150,12 @@ def prepare(
         chosen = Selection(batches, Reference(*evaluation.collect(predict, batches), task))
     count = config.calibration_images if targets.calibrates(config) else 0
     drawn = calibration.draw(training, count, seed, task, measured, reserved)
-    metadata = _metadata(run, result, config, data, drawn, reference, weights_sha256(model))
+    metadata = replace(
+        describe(run, result, config, data, model),
+        calibration_images=drawn.manifest["count"],
+        calibration=drawn.summary,
+        measured={**reference.headline, "n": reference.n},
+    )
     return ExportContext(
         run, result, config, data, model, dataset, drawn, held_out, reference, chosen, metadata
     )
@@ -168,20 +173,22 @@ def _batches(split: Any, shape: tuple[int, ...], limit: int | None) -> tf.data.D
     return batches.cache() if count * int(np.prod(shape)) <= CACHED_BYTES else batches
 
 
-def _metadata(
-    run: Run,
-    result: RunResult,
-    config: ExportConfig,
-    data: DataConfig,
-    drawn: Calibration,
-    reference: Reference,
-    weights: str,
+def describe(
+    run: Run, result: RunResult, config: ExportConfig, data: DataConfig, model: keras.Model
 ) -> ModelMetadata:
-    """Return what every file of an export says about itself."""
+    """Return what every file of an export says about itself, without numbers measured of it.
+
+    Args:
+        run: what is exported.
+        result: what its training measured.
+        config: what is exported.
+        data: the data section to measure with.
+        model: the run's network.
+    """
     return ModelMetadata(
         spec=run.spec,
         output=run.output,
-        output_kind=_output_kind(config, reference.task),
+        output_kind=_output_kind(config, tasks.of(run.output)),
         input_type=config.interface,
         **{key: getattr(result, key) for key in PROVENANCE},
         config={
@@ -190,10 +197,7 @@ def _metadata(
         },
         versions={name: found for name, found in environment.versions().items() if found},
         data=measured_data.public(data),
-        calibration_images=drawn.manifest["count"],
-        calibration=drawn.summary,
-        measured={**reference.headline, "n": reference.n},
-        weights_sha256=weights,
+        weights_sha256=weights_sha256(model),
     )
 
 

@@ -9,7 +9,7 @@ from tfresnet.config.loading import with_data
 from tfresnet.config.sections import DataConfig
 from tfresnet.data import lookup
 from tfresnet.deploy import measured_data
-from tfresnet.runs import preflight, run_directory
+from tfresnet.runs import preflight, run_directory, shipped
 from tfresnet.runtime.decode import OUTPUTS
 from tfresnet.runtime.errors import InputError
 from tfresnet.runtime.metadata import EMBEDDING, ModelMetadata, check_output_kind, read_metadata
@@ -38,6 +38,7 @@ def find(path: Path, overrides: Mapping[str, Any]) -> Subject:
         InputError: there is no such model, it gives embeddings, its data are not
             there, or ``overrides`` name a split of data that have just one.
     """
+    path = shipped.located(path)
     if not path.exists():
         raise InputError(f"expected a run directory or a model file, {path} does not exist")
     if path.is_dir() and not (path / "saved_model.pb").exists():

@@ -9,14 +9,14 @@ from click.testing import CliRunner, Result
 
 from tests import test_cli
 from tests.test_imports import HEAVY, loaded_by
-from tfresnet.runs import run_directory
+from tfresnet.runs import portable, run_directory
 from tfresnet.runs.result import RunResult
 from tfresnet.sweep import markdown, plan
 from tfresnet.system import environment
-from tools import record, records, results, results_page
+from tools import record, records, results, results_page, ship
 
 ROOT = Path(__file__).parent.parent
-TOOLS = {"record": record.command, "results": results.command}
+TOOLS = {"record": record.command, "results": results.command, "ship": ship.command}
 
 
 def tool(name: str, *arguments: object) -> Result:
@@ -153,7 +153,7 @@ def test_a_record_names_no_private_folder(tiny_run):
     result["command"] = "tfresnet train '/home/me/my pictures' --data-dir=/home/me/tfds --lr 1e-3"
     result["environment"] = result["environment"] | {"resumed": [{"command": "train /home/me/x"}]}
     result = RunResult.model_validate(result)
-    written = records.portable(result, "a")
+    written = portable.result(result, "a")
     assert "/home" not in json.dumps(written)
     assert written["artifacts"] == [{"path": "runs/a/export/tflm/model.tflite"}]
     assert written["config"]["train"]["teacher"] == "runs/large"

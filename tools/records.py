@@ -1,19 +1,16 @@
 """The records in results/: a JSON file for each run, and one for each sweep in results/sweeps/."""
 
 import json
-import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tfresnet.runs import experiments
+from tfresnet.runs import experiments, portable
 from tfresnet.runs.result import RunResult
 from tfresnet.runs.run_directory import open_run
 from tfresnet.runtime.errors import InputError
 from tfresnet.sweep.table import Row
 from tfresnet.system.files import read_json
-
-PATHS = {"train": ("teacher", "init_from"), "data": ("dataset", "data_dir", "labels")}
 
 
 @dataclass(frozen=True)
@@ -90,7 +87,7 @@ def record_of_run(directory: Path, out: Path, name: str | None) -> tuple[Path, d
     run = open_run(directory)
     path = out / f"{name or f'{run.config.name}-seed{run.config.train.seed}'}.json"
     result = experiments.parse(run.finished_result().to_dict(), str(directory))
-    content = portable(result, directory.resolve().name) | {"curve": run.records()}
+    content = portable.result(result, directory.resolve().name) | {"curve": run.records()}
     if path.exists():
         _check_same_run(path, content)
     return path, content
@@ -133,27 +130,5 @@ def identity(result: RunResult) -> str:
     It is made of the settings, the seed, and the names of the runs that it builds on.
     """
     train = result.config["train"]
-    names = [Path(train.get(key) or "").name for key in sorted(PATHS["train"])]
+    names = [Path(train.get(key) or "").name for key in sorted(portable.PATHS["train"])]
     return json.dumps([experiments.settings(result), result.seed, names], sort_keys=True)
-
-
-def portable(result: RunResult, run: str) -> dict[str, Any]:
-    """Return a result as JSON types, without the private folders in its paths.
-
-    Files are named from the folder ``run`` on, a teacher and weights to start from with one folder,
-    data and the paths in commands by their own names.
-    """
-    whole = result.to_dict()
-    for artifact in whole["artifacts"]:
-        artifact["path"] = f"runs/{run}/export/{artifact['path'].rpartition('/export/')[2]}"
-    config, environment = whole["config"], whole["environment"]
-    for key in PATHS["train"]:
-        if path := config["train"].get(key):
-            config["train"][key] = "/".join(Path(path).parts[-2:])
-    for key in PATHS["data"]:
-        if path := config["data"].get(key):
-            config["data"][key] = experiments.without_folders(path)
-    for part in (whole, environment, *environment.get("resumed", ())):
-        words = shlex.split(part["command"])
-        part["command"] = shlex.join(map(experiments.without_folders, words))
-    return whole

@@ -5,9 +5,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tfresnet.runs import experiments
+from tfresnet.runs import experiments, shipped
 from tfresnet.runs.experiments import Experiment
 from tfresnet.runs.result import ArtifactRecord, RunResult
+from tfresnet.runs.run_directory import open_run
 from tfresnet.runtime.errors import InputError
 from tfresnet.sweep import markdown
 from tfresnet.sweep.table import to_markdown
@@ -23,7 +24,8 @@ chose no epoch unless the row says so; with several seeds the mean and the stand
 bootstrap), of several seeds that of their mean (Student's t). *Mirrored* is with the predictions
 for each image and for its mirror image averaged, *ECE* the expected calibration error in percent
 (15 bins), *pixels* the share of them that is right, *mAP* COCO's mean over overlaps of 0.5 to 0.95.
-Minutes are those of the machines that are named below, some of which had other work too.
+Minutes are those of the machines that are named below, some of which had other work too. The
+weights of what is *shipped* are in the package, with kernels in float16: the numbers are theirs.
 """
 # Of each primary number, the columns behind it: what they are called, and where the number is.
 FURTHER: dict[str, dict[str, Callable[[RunResult], float | None]]] = {
@@ -32,6 +34,9 @@ FURTHER: dict[str, dict[str, Callable[[RunResult], float | None]]] = {
     "map50": {"mAP": lambda r: r.test["map"]},
     "map": {"F1": lambda r: r.test["micro_f1"], "exact match": lambda r: r.test["exact_match"]},
 }
+# Settings that no label tells: the first two have columns or words of their own, the third counts
+# only where an epoch was chosen, and the last is a matter of speed.
+TOLD_ELSEWHERE = ("train.epochs", "data.eval_split", "train.eval_every", "train.xla")
 PICTURE = "Mean and standard deviation of each variant, and every run as a dot"
 BEGIN, END = "<!-- results -->", "<!-- end of results -->"
 
@@ -89,16 +94,26 @@ def _label(experiment: Experiment, others: Sequence[Experiment]) -> str:
     parts = [f"`{first.preset}`"]
     if experiments.epoch_was_chosen(first):
         parts.append("epoch chosen on these images")
+    if first.weights_sha256:
+        name = _shipped_as(first.weights_sha256)
+        parts.append("shipped" if name in (None, first.preset) else f"shipped as `{name}`")
     if "[" in split:  # a part of one
         parts.append(f"on {first.test['n']:,} images of {split}")
     parts += [
         f"{key.partition('.')[2]}={value}"
         for key, value in experiments.settings(first).items()
-        # The first two are told already, the third counts only where an epoch was chosen.
-        if key not in ("train.epochs", "data.eval_split", "train.eval_every")
-        and any(other[key] != value for other in of_preset)
+        if key not in TOLD_ELSEWHERE and any(other[key] != value for other in of_preset)
     ]
     return ", ".join(parts)
+
+
+def _shipped_as(digest: str) -> str | None:
+    """Return the name of the shipped network that has these weights, if there is one."""
+    for name in shipped.names():
+        result = open_run(shipped.FOLDER / name).finished_result()
+        if result.weights_sha256 == digest:
+            return name
+    return None
 
 
 def _row(experiment: Experiment, label: str) -> dict[str, str]:

@@ -154,7 +154,7 @@ def read_as(kind: type[S], path: Path) -> S:
 
 
 def absolute(config: RunConfig) -> RunConfig:
-    """Return the configuration with its paths made absolute."""
+    """Return the configuration with its paths made absolute; names of weights stay."""
     path = expanded(config.data.dataset)
     data, training = config.data, config.train
     if data.dataset != "digits" and path.is_dir():
@@ -163,8 +163,11 @@ def absolute(config: RunConfig) -> RunConfig:
         if given := getattr(data, key):
             data = data.model_copy(update={key: str(expanded(given).resolve())})
     for key in ("init_from", "teacher"):
-        if (given := getattr(training, key)) and not is_hub_name(given):
-            whole = str(expanded(given).resolve())
+        if given := getattr(training, key):
+            place = expanded(given)
+            # What is no path is the name of weights, which is the same from everywhere.
+            named = is_hub_name(given) or (place.name == given and not place.exists())
+            whole = given if named else str(place.resolve())
             training = training.model_copy(update={key: whole})
     return config.model_copy(update={"data": data, "train": training})
 

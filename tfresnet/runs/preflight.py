@@ -7,7 +7,7 @@ from tfresnet.config import loading
 from tfresnet.config.sections import ModelConfig, RunConfig, TrainConfig
 from tfresnet.data import lookup, task_settings
 from tfresnet.models import costs, hub_weights, names, options
-from tfresnet.runs import hub
+from tfresnet.runs import hub, shipped
 from tfresnet.runs.run_directory import Run, open_run
 from tfresnet.runtime.errors import InputError, unknown
 from tfresnet.runtime.spec import MULTI_LABEL
@@ -68,11 +68,11 @@ def training(config: RunConfig, resume: bool = False, dry_run: bool = False) -> 
     if row := hub_weights.named(start):
         if not (resume or dry_run):
             hub.fetch(row)
-    elif start and not resume and not expanded(start).is_file():
-        if not expanded(start).exists():
+    elif start and not resume and not shipped.located(start).is_file():
+        if not shipped.located(start).exists():
             raise InputError(
-                "train.init_from: expected a run directory or a file of weights, "
-                f"{start} does not exist"
+                "train.init_from: expected a run directory, a file of weights, or one of "
+                f"{', '.join(shipped.names())}, {start} does not exist"
             )
         _check_run("train.init_from", start)
     if teacher:
@@ -82,7 +82,7 @@ def training(config: RunConfig, resume: bool = False, dry_run: bool = False) -> 
 def _check_run(key: str, path: str) -> None:
     """Raise an ``InputError`` that names the key unless ``path`` is a run."""
     try:
-        open_run(expanded(path))
+        open_run(Path(path))
     except InputError as error:
         raise InputError(f"{key}: {error}") from None
 
@@ -156,6 +156,11 @@ def directory(config: RunConfig, path: Path, resume: bool, settled: bool = False
             "it, or --name NAME (run_dir) for another"
         )
     run = open_run(path)
+    if run.is_packed:
+        raise InputError(
+            f"{path} is packed, without what resuming needs; start another run from its weights: "
+            f"--name NAME --init-from {path}"
+        )
     changed = loading.differences(run.config, loading.absolute(config))
     if "train.epochs" in changed:
         _epochs(run, changed.pop("train.epochs")[1])

@@ -11,7 +11,7 @@ from tfresnet.config.sections import RunConfig
 from tfresnet.data import sources
 from tfresnet.data.sources import Dataset
 from tfresnet.models import options, zoo
-from tfresnet.runs import preflight, start, teacher, transfer
+from tfresnet.runs import preflight, shipped, start, teacher, transfer
 from tfresnet.runs.run_directory import open_run
 from tfresnet.runs.transfer import InitialWeights
 from tfresnet.runtime.spec import ACTIVATIONS
@@ -89,7 +89,7 @@ def _initial_weights(
     A run that has a checkpoint is resumed without them if they are gone.
     """
     begun = resume and any((directory / "checkpoints").glob("*.index"))
-    gone = not Path(config.train.init_from or "").exists()
+    gone = not shipped.located(config.train.init_from or "").exists()
     return None if begun and gone else transfer.initial_weights(config, download)
 
 

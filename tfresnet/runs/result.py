@@ -103,6 +103,9 @@ class RunResult(Record):
     command: str | None = None
     commit: str | None
     weights: str | None = Field(None, description="File that converted weights come from.")
+    weights_sha256: str | None = Field(
+        None, description="Of a packed run: the digest of its variables, as info shows it."
+    )
     artifacts: list[ArtifactRecord] = Field([], description="Of the last export.")
     config: dict[str, Any] = Field({}, description="The run's configuration, as config.yaml.")
     environment: dict[str, Any] = Field({}, description="As environment.json.")

@@ -3,6 +3,8 @@
 Its files:
 config.yaml  spec.json  environment.json  result.json
 checkpoints/  metrics.jsonl  tensorboard/  curves.png  samples/  export/
+
+A packed run has weights.safetensors in place of the checkpoints, see :mod:`tfresnet.runs.packing`.
 """
 
 import hashlib
@@ -16,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from tfresnet.config import loading
 from tfresnet.config.formats import of_path
 from tfresnet.config.sections import RunConfig
+from tfresnet.runs import shipped
 from tfresnet.runs.result import RunResult
 from tfresnet.runtime.errors import InputError
 from tfresnet.runtime.spec import ACTIVATIONS, InputSpec, OutputSpec, specs_from_dict, specs_to_dict
@@ -47,7 +50,8 @@ class Run:
         """Return the model with the weights that the run keeps (``train.keep``).
 
         Args:
-            averaged: whether to take the weights' moving average; by default if there is one.
+            averaged: whether to take the weights' moving average; by default if there is one. A
+                packed run has only the weights that are deployed.
             precision: of the computation, a value of ``train.precision``; weights are float32.
 
         Raises:
@@ -66,9 +70,19 @@ class Run:
         labels = len(self.output.labels)
         head = tasks.of(self.output).head
         model = zoo.build(self.config.model, self.spec.shape, labels, precision, head)
+        if self.is_packed:
+            from tfresnet.models import own_weights
+
+            file = self.directory / shipped.WEIGHTS
+            return model, own_weights.load(file, model, self.spec.shape)
         averaged = bool(self.config.train.ema_decay) if averaged is None else averaged
         kept = checkpoint.kept(self.directory, self.config.train.keep)
         return model, checkpoint.load_weights(kept, model, averaged)
+
+    @property
+    def is_packed(self) -> bool:
+        """Whether it has a file of weights in place of checkpoints: it can't be resumed."""
+        return (self.directory / shipped.WEIGHTS).is_file()
 
     def records(self) -> list[dict]:
         """Return the records of ``metrics.jsonl``, one per epoch."""
@@ -128,7 +142,12 @@ class Run:
 
 
 def open_run(directory: Path) -> Run:
-    """Return the run in ``directory``, or raise an ``InputError`` that says what is missing."""
+    """Return the run in ``directory``, which may be the name of a shipped network.
+
+    Raises:
+        InputError: there is none; the message says what is missing.
+    """
+    directory = shipped.located(directory)
     if not directory.exists():
         raise InputError(
             f"expected a run directory, {directory} does not exist; see tfresnet train"

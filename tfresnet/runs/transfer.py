@@ -6,10 +6,9 @@ from pathlib import Path
 from tfresnet.backend import keras
 from tfresnet.config import loading
 from tfresnet.config.sections import ModelConfig, RunConfig
-from tfresnet.models import hub_weights, names, pretrained, zoo
-from tfresnet.models.functional import functional
+from tfresnet.models import hub_weights, names, own_weights, pretrained, zoo
 from tfresnet.models.hub_weights import HubWeights
-from tfresnet.models.names import OURS, Convention, variable_kind
+from tfresnet.models.names import OURS, Convention
 from tfresnet.models.options import STRUCTURE
 from tfresnet.runs import hub, weights_file
 from tfresnet.runs.run_directory import Run, open_run
@@ -59,7 +58,7 @@ def initial_weights(config: RunConfig, download: bool = True) -> InitialWeights 
     """Return the weights that ``train.init_from`` names; None if it is empty.
 
     Args:
-        config: names a run, a file, or weights on the hub.
+        config: names a run, a file, a shipped network, or weights on the hub.
         download: whether those of the hub may be downloaded; if not, and they are not in the cache,
             there are no arrays.
 
@@ -71,24 +70,21 @@ def initial_weights(config: RunConfig, download: bool = True) -> InitialWeights 
     path = Path(config.train.init_from)
     if row := hub_weights.named(config.train.init_from):
         return _of_hub(row, download)
-    arch = config.model.arch if "arch" in config.model.model_fields_set else None
-    return _of_file(path, arch) if path.is_file() else _of_run(open_run(path))
+    if path.is_file():
+        arch = config.model.arch if "arch" in config.model.model_fields_set else None
+        return _of_file(path, arch)
+    return _of_run(open_run(path), config.train.init_from)
 
 
-def _of_run(run: Run) -> InitialWeights:
+def _of_run(run: Run, name: str) -> InitialWeights:
     stem = zoo.stem(run.config.model, run.spec.shape)
-    arrays = {
-        f"{layer.name}/{variable_kind(variable)}": variable.numpy()
-        for layer in functional(run.model(), run.spec.shape).layers
-        for variable in layer.variables
-    }
     return InitialWeights(
-        name=str(run.directory),
+        name=name,
         model=run.config.model.model_copy(update={"stem": stem}),
         mean=run.spec.mean,
         std=run.spec.std,
         labels=run.output.labels,
-        arrays=arrays,
+        arrays=own_weights.arrays(run.model(), run.spec.shape),
         convention=OURS,
     )
 
