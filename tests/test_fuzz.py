@@ -6,6 +6,7 @@ failure can be repeated.
 
 import io
 import json
+import pickle
 import re
 import tempfile
 import zipfile
@@ -21,6 +22,7 @@ from hypothesis import strategies as some
 from PIL import Image
 from safetensors.numpy import save_file
 
+from tests import torch_files
 from tfresnet.config import loading
 from tfresnet.data.images import examine
 from tfresnet.deploy import describe
@@ -313,10 +315,14 @@ def test_encrypted_metadata_are_refused(models, tmp_path, flag):
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
-    """The smallest files of weights: PyTorch's names in one, a layer of Keras in the other."""
+    """The smallest files of weights: of Keras, with PyTorch's names, and in PyTorch's formats."""
     folder = tmp_path_factory.mktemp("weights")
     array = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
     save_file({"fc.weight": array, "fc.bias": array[0, 0]}, folder / "w.safetensors")
+    state = {"fc.weight": torch_files.Tensor(array), "fc.bias": torch_files.bfloat16(array)}
+    (folder / "w.pth").write_bytes(torch_files.zip_file({"net": state, "epoch": 3}))
+    (folder / "w.tar").write_bytes(torch_files.legacy_file({"net": state, "epoch": 3}))
+    (folder / "w.pkl").write_bytes(pickle.dumps({"net": {"fc.weight": array}}))
     with h5py.File(folder / "w.h5", "w") as file:
         file.attrs["layer_names"] = [b"dense"]
         group = file.create_group("dense")
@@ -325,7 +331,7 @@ def weights(tmp_path_factory):
     return {path.suffix: path.read_bytes() for path in folder.iterdir()}
 
 
-@settings(quick, max_examples=2 * CASES)
+@settings(quick, max_examples=3 * CASES)
 @given(some.data())
 def test_files_of_weights_that_are_spoilt(weights, data):
     suffix = data.draw(some.sampled_from(sorted(weights)))

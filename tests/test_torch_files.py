@@ -7,6 +7,7 @@ import functools
 import io
 import pickle
 import re
+import struct
 import zipfile
 from pathlib import Path
 
@@ -165,6 +166,18 @@ def test_half_and_double_precision_are_read(tmp_path):
         np.testing.assert_array_equal(read["conv1.weight"], TINY["conv1.weight"])
 
 
+def test_safetensors_of_bfloat16_are_read(tmp_path):
+    """PyTorch writes them; NumPy has no such type, so the file is written here by hand."""
+    values = np.array([1, -2.5, 1024], np.float32)
+    header = b'{"model.fc.bias":{"dtype":"BF16","shape":[3],"data_offsets":[0,6]}}'
+    bits = (values.view(np.uint32) >> 16).astype("<u2")
+    whole = struct.pack("<Q", len(header)) + header + bits.tobytes()
+    (tmp_path / "w.safetensors").write_bytes(whole)
+    read = pretrained.read(tmp_path / "w.safetensors")
+    assert read["fc.bias"].dtype == np.float32
+    np.testing.assert_array_equal(read["fc.bias"], values)
+
+
 @pytest.mark.parametrize("protocol", [2, 3, 4, 5])
 def test_plain_pickles_of_arrays_are_read(protocol, tmp_path):
     (tmp_path / "w.pkl").write_bytes(pickle.dumps({"model": TINY}, protocol=protocol))
@@ -242,6 +255,13 @@ def call_that_builds() -> bytes:
     return b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\nN}X\x0c\x00\x00\x00__defaults__)s\x86b."
 
 
+class Changed(Tensor):
+    """A tensor whose shape is changed after it was rebuilt."""
+
+    def __reduce__(self) -> tuple:
+        return (*super().__reduce__(), {"shape": (1 << 40,)})
+
+
 SPARSE = ("torch._utils", "_rebuild_sparse_tensor", "layout", (1, 2, 3))
 QUANTIZED = ("torch._utils", "_rebuild_qtensor", 1, 2, 3)
 TOO_MANY = "in a storage of 6 numbers"
@@ -260,6 +280,12 @@ REFUSALS = {
         "a call of builtins.print",
     ),
     "a pickle that changes functions": (call_that_builds(), "expected whole weights"),
+    "a pickle that changes tensors": (
+        zip_file({"a": Changed(np.ones(3, np.float32))}), "a pickle that changes tensors",
+    ),
+    "a pickle that wants room for two thousand million objects": (
+        b"\x80\x02Nr\xff\xff\xff\x7f.", "got nothing",
+    ),
     "a whole model": (code("models.resnet", "ResNet"), "save the state_dict() instead"),
     "a whole old model": (
         torch_files.legacy_file(Call("torch.nn.modules.container", "Sequential")),
@@ -379,6 +405,15 @@ def test_one_of_several_dicts_is_chosen_by_name(tmp_path):
     assert result.exit_code == 0, result.stderr
     model = open_run(tmp_path / "run").model()
     np.testing.assert_array_equal(model.get_layer("head").bias, other["fc.bias"])
+
+
+def test_another_data_set_has_its_own_test_split(tmp_path):
+    write(tmp_path / "w.pth", tensors(state_dict()))
+    cifar = (NARROW, "data.dataset=cifar10")
+    run, _ = convert_weights.convert(tmp_path / "w.pth", None, tmp_path / "a", cifar)
+    assert (run.config.data.dataset, run.config.data.eval_split) == ("cifar10", "test")
+    run, _ = convert_weights.convert(tmp_path / "w.pth", None, tmp_path / "b", (NARROW,))
+    assert (run.config.data.dataset, run.config.data.eval_split) == ("imagenet2012", "validation")
 
 
 def test_weights_without_a_head_get_a_new_one(tmp_path):

@@ -1,19 +1,30 @@
 """The same weights in PyTorch give the same answers; runs where torch is installed.
 
 The modules below are the networks as torchvision defines them: its names, its paddings, its
-order of layers (https://github.com/pytorch/vision, torchvision/models/resnet.py).
+order of layers (https://github.com/pytorch/vision, torchvision/models/resnet.py). Those of public
+repositories for CIFAR are in ``torch_cifar``.
 """
+
+import io
+import pickle
+import re
+import zipfile
+from collections import OrderedDict
 
 import numpy as np
 import pytest
 
+from tests import torch_files
 from tests.test_pretrained import TOLERANCE, relative_error
 from tfresnet.config.sections import ModelConfig
-from tfresnet.models import functional, zoo
+from tfresnet.models import functional, pretrained, zoo
 from tfresnet.runs import convert_weights
+from tfresnet.runtime.errors import InputError
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 from torch import nn  # noqa: E402
+
+from tests import torch_cifar  # noqa: E402
 
 
 class Block(nn.Module):
@@ -340,3 +351,77 @@ def test_code_in_a_pickle_is_not_run(tmp_path, monkeypatch):
     arguments = ["convert-weights", "evil.pth", "--arch", "resnet18", "--out", "run"]
     assert "expected whole weights without code" in refused(*arguments)
     assert not (tmp_path / "executed").exists()
+
+
+@pytest.mark.parametrize("legacy", [False, True], ids=["zip", "legacy"])
+def test_the_files_of_the_other_tests_are_pytorchs_to_the_byte(legacy, tmp_path):
+    """What ``torch_files`` writes without PyTorch, ``torch.save`` writes too, and the reverse."""
+    state = OrderedDict(
+        weight=torch.arange(6.0).reshape(2, 3), half=torch.arange(600).half(),
+        brain=torch.arange(9.0).bfloat16(), num_batches_tracked=torch.tensor(3),
+    )  # fmt: skip
+    file = io.BytesIO()
+    whole = {"net": state, "acc": 93.2, "epoch": 7}
+    torch.save(whole, file, _use_new_zipfile_serialization=not legacy)
+    ours = OrderedDict(
+        (name, torch_files.bfloat16(t.float().numpy()) if name == "brain"
+         else torch_files.Tensor(t.numpy()))
+        for name, t in state.items()
+    )  # fmt: skip
+    if legacy:  # which calls storages by their addresses
+        keys = dict.fromkeys(re.findall(rb"X.\0\0\0(\d{10,})", file.getvalue()))
+        for tensor, key in zip(ours.values(), keys, strict=True):
+            tensor.storage.key = key.decode()
+        written = torch_files.legacy_file(whole | {"net": ours})
+    else:
+        identity = zipfile.ZipFile(file).read("archive/.data/serialization_id").decode()
+        written = torch_files.zip_file(whole | {"net": ours}, "archive", identity)
+    assert written == file.getvalue()
+    (tmp_path / "w.pth").write_bytes(written)
+    read = pretrained.read(tmp_path / "w.pth")
+    for name, tensor in torch.load(tmp_path / "w.pth", weights_only=True)["net"].items():
+        np.testing.assert_array_equal(read[name], tensor.double().numpy())
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+def test_plain_pickles_of_tensors_are_read(protocol, tmp_path):
+    state = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)).state_dict()
+    (tmp_path / "w.pkl").write_bytes(pickle.dumps(state, protocol=protocol))
+    read = pretrained.read(tmp_path / "w.pkl")
+    for name, tensor in state.items():
+        np.testing.assert_array_equal(read[name], tensor.numpy())
+
+
+def test_what_pytorch_has_for_other_tensors_is_refused(tmp_path):
+    sparse = torch.eye(3).to_sparse()
+    compressed = torch.eye(3).to_sparse_csr()
+    quantized = torch.quantize_per_tensor(torch.eye(3), 0.1, 0, torch.qint8)
+    for tensor, expected in [
+        (sparse, "a sparse tensor"), (compressed, "a sparse tensor"),
+        (quantized, "a quantized tensor"), (torch.eye(3).cfloat(), "complex numbers"),
+        (torch.eye(3).to(torch.float8_e4m3fn), "float8"), (torch.eye(3, device="meta"), "meta"),
+        (torch.eye(3).char(), "int8"), (nn.Linear(2, 2), "save the state_dict() instead"),
+    ]:  # fmt: skip
+        torch.save({"fc.weight": tensor}, tmp_path / "w.pth")
+        with pytest.raises(InputError, match=re.escape(expected)):
+            pretrained.read(tmp_path / "w.pth")
+    torch.jit.script(nn.Linear(2, 2)).save(tmp_path / "w.pt")
+    with pytest.raises(InputError, match="a TorchScript archive"):
+        pretrained.read(tmp_path / "w.pt")
+
+
+@pytest.mark.parametrize("name", torch_cifar.NETS)
+def test_parity_with_public_repositories_for_cifar(name, tmp_path):
+    """The architecture, its stem and its shortcuts are found; the logits are theirs."""
+    make, file, around, arch, sets = torch_cifar.NETS[name]
+    torch.manual_seed(0)
+    net = randomised(make())
+    torch.save(around(net.state_dict()), tmp_path / file)
+    run, _ = convert_weights.convert(tmp_path / file, None, tmp_path / "run", sets)
+    assert (run.config.model.arch, run.spec.shape) == (arch, (32, 32, 3))
+    ours = run.model()
+    assert functional.parameters(ours) == sum(p.numel() for p in net.parameters())
+    images = np.random.default_rng(1).normal(size=(4, 32, 32, 3)).astype(np.float32)
+    with torch.no_grad():
+        theirs = net.eval()(torch.from_numpy(images.transpose(0, 3, 1, 2))).numpy()
+    assert relative_error(ours(images, training=False).numpy(), theirs) < TOLERANCE

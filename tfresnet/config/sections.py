@@ -19,10 +19,11 @@ class ModelConfig(Section):
     """The network."""
 
     arch: str = Field("resnet20", description="Architecture: a name that `tfresnet models` lists.")
-    stem: Literal["auto", "cifar", "imagenet"] = Field(
+    stem: Literal["auto", "cifar", "cifar_pool", "imagenet"] = Field(
         "auto",
-        description="First layers. cifar: 3x3 convolution, stride 1; imagenet: 7x7, stride 2, and "
-        "max pooling; auto: cifar for images of up to 64 pixels.",
+        description="First layers. cifar: 3x3 convolution, stride 1; cifar_pool: the same and max "
+        "pooling (ResNet, DenseNet); imagenet: 7x7, stride 2, and max pooling; auto: cifar for "
+        "images of up to 64 pixels.",
     )
     num_classes: int | None = Field(
         None, ge=2, description="Number of outputs. Default: the dataset's classes."

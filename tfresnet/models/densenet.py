@@ -53,7 +53,7 @@ def densenet(
         depths: blocks in each stage.
         growth: new channels of a block.
         stem_width: channels of the stem.
-        stem: ``cifar`` (a 3x3 alone) or ``imagenet``.
+        stem: ``cifar`` (a 3x3 alone), ``cifar_pool`` or ``imagenet``.
         padding: ``same`` or ``symmetric``, at the stem's strides.
     """
     # The first block has a norm and a ReLU of its own; between it and a pool they come twice.

@@ -20,6 +20,8 @@ STRUCTURE = (
     "arch", "variant", "pre_activation", "shortcut", "padding", "attention", "width", "stem",
 )  # fmt: skip
 
+POOLED_STEM = ("resnet", "resnet_v2", "densenet")  # the families with model.stem=cifar_pool
+
 # Values of model.head, by task; the first is what ``auto`` means.
 HEADS = {
     CLASSIFICATION: ("linear",),
@@ -56,6 +58,10 @@ def head(config: ModelConfig, task: str) -> str:
 
 def check(config: ModelConfig, family: str) -> None:
     """Raise an ``InputError`` for an option that an architecture of ``family`` does not have."""
+    if config.stem == "cifar_pool" and family not in POOLED_STEM:
+        raise InputError(
+            f"model.stem: expected auto, cifar or imagenet for {config.arch}, got cifar_pool"
+        )
     known = FAMILIES[family] | COMMON
     for key, value in config.model_dump(exclude_defaults=True).items():
         if key not in known:

@@ -150,7 +150,10 @@ def _some(names: list[str], most: int = 4) -> str:
 def _read_safetensors(path: Path) -> Arrays:
     from safetensors.numpy import load_file
 
-    return load_file(path)
+    return {
+        name: array.astype(np.float32) if array.dtype.name == "bfloat16" else array
+        for name, array in load_file(path).items()  # bfloat16 as TensorFlow adds it to NumPy
+    }
 
 
 def _read_keras(path: Path, arch: str | None) -> Arrays:

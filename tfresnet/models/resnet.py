@@ -28,6 +28,11 @@ def cifar_stem(filters: int, style: Style) -> Layers:
     return [*steps, *_activation(style)]
 
 
+def pooled_cifar_stem(filters: int, style: Style) -> Layers:
+    """Return a 3x3 convolution and a max pool of stride 2 (huyvnphan/PyTorch_CIFAR10)."""
+    return [*cifar_stem(filters, style), *_pool(style)]
+
+
 def imagenet_stem(filters: int, style: Style) -> Layers:
     """Return a 7x7 convolution and a max pool, together stride 4 (He et al. 2015, table 1)."""
     steps = convolution(Conv(filters, 7, 2), style.padding, "stem_conv", bias=style.conv_bias)
@@ -55,8 +60,11 @@ def _pool(style: Style) -> Layers:
     return [layers.MaxPooling2D(3, 2, padding="same", name="stem_pool")]
 
 
-STEMS = {"cifar": cifar_stem, "imagenet": imagenet_stem, "deep": deep_stem}
-STEM_STRIDES = {"cifar": 1, "imagenet": 4, "deep": 4}
+STEMS = {
+    "cifar": cifar_stem, "cifar_pool": pooled_cifar_stem, "imagenet": imagenet_stem,
+    "deep": deep_stem,
+}  # fmt: skip
+STEM_STRIDES = {"cifar": 1, "cifar_pool": 2, "imagenet": 4, "deep": 4}
 
 
 def resnet(

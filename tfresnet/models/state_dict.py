@@ -25,7 +25,7 @@ def arrays(loaded: Any, entry: str | None = None) -> dict[str, np.ndarray]:
             there is only one dict of weights.
 
     Raises:
-        Refused: there is none or several, or something else than tensors of floats in it.
+        Refused: there is none or several, or something else than tensors in it.
     """
     found = dict(_dicts(loaded, ""))
     if entry is not None:
@@ -49,11 +49,13 @@ def plain(weights: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Return the same weights without what wrappers put before their names.
 
     Raises:
-        Refused: two of them have the same name then.
+        Refused: two of them have the same name then, or one is no array of floats.
     """
     result: dict[str, np.ndarray] = {}
     before: dict[str, str] = {}
     for name, array in weights.items():
+        if array.dtype.kind != "f" and not name.endswith(COUNTERS):
+            raise Refused(f"{array.dtype} in {name} (expected floats)")
         short = name
         while prefix := next((p for p in PREFIXES if short.startswith(p)), ""):
             short = short.removeprefix(prefix)
@@ -86,16 +88,13 @@ def _array(name: Any, value: Any) -> np.ndarray:
         raise Refused(f"weights without names ({name!r})")
     if not isinstance(value, (Tensor, Array)):
         raise Refused(f"{_described(value)} in place of a tensor, {name}")
-    array = value.array()
-    if array.dtype.kind != "f" and not name.endswith(COUNTERS):
-        raise Refused(f"{array.dtype} in {name} (expected floats)")
-    return array
+    return value.array()
 
 
 def _described(value: Any) -> str:
     if isinstance(value, dict):
         return f"a dict of {_listed(list(value))}" if value else "an empty dict"
-    return f"a {type(value).__name__.lower()}"
+    return "nothing" if value is None else f"a {type(value).__name__.lower()}"
 
 
 def _listed(keys: list[Any], most: int = 5) -> str:

@@ -16,7 +16,9 @@ def settings(arrays: Arrays, convention: Convention, row: zoo.Row) -> tuple[str,
     found = {"stem": "imagenet", "padding": convention.padding}
     stem = _shape(arrays, convention, "stem_conv")
     if convention.library == "torch" and stem[2:] == (3, 3) and "conv1.6.weight" not in arrays:
-        found["stem"] = "cifar"
+        # The usual DenseNet for CIFAR has no norm before its first block; one with a pool has.
+        pooled = row.family == "densenet" and _shape(arrays, convention, "stem_bn", "gamma")
+        found["stem"] = "cifar_pool" if pooled else "cifar"
     if isinstance(row, ResNetRow):
         if row.family == "resnet":
             found["variant"] = "d" if "conv1.6.weight" in arrays else convention.variant

@@ -68,6 +68,10 @@ class Storage:
     little: bool = True
     checksum: int | None = None
 
+    def __setstate__(self, state: Any) -> None:
+        """Refuse a pickle that changes what was recorded and checked."""
+        raise Refused("a pickle that changes tensors")
+
     @property
     def type(self) -> np.dtype:
         """The NumPy type of a number; bfloat16's bits are an unsigned integer."""
@@ -88,6 +92,10 @@ class Tensor:
     offset: int
     shape: tuple[int, ...]
     strides: tuple[int, ...]
+
+    def __setstate__(self, state: Any) -> None:
+        """Refuse a pickle that changes what was recorded and checked."""
+        raise Refused("a pickle that changes tensors")
 
     def array(self) -> np.ndarray:
         """Return the numbers: a view of the file's bytes; of bfloat16, a copy in float32."""
@@ -240,8 +248,10 @@ _TYPES = frozenset(
 )  # fmt: skip
 
 
-class Unpickler(pickle.Unpickler):
+class Unpickler(pickle._Unpickler):
     """Reads one pickle.
+
+    Python's implementation, as that in C makes room for as many objects as a damaged file says.
 
     Args:
         file: the pickle.

@@ -47,7 +47,7 @@ class Row(Protocol):
         ...
 
     def backbone(self, config: ModelConfig, stem: str) -> Backbone:
-        """Build the backbone, without its variables; ``stem`` is ``cifar`` or ``imagenet``."""
+        """Build the backbone, without its variables; ``stem`` is none but ``auto``."""
         ...
 
     def shortest(self) -> "Row":
@@ -134,7 +134,7 @@ def architecture(name: str) -> Row:
 
 def native_size(config: ModelConfig) -> int:
     """Return the usual image size of an architecture, in pixels: 32 with a CIFAR stem."""
-    return 32 if config.stem == "cifar" else architecture(config.arch).image_size
+    return 32 if config.stem.startswith("cifar") else architecture(config.arch).image_size
 
 
 def build(
@@ -230,7 +230,7 @@ def _build(
 
 
 def stem(config: ModelConfig, image_shape: tuple[int, int, int]) -> str:
-    """Return ``cifar`` or ``imagenet``: the configuration's stem, by size if that is auto."""
+    """Return the configuration's stem; for ``auto``, ``cifar`` or ``imagenet`` by the size."""
     small = max(image_shape[:2]) <= CIFAR_STEM_UP_TO
     return ("cifar" if small else "imagenet") if config.stem == "auto" else config.stem
 

@@ -70,13 +70,10 @@ def convert(
 
 
 def _config(weights: WeightsFile, overrides: tuple[str, ...]) -> RunConfig:
-    settings = [
-        f"model.arch={weights.arch}",
-        "data.dataset=imagenet2012",
-        "data.eval_split=validation",  # its test split has no labels
-        *weights.settings,
-        *overrides,
-    ]
+    settings = [f"model.arch={weights.arch}", *weights.settings, *overrides]
+    if not any(override.startswith("data.dataset=") for override in overrides):
+        # ImageNet's test split has no labels.
+        settings[:0] = ["data.dataset=imagenet2012", "data.eval_split=validation"]
     return loading.from_overrides(settings, loading.safe_name(weights.path))
 
 
