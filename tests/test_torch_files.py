@@ -20,9 +20,10 @@ from tests.test_pretrained import randomised
 from tests.torch_files import Call, Storage, Tensor, bfloat16, tensors, write, zip_file
 from tfresnet.config import loading
 from tfresnet.config.sections import ModelConfig
-from tfresnet.models import functional, names, pretrained, zoo
+from tfresnet.models import functional, names, pretrained, structure, zoo
 from tfresnet.runs import convert_weights, transfer, weights_file
 from tfresnet.runs.run_directory import open_run
+from tfresnet.runtime.errors import InputError
 
 CLASSES = 10
 NARROW = "model.width=0.125"
@@ -405,6 +406,25 @@ def test_one_of_several_dicts_is_chosen_by_name(tmp_path):
     assert result.exit_code == 0, result.stderr
     model = open_run(tmp_path / "run").model()
     np.testing.assert_array_equal(model.get_layer("head").bias, other["fc.bias"])
+
+
+@pytest.mark.parametrize(
+    ("norm", "stem"), [(False, "cifar"), (True, "cifar_pool")], ids=["alone", "with a norm"]
+)
+def test_densenets_with_a_3x3_stem_pool_behind_it_if_they_have_a_norm(norm, stem):
+    """As those of huyvnphan/PyTorch_CIFAR10 do."""
+    arrays = {"features.conv0.weight": np.zeros((64, 3, 3, 3), np.float32)}
+    arrays |= {"features.norm0.weight": np.zeros(64, np.float32)} if norm else {}
+    row = zoo.architecture("densenet121")
+    found = structure.settings(arrays, names.CONVENTIONS["torch", "densenet"], row)
+    assert found == (f"model.stem={stem}", "model.padding=symmetric")
+
+
+def test_a_pooled_stem_halves_the_maps_and_is_refused_where_there_is_none():
+    model = zoo.build(ModelConfig(arch="resnet20", stem="cifar_pool"), (32, 32, 3), CLASSES)
+    assert [part.stride for part in model.backbone.parts] == [1, 2, 4, 8]
+    with pytest.raises(InputError, match="expected auto, cifar or imagenet for pyramidnet110_a48"):
+        zoo.build(ModelConfig(arch="pyramidnet110_a48", stem="cifar_pool"), (32, 32, 3), CLASSES)
 
 
 def test_another_data_set_has_its_own_test_split(tmp_path):

@@ -75,7 +75,8 @@ def _fits(
     except InputError:
         return False  # an option that it does not have
     fit = pretrained.fit(model, shape, arrays, convention, with_head=False)
-    return not (fit.missing or fit.misfits)
+    further = fit.unexpected if row.shortest() == row else []  # else the blocks that it leaves out
+    return not (fit.missing or fit.misfits or further)
 
 
 def _found(arrays: pretrained.Arrays) -> str:

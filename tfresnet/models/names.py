@@ -50,7 +50,7 @@ class Convention:
     padding: str = "symmetric"
     bgr: bool = False
     variant: str = "v1.5"
-    ignored: str = r"num_batches_tracked$|^normalization/"
+    ignored: str = r"num_batches_tracked$|^normalization(_\d+)?/"
 
     def candidates(self, layer: str, variable: str) -> list[str]:
         """Return the names that a variable of our ``layer`` may have in a file."""
