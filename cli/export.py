@@ -1,6 +1,7 @@
 """``tfresnet export``."""
 
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,12 +21,17 @@ from tfresnet.config.export import ExportConfig
 from tfresnet.system.native_stderr import quiet_tensorflow
 
 if TYPE_CHECKING:
+    from tfresnet.deploy.publication import HubFolder
     from tfresnet.deploy.records import Report
 
 
 @click.command("export")
 @click.argument("run", type=PATH)
 @export_options
+@click.option(
+    "--hub-folder", type=PATH, help="Also write a folder for the Hugging Face hub; no upload."
+)
+@click.option("--license", metavar="NAME", help="Of the model in that folder: apache-2.0, say.")
 @json_option
 @reports_mistakes
 def command(
@@ -34,6 +40,8 @@ def command(
     auto: bool,
     max_bytes: int | None,
     max_latency: float | None,
+    hub_folder: Path | None,
+    license: str | None,
     as_json: bool,
     **choices: Any,
 ) -> None:
@@ -53,12 +61,17 @@ def command(
       tfresnet export runs/quickstart --tflite --qat-epochs 5
       tfresnet export runs/quickstart --auto --max-drop 0.3 --max-bytes 100000
       tfresnet export runs/quickstart --onnx --quantize int8 --layout nchw --batch 1
+      tfresnet export runs/quickstart --tflite --hub-folder digits --license apache-2.0
     """
+    from tfresnet.deploy.publication import HubFolder
     from tfresnet.deploy.subject import data_section
     from tfresnet.runs import preflight, run_directory
 
     if (max_bytes or max_latency) and not auto:
         raise click.UsageError("--max-bytes, --max-latency: expected --auto with them")
+    if license and not hub_folder:
+        raise click.UsageError("--license: expected --hub-folder with it")
+    publish = HubFolder(hub_folder, license) if hub_folder else None
     config = export_config(choices, auto, os.cpu_count() or 1)
     run = writable_run(run)
     opened = run_directory.open_run(run)
@@ -66,11 +79,13 @@ def command(
     preflight.network(opened.config.model)
     data_section(opened.config.data, data)
     limits = {"max_bytes": max_bytes, "max_latency": max_latency} if auto else None
-    report = _export(opened, config, data, limits, as_json)
+    report = _export(opened, config, data, limits, publish, as_json)
     if as_json:
         print_json(report.to_dict())
     else:
         _show(report, run, config.features)
+        if publish:
+            _show_hub_folder(publish)
     _warn(report)
     sys.exit(_status(report))
 
@@ -80,6 +95,7 @@ def _export(
     config: ExportConfig,
     data: dict[str, Any],
     limits: dict[str, Any] | None,
+    publish: "HubFolder | None",
     as_json: bool,
 ) -> "Report":
     quiet_tensorflow()
@@ -93,9 +109,9 @@ def _export(
             bar.update(task, description=stage, completed=done, total=total)
 
         if limits is None:
-            return stages.export(run, config, say, data)
+            return stages.export(run, config, say, data, publish)
         budget = Budget(config.max_drop, **limits)
-        return stages.export_within(run, config, budget, say, data)
+        return stages.export_within(run, config, budget, say, data, publish)
 
 
 def _bar() -> Any:
@@ -132,6 +148,13 @@ def _show(report: "Report", run: Path, features: bool) -> None:
     bundle = f", for the device: {report.bundle}/" if report.bundle else ""
     where = f"{directory}/"
     click.echo(f"Files: {where}{bundle}\nWhat was lost, and where: {where}report.html")
+
+
+def _show_hub_folder(folder: "HubFolder") -> None:
+    where = folder.directory
+    upload = shlex.join(["hf", "upload", f"OWNER/{where.resolve().name}", str(where), "."])
+    unknown = "" if folder.license else "; its card says unknown until you add --license NAME"
+    click.echo(f"For the hub: {where}/{unknown}. To publish it: {upload}")
 
 
 def _warn(report: "Report") -> None:

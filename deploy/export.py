@@ -10,7 +10,7 @@ from typing import Any
 from tfresnet.backend import keras
 from tfresnet.config.export import ExportConfig
 from tfresnet.config.formats import QUANTIZATIONS
-from tfresnet.deploy import artifact, choice, targets
+from tfresnet.deploy import artifact, choice, hub_folder, targets
 from tfresnet.deploy.compress import chain
 from tfresnet.deploy.compress.base import FunctionalNetwork
 from tfresnet.deploy.compress.finetune import FineTuner
@@ -19,6 +19,7 @@ from tfresnet.deploy.device import bundle
 from tfresnet.deploy.formats import table, wrap
 from tfresnet.deploy.formats.base import Target
 from tfresnet.deploy.measure import MeasuredFile
+from tfresnet.deploy.publication import HubFolder
 from tfresnet.deploy.records import CalibrationRecord, Report
 from tfresnet.deploy.report import card, page
 from tfresnet.deploy.search import Budget, search
@@ -40,6 +41,7 @@ def export(
     config: ExportConfig,
     progress: Progress = lambda stage, done, total: None,
     data: dict[str, Any] | None = None,
+    publish: HubFolder | None = None,
 ) -> Report:
     """Write ``export/`` in the run directory and return what its ``report.json`` holds.
 
@@ -51,6 +53,7 @@ def export(
         progress: is told what is being done.
         data: keys of the run's data section to replace: where the same data are now, or others to
             measure on.
+        publish: a folder to write for the hub as well.
 
     Raises:
         InputError: what the configuration asks for can't be made of this run.
@@ -69,7 +72,8 @@ def export(
             say(f"{target.name}: converting and measuring")
             files.append(artifact.make(context, model, target))
         say("writing the report")
-        return finish(context, files, [file.record for file in files])
+        report = finish(context, files, [file.record for file in files])
+        return _published(context, report, publish)
 
 
 def export_within(
@@ -78,6 +82,7 @@ def export_within(
     budget: Budget,
     progress: Progress = lambda stage, done, total: None,
     data: dict[str, Any] | None = None,
+    publish: HubFolder | None = None,
 ) -> Report:
     """Export the cheapest TFLite file within a budget; see :func:`export`.
 
@@ -94,7 +99,14 @@ def export_within(
         within = [f.record for f in found.files if f.record.path == found.chosen]
         images = context.selection.summary if context.selection else None
         more = {"ladder": found.tried, "chosen": found.chosen, "selection": images}
-        return finish(context, found.files, within, **more)
+        return _published(context, finish(context, found.files, within, **more), publish)
+
+
+def _published(context: ExportContext, report: Report, publish: HubFolder | None) -> Report:
+    """Write the folder for the hub, if there is to be one."""
+    if publish:
+        hub_folder.write(publish, context, report)
+    return report
 
 
 def _only_export_of(run: Run) -> AbstractContextManager[None]:

@@ -1,23 +1,23 @@
-"""Write MODEL_CARD.md in the format of model hubs: metadata as YAML, then Markdown for people.
+"""Write model cards in the format of model hubs: metadata as YAML, then Markdown for people.
 
-https://huggingface.co/docs/hub/model-cards. huggingface_hub has classes for them, but nothing else
-here needs it: a few lines of YAML are less than one more dependency.
+https://huggingface.co/docs/hub/model-cards; the metadata are made and checked by huggingface_hub.
 """
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from tfresnet.config.formats import FORMATS, ONNX, SAVED_MODEL, TFLITE, of_path
 from tfresnet.config.loading import dataset_name
+from tfresnet.data import lookup
 from tfresnet.deploy import answers
 from tfresnet.deploy.context import ExportContext
 from tfresnet.deploy.formats import table
 from tfresnet.deploy.records import CalibrationRecord, Report
 from tfresnet.deploy.report import figures
+from tfresnet.models import hub_weights
 from tfresnet.runs.result import ArtifactRecord
+from tfresnet.runtime.errors import InputError
 from tfresnet.tasks.headings import judged_by
 
 TEXT = """\
@@ -44,13 +44,26 @@ Latency is of one image on one thread of {machine}.
 
 ## Training
 
-Preset {preset}, seed {seed}, {epochs} epochs, commit {commit}. Data: {dataset}.
+Preset {preset}, seed {seed}, {epochs} epochs, commit {commit}. Data: {dataset}.{start}
 {ranges}
 
 ## Limits
 
 The accuracy above is of pictures like those it was measured on. It has not been measured on other
 cameras, light, or classes that are not in the list{always}.
+"""
+
+STARTED = """
+It started from the weights [{start.name}]({start.url}), whose license is {start.license}."""
+
+HUB = """\
+    hf download OWNER/{name} --local-dir {name} && cd {name}
+    pip install tfresnet && tfresnet predict {model} photo.jpg
+
+Files: {listed}; `labels.txt` has the labels in the order of the outputs."""
+PROGRAM = """ Without tfresnet:
+
+    pip install -r requirements.txt && python classify.py {model} photo.jpg
 """
 
 SERVED = "A SavedModel for TensorFlow Serving; report.html has the command."
@@ -64,13 +77,52 @@ def text(context: ExportContext, report: Report) -> str:
         context: of the export.
         report: its results.
     """
-    dataset = dataset_name(context.data.dataset)
-    front = yaml.safe_dump(_metadata(context, report, dataset), sort_keys=False)
-    return f"---\n{front}---\n\n{_body(context, report, dataset)}"
+    return _front(context, report, None) + _body(context, report, _use(report))
 
 
-def _body(context: ExportContext, report: Report, dataset: str) -> str:
+def hub_text(
+    context: ExportContext, report: Report, name: str, license: str | None, program: bool
+) -> str:
+    """Return the model card of a folder for the hub; see :mod:`tfresnet.deploy.hub_folder`.
+
+    Args:
+        context: of the export.
+        report: its results.
+        name: of the repository, without its owner.
+        license: an identifier that the hub knows; None for ``unknown``.
+        program: whether ``classify.py`` is in the folder.
+    """
+    sound = [artifact for artifact in report.artifacts if not artifact.failures]
+    files = [Path(artifact.path).name for artifact in sound]
+    model = next((Path(a.path).name for a in sound if a.path == report.chosen), files[0])
+    if report.bundle:
+        model = next((file for file in files if (Path(report.bundle) / file).exists()), model)
+    use = HUB.format(name=name, model=model, listed=", ".join(f"`{file}`" for file in files))
+    if program:
+        use += PROGRAM.format(model=model)
+    return _front(context, report, license or "unknown") + _body(context, report, use)
+
+
+def check(text: str) -> None:
+    """Check a model card as far as that is possible without the hub.
+
+    Raises:
+        InputError: huggingface_hub can't read its metadata, or would not write them as they are.
+    """
+    from huggingface_hub import ModelCard
+
+    try:
+        card = ModelCard(text, ignore_metadata_errors=False)
+    except (ValueError, TypeError) as error:
+        raise InputError(f"expected a model card that the hub takes: {error}") from None
+    if not card.data.eval_results or not card.data.license or not card.data.pipeline_tag:
+        raise InputError("expected a model card with results, a license and a task")
+
+
+def _body(context: ExportContext, report: Report, use: str) -> str:
     """Return the Markdown of the card."""
+    dataset = dataset_name(context.data.dataset)
+    start = hub_weights.named(context.run.config.train.init_from)
     spec, output, result = context.run.spec, context.run.output, context.result
     answer = answers.answer_of(context.metadata.output_kind, output)
     headings, (metric, value) = context.task.headings, judged_by(report.checkpoint)
@@ -80,11 +132,13 @@ def _body(context: ExportContext, report: Report, dataset: str) -> str:
             pictures=answers.pictures(spec), count=len(output.labels), kinds=headings.card_labels
         ),
         labels=answers.first_labels(output),
-        use=_use(report), interface=context.config.interface,
+        use=use, interface=context.config.interface,
         n=report.n, metric=metric, value=value, rows=_rows(report.artifacts),
         machine=report.processor or "this machine",
         preset=result.preset, seed=result.seed, epochs=result.epochs,
-        commit=result.commit or "unknown", ranges=_ranges(report.calibration),
+        commit=result.commit or "unknown",
+        start=STARTED.format(start=start) if start else "",
+        ranges=_ranges(report.calibration),
         always=headings.card_limits,
     )  # fmt: skip
 
@@ -118,23 +172,36 @@ def _ranges(calibration: CalibrationRecord) -> str:
     )
 
 
-def _metadata(context: ExportContext, report: Report, dataset: str) -> dict[str, Any]:
-    """Return the metadata that hubs index."""
-    headings = context.task.headings
-    kind = headings.hub_metric
-    measured = [
-        {
-            "task": {"type": headings.hub_task},
-            "dataset": {"name": dataset, "type": dataset},
-            "metrics": [{"type": kind, "value": round(a.value, 4), "name": figures.label(a)}],
-        }
-        for a in report.artifacts
-    ]
-    return {
-        "library_name": "tfresnet",
-        "pipeline_tag": headings.hub_task,
-        "tags": ["resnet", TFLITE.name, ONNX.name, "quantized", "on-device"],
-        "datasets": [dataset],
-        "metrics": [kind],
-        "model-index": [{"name": context.result.arch, "results": measured}],
+def _front(context: ExportContext, report: Report, license: str | None) -> str:
+    """Return the metadata that hubs index, as the YAML that a card begins with."""
+    from huggingface_hub import EvalResult, ModelCardData
+
+    headings, data = context.task.headings, context.data
+    start = hub_weights.named(context.run.config.train.init_from)
+    is_public = lookup.kind(data) == "tfds"
+    common: dict[str, Any] = {
+        "task_type": headings.hub_task,
+        "dataset_name": dataset_name(data.dataset),
+        "dataset_type": dataset_name(data.dataset),
+        "metric_type": headings.hub_metric,
     }
+    if is_public:
+        common["dataset_split"] = data.eval_split
+    values = {"checkpoint": judged_by(report.checkpoint)[1]}
+    values |= {figures.label(artifact): artifact.value for artifact in report.artifacts}
+    results = [
+        EvalResult(metric_value=round(value, 4), metric_name=name, **common)
+        for name, value in values.items()
+    ]
+    metadata = ModelCardData(
+        license=license,
+        base_model=start.name if start else None,
+        datasets=[dataset_name(data.dataset)] if is_public else None,
+        eval_results=results,
+        library_name="tfresnet",
+        metrics=[headings.hub_metric],
+        model_name=context.result.arch,
+        pipeline_tag=headings.hub_task,
+        tags=["resnet", TFLITE.name, ONNX.name, "quantized", "on-device"],
+    )
+    return f"---\n{metadata.to_yaml()}\n---\n\n"

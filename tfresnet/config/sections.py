@@ -28,10 +28,10 @@ class ModelConfig(Section):
     num_classes: int | None = Field(
         None, ge=2, description="Number of outputs. Default: the dataset's classes."
     )
-    variant: Literal["v1", "v1.5", "d"] = Field(
+    variant: Literal["v1", "v1.5", "d", "t"] = Field(
         "v1.5",
         description="v1: stride in the 1x1 convolution of a bottleneck; v1.5: in the 3x3; d: v1.5 "
-        "with a deep stem and pooled shortcuts.",
+        "with a deep stem and pooled shortcuts; t: d whose stem grows (24, 32, 64 channels).",
     )
     pre_activation: bool | None = Field(
         None,

@@ -19,6 +19,8 @@ Settings = tuple[tuple[str, str], ...]
 APACHE, BSD = "apache-2.0", "bsd-3-clause"
 DEEP: Settings = (("variant", "d"),)
 SE: Settings = (("attention", "se"),)
+TIERED: Settings = (("variant", "t"),)
+TIERED_ECA: Settings = (("variant", "t"), ("attention", "eca"))
 DEEP_ECA: Settings = (("variant", "d"), ("attention", "eca"))
 
 
@@ -74,6 +76,8 @@ class HubWeights:
 TABLE: dict[str, HubWeights] = {
     row.name: row
     for row in (
+        HubWeights("timm/resnet10t.c3_in1k", "resnet10", 176, 0.875, 66.724, TIERED),
+        HubWeights("timm/resnet14t.c3_in1k", "resnet14", 176, 0.875, 71.318, TIERED),
         HubWeights("timm/resnet18.a1_in1k", "resnet18", 224, 0.95, 71.504),
         HubWeights("timm/resnet18.tv_in1k", "resnet18", 224, 0.875, 69.752, license=BSD),
         HubWeights("timm/resnet18d.ra2_in1k", "resnet18", 224, 0.875, 72.296, DEEP),
@@ -81,6 +85,10 @@ TABLE: dict[str, HubWeights] = {
             "timm/resnet18d.ra4_e3600_r224_in1k", "resnet18", 224, 0.9, 74.356, DEEP,
             CENTRED_PIXELS,
         ),
+        HubWeights("timm/resnet26.bt_in1k", "resnet26", 224, 0.875, 75.298),
+        HubWeights("timm/resnet26d.bt_in1k", "resnet26", 224, 0.875, 76.698, DEEP),
+        HubWeights("timm/resnet26t.ra2_in1k", "resnet26", 256, 0.94, 77.878, TIERED),
+        HubWeights("timm/ecaresnet26t.ra2_in1k", "resnet26", 256, 0.875, 78.894, TIERED_ECA),
         HubWeights("timm/resnet34.a1_in1k", "resnet34", 224, 0.95, 76.42),
         HubWeights("timm/resnet34.bt_in1k", "resnet34", 224, 0.875, 75.176),
         HubWeights("timm/resnet34.tv_in1k", "resnet34", 224, 0.875, 73.298, license=BSD),
@@ -101,6 +109,7 @@ TABLE: dict[str, HubWeights] = {
         HubWeights("timm/seresnet50.a1_in1k", "resnet50", 224, 0.95, 80.012, SE),
         HubWeights("timm/seresnet50.ra2_in1k", "resnet50", 224, 0.875, 80.26, SE),
         HubWeights("timm/ecaresnet50d.miil_in1k", "resnet50", 224, 0.875, 80.634, DEEP_ECA),
+        HubWeights("timm/ecaresnet50t.a1_in1k", "resnet50", 224, 0.95, 81.282, TIERED_ECA),
         HubWeights("timm/resnet101.a1_in1k", "resnet101", 224, 0.95, 81.494),
         HubWeights("timm/resnet101.tv_in1k", "resnet101", 224, 0.875, 77.404, license=BSD),
         HubWeights("timm/resnet101.tv2_in1k", "resnet101", 176, 0.875, 79.908, license=BSD),

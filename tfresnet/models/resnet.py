@@ -39,14 +39,23 @@ def imagenet_stem(filters: int, style: Style) -> Layers:
     return [*steps, *_activation(style), *_pool(style)]
 
 
-def deep_stem(filters: int, style: Style) -> Layers:
-    """Return three 3x3 convolutions in place of the 7x7 (He et al. 2018, arXiv:1812.01187)."""
+def deep_stem(filters: int, style: Style, first: float = 1 / 2) -> Layers:
+    """Return three 3x3 convolutions in place of the 7x7 (He et al. 2018, arXiv:1812.01187).
+
+    The first two have half of the channels, or the first one the share ``first``.
+    """
     steps: Layers = []
-    for number, (width, strides) in enumerate([(filters // 2, 2), (filters // 2, 1)], start=1):
+    widths = [(int(filters * first), 2), (filters // 2, 1)]
+    for number, (width, strides) in enumerate(widths, start=1):
         steps += convolution(Conv(width, 3, strides), style.padding, f"stem_conv{number}")
         steps += norm_relu("stem", number)
     steps += convolution(Conv(filters, 3), style.padding, "stem_conv", bias=style.conv_bias)
     return [*steps, *_activation(style), *_pool(style)]
+
+
+def tiered_stem(filters: int, style: Style) -> Layers:
+    """Return a deep stem whose channels grow: 24, 32, 64 (timm's ``deep_tiered``)."""
+    return deep_stem(filters, style, first=3 / 8)
 
 
 def _activation(style: Style) -> Layers:
@@ -62,9 +71,10 @@ def _pool(style: Style) -> Layers:
 
 STEMS = {
     "cifar": cifar_stem, "cifar_pool": pooled_cifar_stem, "imagenet": imagenet_stem,
-    "deep": deep_stem,
+    "deep": deep_stem, "tiered": tiered_stem,
 }  # fmt: skip
-STEM_STRIDES = {"cifar": 1, "cifar_pool": 2, "imagenet": 4, "deep": 4}
+STEM_STRIDES = {"cifar": 1, "cifar_pool": 2, "imagenet": 4, "deep": 4, "tiered": 4}
+POOLED = {"d": "deep", "t": "tiered"}  # variants with pooled shortcuts, and their stems
 
 
 def resnet(
@@ -133,7 +143,7 @@ class ResNetRow:
 
     def backbone(self, config: ModelConfig, stem: str) -> Backbone:
         """Build the backbone, without its variables."""
-        backbone_stem = "deep" if stem == "imagenet" and config.variant == "d" else stem
+        backbone_stem = POOLED.get(config.variant, stem) if stem == "imagenet" else stem
         self._check_output_stride(config, STEM_STRIDES[backbone_stem])
         return resnet(
             self.depths,
@@ -179,7 +189,7 @@ class ResNetRow:
             "dropout": config.block_dropout,
             "zero_gamma": config.zero_gamma,
         }
-        if config.variant == "d":
+        if config.variant in POOLED:
             changes["shortcut"] = "D"
         if config.shortcut != "auto":
             changes["shortcut"] = config.shortcut

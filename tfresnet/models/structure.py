@@ -6,7 +6,7 @@ import numpy as np
 
 from tfresnet.models import zoo
 from tfresnet.models.names import Convention
-from tfresnet.models.resnet import ResNetRow
+from tfresnet.models.resnet import POOLED, ResNetRow
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -21,7 +21,7 @@ def settings(arrays: Arrays, convention: Convention, row: zoo.Row) -> tuple[str,
         found["stem"] = "cifar_pool" if pooled else "cifar"
     if isinstance(row, ResNetRow):
         if row.family == "resnet":
-            found["variant"] = "d" if "conv1.6.weight" in arrays else convention.variant
+            found["variant"] = _variant(arrays) or convention.variant
         if any(".se.fc1." in name for name in arrays):
             found["attention"] = "se"
         if any(name.endswith(".se.conv.weight") for name in arrays):
@@ -31,6 +31,13 @@ def settings(arrays: Arrays, convention: Convention, row: zoo.Row) -> tuple[str,
     return tuple(f"model.{key}={value}" for key, value in found.items())
 
 
+def _variant(arrays: Arrays) -> str | None:
+    """Return the variant with a deep stem, in PyTorch's files; None without one."""
+    if "conv1.6.weight" not in arrays:
+        return None
+    return "t" if arrays["conv1.0.weight"].shape[0] < arrays["conv1.3.weight"].shape[0] else "d"
+
+
 def _of_blocks(
     arrays: Arrays, convention: Convention, row: ResNetRow, variant: str
 ) -> dict[str, str]:
@@ -38,7 +45,7 @@ def _of_blocks(
     found = {}
     block = "stage2_block1"
     shortcut = "B" if convention.found(arrays, f"{block}_shortcut_conv") else "A"
-    if variant != "d" and shortcut != row.style.shortcut and row.style.block == "basic":
+    if variant not in POOLED and shortcut != row.style.shortcut and row.style.block == "basic":
         found["shortcut"] = shortcut
     outputs, inputs, *_ = (*_shape(arrays, convention, f"{block}_conv1"), 0, 0)
     (channels, *_) = (*_shape(arrays, convention, f"{block}_bn1", "gamma"), 0)

@@ -94,6 +94,10 @@ ARCHITECTURES: dict[str, Row] = {
     "resnext29_8x64d": ResNetRow(
         (3, 3, 3), (64, 128, 256), Style("bottleneck", groups=8, group_width=64), 64, 32, 10
     ),
+    # timm's small ones, there with the stems of model.variant d or t.
+    "resnet10": _imagenet((1, 1, 1, 1), Style()),
+    "resnet14": _imagenet((1, 1, 1, 1), BOTTLENECK),
+    "resnet26": _imagenet((2, 2, 2, 2), BOTTLENECK),
     # He et al. 2015, table 1; 200 is He et al. 2016's.
     "resnet18": _imagenet((2, 2, 2, 2), Style()),
     "resnet34": _imagenet((3, 4, 6, 3), Style()),

@@ -14,9 +14,10 @@ import textwrap
 import threading
 import urllib.error
 import urllib.request
+from dataclasses import dataclass
 from pathlib import Path
 
-from tfresnet.models.hub_weights import HubWeights
+from tfresnet.models.hub_weights import HubWeights, of_architecture
 from tfresnet.runtime.errors import InputError
 from tfresnet.system.files import read_json, write_text
 
@@ -37,6 +38,33 @@ def cached(row: HubWeights) -> Path | None:
         revision = reference.read_text().strip()
     file = folder / "snapshots" / revision / row.file
     return file if file.is_file() else None
+
+
+@dataclass(frozen=True)
+class Listed:
+    """Weights of an architecture as ``tfresnet models`` lists them; the JSON has these names.
+
+    Attributes:
+        name: for ``train.init_from``.
+        top1: published accuracy on ImageNet, a fraction of 1.
+        image_size: side of the images that it was measured on, in pixels.
+        license: an SPDX identifier, in lower case.
+        cached: whether the file is on this machine.
+    """
+
+    name: str
+    top1: float
+    image_size: int
+    license: str
+    cached: bool
+
+
+def listed(arch: str) -> list[Listed]:
+    """Return the weights for an architecture, the preferred ones first."""
+    return [
+        Listed(row.name, round(row.top1 / 100, 5), row.size, row.license, cached(row) is not None)
+        for row in of_architecture(arch)
+    ]
 
 
 def available(row: HubWeights) -> bool:
