@@ -15,7 +15,7 @@ from safetensors.numpy import save
 from tests.conftest import write_images
 from tests.test_cli import json_of, refused, tfresnet
 from tfresnet.config import loading
-from tfresnet.models import hub_weights, names, zoo
+from tfresnet.models import hub_weights, names, structure, zoo
 from tfresnet.models.functional import functional
 from tfresnet.models.hub_weights import HubWeights
 from tfresnet.runs import hub, request, run_directory, start, transfer
@@ -24,6 +24,7 @@ from tfresnet.runtime.errors import InputError
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 NAME = "timm/resnet18.a1_in1k"
+STEMS = {"timm/resnet10t.c3_in1k": (24, 32, 64), "timm/ecaresnet50d.miil_in1k": (32, 32, 64)}
 ONE_STEP = ("--epochs", 1, "--batch-size", 4, "--set", "data.image_size=32")
 
 
@@ -301,3 +302,27 @@ def test_a_path_that_exists_wins_over_a_name(tmp_path, monkeypatch):
     assert hub_weights.named(NAME) is None
     with pytest.raises(InputError, match="expected a run"):
         transfer.initial_weights(loading.from_overrides([f"train.init_from={NAME}"]))
+
+
+def test_the_list_of_models_names_weights_and_marks_those_that_are_here(in_cache):
+    listed = {m["name"]: m["weights"] for m in json_of("models")["models"]}
+    assert listed["resnet20"] == []
+    assert listed["resnet18"][0] == {
+        "name": NAME, "top1": 0.71504, "image_size": 224, "license": "apache-2.0", "cached": True,
+    }  # fmt: skip
+    assert not any(one["cached"] for one in listed["resnet50"])
+    shown = tfresnet("models").stdout
+    assert f"{NAME}*" in shown and "timm/resnet50.a1_in1k," in shown
+
+
+def test_names_and_shapes_tell_the_structure_of_a_row():
+    """As files of the same weights are read without a name."""
+    for name in ("timm/resnet10t.c3_in1k", "timm/ecaresnet50d.miil_in1k"):
+        one = row(name)
+        stem = {f"conv1.{3 * i}.weight": np.empty((w, 3, 3, 3)) for i, w in enumerate(STEMS[name])}
+        more = {"layer1.0.se.conv.weight": np.empty((1, 1, 3))} if "eca" in name else {}
+        arrays = stem | more | {"layer2.0.downsample.1.weight": np.empty((1, 1, 1, 1))}
+        convention = names.convention("torch", one.arch, "resnet")
+        found = structure.settings(arrays, convention, zoo.architecture(one.arch))
+        settings = {f"model.{key}={value}" for key, value in one.settings}
+        assert settings | {"model.padding=symmetric", "model.stem=imagenet"} <= set(found)
