@@ -4,6 +4,7 @@ Nothing is uploaded: ``hf upload OWNER/NAME FOLDER`` does that.
 """
 
 import shutil
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,7 +13,9 @@ from tfresnet.deploy.context import ExportContext
 from tfresnet.deploy.publication import CARD, HubFolder
 from tfresnet.deploy.records import Report
 from tfresnet.deploy.report import card
+from tfresnet.runs import packing
 from tfresnet.runs.result import ArtifactRecord
+from tfresnet.runs.run_directory import Run
 from tfresnet.runtime.errors import InputError
 from tfresnet.system.files import write_text
 
@@ -35,6 +38,7 @@ def write(folder: HubFolder, context: ExportContext, report: Report) -> list[Pat
     directory.mkdir(parents=True, exist_ok=True)
     for artifact in sound:
         _copy_model(Path(artifact.path), directory)
+    _pack(context.run, directory)
     program = _copy_program(report, directory)
     write_text(directory / REQUIREMENTS, _requirements(sound))
     write_text(directory / LABELS, "\n".join(context.run.output.labels) + "\n")
@@ -51,6 +55,15 @@ def _clear(directory: Path) -> None:
             shutil.rmtree(path)
         else:
             path.unlink()
+
+
+def _pack(run: Run, directory: Path) -> None:
+    """Write the run with its weights; not its samples, which are pictures of somebody."""
+    with tempfile.TemporaryDirectory() as folder:
+        packed = Path(folder) / "run"
+        packing.pack(run, packed)
+        ignored = shutil.ignore_patterns("samples", ".lock")
+        shutil.copytree(packed, directory, dirs_exist_ok=True, ignore=ignored)
 
 
 def _copy_model(path: Path, directory: Path) -> None:

@@ -51,6 +51,13 @@ def test_the_card_is_what_the_hub_reads(folder, tiny_run):
     assert "[timm/resnet18.a1_in1k](https://huggingface.co/timm/resnet18.a1_in1k)" in card.text
 
 
+def test_it_is_a_run_that_can_be_started_from(folder, tiny_run):
+    opened = run_directory.open_run(folder)
+    digest = run_directory.weights_sha256(opened.model())
+    assert digest == run_directory.weights_sha256(tiny_run.model())
+    assert not (folder / "samples").exists()  # somebody's pictures
+
+
 def test_its_files_run_from_it_without_tfresnet(folder, tiny_run):
     assert {path.name for path in folder.iterdir()} >= {
         "README.md", "labels.txt", "requirements.txt", "classify.py", "tfresnet_runtime",

@@ -60,8 +60,14 @@ HUB = """\
     hf download OWNER/{name} --local-dir {name} && cd {name}
     pip install tfresnet && tfresnet predict {model} photo.jpg
 
-Files: {listed}; `labels.txt` has the labels in the order of the outputs."""
-PROGRAM = """ Without tfresnet:
+Files: {listed}; `labels.txt` has the labels in the order of the outputs. The checkpoint is
+`weights.safetensors`, and the folder a run of tfresnet:
+
+    tfresnet export . --dataset IMAGES --tflite
+    tfresnet train IMAGES --init-from . --name mine
+"""
+PROGRAM = """
+Without tfresnet:
 
     pip install -r requirements.txt && python classify.py {model} photo.jpg
 """
