@@ -473,3 +473,4 @@ def test_training_starts_from_a_file_without_being_told_its_architecture(head, t
     weights = transfer.initial_weights(config)
     assert (weights.model.arch, weights.model.stem) == ("resnet20", "cifar")
     assert len(weights.labels) == (10 if head else 0)
+    assert weights.image_size == 32

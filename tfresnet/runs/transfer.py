@@ -92,14 +92,16 @@ def _of_run(run: Run, name: str) -> InitialWeights:
 def _of_file(path: Path, arch: str | None) -> InitialWeights:
     weights = weights_file.read(path, arch)
     pixels = weights.convention.pixels
+    model = loading.from_overrides([f"model.arch={weights.arch}", *weights.settings]).model
     return InitialWeights(
         name=str(path),
-        model=loading.from_overrides([f"model.arch={weights.arch}", *weights.settings]).model,
+        model=model,
         mean=pixels.mean,
         std=pixels.std,
         labels=weights_file.numbered_labels(weights.classes()) if weights.has_head() else (),
         arrays=weights.arrays,
         convention=weights.convention,
+        image_size=zoo.native_size(model),
     )
 
 
