@@ -121,6 +121,7 @@ def _recipe(config: RunConfig, stage: Stage) -> RunConfig:
         "ema_decay": 0.0,
         "keep": "last",
         "patience": 0,
+        "backbone_lr_factor": 1.0,
         "sync_batch_norm": False,
         "strategy": "auto",  # the run's workers may be far away
         "xla": False,

@@ -138,7 +138,14 @@ class DataConfig(Section):
     eval_fraction: float = Field(
         0.2, gt=0, lt=1, description="Held-out share of a dataset that comes without a split."
     )
-    split_seed: int = Field(0, ge=0, lt=2**31, description="Seed that chooses that share.")
+    validation_fraction: float = Field(
+        0.0,
+        ge=0,
+        le=0.5,
+        description="Share of the training images that nothing is learned from: train.patience and "
+        "train.keep=best look at them, so that the held-out images choose nothing; 0 is none.",
+    )
+    split_seed: int = Field(0, ge=0, lt=2**31, description="Seed that chooses these shares.")
     image_size: Pixels | Annotated[list[Pixels], Field(min_length=2, max_length=2)] | None = Field(
         None,
         description="Side in pixels (8 or more), or [height, width]. Default: the dataset's, else "
@@ -347,6 +354,18 @@ class TrainConfig(Section):
         description="Start from the architecture's weights on the hub, trained on ImageNet, unless "
         "init_from is set; auto: where they are in the cache or the hub can be reached.",
     )
+    backbone_lr_factor: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="Factor of the learning rate for all weights but the head's: below 1 where "
+        "they start from weights that are good already. Only with sgd.",
+    )
+    freeze_norms: bool = Field(
+        False,
+        description="Keep the batch normalizations of the weights to start from as they are, "
+        "statistics included: a batch of few pictures has no good ones of its own.",
+    )
     freeze_until: str | None = Field(
         None, description="Last part of the network that is not trained: stem, stage1, stage2, ..."
     )
@@ -354,10 +373,15 @@ class TrainConfig(Section):
         1, gt=0, description="Epochs between evaluations; the last epoch always has one."
     )
     patience: int = Field(
-        0, ge=0, description="Stop after this many evaluations without improvement; 0 is off."
+        0,
+        ge=0,
+        description="Stop after this many evaluations without improvement, on the validation part "
+        "(data.validation_fraction) or else the held-out images; 0 is off.",
     )
     keep: Literal["last", "best"] = Field(
-        "last", description="Epoch whose weights the run keeps; best: on the held-out images."
+        "last",
+        description="Epoch whose weights the run keeps; best: on the validation part "
+        "(data.validation_fraction) or else the held-out images.",
     )
     on_nan: Literal["stop", "rollback"] = Field(
         "stop",

@@ -1,4 +1,4 @@
-"""A dataset as training and evaluation see it: two splits and what they mean."""
+"""A dataset as training and evaluation see it: its splits and what they mean."""
 
 from dataclasses import dataclass
 
@@ -18,6 +18,8 @@ class Dataset:
         spec: size and channels of the images, and how models normalize them.
         output: what the labels mean.
         notes: lines for a person: what was left out, or what may be a mistake.
+        validation: training images that are not trained on, to stop by and to keep an epoch by;
+            None if there are none.
     """
 
     train: Split
@@ -25,6 +27,7 @@ class Dataset:
     spec: InputSpec
     output: OutputSpec
     notes: tuple[str, ...] = ()
+    validation: Split | None = None
 
 
 DEFAULT_CROP = 0.875

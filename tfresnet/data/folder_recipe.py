@@ -6,7 +6,7 @@ The settings start from the preset ``photos``. What a user sets stays as it is.
 import math
 import statistics
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,20 @@ MANY = 2_000  # pictures from which on the full width pays
 IMAGES_SEEN = 10_000  # in a whole training, divided by the pictures for the number of epochs
 EPOCHS = (30, 100)
 RATE = 0.1 / 128  # peak learning rate for each image of a batch
+# From weights: the same with fewer epochs, and what keeps good weights good.
+IMAGES_SEEN_FROM_WEIGHTS = 3_000
+EPOCHS_FROM_WEIGHTS = (8, 30)
+FROM_WEIGHTS: dict[str, Any] = {
+    "train.warmup_epochs": 1,
+    "train.backbone_lr_factor": 0.1,
+    "train.freeze_norms": True,
+}
+ENOUGH_TO_STOP = 300  # pictures from which on some are set aside to stop by
+STOPPING: dict[str, Any] = {
+    "data.validation_fraction": 0.1,
+    "train.patience": 5,
+    "train.keep": "best",
+}
 
 
 @dataclass(frozen=True)
@@ -56,7 +70,9 @@ def run_directory(path: Path) -> Path:
     return Path("runs") / loading.safe_name(path.resolve())
 
 
-def for_folder(path: Path, overrides: Iterable[str] = ()) -> RunConfig:
+def for_folder(
+    path: Path, overrides: Iterable[str] = (), size_of_weights: int | None = None
+) -> RunConfig:
     """Choose a configuration for the pictures in a folder; its description names the choices.
 
     Args:
@@ -64,6 +80,8 @@ def for_folder(path: Path, overrides: Iterable[str] = ()) -> RunConfig:
         overrides: ``section.key=value``, which replace what is chosen. With ``model.arch`` the
             network has its full width; with ``train.init_from`` network and image size are those
             of the weights.
+        size_of_weights: the side of the images that these were trained for, in pixels, if it is
+            known.
 
     Raises:
         InputError: it holds a run and no pictures; or anything that is wrong with the folder or
@@ -80,14 +98,17 @@ def for_folder(path: Path, overrides: Iterable[str] = ()) -> RunConfig:
     if task in RECIPES:
         return RECIPES[task].for_folder(path, config.data, overrides)
     pictures = look(path, config.data)
-    chosen = choose(pictures)
     values = loading.preset(PRESET)
+    chosen = choose(pictures)
+    if config.train.init_from:
+        chosen = choose_from_weights(pictures, size_of_weights)
     given = {override.partition("=")[0] for override in overrides}
     if given & {"model.arch", "train.init_from"}:
         del values["model"]
         chosen = {key: value for key, value in chosen.items() if not key.startswith("model.")}
     if "train.init_from" in given:
-        del values["data"]["image_size"], chosen["data.image_size"]
+        del values["data"]["image_size"]
+        chosen.pop("data.image_size", None)
     settings = [loading.setting(key, value) for key, value in chosen.items()]
     config = loading.validate(values, overrides=[*settings, *overrides])
     return config.model_copy(update={"description": summary(pictures, config)})
@@ -134,6 +155,30 @@ def choose(pictures: Pictures) -> dict[str, Any]:
             "data.crop_padding": size // 8,
         }
     return chosen
+
+
+def choose_from_weights(pictures: Pictures, size: int | None) -> dict[str, Any]:
+    """Choose the settings of a training that starts from weights, by ``section.key``.
+
+    It sees fewer images, with a lower rate for all but the head, and with the weights' own batch
+    normalization, since a batch of few pictures has no good statistics. Where there are enough
+    pictures, a tenth of those to train on is set aside: the training stops when it gets no better
+    on them, and the best epoch is kept.
+
+    Args:
+        pictures: the folder's.
+        size: the side of the images that the weights were trained for, in pixels; None if that is
+            not known.
+    """
+    seen = replace(pictures, side=size or pictures.side)
+    lowest, highest = EPOCHS_FROM_WEIGHTS
+    epochs = round(IMAGES_SEEN_FROM_WEIGHTS / pictures.count)
+    return (
+        choose(seen)
+        | {"train.epochs": min(highest, max(lowest, epochs))}
+        | FROM_WEIGHTS
+        | (STOPPING if pictures.count >= ENOUGH_TO_STOP else {})
+    )
 
 
 def _for_many_labels(labels: int, rate: float) -> dict[str, Any]:

@@ -203,6 +203,12 @@ class Network(keras.Model):
             for layer in part.layers:
                 layer.trainable = False
 
+    def freeze_norms(self) -> None:
+        """Keep all batch normalizations as they are: statistics, scales and shifts."""
+        for layer in self.submodules:
+            if isinstance(layer, layers.BatchNormalization):
+                layer.trainable = False
+
     @property
     def linear_head(self) -> LinearHead:
         """The head of a classifier; an ``InputError`` for a network with another head."""

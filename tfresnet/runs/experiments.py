@@ -157,7 +157,7 @@ def _settings(preset: str, config: Mapping[str, Any]) -> dict[str, Any]:
     for section in ("model", "data", "train"):
         values = defaults[section] | config[section]
         found |= {f"{section}.{key}": value for key, value in values.items()}
-    ignored = IGNORED if _chosen(config["train"]) else IGNORED | {"train.eval_every"}
+    ignored = IGNORED if _chosen(config) else IGNORED | {"train.eval_every"}
     for key in ("data.dataset", "data.labels"):  # their names count, not their folders
         found[key] = without_folders(found[key]) if found[key] else None
     return {
@@ -169,11 +169,13 @@ def _settings(preset: str, config: Mapping[str, Any]) -> dict[str, Any]:
 
 def epoch_was_chosen(result: RunResult) -> bool:
     """Return whether the epoch was chosen by its accuracy on the held-out images."""
-    return _chosen(result.config["train"])
+    return _chosen(result.config)
 
 
-def _chosen(train: Mapping[str, Any]) -> bool:
-    return train.get("keep") == "best" or train.get("patience", 0) > 0
+def _chosen(config: Mapping[str, Any]) -> bool:
+    train = config["train"]
+    looked = train.get("keep") == "best" or train.get("patience", 0) > 0
+    return looked and not config["data"].get("validation_fraction")
 
 
 def without_folders(text: str) -> str:

@@ -14,7 +14,7 @@ from tfresnet.runtime.spec import MULTI_LABEL
 from tfresnet.system.files import expanded, read_text
 from tfresnet.tasks.headings import HEADINGS
 from tfresnet.training import workers
-from tfresnet.training.patience import stale
+from tfresnet.training.patience import score_key, stale
 
 
 def network(config: ModelConfig) -> None:
@@ -64,6 +64,11 @@ def training(config: RunConfig, resume: bool = False, dry_run: bool = False) -> 
             )
         workers.cluster()
     start, teacher = config.train.init_from, config.train.teacher
+    if config.train.freeze_norms and not start:
+        raise InputError(
+            "train.freeze_norms: expected weights to start from, got none, whose batch "
+            "normalizations would be those of random ones; add --init-from RUN, or leave it out"
+        )
     # A resumed run does not need the weights that it once started from.
     if row := hub_weights.named(start):
         if not (resume or dry_run):
@@ -184,7 +189,7 @@ def _epochs(run: Run, new: int) -> None:
             f"{new}; leave it out to go on, or start another run with --name NAME"
         )
     patience, primary = run.config.train.patience, HEADINGS[run.output.task].primary
-    if stale(run.records(), f"held_out_{primary}", patience):
+    if stale(run.records(), score_key(run.config.data, primary), patience):
         raise InputError(
             f"train.epochs: expected a run that gets better, {run.directory} did not in {patience} "
             "evaluations (train.patience); start another with "

@@ -8,7 +8,7 @@ from tfresnet import tasks
 from tfresnet.backend import keras
 from tfresnet.config import loading
 from tfresnet.config.sections import RunConfig
-from tfresnet.data import sources
+from tfresnet.data import sources, validation
 from tfresnet.data.sources import Dataset
 from tfresnet.models import options, zoo
 from tfresnet.runs import preflight, shipped, start, teacher, transfer
@@ -64,7 +64,7 @@ def prepare(config: RunConfig, directory: Path, resume: bool, download: bool = T
         task=options.task(config.model, dataset.output.task),
         activation=ACTIVATIONS[config.train.loss],
     )
-    dataset, spec = replace(dataset, output=output), dataset.spec
+    dataset, spec = validation.set_aside(replace(dataset, output=output), config.data), dataset.spec
 
     def build(precision: str = config.train.precision) -> keras.Model:
         head = tasks.of(output).head
@@ -73,6 +73,8 @@ def prepare(config: RunConfig, directory: Path, resume: bool, download: bool = T
             weights.load_into(model, spec, output.labels)
         if config.train.freeze_until:
             model.freeze_until(config.train.freeze_until)
+        if config.train.freeze_norms:
+            model.freeze_norms()
         return model
 
     in_float32 = None if config.train.precision == "float32" else lambda: build("float32")

@@ -89,7 +89,8 @@ def configuration(source: str | None, settings: Sequence[str]) -> RunConfig:
         dataset = dataset or str(expanded(source).absolute())
         source = None
     if not source and dataset and dataset != "digits" and folder_recipe.is_folder(dataset):
-        return folder_recipe.for_folder(expanded(dataset), settings)
+        size = start.image_size(settings)
+        return folder_recipe.for_folder(expanded(dataset), settings, size)
     if not source and dataset:
         # The settings of quickstart are for digits: other data start from the defaults.
         return loading.from_overrides(settings, name="custom")

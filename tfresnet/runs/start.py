@@ -1,9 +1,13 @@
 """Choose the weights on the hub that a training starts from, if it asks for some. No TensorFlow."""
 
+from collections.abc import Sequence
+from pathlib import Path
+
 from tfresnet.config.sections import ModelConfig, RunConfig
 from tfresnet.models import hub_weights
 from tfresnet.models.hub_weights import HubWeights
-from tfresnet.runs import hub
+from tfresnet.runs import hub, shipped
+from tfresnet.runs.run_directory import open_run
 
 
 def chosen(config: RunConfig, model: ModelConfig | None = None) -> HubWeights | None:
@@ -23,6 +27,23 @@ def chosen(config: RunConfig, model: ModelConfig | None = None) -> HubWeights | 
         row = hub_weights.default_for(model or config.model)
         return row if row and hub.available(row) else None
     return hub_weights.required_for(model or config.model)
+
+
+def image_size(settings: Sequence[str]) -> int | None:
+    """Return the size of the images that the weights to start from were trained for, in pixels.
+
+    None without weights, or if they are a file, which does not say so.
+
+    Args:
+        settings: ``section.key=value``.
+    """
+    key = "train.init_from="
+    given = next((s.removeprefix(key) for s in reversed(settings) if s.startswith(key)), None)
+    if row := hub_weights.named(given):
+        return row.size
+    if not given or not shipped.located(given).is_dir():
+        return None
+    return min(open_run(Path(given)).spec.shape[:2])
 
 
 def settled(config: RunConfig) -> RunConfig:

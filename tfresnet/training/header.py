@@ -45,7 +45,8 @@ def facts(
     classes = trainer.task.headings.classes.format(len(data.output.labels))
     rows = {
         "data": f"{loading.dataset_name(config.data.dataset)}, {classes}: "
-        f"{len(data.train):,} images to train on, {len(data.held_out):,} held out",
+        f"{len(data.train):,} images to train on, {len(data.held_out):,} held out"
+        + (f", {len(data.validation):,} to stop by" if data.validation is not None else ""),
         "images": f"{height} x {width} pixels, {'grey' if channels == 1 else 'color'}",
         "network": f"{config.model.arch}, {parameters:,} parameters",
         **({"weights": weights} if weights else {}),

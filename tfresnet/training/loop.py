@@ -14,6 +14,7 @@ from tfresnet.config.loading import dataset_name
 from tfresnet.config.sections import RunConfig, TrainConfig
 from tfresnet.data import pipeline, task_settings
 from tfresnet.data.sources import Dataset
+from tfresnet.data.splits import Split
 from tfresnet.runtime.errors import InputError
 from tfresnet.tasks.base import Task
 from tfresnet.training import checkpoint, convolution, precision, preview, timing
@@ -22,8 +23,8 @@ from tfresnet.training.distribute import distributed, make_strategy
 from tfresnet.training.divergence import Diverged, check_loss, check_weights
 from tfresnet.training.interrupt import Interrupted, StopRequest, stop_request
 from tfresnet.training.metrics_log import MetricsLog, plot
-from tfresnet.training.optimizers import build_for, make_optimizer
-from tfresnet.training.patience import stale
+from tfresnet.training.optimizers import build_for, make_optimizer, slow_down
+from tfresnet.training.patience import score_key, stale
 from tfresnet.training.progress import TrainingDisplay
 from tfresnet.training.step import TrainStep, update_average
 from tfresnet.training.sync_batch_norm import synchronize
@@ -34,8 +35,7 @@ STEPS_PER_CALL = 20  # the same with several workers
 LOWEST_FACTOR = 1 / 32  # of the learning rate, after repeated roll-backs
 CHOSEN = (
     "train.patience and train.keep=best choose an epoch on the held-out images: measure what comes "
-    "out on others (of TFDS: data.train_split=train[:90%], data.eval_split=train[90%:], then "
-    "tfresnet evaluate RUN --split test)"
+    "out on others, or set training images aside for that with data.validation_fraction=0.1"
 )
 
 
@@ -105,10 +105,12 @@ class Trainer:
                 config.train, self.steps_per_epoch, self.total_steps, self.rate_factor
             )
             build_for(self.optimizer, self.model.trainable_variables)
+            if config.train.backbone_lr_factor != 1:
+                slow_down(self.optimizer, self.model.backbone, config.train.backbone_lr_factor)
             self.loss = keras.metrics.Mean()
             self.accuracy = keras.metrics.Mean()
         self.workers = Agreement(self.strategy)
-        self.warnings = _warnings(config.train)
+        self.warnings = _warnings(config.train, dataset.validation is not None)
         self.stage = ""
         self.stop = StopRequest()
         self.step = tf.Variable(0, dtype=tf.int64, trainable=False)
@@ -130,7 +132,7 @@ class Trainer:
     @property
     def score(self) -> str:
         """The key of an epoch's record by which epochs are compared."""
-        return f"held_out_{self.task.primary}"
+        return score_key(self.data_config, self.task.primary)
 
     def _copy(self, build_model: Callable[[], keras.Model]) -> keras.Model:
         """Build a second model with the same weights."""
@@ -143,7 +145,8 @@ class Trainer:
 
         Every epoch adds a record to ``metrics.jsonl``: ``epoch step loss accuracy learning_rate
         images_per_second seconds wall_seconds`` (the latter includes the evaluation), and when it
-        was evaluated ``held_out_top1`` and, if there is one, ``held_out_loss``. In place of
+        was evaluated ``held_out_top1`` and, if there are such, ``held_out_loss`` and
+        ``validation_top1``. In place of
         ``accuracy`` and ``top1`` other tasks have what their headings say: multi-label
         ``exact_match`` and ``map``.
 
@@ -309,13 +312,19 @@ class Trainer:
         display.bottleneck(rate, input_rate)
 
     def _evaluate(self) -> dict:
-        """Measure the weights that would be deployed, in float32, on the held-out images."""
+        """Measure the weights that would be deployed, in float32, on what is not trained on."""
         if self.evaluated is not self.deployed:
             _assign(self.evaluated, self.deployed)
-        batches = evaluation.batches_of(self.dataset.held_out)
-        scores = evaluation.measure(self.predict, batches, self.task).scores()
+        primary = self.task.primary
+        scores = self._scores(self.dataset.held_out)
         loss = {"held_out_loss": scores["loss"]} if "loss" in scores else {}
-        return {self.score: scores[self.task.primary], **loss}
+        found = {f"held_out_{primary}": scores[primary], **loss}
+        if self.dataset.validation is not None:
+            found[self.score] = self._scores(self.dataset.validation)[primary]
+        return found
+
+    def _scores(self, split: Split) -> dict[str, float]:
+        return evaluation.measure(self.predict, evaluation.batches_of(split), self.task).scores()
 
     @tf.function
     def train_steps(self, batches: tf.distribute.DistributedIterator, count: tf.Tensor) -> None:
@@ -333,9 +342,9 @@ class Trainer:
         self.accuracy.update_state(self.task.correct(targets, outputs))
 
 
-def _warnings(config: TrainConfig) -> list[str]:
-    """Return warnings about the configuration."""
-    chosen = CHOSEN if config.patience or config.keep == "best" else None
+def _warnings(config: TrainConfig, validation: bool) -> list[str]:
+    """Return warnings about the configuration; there may be images to choose an epoch on."""
+    chosen = CHOSEN if (config.patience or config.keep == "best") and not validation else None
     return [text for text in (chosen, precision.advice(config.precision)) if text]
 
 

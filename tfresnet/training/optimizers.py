@@ -7,6 +7,8 @@ import tensorflow as tf
 
 from tfresnet.backend import keras
 from tfresnet.config.sections import TrainConfig
+from tfresnet.models.network import Backbone
+from tfresnet.runtime.errors import InputError
 
 # Suffix of the name of a depthwise convolution that replaces a batch normalization: its kernel is
 # a scale, which must not decay.
@@ -134,15 +136,23 @@ class SGD(keras.optimizers.SGD):
     """Keras's SGD with momentum, in one TensorFlow kernel instead of eight passes over the weights.
 
     The variables and the results are equal.
+
+    Attributes:
+        factors: of the learning rate, by the key of a variable; 1 for all others.
     """
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self.factors: dict[str, float] = {}
 
     def update_step(self, gradient: tf.Tensor, variable: tf.Variable) -> None:
         """Update a variable and its momentum, in place."""
-        momentum = self.momentums[self._index_dict[self._var_key(variable)]]
+        key = self._var_key(variable)
+        momentum = self.momentums[self._index_dict[key]]
         tf.raw_ops.ResourceApplyKerasMomentum(
             var=variable.handle,
             accum=momentum.handle,
-            lr=tf.cast(self.learning_rate, variable.dtype),
+            lr=tf.cast(self.learning_rate * self.factors.get(key, 1.0), variable.dtype),
             grad=gradient,
             momentum=tf.cast(self.momentum, variable.dtype),
             use_nesterov=self.nesterov,
@@ -169,6 +179,25 @@ def build_for(optimizer: keras.optimizers.Optimizer, variables: list[tf.Variable
     inner = getattr(optimizer, "inner_optimizer", optimizer)
     inner.exclude_from_weight_decay([v for v in variables if not decays(v)])
     inner.build(variables)
+
+
+def slow_down(optimizer: keras.optimizers.Optimizer, backbone: Backbone, factor: float) -> None:
+    """Multiply the learning rate of a backbone's variables; the head's stays.
+
+    Howard and Ruder 2018, arXiv:1801.06146, section 3.2, with two groups of layers.
+
+    Raises:
+        InputError: an optimizer that has one rate for all.
+    """
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    if not isinstance(inner, SGD):
+        raise InputError(
+            "train.backbone_lr_factor: expected train.optimizer=sgd with it, got "
+            f"{type(inner).__name__.lower()}; leave one of them out"
+        )
+    for layer in backbone.layers:
+        for variable in layer.trainable_variables:
+            inner.factors[inner._var_key(variable)] = factor
 
 
 def decays(variable: tf.Variable) -> bool:

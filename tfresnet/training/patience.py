@@ -2,6 +2,19 @@
 
 from collections.abc import Iterable
 
+from tfresnet.config.sections import DataConfig
+
+
+def score_key(config: DataConfig, primary: str) -> str:
+    """Return the key of an epoch's record that tells how good it is.
+
+    Args:
+        config: the data section.
+        primary: the number of the task, such as ``top1``.
+    """
+    part = "validation" if config.validation_fraction else "held_out"
+    return f"{part}_{primary}"
+
 
 def stale(records: Iterable[dict], score: str, patience: int) -> bool:
     """Return whether the last ``patience`` evaluations were no better than an earlier one.
