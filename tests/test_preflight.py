@@ -57,7 +57,7 @@ MISTAKES = [
     ("train --teacher none", "--teacher: expected a run directory, none does not exist"),
     (
         "train --init-from none",
-        "--init-from: expected a run directory or a file of weights, none does not exist",
+        "--init-from: expected a run directory, a file of weights, or one of cifar10-",
     ),
     ("preview --arch resnet19", "unknown architecture 'resnet19'"),
     ("preview --dataset ./none", "./none, which does not exist"),
