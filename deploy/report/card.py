@@ -115,13 +115,14 @@ def check(text: str) -> None:
     Raises:
         InputError: huggingface_hub can't read its metadata, or would not write them as they are.
     """
-    from huggingface_hub import ModelCard
+    from huggingface_hub import ModelCard, ModelCardData
 
     try:
-        card = ModelCard(text, ignore_metadata_errors=False)
+        data = ModelCard(text, ignore_metadata_errors=False).data
     except (ValueError, TypeError) as error:
         raise InputError(f"expected a model card that the hub takes: {error}") from None
-    if not card.data.eval_results or not card.data.license or not card.data.pipeline_tag:
+    assert isinstance(data, ModelCardData)
+    if not data.eval_results or not data.license or not data.pipeline_tag:
         raise InputError("expected a model card with results, a license and a task")
 
 
