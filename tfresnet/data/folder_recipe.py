@@ -27,9 +27,11 @@ MANY = 2_000  # pictures from which on the full width pays
 IMAGES_SEEN = 10_000  # in a whole training, divided by the pictures for the number of epochs
 EPOCHS = (30, 100)
 RATE = 0.1 / 128  # peak learning rate for each image of a batch
-# From weights: the same with fewer epochs, and what keeps good weights good.
+# From weights: fewer epochs, a higher rate for the new head than from nothing, and what keeps good
+# weights good.
 IMAGES_SEEN_FROM_WEIGHTS = 3_000
 EPOCHS_FROM_WEIGHTS = (8, 30)
+RATE_FROM_WEIGHTS = 8  # times that from nothing; the backbone's is a tenth of it
 FROM_WEIGHTS: dict[str, Any] = {
     "train.warmup_epochs": 1,
     "train.backbone_lr_factor": 0.1,
@@ -160,10 +162,10 @@ def choose(pictures: Pictures) -> dict[str, Any]:
 def choose_from_weights(pictures: Pictures, size: int | None) -> dict[str, Any]:
     """Choose the settings of a training that starts from weights, by ``section.key``.
 
-    It sees fewer images, with a lower rate for all but the head, and with the weights' own batch
-    normalization, since a batch of few pictures has no good statistics. Where there are enough
-    pictures, a tenth of those to train on is set aside: the training stops when it gets no better
-    on them, and the best epoch is kept.
+    It sees fewer images, with a high rate for the head and a low one for all else, and with the
+    weights' own batch normalization, since a batch of few pictures has no good statistics. Where
+    there are enough pictures, a tenth of those to train on is set aside: the training stops when it
+    gets no better on them, and the best epoch is kept.
 
     Args:
         pictures: the folder's.
@@ -173,12 +175,13 @@ def choose_from_weights(pictures: Pictures, size: int | None) -> dict[str, Any]:
     seen = replace(pictures, side=size or pictures.side)
     lowest, highest = EPOCHS_FROM_WEIGHTS
     epochs = round(IMAGES_SEEN_FROM_WEIGHTS / pictures.count)
-    return (
-        choose(seen)
-        | {"train.epochs": min(highest, max(lowest, epochs))}
-        | FROM_WEIGHTS
-        | (STOPPING if pictures.count >= ENOUGH_TO_STOP else {})
-    )
+    chosen = choose(seen)
+    changed = {
+        "train.epochs": min(highest, max(lowest, epochs)),
+        "train.lr": round(RATE_FROM_WEIGHTS * chosen["train.lr"], 6),
+    }
+    stopping = STOPPING if pictures.count >= ENOUGH_TO_STOP else {}
+    return chosen | changed | FROM_WEIGHTS | stopping
 
 
 def _for_many_labels(labels: int, rate: float) -> dict[str, Any]:

@@ -60,7 +60,7 @@ def training_request(
 
 
 def _with_weights(config: RunConfig, source: str | None, settings: Sequence[str]) -> RunConfig:
-    """Return a folder's configuration for weights on the hub, if it asks for some.
+    """Return a folder's configuration for weights by name, if it asks for some.
 
     What was chosen for its network, but not by the user, may be given up for them.
     """
@@ -69,8 +69,8 @@ def _with_weights(config: RunConfig, source: str | None, settings: Sequence[str]
     given = {setting.partition("=")[0] for setting in settings}
     kept = {key for key in config.model.model_fields_set if f"model.{key}" in given}
     model = ModelConfig.model_validate(config.model.model_dump(include=kept | {"arch"}))
-    row = start.chosen(config, model)
-    return configuration(source, [*settings, f"train.init_from={row.name}"]) if row else config
+    name = start.chosen(config, model)
+    return configuration(source, [*settings, f"train.init_from={name}"]) if name else config
 
 
 def configuration(source: str | None, settings: Sequence[str]) -> RunConfig:

@@ -1,17 +1,23 @@
-"""Choose the weights on the hub that a training starts from, if it asks for some. No TensorFlow."""
+"""Choose the weights by name that a training starts from, if it asks for some. No TensorFlow.
+
+They are on the hub, or ship with tfresnet.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 from tfresnet.config.sections import ModelConfig, RunConfig
 from tfresnet.models import hub_weights
-from tfresnet.models.hub_weights import HubWeights
+from tfresnet.models.options import STRUCTURE
 from tfresnet.runs import hub, shipped
 from tfresnet.runs.run_directory import open_run
 
+# Of an architecture for small images, which has none on the hub, the network that ships.
+SHIPPED = {"resnet20": "cifar10-resnet20"}
 
-def chosen(config: RunConfig, model: ModelConfig | None = None) -> HubWeights | None:
-    """Return the weights on the hub that a configuration asks for; None if it starts otherwise.
+
+def chosen(config: RunConfig, model: ModelConfig | None = None) -> str | None:
+    """Return the name of the weights that a configuration asks for; None if it starts otherwise.
 
     Args:
         config: of the training.
@@ -20,13 +26,27 @@ def chosen(config: RunConfig, model: ModelConfig | None = None) -> HubWeights | 
     Raises:
         InputError: ``train.pretrained`` is true, and there are no such weights.
     """
-    wanted = config.train.pretrained
+    wanted, network = config.train.pretrained, model or config.model
     if config.train.init_from or not wanted:
-        return hub_weights.named(config.train.init_from)
+        row = hub_weights.named(config.train.init_from)
+        return row.name if row else None
+    if config.data.channels == 3 and (name := _shipped_for(network)):
+        return name
     if wanted == "auto":
-        row = hub_weights.default_for(model or config.model)
-        return row if row and hub.available(row) else None
-    return hub_weights.required_for(model or config.model)
+        row = hub_weights.default_for(network)
+        return row.name if row and hub.available(row) else None
+    return hub_weights.required_for(network).name
+
+
+def _shipped_for(model: ModelConfig) -> str | None:
+    """Return the name of the shipped network that has a structure; None if there is none."""
+    name = SHIPPED.get(model.arch)
+    if name is None:
+        return None
+    theirs = open_run(Path(name)).config.model
+    given = model.model_dump(include=model.model_fields_set & set(STRUCTURE))
+    same = all(value in ("auto", getattr(theirs, key)) for key, value in given.items())
+    return name if same else None
 
 
 def image_size(settings: Sequence[str]) -> int | None:
@@ -54,13 +74,13 @@ def settled(config: RunConfig) -> RunConfig:
     Raises:
         InputError: see :func:`chosen`.
     """
-    row = chosen(config)
-    if row is None:
+    name = chosen(config)
+    if name is None:
         return config
-    model = config.model
-    if "arch" not in model.model_fields_set:
+    model, row = config.model, hub_weights.named(name)
+    if row and "arch" not in model.model_fields_set:
         model = model.model_copy(update={"arch": row.arch})
-    training = config.train.model_copy(update={"init_from": row.name})
+    training = config.train.model_copy(update={"init_from": name})
     return config.model_copy(update={"model": model, "train": training})
 
 
@@ -68,7 +88,7 @@ def recorded(config: RunConfig) -> RunConfig:
     """Return a settled configuration as a run records it: with what ``auto`` has come to."""
     if config.train.pretrained != "auto":
         return config
-    found = hub_weights.named(config.train.init_from) is not None
+    found = config.train.init_from is not None
     training = config.train.model_copy(update={"pretrained": found})
     return config.model_copy(update={"train": training})
 
@@ -83,7 +103,8 @@ def described(config: RunConfig) -> str | None:
     if row := hub_weights.named(training.init_from):
         return f"{row.name}, {row.top1:.1f} % of ImageNet, {row.license}"
     if training.init_from:
-        return training.init_from
+        ships = ", which ships with tfresnet" if shipped.is_name(training.init_from) else ""
+        return f"{training.init_from}{ships}"
     if training.pretrained != "auto":
         return None
     rows = hub_weights.of_architecture(config.model.arch)
