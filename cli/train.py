@@ -50,6 +50,7 @@ def command(
     Examples:
       tfresnet train
       tfresnet train path/to/folder
+      tfresnet train path/to/folder --pretrained --arch resnet50
       tfresnet train cifar10-resnet20 --epochs 100 --seed 1
       tfresnet train path/to/folder --arch resnet34 --set data.image_size=224 --name large
       tfresnet train --init-from runs/cifar10 --freeze-until stage2 --dataset path/to/folder
