@@ -63,7 +63,6 @@ def test_what_the_page_can_not_run_gets_one_line(runtimes, exported, tiny_run, t
     assert "does not exist" in refused("demo", tmp_path / "none.tflite")
     assert "has none; export it" in refused("demo", tmp_path)
     assert "expected a folder of pictures" in refused("demo", model, "--samples", tmp_path / "x")
-    assert "expected a model file or a run" in refused("demo")
     (runtimes / "packages.json").write_text("{}")
     assert "tfresnet demo --fetch" in refused("demo", model)
 
