@@ -96,7 +96,7 @@ class Experiment:
 def of_preset(config: RunConfig, experiments: Iterable[Experiment]) -> Experiment | None:
     """Return what was measured of a preset with its number of epochs; None if nothing was.
 
-    Of several experiments the first one with all of its settings is preferred.
+    Of several experiments the one that differs in the fewest settings is preferred.
     """
     found = [
         each
@@ -104,8 +104,12 @@ def of_preset(config: RunConfig, experiments: Iterable[Experiment]) -> Experimen
         if (each.first.preset, each.first.epochs) == (config.name, config.train.epochs)
     ]
     wanted = _settings(config.name, config.model_dump(mode="json"))
-    equal = [each for each in found if settings(each.first) == wanted]
-    return next(iter(equal + found), None)
+
+    def differences(experiment: Experiment) -> int:
+        theirs = settings(experiment.first)
+        return sum(theirs[key] != value for key, value in wanted.items())
+
+    return min(found, key=differences, default=None)
 
 
 def shipped() -> list[Experiment]:
