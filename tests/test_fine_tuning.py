@@ -102,6 +102,10 @@ def test_the_recipe_from_weights_takes_a_third_of_the_pictures(count):
     found = folder_recipe.choose_from_weights(pictures, None)
     assert found["train.epochs"] <= round(nothing["train.epochs"] / 3)
     assert ("data.validation_fraction" in found) == (count >= folder_recipe.ENOUGH_TO_STOP)
+    assert found["train.batch_size"] == min(16, nothing["train.batch_size"])
+    # Of an image the head's rate is 8 times that from nothing, whatever the batch.
+    per_image = [each["train.lr"] / each["train.batch_size"] for each in (found, nothing)]
+    assert per_image[0] == pytest.approx(8 * per_image[1], rel=1e-3)
     settings = [loading.setting(key, value) for key, value in found.items()]
     loading.load(folder_recipe.PRESET, settings)  # every one of them is allowed
 

@@ -32,6 +32,7 @@ RATE = 0.1 / 128  # peak learning rate for each image of a batch
 IMAGES_SEEN_FROM_WEIGHTS = 3_000
 EPOCHS_FROM_WEIGHTS = (8, 30)
 RATE_FROM_WEIGHTS = 8  # times that from nothing; the backbone's is a tenth of it
+BATCH_FROM_WEIGHTS = 16  # at most: with the rate for 32, networks whose norms stay did not learn
 FROM_WEIGHTS: dict[str, Any] = {
     "train.warmup_epochs": 1,
     "train.backbone_lr_factor": 0.1,
@@ -176,9 +177,12 @@ def choose_from_weights(pictures: Pictures, size: int | None) -> dict[str, Any]:
     lowest, highest = EPOCHS_FROM_WEIGHTS
     epochs = round(IMAGES_SEEN_FROM_WEIGHTS / pictures.count)
     chosen = choose(seen)
+    batch = min(BATCH_FROM_WEIGHTS, chosen["train.batch_size"])
+    rate = RATE_FROM_WEIGHTS * chosen["train.lr"] * batch / chosen["train.batch_size"]
     changed = {
         "train.epochs": min(highest, max(lowest, epochs)),
-        "train.lr": round(RATE_FROM_WEIGHTS * chosen["train.lr"], 6),
+        "train.batch_size": batch,
+        "train.lr": round(rate, 6),
     }
     stopping = STOPPING if pictures.count >= ENOUGH_TO_STOP else {}
     return chosen | changed | FROM_WEIGHTS | stopping
