@@ -30,7 +30,7 @@ RATE = 0.1 / 128  # peak learning rate for each image of a batch
 # From weights: fewer epochs, a higher rate for the new head than from nothing, and what keeps good
 # weights good.
 IMAGES_SEEN_FROM_WEIGHTS = 3_000
-EPOCHS_FROM_WEIGHTS = (8, 30)
+EPOCHS_FROM_WEIGHTS = (10, 30)
 RATE_FROM_WEIGHTS = 8  # times that from nothing; the backbone's is a tenth of it
 BATCH_FROM_WEIGHTS = 16  # at most: with the rate for 32, networks whose norms stay did not learn
 FROM_WEIGHTS: dict[str, Any] = {
