@@ -37,6 +37,7 @@ FROM_WEIGHTS: dict[str, Any] = {
     "train.warmup_epochs": 1,
     "train.backbone_lr_factor": 0.1,
     "train.freeze_norms": True,
+    "train.on_nan": "rollback",  # at half the rate, should it be too high for these weights
 }
 ENOUGH_TO_STOP = 300  # pictures from which on some are set aside to stop by
 STOPPING: dict[str, Any] = {
