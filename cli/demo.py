@@ -46,6 +46,7 @@ def command(
         click.echo(f"The browser's interpreters are in {where}", err=True)
     if fetch and not models:
         return
+    web_runtimes.files()  # before a file is made, which takes longer
     files = demo.files_of([trained_file(m) or m for m in models or [Path(shipped.DEFAULT)]])
     chosen = demo.samples_in(samples) if samples else demo.samples_of(files[0])
     with demo.server(demo.pages(files, chosen), port) as server:

@@ -29,8 +29,9 @@ def of_name(name: str) -> Path:
     path = folder / "export" / f"model_{FLOAT32.name}{TFLITE.suffix}"
     if not path.is_file():
         with lock(folder, "try again later"):
-            _make(name, path)
-            shutil.copytree(shipped.FOLDER / name / "samples", folder / "samples")
+            samples = shipped.FOLDER / name / "samples"
+            shutil.copytree(samples, folder / "samples", dirs_exist_ok=True)
+            _make(name, path)  # last: what is there is whole
     return path
 
 

@@ -3,6 +3,7 @@
 import ast
 import importlib
 import re
+import subprocess
 from pathlib import Path
 from types import ModuleType
 
@@ -53,3 +54,12 @@ def test_files_that_are_named_exist(page):
     assert paths
     for path in paths:
         assert "NAME" in path or (ROOT / path).exists(), path
+
+
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="needs a checkout")
+def test_no_large_file_is_in_the_repository():
+    """Weights that ship are the largest; what a run leaves behind belongs in runs/."""
+    done = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True)
+    files = [ROOT / name for name in done.stdout.split("\0") if name]
+    assert len(files) > 400
+    assert not [file.name for file in files if file.is_file() and file.stat().st_size > 1_000_000]

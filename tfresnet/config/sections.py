@@ -309,7 +309,8 @@ class TrainConfig(Section):
         "off.",
     )
     teacher: str | None = Field(
-        None, description="Run whose predictions are to be matched (distillation)."
+        None,
+        description="Run, or shipped network, whose predictions are to be matched (distillation).",
     )
     distillation: float = Field(
         0.9, ge=0, le=1, description="Weight of the teacher's predictions in the loss."
@@ -346,13 +347,15 @@ class TrainConfig(Section):
     )
     init_from: str | None = Field(
         None,
-        description="Run, file of weights, or name on the hub (`timm/resnet18.a1_in1k`), to start "
-        "from; with other classes the head is new.",
+        description="Run, file of weights, network that ships with tfresnet (`cifar10-resnet20`), "
+        "or name on the hub (`timm/resnet18.a1_in1k`), to start from; with other classes the head "
+        "is new.",
     )
     pretrained: Literal[False, True, "auto"] = Field(
         False,
-        description="Start from the architecture's weights on the hub, trained on ImageNet, unless "
-        "init_from is set; auto: where they are in the cache or the hub can be reached.",
+        description="Start from the architecture's weights on the hub, trained on ImageNet, or "
+        "(resnet20) from those that ship with tfresnet, unless init_from is set; auto: where they "
+        "are in the cache or the hub can be reached.",
     )
     backbone_lr_factor: float = Field(
         1.0,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from tfresnet.config.loading import is_hub_name
 from tfresnet.config.sections import ModelConfig
 from tfresnet.models.names import CENTRED_PIXELS, TORCH_PIXELS, Pixels
-from tfresnet.models.options import STRUCTURE
+from tfresnet.models.options import STRUCTURE, same_structure
 from tfresnet.runtime.errors import InputError, unknown
 
 Settings = tuple[tuple[str, str], ...]
@@ -68,8 +68,7 @@ class HubWeights:
 
     def fits(self, config: ModelConfig) -> bool:
         """Return whether the network is the configured one in all that the configuration sets."""
-        given = config.model_dump(include=config.model_fields_set & set(STRUCTURE))
-        return all(value in ("auto", getattr(self.model, key)) for key, value in given.items())
+        return same_structure(config, self.model)
 
 
 # The first row that fits a configuration is its default.

@@ -32,6 +32,12 @@ HEADS = {
 }
 
 
+def same_structure(config: ModelConfig, theirs: ModelConfig) -> bool:
+    """Return whether weights of one network fit another in all that its configuration sets."""
+    given = config.model_dump(include=config.model_fields_set & set(STRUCTURE))
+    return all(value in ("auto", getattr(theirs, key)) for key, value in given.items())
+
+
 def task(config: ModelConfig, of_data: str) -> str:
     """Return the task of a network: that of its data, but ``points`` with the head of that name."""
     finds_points = of_data == DETECTION and config.head in HEADS[POINTS]

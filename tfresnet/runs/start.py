@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tfresnet.config.sections import ModelConfig, RunConfig
 from tfresnet.models import hub_weights
-from tfresnet.models.options import STRUCTURE
+from tfresnet.models.options import same_structure
 from tfresnet.runs import hub, shipped
 from tfresnet.runs.run_directory import open_run
 
@@ -43,10 +43,7 @@ def _shipped_for(model: ModelConfig) -> str | None:
     name = SHIPPED.get(model.arch)
     if name is None:
         return None
-    theirs = open_run(Path(name)).config.model
-    given = model.model_dump(include=model.model_fields_set & set(STRUCTURE))
-    same = all(value in ("auto", getattr(theirs, key)) for key, value in given.items())
-    return name if same else None
+    return name if same_structure(model, open_run(Path(name)).config.model) else None
 
 
 def image_size(settings: Sequence[str]) -> int | None:
