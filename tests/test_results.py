@@ -175,12 +175,12 @@ def test_a_run_that_goes_on_with_other_code_says_so(tiny_run, tmp_path, monkeypa
     first = go_on("aaaa", 0)
     assert go_on("aaaa", 1) == first
     later = go_on("bbbb", 1)
-    assert [(part["commit"], part["epochs"]) for part in later["resumed"]] == [("bbbb", 1)]
+    assert [(part.commit, part.epochs) for part in later.resumed] == [("bbbb", 1)]
     assert go_on("cccc", tiny_run.config.train.epochs) == later  # nothing is left to train
-    assert (later["commit"], later["command"]) == ("aaaa", first["command"])
+    assert (later.commit, later.command) == ("aaaa", first.command)
     json_of("record", tiny_run.directory, "--out", tmp_path / "records")
     file = tmp_path / "records" / "quickstart-seed0.json"
-    file.write_text(json.dumps(json.loads(file.read_text()) | {"environment": later}))
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"environment": later.to_dict()}))
     text = results_page.page(tmp_path / "records")
     assert "commit aaaa, " in text
     assert "; from epoch 2 on commit bbbb, " in text

@@ -71,8 +71,8 @@ def test_a_finished_run_is_trained_for_more_epochs(tiny_run, run_copy):
     assert (kept / "export" / "report.html").exists()
     assert not (run_copy / "export").exists()
     assert longer.records()[:2] == tiny_run.records()
-    (part,) = longer.environment["resumed"]
-    assert (part["epochs"], part["changed"]) == (2, {"train.epochs": {"from": 2, "to": 3}})
+    (part,) = longer.environment.resumed
+    assert (part.epochs, part.changed) == (2, {"train.epochs": {"from": 2, "to": 3}})
     # One epoch of warmup, then the cosine falls over the steps of two; the record has the last's.
     steps = tiny_run.records()[0]["step"]
     factor = 0.5 * (1 + math.cos(math.pi * (2 * steps - 1) / (2 * steps)))

@@ -10,6 +10,7 @@ from tfresnet.runs.result import RunResult
 from tfresnet.runs.run_directory import open_run
 from tfresnet.runtime.errors import InputError
 from tfresnet.sweep.table import Row
+from tfresnet.system.environment import RunEnvironment
 from tfresnet.system.files import read_json
 
 
@@ -22,7 +23,7 @@ class SweepRecord:
     rows: list[Row]
     runs: set[tuple[str, ...]]  # of each its base and its settings
     commits: list[str]
-    environment: dict[str, Any] | None  # None if all runs failed
+    environment: RunEnvironment | None  # None if all runs failed
     content: dict[str, Any]  # the whole file
 
 
@@ -62,13 +63,14 @@ def read_sweep(path: Path) -> SweepRecord:
     content = read_json(path)
     if lost := sorted({"sweep", "description", "rows", "runs"} - set(content)):
         raise InputError(f"{path}: expected the table of a sweep, got none of {', '.join(lost)}")
+    machine = content.get("environment")
     return SweepRecord(
         content["sweep"],
         content["description"],
         [Row.from_json(row) for row in content["rows"]],
         {(run.get("base"), *run.get("settings", ())) for run in content["runs"]},
         sorted({run["commit"] for run in content["runs"] if run.get("commit")}),
-        content.get("environment"),
+        RunEnvironment.model_validate(machine) if machine else None,
         content,
     )
 

@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from tfresnet.runs import experiments, shipped
 from tfresnet.runs.experiments import Experiment
@@ -12,6 +11,7 @@ from tfresnet.runs.run_directory import open_run
 from tfresnet.runtime.errors import InputError
 from tfresnet.sweep import markdown
 from tfresnet.sweep.table import to_markdown
+from tfresnet.system.environment import Environment, RunEnvironment
 from tfresnet.tasks import intervals
 from tools.records import SweepRecord, read_all
 
@@ -160,19 +160,16 @@ def _origins(runs: Mapping[str, RunResult]) -> str:
     )
 
 
-def _machines(environment: dict[str, Any]) -> str:
+def _machines(environment: RunEnvironment) -> str:
     """Return with which commit and where a run was trained, and with which others it went on."""
 
-    def told(part: dict[str, Any]) -> str:
-        machine = f"{part['cores']} cores of {part['processor'] or 'a CPU'}"
-        for name, count in Counter(part.get("gpus", ())).items():
+    def told(part: Environment) -> str:
+        machine = part.machine
+        for name, count in Counter(part.gpus).items():
             machine = f"{count} {name} beside {machine}"
-        return f"commit {part['commit'] or 'unknown'}, {machine}"
+        return f"commit {part.commit or 'unknown'}, {machine}"
 
-    later = [
-        f"from epoch {part['epochs'] + 1} on {told(part)}"
-        for part in environment.get("resumed", [])
-    ]
+    later = [f"from epoch {part.epochs + 1} on {told(part)}" for part in environment.resumed]
     return "; ".join([told(environment), *later])
 
 
@@ -183,5 +180,5 @@ def _origin_of_sweep(sweep: SweepRecord) -> str:
         return ""
     return (
         f"{len(sweep.content['runs'])} runs, commit {', '.join(sweep.commits) or 'unknown'}, "
-        f"{machine['cores']} cores of {machine['processor'] or 'a CPU'}."
+        f"{machine.machine}."
     )

@@ -66,7 +66,7 @@ COMMANDS = (
 def machine() -> dict[str, Any]:
     """Return what decides about the bits of a result: processor and versions."""
     record = environment.record()
-    return {"processor": record["processor"], "packages": record["packages"]}
+    return {"processor": record.processor, "packages": record.packages}
 
 
 def weights_after(preset: str, directory: Path) -> dict[str, Any]:

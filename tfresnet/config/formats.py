@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from tfresnet.runtime import paths
 from tfresnet.runtime.errors import unknown
 
 INTERFACES = ("uint8", "integer", "float")
@@ -141,7 +142,7 @@ TFLITE = FormatRow(
     implementation="tflite.TfliteFormat",
     title="TFLite",
     help="TFLite files.",
-    suffix=".tflite",
+    suffix=paths.TFLITE,
     file_name="model_{quantization}{suffix}.tflite",
     quantizations=(
         FLOAT32, FLOAT16, DYNAMIC, INT8, INT16X8, INT4, INT4_MIXED, INT8_WEIGHTS, INT4_WEIGHTS,
@@ -160,7 +161,7 @@ ONNX = FormatRow(
     implementation="onnx_format.OnnxFormat",
     title="ONNX",
     help="ONNX files.",
-    suffix=".onnx",
+    suffix=paths.ONNX,
     file_name="model_{quantization}{suffix}.onnx",
     quantizations=(FLOAT32, FLOAT16, INT8),
     interfaces=("uint8", "float"),
@@ -188,7 +189,7 @@ TFLM = FormatRow(
     implementation="microcontroller.MicrocontrollerFormat",
     title="TFLite Micro",
     help="int8 as a C array, for TFLite Micro.",
-    suffix=".tflite",
+    suffix=paths.TFLITE,
     file_name="tflm{suffix}/model_{quantization}{suffix}.tflite",
     quantizations=(INT8,),
     batch=1,
@@ -203,7 +204,7 @@ OPENVINO = FormatRow(
     implementation="openvino_format.OpenVinoFormat",
     title="OpenVINO",
     help="OpenVINO IR files.",
-    suffix=".xml",
+    suffix=paths.OPENVINO,
     file_name="model_{quantization}{suffix}.xml",
     beside=(".bin",),
     quantizations=(FLOAT32, FLOAT16, INT8),

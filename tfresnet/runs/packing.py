@@ -45,7 +45,7 @@ def pack(run: Run, directory: Path, half: bool = False) -> Run:
     write_text(directory / "config.yaml", packed_config.to_yaml())
     write_text(directory / "spec.json", json.dumps(specs_to_dict(run.spec, run.output), indent=1))
     recorded = portable.environment(run.environment)
-    write_text(directory / "environment.json", json.dumps(recorded, indent=1))
+    write_text(directory / "environment.json", json.dumps(recorded.to_dict(), indent=1))
     curve = "".join(json.dumps(record) + "\n" for record in run.records())
     write_text(directory / "metrics.jsonl", curve)
     if (run.directory / "samples").is_dir():

@@ -6,6 +6,7 @@ from typing import Any
 
 from tfresnet.runs import experiments
 from tfresnet.runs.result import RunResult
+from tfresnet.system.environment import RunEnvironment
 
 # Keys of the configuration that are paths, or may be.
 PATHS = {"train": ("teacher", "init_from"), "data": ("dataset", "data_dir", "labels")}
@@ -22,8 +23,8 @@ def result(found: RunResult, run: str) -> dict[str, Any]:
         artifact["path"] = f"runs/{run}/export/{artifact['path'].rpartition('/export/')[2]}"
     whole["config"] = config(whole["config"])
     whole["command"] = _command(whole["command"])
-    if whole["environment"]:
-        whole["environment"] = environment(whole["environment"])
+    if found.environment.command:
+        whole["environment"] = environment(found.environment).to_dict()
     return whole
 
 
@@ -39,14 +40,14 @@ def config(values: dict[str, Any]) -> dict[str, Any]:
     return values | {"train": train, "data": data}
 
 
-def environment(values: dict[str, Any]) -> dict[str, Any]:
-    """Return what ``environment.json`` holds without the private folders in its commands."""
-    whole = values | {"command": _command(values["command"])}
-    if "resumed" in values:
-        whole["resumed"] = [
-            part | {"command": _command(part["command"])} for part in values["resumed"]
+def environment(whole: RunEnvironment) -> RunEnvironment:
+    """Return an environment without the private folders in its commands."""
+    changes: dict[str, Any] = {"command": _command(whole.command)}
+    if whole.resumed:
+        changes["resumed"] = [
+            part.model_copy(update={"command": _command(part.command)}) for part in whole.resumed
         ]
-    return whole
+    return whole.model_copy(update=changes)
 
 
 def _command(command: str | None) -> str | None:

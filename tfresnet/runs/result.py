@@ -1,23 +1,12 @@
-"""What a run measured: the records that ``result.json`` and ``report.json`` hold.
-
-Files of earlier versions open too: a key that they lack has a default, and a key that is unknown
-here is kept. Only the keys that were given are written again.
-"""
+"""What a run measured: the records that ``result.json`` and ``report.json`` hold."""
 
 import math
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-
-class Record(BaseModel):
-    """Base of the records: read-only; unknown keys are attributes like any other."""
-
-    model_config = ConfigDict(frozen=True, extra="allow")
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the keys that were given, as JSON types."""
-        return self.model_dump(exclude_unset=True)
+from tfresnet.system.environment import RunEnvironment
+from tfresnet.system.records import Record
 
 
 def _judged_number(values: dict[str, Any]) -> float:
@@ -108,7 +97,7 @@ class RunResult(Record):
     )
     artifacts: list[ArtifactRecord] = Field([], description="Of the last export.")
     config: dict[str, Any] = Field({}, description="The run's configuration, as config.yaml.")
-    environment: dict[str, Any] = Field({}, description="As environment.json.")
+    environment: RunEnvironment = Field(RunEnvironment(), description="As environment.json.")
 
     @classmethod
     def missing(cls, values: dict[str, Any]) -> list[str]:

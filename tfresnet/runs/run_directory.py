@@ -23,6 +23,7 @@ from tfresnet.runs.result import RunResult
 from tfresnet.runtime.errors import InputError
 from tfresnet.runtime.spec import ACTIVATIONS, InputSpec, OutputSpec, specs_from_dict, specs_to_dict
 from tfresnet.system import environment
+from tfresnet.system.environment import Environment, LaterPart, RunEnvironment
 from tfresnet.system.files import read_json, read_json_lines, write_text
 
 if TYPE_CHECKING:
@@ -104,9 +105,14 @@ class Run:
         return sources.load_for(self.spec, self.output, data)
 
     @property
-    def environment(self) -> dict:
-        """The command, commit, versions and machine of the training."""
-        return read_json(self.directory / "environment.json")
+    def environment(self) -> RunEnvironment:
+        """The command, commit, versions and machine of the training.
+
+        Raises:
+            InputError: the file is missing or damaged.
+        """
+        path = self.directory / "environment.json"
+        return loading.checked(RunEnvironment, read_json(path), str(path))
 
     @property
     def result(self) -> RunResult | None:
@@ -190,7 +196,8 @@ def create(directory: Path, config: RunConfig, spec: InputSpec, output: OutputSp
     write_text(directory / "config.yaml", config.to_yaml())
     write_text(directory / "spec.json", json.dumps(specs_to_dict(spec, output), indent=1))
     run = Run(directory, config, spec, output)
-    write_text(directory / "environment.json", json.dumps(_environment(run, changed), indent=1))
+    found = _environment(run, changed).to_dict()
+    write_text(directory / "environment.json", json.dumps(found, indent=1))
     return run
 
 
@@ -216,8 +223,8 @@ def _set_aside(directory: Path) -> None:
             os.replace(directory / name, folder / name)
 
 
-def _environment(run: Run, changed: dict[str, dict[str, Any]]) -> dict:
-    """Return the environment that a run began in, and under ``resumed`` those of its later parts.
+def _environment(run: Run, changed: dict[str, dict[str, Any]]) -> Environment:
+    """Return the environment that a run began in, with those of its later parts.
 
     A later part has also the values that ``changed``.
     """
@@ -225,12 +232,13 @@ def _environment(run: Run, changed: dict[str, dict[str, Any]]) -> dict:
     if not (run.directory / "environment.json").exists():
         return now
     first, epochs = run.environment, len(run.records())
-    parts = [first, *first.get("resumed", [])]
-    same = all(now[key] == parts[-1].get(key, now[key]) for key in now if key != "command")
+    latest, values = first.parts[-1].to_dict(), now.to_dict()
+    same = all(values[key] == latest.get(key, values[key]) for key in values if key != "command")
     if not changed and (same or epochs >= run.config.train.epochs):  # all is trained
         return first
-    part = now | {"epochs": epochs} | ({"changed": changed} if changed else {})
-    return first | {"resumed": [*parts[1:], part]}
+    part = values | {"epochs": epochs} | ({"changed": changed} if changed else {})
+    parts = [*first.resumed, LaterPart.model_validate(part)]
+    return RunEnvironment.model_validate(first.to_dict() | {"resumed": parts})
 
 
 def weights_sha256(model: "keras.Model") -> str:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import openvino_ir
+from . import openvino_ir, paths
 from .errors import InputError
 from .paths import MODEL_FILE, as_path
 
@@ -277,9 +277,9 @@ class OpenVinoModel(Backend):
 
 # From a file's suffix to the class that runs it.
 BACKENDS: dict[str, Callable[[str | Path, int], Backend]] = {
-    ".tflite": TfliteModel,
-    ".onnx": OnnxModel,
-    ".xml": OpenVinoModel,
+    paths.TFLITE: TfliteModel,
+    paths.ONNX: OnnxModel,
+    paths.OPENVINO: OpenVinoModel,
 }
 
 

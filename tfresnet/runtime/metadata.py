@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from . import openvino_ir
+from . import openvino_ir, paths
 from .errors import InputError
 from .paths import MODEL_FILE, as_path
 from .spec import FORMAT_VERSION, InputSpec, OutputSpec, checked_version, specs_from_dict
@@ -226,9 +226,9 @@ def _read_folder(path: Path) -> str | None:
 
 # From a file's suffix to the function that reads its metadata as text; None if it has none.
 READERS: dict[str, Callable[[Path], str | None]] = {
-    ".tflite": _read_zip,
-    ".onnx": _read_onnx,
-    ".xml": openvino_ir.read_metadata,
+    paths.TFLITE: _read_zip,
+    paths.ONNX: _read_onnx,
+    paths.OPENVINO: openvino_ir.read_metadata,
 }
 # The digests of those that have their metadata elsewhere than behind the model.
-DIGESTS = {".xml": lambda path: openvino_ir.digest(*openvino_ir.read(path))}
+DIGESTS = {paths.OPENVINO: lambda path: openvino_ir.digest(*openvino_ir.read(path))}

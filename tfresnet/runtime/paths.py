@@ -1,4 +1,4 @@
-"""The paths of model files. Standard library only."""
+"""The paths and suffixes of model files. Standard library only."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any
 
 from .errors import InputError
 
-MODEL_FILE = "a .tflite, .onnx or .xml file"  # in messages
+TFLITE, ONNX, OPENVINO = ".tflite", ".onnx", ".xml"
+MODEL_FILE = f"a {TFLITE}, {ONNX} or {OPENVINO} file"  # in messages
 
 
 def as_path(path: Any) -> Path:

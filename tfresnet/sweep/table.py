@@ -151,7 +151,7 @@ def write(
         "markdown": to_markdown(found),
         "rows": [row.to_json() for row in found],
         "runs": [_run(outcome) for outcome in outcomes],
-        "environment": next((o.result.environment for o in outcomes if o.result), None),
+        "environment": next((o.result.environment.to_dict() for o in outcomes if o.result), None),
     }
     write_text(directory / "sweep.md", f"{content['markdown']}\n")
     write_text(directory / "sweep.csv", _csv(found))

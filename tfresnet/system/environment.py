@@ -10,8 +10,12 @@ import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 import psutil
+from pydantic import Field
+
+from tfresnet.system.records import Record
 
 PACKAGES = ("tensorflow", "tf-keras", "numpy", "ai-edge-litert", "onnx", "onnxruntime", "tf2onnx")
 CPUINFO = Path("/proc/cpuinfo")
@@ -31,19 +35,56 @@ INT8_NOTES: dict[str, tuple[set[str], str]] = {
 }
 
 
-def record() -> dict:
-    """Return the environment as a dictionary of JSON types."""
-    return {
-        "command": shlex.join([_program(), *sys.argv[1:]]),
-        "commit": commit(),
-        "tfresnet": _version("tfresnet"),
-        "python": platform.python_version(),
-        "packages": versions(),
-        "system": platform.platform(),
-        "processor": processor(),
-        "cores": os.cpu_count(),
-        "gpus": gpus(),
-    }
+class Environment(Record):
+    """The code, the libraries and the machine of a training, or of a part of one."""
+
+    command: str | None = None
+    commit: str | None = Field(None, description="Of tfresnet's code.")
+    tfresnet: str | None = Field(None, description="Its version.")
+    python: str | None = Field(None, description="Its version.")
+    packages: dict[str, str | None] = Field({}, description="Versions; None if missing.")
+    system: str | None = Field(None, description="The operating system.")
+    processor: str = ""
+    cores: int | None = None
+    gpus: list[str] = Field([], description="Their names.")
+
+    @property
+    def machine(self) -> str:
+        """The processors in words: ``2 cores of an AMD EPYC``."""
+        return f"{self.cores} cores of {self.processor or 'a CPU'}"
+
+
+class LaterPart(Environment):
+    """The environment in which an interrupted training went on."""
+
+    epochs: int = Field(0, description="Epochs that were trained before.")
+    changed: dict[str, Any] = Field({}, description="Settings: from which value, to which.")
+
+
+class RunEnvironment(Environment):
+    """The environment that a run began in, as ``environment.json`` holds it."""
+
+    resumed: list[LaterPart] = Field([], description="In which it went on, if it was interrupted.")
+
+    @property
+    def parts(self) -> list[Environment]:
+        """The environments of all parts of the training, in order."""
+        return [self, *self.resumed]
+
+
+def record() -> Environment:
+    """Return the environment of this process."""
+    return Environment(
+        command=shlex.join([_program(), *sys.argv[1:]]),
+        commit=commit(),
+        tfresnet=_version("tfresnet"),
+        python=platform.python_version(),
+        packages=versions(),
+        system=platform.platform(),
+        processor=processor(),
+        cores=os.cpu_count(),
+        gpus=gpus(),
+    )
 
 
 def versions() -> dict[str, str | None]:
