@@ -100,7 +100,7 @@ def _export(
 ) -> "Report":
     quiet_tensorflow()
     from tfresnet.deploy import export as stages
-    from tfresnet.deploy.search import Budget
+    from tfresnet.deploy.budget import Budget
 
     with _bar() as bar, stdout_to_stderr(as_json):
         task = bar.add_task("", total=None)
@@ -166,7 +166,10 @@ def _status(report: "Report") -> int:
     """Say what failed; return the exit status."""
     if report.ladder is not None:
         if not report.chosen:
-            click.echo("Failed: no file is within the budget; see what each one missed", err=True)
+            closest = f"; the nearest is {report.nearest}" if report.nearest else ""
+            click.echo(
+                f"Failed: no file is within the budget; see what each one missed{closest}", err=True
+            )
         return 0 if report.chosen else 1
     for artifact in report.failed:
         click.echo(f"Failed: {artifact.path}: {'; '.join(artifact.failures)}", err=True)

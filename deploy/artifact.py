@@ -14,6 +14,7 @@ from tfresnet.runs.run_directory import weights_sha256
 from tfresnet.runtime.metadata import ModelMetadata
 
 UNMEASURED = ".unmeasured"  # folder of a file that is not finished yet
+OWN_RESULTS = 1_000  # bytes of what a file says about its own results, at most
 # What a file says about its own results: those of these that its task has.
 MEASURED = (
     "metric", "value", "top1", "map50", "map", "precision", "recall", "f1", "miou", "top5",
@@ -49,6 +50,17 @@ def make(context: ExportContext, model: keras.Model, target: Target) -> Measured
     form.write(form.embed_metadata(content, _with_results(described, measured.record)), final)
     place = {"path": final.as_posix(), "bytes": form.size(final)}
     return replace(measured, record=measured.record.model_copy(update=place))
+
+
+def size(context: ExportContext, model: keras.Model, target: Target) -> int:
+    """Convert a network, and return how many bytes the file would have; nothing is written.
+
+    Raises:
+        InputError: this network can't be had in this format and quantization.
+    """
+    form = table.format_of(target.format)
+    content = form.convert(context.source(model), target, context.config)
+    return len(form.embed_metadata(content, _metadata(context, model, target))) + OWN_RESULTS
 
 
 def _metadata(context: ExportContext, model: keras.Model, target: Target) -> ModelMetadata:

@@ -11,6 +11,7 @@ from tfresnet.backend import keras
 from tfresnet.config.export import ExportConfig
 from tfresnet.config.formats import QUANTIZATIONS
 from tfresnet.deploy import artifact, choice, hub_folder, targets
+from tfresnet.deploy.budget import Budget
 from tfresnet.deploy.compress import chain
 from tfresnet.deploy.compress.base import FunctionalNetwork
 from tfresnet.deploy.compress.finetune import FineTuner
@@ -22,7 +23,7 @@ from tfresnet.deploy.measure import MeasuredFile
 from tfresnet.deploy.publication import HubFolder
 from tfresnet.deploy.records import CalibrationRecord, Report
 from tfresnet.deploy.report import card, page
-from tfresnet.deploy.search import Budget, search
+from tfresnet.deploy.search import search
 from tfresnet.runs.result import ArtifactRecord
 from tfresnet.runs.run_directory import Run
 from tfresnet.runtime.metadata import read_metadata
@@ -99,6 +100,8 @@ def export_within(
         within = [f.record for f in found.files if f.record.path == found.chosen]
         images = context.selection.summary if context.selection else None
         more = {"ladder": found.tried, "chosen": found.chosen, "selection": images}
+        if found.nearest:
+            more["nearest"] = found.nearest
         return _published(context, finish(context, found.files, within, **more), publish)
 
 

@@ -7,7 +7,7 @@ appends where a constant has the same name.
 
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise, takewhile
 from pathlib import Path
@@ -120,6 +120,23 @@ def layer_errors(quantized: bytes, floating: bytes, images: np.ndarray) -> list[
         )
         for (operation, _), (signal, noise, error, most) in zip(shared, sums, strict=True)
     ]
+
+
+def values(content: bytes, tensors: Sequence[str], images: np.ndarray) -> list[np.ndarray]:
+    """Run a file, and return tensors inside it, dequantized, for all images, float32 [n, ...].
+
+    Args:
+        content: a TFLite file with any type of input.
+        tensors: their names in it.
+        images: uint8 [n, H, W, C].
+    """
+    watched = _Watched(content)
+    found: list[list[np.ndarray]] = [[] for _ in tensors]
+    for image in images:
+        watched.run(image)
+        for name, rows in zip(tensors, found, strict=True):
+            rows.append(watched.value(name))
+    return [np.concatenate(rows) for rows in found]
 
 
 def _before_sort(content: bytes) -> Iterator[graph.Operation]:

@@ -22,6 +22,9 @@ class TriedRecord(Record):
     rung: str = Field(description="The candidate, for people.")
     path: str | None = Field(None, description="Its file; None if none could be made.")
     misses: list[str] = Field([], description="Why it is not within the budget.")
+    bytes: int | None = Field(None, description="Its size.")
+    drop: float | None = Field(None, description="Points lost on the images that were chosen on.")
+    latency_ms: float | None = Field(None, description="Of one image, with one thread.")
 
 
 class Report(Record):
@@ -42,6 +45,9 @@ class Report(Record):
     stale: list[str] = Field([], description="Models of an earlier export, of other weights.")
     ladder: list[TriedRecord] | None = Field(None, description="Of --auto: what was tried.")
     chosen: str | None = Field(None, description="Of --auto: the file within the budget.")
+    nearest: str | None = Field(
+        None, description="Of --auto, if no file is within the budget: the one that misses least."
+    )
     selection: dict[str, Any] | None = Field(
         None, description="Of --auto: the training images that were chosen on."
     )

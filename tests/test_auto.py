@@ -14,13 +14,15 @@ import tf_keras as keras
 from tests.test_cli import json_of, refused, tfresnet
 from tests.test_damage import with_metadata
 from tfresnet import tasks
-from tfresnet.config.formats import FLOAT32, INT4, INT4_MIXED, INT8
-from tfresnet.deploy import calibration, gate, inspect, search, selection
+from tfresnet.config.formats import DYNAMIC, FLOAT32, INT4_SELECTIVE, INT8
+from tfresnet.deploy import calibration, gate, inspect, selection
+from tfresnet.deploy.budget import Budget, judge
+from tfresnet.deploy.candidate_files import CandidateFiles
+from tfresnet.deploy.candidates import Candidate, next_candidate
 from tfresnet.deploy.compress import qat
 from tfresnet.deploy.compress.base import FunctionalNetwork
 from tfresnet.deploy.compress.finetune import FineTuner
 from tfresnet.deploy.formats import delegates, graph, tflite
-from tfresnet.deploy.search import Budget, Candidate, next_candidate
 from tfresnet.runs.result import ArtifactRecord, SelectionRecord
 from tfresnet.runtime.errors import InputError
 from tfresnet.runtime.metadata import read_metadata
@@ -40,9 +42,13 @@ def test_the_cheapest_file_within_the_budget_is_chosen(run_copy):
     )  # fmt: skip
     first, second = smaller["ladder"]
     assert first["misses"][0].startswith("bytes ")
-    assert second["rung"] == "int4_mixed"
+    assert second["rung"] == "int8 with 4-bit weights where they lose least"
     assert smaller["chosen"] == second["path"]
-    assert (Path(smaller["bundle"]) / "model_int4_mixed.tflite").exists()
+    assert Path(second["path"]).stat().st_size == second["bytes"] <= 70_000
+    assert (Path(smaller["bundle"]) / Path(second["path"]).name).exists()
+    layers = read_metadata(second["path"]).recipe["four_bits"]
+    assert 0 < len(layers) < 10
+    assert second["path"].endswith(f"model_int4_selective_{len(layers)}.tflite")
 
 
 def test_the_search_ends_when_nothing_is_left(run_copy):
@@ -72,18 +78,18 @@ def test_the_search_ends_when_nothing_is_left(run_copy):
     assert len(computing) == 4
 
 
-PLAIN, MIXED, FOUR, FLOAT = map(Candidate, (INT8, INT4_MIXED, INT4, FLOAT32))
+PLAIN, FOUR, RANGES, FLOAT = map(Candidate, (INT8, INT4_SELECTIVE, DYNAMIC, FLOAT32))
 
 
 @pytest.mark.parametrize(
     ("missed", "expected"),
     [
         # What is too large is made smaller, and what fits is trained; nothing larger is tried.
-        ([(PLAIN, "bytes")], MIXED),
-        ([(PLAIN, "bytes drop"), (MIXED, "bytes")], FOUR),
-        ([(PLAIN, "bytes"), (MIXED, "drop")], Candidate(INT4_MIXED, trained=True)),
-        ([(PLAIN, "bytes"), (MIXED, "bytes"), (FOUR, "drop")], Candidate(INT4, trained=True)),
-        ([(PLAIN, "bytes"), (MIXED, "bytes"), (FOUR, "bytes")], None),
+        ([(PLAIN, "bytes")], FOUR),
+        ([(PLAIN, "bytes drop"), (FOUR, "bytes")], None),
+        ([(PLAIN, "bytes"), (FOUR, "drop")], Candidate(INT4_SELECTIVE, trained=True)),
+        ([(PLAIN, "bytes"), (FOUR, "drop"), (Candidate(INT4_SELECTIVE, trained=True), "drop")],
+         None),
         # What lost too much gets layers in float while they fit, then training.
         ([(PLAIN, "drop")], Candidate(INT8, layers_in_float=1)),
         ([(PLAIN, "drop"), (Candidate(INT8, 1), "drop")], Candidate(INT8, layers_in_float=2)),
@@ -94,9 +100,10 @@ PLAIN, MIXED, FOUR, FLOAT = map(Candidate, (INT8, INT4_MIXED, INT4, FLOAT32))
          Candidate(INT8, trained=True)),
         ([(PLAIN, "drop"), (Candidate(INT8, 1), "bytes"),
           (Candidate(INT8, trained=True), "drop")], None),
-        # Integers that are too slow here leave float32.
-        ([(PLAIN, "latency_ms")], FLOAT),
-        ([(PLAIN, "latency_ms drop"), (FLOAT, "bytes")], None),
+        # Integers that are too slow here leave dynamic ranges and float32.
+        ([(PLAIN, "latency_ms")], RANGES),
+        ([(PLAIN, "latency_ms"), (RANGES, "latency_ms")], FLOAT),
+        ([(PLAIN, "latency_ms drop"), (RANGES, "drop"), (FLOAT, "bytes")], None),
     ],
 )  # fmt: skip
 def test_what_is_tried_next_helps_with_what_was_missed(missed, expected):
@@ -112,10 +119,10 @@ def measured(drop: float, on_selection: float = 0.0, failures: tuple[str, ...] =
 
 def test_what_chooses_is_neither_reported_nor_trained_on():
     budget, held_out = Budget(0.3), ["on the held-out images: drop 0.5 > 0.3"]
-    assert search.judge(measured(0.5), budget) == ({"drop"}, held_out)
-    assert search.judge(measured(0.1), budget) == (set(), [])
+    assert judge(measured(0.5), budget) == ({"drop"}, held_out)
+    assert judge(measured(0.1), budget) == (set(), [])
     worse = measured(0.1, 0.4, ("top-1 dropped 0.40 points",))
-    assert search.judge(worse, budget) == ({"drop"}, ["drop 0.4 > 0.3"])
+    assert judge(worse, budget) == ({"drop"}, ["drop 0.4 > 0.3"])
 
 
 def test_a_fifth_of_the_training_images_is_kept_to_choose_on(tiny_run):
@@ -183,14 +190,14 @@ def test_a_file_that_fails_a_check_is_not_within_the_budget(run_copy, monkeypatc
 
 
 def test_what_a_network_refuses_is_said_and_passed(run_copy, monkeypatch):
-    make = search.CandidateFiles.make
+    make = CandidateFiles.make
 
     def choosy(files, candidate):
         if candidate.quantization is INT8 and not candidate.trained:
             raise InputError("this network has no such file")
         return make(files, Candidate(INT8))
 
-    monkeypatch.setattr(search.CandidateFiles, "make", choosy)
+    monkeypatch.setattr(CandidateFiles, "make", choosy)
     report = json_of("export", run_copy, "--auto", "--max-drop", 100, *FEW)
     first, *_, last = report["ladder"]
     assert first == {"rung": "int8", "path": None, "misses": ["this network has no such file"]}

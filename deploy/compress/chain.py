@@ -4,11 +4,12 @@ Replace one here by another implementation of :class:`.base.Compressor`, and not
 """
 
 from tfresnet.config.export import ExportConfig
-from tfresnet.config.formats import Quantization
 from tfresnet.deploy.compress.base import Compressor
 from tfresnet.deploy.compress.cluster import Clustering
 from tfresnet.deploy.compress.prune import Pruning
 from tfresnet.deploy.compress.qat import QuantizationAwareTraining
+from tfresnet.deploy.formats import kernels
+from tfresnet.deploy.formats.base import Target
 
 
 def weight_compressors(config: ExportConfig) -> list[Compressor]:
@@ -29,7 +30,12 @@ def quantizers(config: ExportConfig) -> list[Compressor]:
     return [QuantizationAwareTraining(config.qat_epochs, bool(config.prune), bool(config.cluster))]
 
 
-def quantizer_for(quantization: Quantization, epochs: int) -> Compressor:
-    """Return the compressor that trains a network for the bits of a quantization."""
-    bits, edge_bits = quantization.weights, quantization.edges or quantization.weights
-    return QuantizationAwareTraining(epochs, bits=bits, edge_bits=edge_bits)
+def quantizer_for(target: Target, epochs: int) -> Compressor:
+    """Return the compressor that trains a network for the bits of a file."""
+    if target.four_bits:
+        layers = frozenset(kernels.layer_name(tensor) for tensor in target.four_bits)
+        return QuantizationAwareTraining(epochs, four_bits=layers)
+    kind = target.quantization
+    return QuantizationAwareTraining(
+        epochs, bits=kind.weights, edge_bits=kind.edges or kind.weights
+    )

@@ -1,6 +1,7 @@
 """Quantization-aware training (Jacob et al. 2017, arXiv:1712.05877), with tfmot."""
 
 import copy
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,6 +39,7 @@ class QuantizationAwareTraining:
         clustered: whether the different weights of a kernel stay as few as they are.
         bits: of the weights of convolutions and dense layers.
         edge_bits: the same of the first convolution and of the layers that give the logits.
+        four_bits: names of layers with 4-bit weights, whatever the others have.
     """
 
     epochs: int
@@ -45,6 +47,7 @@ class QuantizationAwareTraining:
     clustered: bool = False
     bits: int = CONVERTIBLE
     edge_bits: int = CONVERTIBLE
+    four_bits: frozenset[str] = frozenset()
     name = "qat"
     stage = "quantization-aware training"
 
@@ -59,7 +62,7 @@ class QuantizationAwareTraining:
         def build() -> keras.Model:
             own = network.with_model(copied(network.model))
             aware = quantization_aware(own, self.pruned, self.clustered)
-            set_bits(aware, network, self.bits, self.edge_bits)
+            set_bits(aware, network, self.bits, self.edge_bits, self.four_bits)
             ranges.observe(aware, fine_tune.images(OBSERVED))
             ranges.set_input_range(aware, spec)
             return aware
@@ -69,12 +72,14 @@ class QuantizationAwareTraining:
         stage = Stage("QAT", self.epochs, self._method(), one_device=one_device)
         aware = fine_tune(build, stage)
         ranges.set_input_range(aware, spec)
-        if self.bits != CONVERTIBLE:
+        if self.bits != CONVERTIBLE or self.four_bits:
             return without_fake_quantization(aware, network)
         return network.with_model(aware)
 
     def _method(self) -> dict[str, Any]:
         method: dict[str, Any] = {"qat": True, "pruned": self.pruned, "clustered": self.clustered}
+        if self.four_bits:
+            method["four_bits"] = sorted(self.four_bits)
         bits = (self.bits, self.edge_bits)
         return method if bits == (CONVERTIBLE, CONVERTIBLE) else method | {"bits": bits}
 
@@ -172,7 +177,13 @@ def _last_word(variable: tf.Variable) -> str:
     return variable.name.rpartition("/")[2]
 
 
-def set_bits(aware: keras.Model, network: FunctionalNetwork, inner: int, edges: int) -> None:
+def set_bits(
+    aware: keras.Model,
+    network: FunctionalNetwork,
+    inner: int,
+    edges: int,
+    four_bits: Collection[str] = (),
+) -> None:
     """Set the bits of the weights of convolutions and dense layers.
 
     Args:
@@ -180,11 +191,13 @@ def set_bits(aware: keras.Model, network: FunctionalNetwork, inner: int, edges: 
         network: tells which layers give the logits.
         inner: bits of most layers.
         edges: bits of the first convolution and of the layers that give the logits.
+        four_bits: names of layers that have 4 bits instead.
     """
     wrappers = [w for w in _wrappers(aware) if isinstance(w.layer, WITH_WEIGHTS)]
     at_the_edges = network.head | {wrappers[0].layer.name}
     for wrapper in wrappers:
         count = edges if wrapper.layer.name in at_the_edges else inner
+        count = 4 if wrapper.layer.name in four_bits else count
         # tfmot's layers of a kind share one quantizer, so each gets a copy.
         wrapper._weight_vars = [
             (weight, _with_bits(quantizer, count), variables)

@@ -14,6 +14,7 @@ import numpy as np
 
 from tfresnet.config.export import ExportConfig
 from tfresnet.config.formats import FormatRow, Quantization
+from tfresnet.deploy.formats.kernels import layer_name
 from tfresnet.runtime.backends import Backend, open_model
 from tfresnet.runtime.metadata import ModelMetadata
 from tfresnet.runtime.spec import InputSpec, OutputSpec
@@ -91,29 +92,33 @@ class Target:
         quantization: its row, one of the format's.
         compression: what was done to the network.
         keep_float: layers that stay in float, by the names of their output tensors.
+        four_bits: layers with 4-bit weights where most have 8, named in the same way.
     """
 
     format: FormatRow
     quantization: Quantization
     compression: Compression = Compression()
     keep_float: tuple[str, ...] = ()
+    four_bits: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
         """The file's path in the folder of the export."""
-        suffix = self.compression.suffix + (f"_{len(self.keep_float)}" if self.keep_float else "")
+        layers = len(self.keep_float or self.four_bits)
+        suffix = self.compression.suffix + (f"_{layers}" if layers else "")
         return self.format.file_name.format(quantization=self.quantization.name, suffix=suffix)
 
     @property
     def recipe(self) -> dict[str, Any]:
-        """How the network is quantized, for the metadata: bits, and the layers left in float."""
+        """How the network is quantized, for the metadata: bits, and the layers with others."""
         kind = self.quantization
         values = {
-            "weights": kind.weights,
+            "weights": 8 if self.four_bits else kind.weights,
             "activations": kind.activations,
             "dynamic": kind.dynamic,
             "edges": kind.edges,
             "keep_float": list(self.keep_float),
+            "four_bits": [layer_name(tensor) for tensor in self.four_bits],
         }
         return {key: value for key, value in values.items() if value}
 

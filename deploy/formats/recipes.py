@@ -14,7 +14,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from tfresnet.config.formats import Quantization
-from tfresnet.deploy.formats import graph
+from tfresnet.deploy.formats import graph, kernels
 from tfresnet.system.native_stderr import captured
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ class Recipe:
         edges: bits of the weights of the first layer and of those that give the logits, which lose
             most.
         keep_float: layers that are not quantized, by the names of their output tensors.
+        four_bits: convolutions and dense layers with 4-bit weights, named in the same way.
         clusters: convolutions with at most so many different weights get one scale, so that one
             weight is one integer in all output channels.
         dense_per_tensor: dense layers have one scale, not one per output.
@@ -42,12 +43,12 @@ class Recipe:
     dynamic: bool = False
     edges: int | None = None
     keep_float: tuple[str, ...] = ()
+    four_bits: tuple[str, ...] = ()
     clusters: int = 0
     dense_per_tensor: bool = False
 
 
 EVERYTHING = ".*"
-WITH_WEIGHTS = ("CONV_2D", "FULLY_CONNECTED")  # depthwise convolutions stay at 8 bits
 
 
 def of(quantization: Quantization) -> Recipe:
@@ -130,11 +131,15 @@ def _manager(recipe: Recipe, content: bytes) -> "recipe_manager.RecipeManager":
 
     if recipe.activations or not recipe.dynamic:
         add(EVERYTHING, "*", 8)
-    for operation in WITH_WEIGHTS:
+    for operation in kernels.DENSE:
         add(EVERYTHING, operation, recipe.weights)
     if recipe.edges:
         add(EVERYTHING, "FULLY_CONNECTED", recipe.edges)
-        add(_exactly([_first_convolution(content), *_last(content)]), "CONV_2D", recipe.edges)
+        add(
+            _exactly([_first_convolution(content), *kernels.last(content)]), "CONV_2D", recipe.edges
+        )
+    for operation in kernels.DENSE if recipe.four_bits else ():
+        add(_exactly(recipe.four_bits), operation, 4)
     if recipe.dense_per_tensor:
         add(
             EVERYTHING,
@@ -187,20 +192,6 @@ def _signature(content: bytes) -> tuple[str, str]:
 
 def _first_convolution(content: bytes) -> str:
     return next(o.outputs[0] for o in graph.operations(content) if o.name == "CONV_2D")
-
-
-def _last(content: bytes) -> list[str]:
-    """Return the outputs of the operations with kernels that none with a kernel follows."""
-    made = {name: o for o in graph.operations(content) for name in o.outputs}
-    read = {name for o in made.values() for name in o.inputs}
-    left, found = [made[name] for name in made if name not in read], []
-    while left:
-        operation = left.pop()
-        if operation.name in graph.WITH_KERNELS:
-            found.append(operation.outputs[0])
-        else:
-            left += [made[name] for name in operation.inputs if name in made]
-    return found
 
 
 def _with_shared_weights(content: bytes, clusters: int) -> list[str]:

@@ -17,6 +17,7 @@ from tfresnet.config.formats import (
     DYNAMIC,
     FLOAT16,
     FLOAT32,
+    INT4_SELECTIVE,
     INT8,
     Quantization,
     quantization_named,
@@ -59,8 +60,8 @@ class TfliteFormat(Format[bytes]):
 
     def _converted(self, source: Source, target: Target, config: ExportConfig) -> bytes:
         batch = config.batch_of(self.row)
-        if target.quantization.selective:
-            recipe = recipes.Recipe(keep_float=target.keep_float)
+        if target.keep_float or target.quantization is INT4_SELECTIVE:
+            recipe = recipes.Recipe(keep_float=target.keep_float, four_bits=target.four_bits)
             return with_integer_activations(source, recipe, config.interface, batch)
         # Fake quantization sees to it by itself that clusters are kept.
         clusters = 0 if wrap.has_fake_quantization(source.model) else target.compression.clusters

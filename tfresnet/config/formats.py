@@ -68,6 +68,8 @@ INT8_WEIGHTS = Quantization("int8_weights", weights=8)
 INT4_WEIGHTS = Quantization("int4_weights", weights=4)
 # Of the automatic choice alone, which says which layers stay in float.
 INT8_SELECTIVE = Quantization("int8_selective", weights=8, activations=8, selective=True)
+# The same, which says which layers have 4-bit weights; the others have 8.
+INT4_SELECTIVE = Quantization("int4_selective", weights=4, activations=8)
 
 
 @dataclass(frozen=True)
@@ -216,7 +218,7 @@ OPENVINO = FormatRow(
 FORMATS = {row.name: row for row in (TFLITE, ONNX, SAVED_MODEL, TFLM, OPENVINO)}
 # Those that can be asked for, and all.
 OFFERED = {q.name: q for row in FORMATS.values() for q in row.quantizations}
-QUANTIZATIONS = {**OFFERED, INT8_SELECTIVE.name: INT8_SELECTIVE}
+QUANTIZATIONS = {**OFFERED, **{q.name: q for q in (INT8_SELECTIVE, INT4_SELECTIVE)}}
 USUAL = (FLOAT32, FLOAT16, DYNAMIC, INT8)
 USUAL_FORMATS = tuple(row for row in FORMATS.values() if row.usual)
 

@@ -1,0 +1,90 @@
+"""The candidates of ``export --auto``, and which one is tried next."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from tfresnet.config.formats import DYNAMIC, FLOAT32, INT4_SELECTIVE, INT8, Quantization
+
+SIZES = (INT8, INT4_SELECTIVE)  # the largest first; a smaller one loses more
+FIRST = SIZES[0]
+FASTER = (DYNAMIC, FLOAT32)  # where integers between layers are slow
+LAYERS_IN_FLOAT = (1, 2, 4)
+Exceeded = Mapping["Candidate", set[str]]  # of every candidate tried so far, see budget.LIMITS
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One way to make a file.
+
+    Attributes:
+        quantization: one of ``SIZES`` or ``FASTER``. ``INT4_SELECTIVE`` has 4-bit weights in as
+            many layers as the size asks for, those that lose least by it.
+        layers_in_float: how many of the layers that lose most are not quantized.
+        trained: whether quantization-aware training comes first.
+    """
+
+    quantization: Quantization
+    layers_in_float: int = 0
+    trained: bool = False
+
+    def name(self, epochs: int) -> str:
+        """Return the candidate's name in the report; ``epochs`` are those of training."""
+        name = self.quantization.name
+        if self.quantization is INT4_SELECTIVE:
+            name = "int8 with 4-bit weights where they lose least"
+        if self.trained:
+            return f"{name} after {_counted(epochs, 'epoch')} of quantization-aware training"
+        if self.layers_in_float:
+            worst = _counted(self.layers_in_float, "most sensitive layer")
+            return f"{name} with the {worst} in float"
+        return name
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def next_candidate(exceeded: Exceeded) -> Candidate | None:
+    """Return the candidate to try next; None if no other one could help.
+
+    A file that is too large is made smaller, with fewer bits. If the first quantization that fits
+    loses too much, some of its layers are left in float, as long as there is room, and then the
+    network is trained for it. If integers are too slow on this processor, dynamic ranges are
+    tried, and then float32.
+
+    Args:
+        exceeded: of every candidate tried so far, the ``LIMITS`` that it exceeded.
+    """
+    fitting = [size for size in SIZES if "bytes" not in exceeded.get(Candidate(size), ())]
+    if not fitting:
+        return None
+    quantization, *_ = fitting
+    plain = Candidate(quantization)
+    if plain not in exceeded:
+        return plain
+    if "latency_ms" in exceeded[plain]:
+        return _next_faster(exceeded)
+    if quantization is FIRST and (selective := _next_selective(exceeded)):
+        return selective
+    return _unless_tried(Candidate(quantization, trained=True), exceeded)
+
+
+def _next_faster(exceeded: Exceeded) -> Candidate | None:
+    """Return the next candidate that computes between layers in float."""
+    untried = (Candidate(q) for q in FASTER if Candidate(q) not in exceeded)
+    return next(untried, None)
+
+
+def _next_selective(exceeded: Exceeded) -> Candidate | None:
+    """Return the next candidate with some layers in float; None if more of them cannot help."""
+    for count in LAYERS_IN_FLOAT:
+        selective = Candidate(FIRST, layers_in_float=count)
+        if selective not in exceeded:
+            return selective
+        if exceeded[selective] & {"bytes", "latency_ms"}:
+            break  # with more layers in float it would be larger and slower still
+    return None
+
+
+def _unless_tried(candidate: Candidate, exceeded: Exceeded) -> Candidate | None:
+    return None if candidate in exceeded else candidate
