@@ -19,6 +19,7 @@ COMMANDS = {
     "predict": "Say what is in pictures, with a model file.",
     "explain": "Draw class activation maps, mistakes and features.",
     "benchmark": "Compare latency, memory and size of model files.",
+    "fit": "Tell whether a model fits a board, and how fast it is there.",
     "demo": "Run model files in the browser.",
     "info": "Describe a run, a model file or an architecture.",
     "convert-weights": "Make a run from torchvision's, timm's or Keras's weights.",

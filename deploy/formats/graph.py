@@ -1,5 +1,7 @@
 """Read the operations, tensors and weights of a TFLite file, without running it."""
 
+import io
+import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -81,6 +83,15 @@ def read(content: bytes) -> Any:
         if isinstance(buffer.data, bytes):
             buffer.data = np.frombuffer(buffer.data, np.uint8)
     return model
+
+
+def without_metadata(content: bytes) -> bytes:
+    """Return a TFLite file without the zip archive that tfresnet put behind it."""
+    if zipfile.is_zipfile(io.BytesIO(content)):
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            starts = [member.header_offset for member in archive.infolist()]
+        return content[: min(starts, default=len(content))]
+    return content
 
 
 def packed(model: Any) -> bytes:
@@ -263,6 +274,11 @@ def operator_name(code: Any) -> str:
     """Return the name of a builtin operator, as in TFLite's schema."""
     builtin = flatbuffer_utils.get_builtin_code_from_operator_code(code)
     return _name(schema.BuiltinOperator, builtin)
+
+
+def type_name(tensor: Any) -> str:
+    """Return the data type of a tensor, as in TFLite's schema."""
+    return _name(schema.TensorType, tensor.type)
 
 
 @cache

@@ -4,14 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from tfresnet.config.export import ExportConfig
 from tfresnet.config.formats import TFLITE
 from tfresnet.deploy.formats import graph, tflite, wrap
+from tfresnet.deploy.formats.arena import arena_bytes
 from tfresnet.deploy.formats.base import Audit, Format, Source, Target
+from tfresnet.deploy.formats.micro_operations import METHODS
 from tfresnet.runtime.colors import palette
 from tfresnet.runtime.errors import InputError
 from tfresnet.runtime.metadata import (
@@ -22,24 +21,6 @@ from tfresnet.runtime.metadata import (
     ModelMetadata,
 )
 from tfresnet.system.files import write_bytes, write_text
-
-# MicroMutableOpResolver's methods, of the operations that our networks become.
-# https://github.com/tensorflow/tflite-micro/blob/main/tensorflow/lite/micro/micro_mutable_op_resolver.h
-METHODS = {
-    "ADD": "AddAdd", "ARG_MAX": "AddArgMax", "AVERAGE_POOL_2D": "AddAveragePool2D",
-    "CAST": "AddCast", "CONCATENATION": "AddConcatenation", "CONV_2D": "AddConv2D",
-    "DEPTHWISE_CONV_2D": "AddDepthwiseConv2D", "DEQUANTIZE": "AddDequantize",
-    "FULLY_CONNECTED": "AddFullyConnected", "GREATER": "AddGreater",
-    "GREATER_EQUAL": "AddGreaterEqual", "HARD_SWISH": "AddHardSwish", "LOGISTIC": "AddLogistic",
-    "MAXIMUM": "AddMaximum", "MAX_POOL_2D": "AddMaxPool2D",
-    "MEAN": "AddMean", "MUL": "AddMul", "PAD": "AddPad", "PADV2": "AddPadV2",
-    "QUANTIZE": "AddQuantize", "RELU": "AddRelu", "RELU6": "AddRelu6", "RESHAPE": "AddReshape",
-    "RESIZE_BILINEAR": "AddResizeBilinear", "SELECT_V2": "AddSelectV2", "SOFTMAX": "AddSoftmax",
-    "STRIDED_SLICE": "AddStridedSlice", "SUB": "AddSub",
-}  # fmt: skip
-ALIGNMENT = 16  # of every buffer in the arena
-# What TFLite Micro keeps of each on a 64-bit machine; half of it on a 32-bit one.
-TENSOR_BYTES, NODE_BYTES, KERNEL_BYTES, CHANNEL_BYTES, FIXED_BYTES = 24, 64, 128, 8, 1024
 
 HEADER = """\
 // {title}: {bytes:,} bytes. Written by tfresnet; see the .tflite beside it.
@@ -229,51 +210,3 @@ def _places(content: bytes) -> int:
     (subgraph,) = graph.read(content).subgraphs
     shape = subgraph.tensors[subgraph.outputs[0]].shape
     return int(shape[1])
-
-
-def arena_bytes(content: bytes) -> int:
-    """Estimate the size of the tensor arena: activations, and TFLite Micro's own structures."""
-    model = graph.read(content)
-    (subgraph,) = model.subgraphs
-    kept = FIXED_BYTES + TENSOR_BYTES * len(subgraph.tensors)
-    for operation in subgraph.operators:
-        channels = int(subgraph.tensors[operation.outputs[0]].shape[-1])
-        kept += NODE_BYTES + KERNEL_BYTES + CHANNEL_BYTES * channels
-    return _aligned(_planned(model, subgraph) + kept)
-
-
-def _planned(model: Any, subgraph: Any) -> int:
-    """Return the size of all activations in TFLite Micro's greedy plan, largest first."""
-    alive: dict[int, list[int]] = {int(i): [0, 0] for i in subgraph.inputs}
-    for step, operation in enumerate(subgraph.operators):
-        for index in (*operation.inputs, *operation.outputs):
-            if index >= 0 and not _is_constant(model, subgraph.tensors[index]):
-                alive.setdefault(int(index), [step, step])[1] = step
-    for index in subgraph.outputs:
-        alive[int(index)][1] = len(subgraph.operators)
-    size = {i: _aligned(_tensor_bytes(subgraph.tensors[i])) for i in alive}
-    placed: list[tuple[int, int, list[int]]] = []  # start, end, life
-    for index in sorted(alive, key=lambda i: -size[i]):
-        life, start = alive[index], 0
-        for low, high, other in sorted(placed, key=lambda entry: entry[0]):
-            together = life[0] <= other[1] and other[0] <= life[1]
-            if together and start + size[index] > low:
-                start = max(start, high)
-        placed.append((start, start + size[index], life))
-    return max(end for _, end, _ in placed)
-
-
-def _is_constant(model: Any, tensor: Any) -> bool:
-    data = model.buffers[tensor.buffer].data
-    return data is not None and len(data) > 0
-
-
-def _tensor_bytes(tensor: Any) -> int:
-    width = (
-        4 if tensor.type in (graph.schema.TensorType.FLOAT32, graph.schema.TensorType.INT32) else 1
-    )
-    return int(np.prod([max(1, n) for n in tensor.shape])) * width
-
-
-def _aligned(count: int) -> int:
-    return -(-count // ALIGNMENT) * ALIGNMENT

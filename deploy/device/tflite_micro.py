@@ -1,0 +1,71 @@
+"""Run TFLite Micro's own interpreter, and read how much memory it took.
+
+It is that of the pip package ``tflite-micro`` (Linux, x86-64), with the reference kernels. It runs
+in another process: a model that it can't run may end the process.
+"""
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+from tfresnet.deploy.formats import arena, graph
+from tfresnet.runtime.errors import InputError
+
+PACKAGE = "tflite_micro"
+# The Python that has the package, if it isn't this one.
+PYTHON = "TFRESNET_DEVICE_PYTHON"
+LARGEST_ARENA = 2**28
+SECONDS = 120
+PROGRAM = f"""
+import sys
+from tflite_micro.python.tflite_micro import runtime
+model = open(sys.argv[1], "rb").read()
+runtime.Interpreter.from_bytes(model, arena_size={LARGEST_ARENA}).print_allocations()
+"""
+TOTAL = re.compile(r"Arena allocation total (\d+)")
+# What the interpreter says of an operation that it lacks, and why a kernel refused.
+LACKS = re.compile(r"(?:op code|opcode '?)\s*(\w+)", re.IGNORECASE)
+
+
+def is_installed() -> bool:
+    """Return whether the package can be had, in this Python or in that of ``PYTHON``."""
+    return PYTHON in os.environ or find_spec(PACKAGE) is not None
+
+
+@cache
+def measured_arena_bytes(content: bytes) -> int:
+    """Return the bytes of the arena that TFLite Micro's interpreter uses, with 8-byte pointers.
+
+    Raises:
+        InputError: it does not run the model; the message ends with what it printed.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.tflite"
+        path.write_bytes(content)
+        command = [os.environ.get(PYTHON) or sys.executable, "-c", PROGRAM, str(path)]
+        done = subprocess.run(
+            command, capture_output=True, text=True, errors="replace", timeout=SECONDS, check=False
+        )
+    printed = done.stdout + done.stderr
+    if found := TOTAL.search(printed):
+        return int(found[1])
+    lines = [line.strip() for line in printed.splitlines() if line.strip()]
+    said = lines[0] if lines else f"exit status {done.returncode}"
+    raise InputError(f"expected a model that TFLite Micro runs, it says: {said}")
+
+
+def with_small_pointers(content: bytes, measured: int) -> int:
+    """Return the arena of a 32-bit processor, for one that was measured with 8-byte pointers.
+
+    Tensors' and operations' structures shrink by half. The rest stays: activations and the numbers
+    of kernels are the same. The few pointers among a kernel's numbers are not counted, so that the
+    true size is a little smaller still.
+    """
+    model = graph.read(content)
+    saved = arena.structure_bytes(model, 8) - arena.structure_bytes(model, 4)
+    return measured - saved
