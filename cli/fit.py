@@ -16,33 +16,54 @@ from tfresnet.runtime.errors import InputError
 
 
 @click.command("fit")
-@click.argument("model", type=PATH)
+@click.argument("model", type=PATH, required=False)
 @click.option("--board", "names", multiple=True, metavar="NAME", help="Repeat for more.")
+@click.option("--boards", "lists", is_flag=True, help="List the boards, with the sources.")
+@click.option("--flash", metavar="SIZE", help="Of another board, such as 1M; with --ram.")
+@click.option("--ram", metavar="SIZE", help="That a model may take there, such as 256K.")
 @json_option
 @reports_mistakes
 @click.pass_context
-def command(ctx: click.Context, model: Path, names: tuple[str, ...], as_json: bool) -> None:
+def command(
+    ctx: click.Context,
+    model: Path | None,
+    names: tuple[str, ...],
+    lists: bool,
+    flash: str | None,
+    ram: str | None,
+    as_json: bool,
+) -> None:
     """Tell whether a model fits microcontrollers and other boards, and how fast it is there.
 
     MODEL is a .tflite file, a run or a shipped network. Of a run the file that export --tflm wrote
-    is taken; if there is none, one is converted for its size. The exit status is 1 if it does not
-    fit one of the boards.
+    is taken; if there is none, the network is converted, for its size alone. Without --board all
+    boards are tried. The exit status is 1 if the model does not fit one of those that were named.
 
     \b
     Examples:
-      tfresnet fit digits --board rpi-pico
+      tfresnet fit digits --board rpi-pico --board arduino-nano-33-ble
+      tfresnet fit runs/quickstart/export/tflm/model_int8.tflite --flash 512K --ram 128K
+      tfresnet fit --boards
     """
     from tfresnet.deploy.device import boards, fit
 
-    chosen = [boards.named(name) for name in names]
+    if lists:
+        _list(list(boards.table().values()), as_json)
+        return
+    if model is None:
+        raise click.UsageError("expected a MODEL, or --boards")
+    if (flash is None) != (ram is None):
+        raise click.UsageError("--flash, --ram: expected both or none")
+    chosen = [boards.named(name) for name in dict.fromkeys(names)]
+    if flash is not None and ram is not None:
+        chosen.append(boards.custom(flash, ram))
     with stdout_to_stderr(as_json):
-        content = _content(model)
-        found = fit.fit(content, chosen)
+        found = fit.fit(_content(model), chosen or list(boards.table().values()))
     if as_json:
         print_json({"model": str(model), "boards": [board.to_dict() for board in found]})
     else:
         _show(found)
-    ctx.exit(0 if all(board.fits for board in found) else 1)
+    ctx.exit(0 if all(board.fits for board in found) or not chosen else 1)
 
 
 def _content(model: Path) -> bytes:
@@ -70,17 +91,39 @@ def _show(found: list[Any]) -> None:
     rows = [
         [
             b.name, "yes" if b.fits else "no",
-            f"{b.flash_bytes / 1024:,.0f} of {b.flash_limit / 1024:,.0f}",
-            f"{b.ram_bytes / 1024:,.0f} of {b.ram_limit / 1024:,.0f}",
+            f"{b.flash_bytes / 1024:,.0f}", f"{b.flash_limit / 1024:,.0f}",
+            f"{b.ram_bytes / 1024:,.0f}", f"{b.ram_limit / 1024:,.0f}",
             "-" if b.ms is None else f"{b.ms:.2f}",
         ]
         for b in found
     ]  # fmt: skip
-    heads = ["board", "fits", "flash KiB", "RAM KiB", "ms"]
-    align = ["left", "left", "right", "right", "right"]
+    heads = ["board", "fits", "flash", "of KiB", "RAM", "of KiB", "ms"]
+    align = ["left", "left", *["right"] * 5]
     click.echo(tabulate(rows, heads, "plain", disable_numparse=True, colalign=align))
     for board in found:
-        for text in (*board.problems, *board.advice):
+        for text in board.problems:
             click.echo(f"{board.name}: {text}")
+        for text in board.advice:
+            click.echo(f"{board.name}: it would fit with {text}")
+        if board.ms is not None:
+            click.echo(f"{board.name}: {board.ms:.2f} ms by {board.sources['ms']}")
     for key in ("flash", "ram"):
-        click.echo(f"{key}: {found[0].sources[key]}")
+        for text in dict.fromkeys(board.sources[key] for board in found):
+            click.echo(f"{key}: {text}")
+
+
+def _list(known: list[Any], as_json: bool) -> None:
+    from dataclasses import asdict
+
+    from tabulate import tabulate
+
+    if as_json:
+        print_json({"boards": [asdict(board) for board in known]})
+        return
+    rows = [
+        [b.name, b.title, b.processor, f"{b.flash:,}", f"{b.ram:,}", f"{b.reserved:,}"]
+        for b in known
+    ]
+    heads = ["name", "board", "processor", "flash KiB", "RAM KiB", "reserved"]
+    align = ["left", "left", "left", "right", "right", "right"]
+    click.echo(tabulate(rows, heads, "plain", disable_numparse=True, colalign=align))

@@ -5,18 +5,14 @@ No TensorFlow.
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from functools import cached_property
 from typing import Any
 
-from tfresnet.deploy.device import flash, tflite_micro
+from tfresnet.deploy.device import advice, footprint, networks
 from tfresnet.deploy.device.boards import Board
-from tfresnet.deploy.formats import arena, graph, micro_operations
-from tfresnet.runtime.errors import InputError
+from tfresnet.deploy.device.footprint import Footprint
 
-MEASURED = "TFLite Micro's interpreter on this machine, corrected for 4-byte pointers"
-ESTIMATED = "an estimate; pip install 'tfresnet[boards]' measures it (Linux on x86-64)"
-# Beside the arena: the interpreter, its resolver of operations, and their names.
-STATIC_BYTES = 2048
+KIB = 1024
+UNKNOWN = "nobody measured this network on this board, as far as tfresnet knows"
 
 
 @dataclass(frozen=True)
@@ -29,10 +25,11 @@ class BoardFit:
         fits: whether flash, memory and operations suffice.
         flash_bytes: that the model takes with the code that runs it.
         flash_limit: that the board has.
+        model_bytes: of ``flash_bytes``, those of the model.
         ram_bytes: that the arena and the interpreter take.
         ram_limit: that the board has, less what is reserved.
-        arena_bytes: the tensor arena as TFLite Micro's interpreter reports it on this machine, or
-            its estimate; ``ram_bytes`` has it with 4-byte pointers.
+        arena_bytes: the tensor arena; as TFLite Micro's interpreter reports it on this machine, or
+            its estimate, or Vela's. ``ram_bytes`` has it with the board's pointers.
         ms: of one image; None if nobody measured or estimated it.
         source: where the numbers are from, in one line.
         sources: the same of ``board``, ``flash``, ``ram`` and ``ms``.
@@ -45,6 +42,7 @@ class BoardFit:
     fits: bool
     flash_bytes: int
     flash_limit: int
+    model_bytes: int
     ram_bytes: int
     ram_limit: int
     arena_bytes: int
@@ -56,58 +54,7 @@ class BoardFit:
 
     def to_dict(self) -> dict[str, Any]:
         """Return what ``--json`` prints."""
-        lists = {"problems": list(self.problems), "advice": list(self.advice)}
-        return asdict(self) | lists
-
-
-class Footprint:
-    """What a model takes on a microcontroller.
-
-    Args:
-        content: a TFLite file without the metadata behind it.
-    """
-
-    def __init__(self, content: bytes):
-        self.content = content
-
-    @property
-    def flash_bytes(self) -> int:
-        """The C array and the code of TFLite Micro that it needs."""
-        return len(self.content) + flash.code_bytes(self.operations)
-
-    @cached_property
-    def operations(self) -> list[str]:
-        """The kinds of operations, sorted."""
-        return sorted({o.name for o in graph.operations(self.content)})
-
-    @cached_property
-    def refusal(self) -> str | None:
-        """Why TFLite Micro does not run it; None if it does."""
-        known = micro_operations.refusal(self.content)
-        if known or not tflite_micro.is_installed():
-            return known
-        try:
-            tflite_micro.measured_arena_bytes(self.content)
-        except InputError as error:
-            return str(error).partition(", it says: ")[2]
-        return None
-
-    @cached_property
-    def measured(self) -> bool:
-        """Whether the arena is measured, else estimated."""
-        return tflite_micro.is_installed() and self.refusal is None
-
-    @property
-    def arena_bytes(self) -> int:
-        """The arena with 8-byte pointers."""
-        if self.measured:
-            return tflite_micro.measured_arena_bytes(self.content)
-        return arena.arena_bytes(self.content)
-
-    @property
-    def ram_bytes(self) -> int:
-        """The memory on a 32-bit processor."""
-        return STATIC_BYTES + tflite_micro.with_small_pointers(self.content, self.arena_bytes)
+        return asdict(self) | {"problems": [*self.problems], "advice": [*self.advice]}
 
 
 def fit(content: bytes, boards: Sequence[Board]) -> list[BoardFit]:
@@ -117,42 +64,92 @@ def fit(content: bytes, boards: Sequence[Board]) -> list[BoardFit]:
         content: a TFLite file, without the metadata behind it.
         boards: which.
     """
-    footprint = Footprint(content)
-    return [_fit(footprint, board) for board in boards]
+    return [fit_board(content, board) for board in boards]
 
 
-def _fit(model: Footprint, board: Board) -> BoardFit:
-    problems = _problems(model, board)
+def fit_board(content: bytes, board: Board) -> BoardFit:
+    """Return whether a model fits a board; see :func:`fit`."""
+    taken = footprint.of(content, board)
+    milliseconds, whose = _time(content, board, taken)
+    problems = _problems(taken, board)
     sources = {
-        "board": f"{board.source}; of its memory {board.reserved} KiB are kept for "
-        f"{board.reserved_for}",
-        "flash": flash.SOURCE,
-        "ram": MEASURED if model.measured else ESTIMATED,
-        "ms": "nobody measured this network on this board, as far as tfresnet knows",
+        "board": _board_source(board),
+        "flash": taken.flash_source,
+        "ram": taken.ram_source,
+        "ms": whose,
     }
     return BoardFit(
         name=board.name,
         title=board.title,
         fits=not problems,
-        flash_bytes=model.flash_bytes,
+        flash_bytes=taken.flash_bytes,
         flash_limit=board.flash_bytes,
-        ram_bytes=model.ram_bytes,
+        model_bytes=taken.model_bytes,
+        ram_bytes=taken.ram_bytes,
         ram_limit=board.ram_bytes,
-        arena_bytes=model.arena_bytes,
-        ms=None,
+        arena_bytes=taken.arena_bytes,
+        ms=milliseconds,
         source="; ".join(f"{key}: {text}" for key, text in sources.items()),
         sources=sources,
         problems=tuple(problems),
+        advice=tuple(_advice(content, board, taken)),
     )
 
 
-def _problems(model: Footprint, board: Board) -> list[str]:
+def _board_source(board: Board) -> str:
+    reserved = ""
+    if board.reserved:
+        reserved = f"; of {_kib(board.ram * KIB)} of RAM {_kib(board.reserved * KIB)} are reserved "
+        reserved += f"for {board.reserved_for}"
+    note = f"; {board.note}" if board.note else ""
+    return f"{board.source}{reserved}{note}"
+
+
+def _time(content: bytes, board: Board, taken: Footprint) -> tuple[float | None, str]:
+    """Return the milliseconds of one image on a board, and who says so; None if nobody does."""
+    if taken.refusal:
+        return None, "it does not run"
+    if taken.ms is not None:
+        return taken.ms, taken.ms_source
+    network = networks.recognized(content) if board.times else None
+    for time in board.times:
+        if time.network == network:
+            return time.ms, f"{time.source}: a network with the same layers, by {time.runtime}"
+    return None, taken.ms_source or UNKNOWN
+
+
+def _problems(taken: Footprint, board: Board) -> list[str]:
     """Return why a model does not fit a board."""
-    found = [model.refusal] if model.refusal else []
-    pairs = (("flash", model.flash_bytes, board.flash_bytes),
-             ("RAM", model.ram_bytes, board.ram_bytes))  # fmt: skip
+    found = [taken.refusal] if taken.refusal else []
+    pairs = (("flash", taken.flash_bytes, board.flash_bytes),
+             ("RAM", taken.ram_bytes, board.ram_bytes))  # fmt: skip
     return found + [
-        f"{name}: {needed / 1024:,.0f} KiB of {there / 1024:,.0f}"
+        f"it needs {_kib(needed)} of {name}, there are {_kib(there)}"
         for name, needed, there in pairs
         if needed > there
     ]
+
+
+def _advice(content: bytes, board: Board, taken: Footprint) -> list[str]:
+    """Return what would make a model fit a board."""
+    too_large = taken.flash_bytes > board.flash_bytes or taken.ram_bytes > board.ram_bytes
+    if taken.refusal or (too_large and footprint.is_float(content)):
+        return ["export it in int8, for TFLite Micro: tfresnet export RUN --tflm"]
+    found: list[str] = []
+    if taken.ram_bytes > board.ram_bytes:
+        beside = taken.ram_bytes - footprint.small_arena_bytes(content)
+        found += advice.for_ram(content, board.ram_bytes, max(0, beside))
+    if taken.flash_bytes > board.flash_bytes:
+        beside = taken.flash_bytes - taken.model_bytes
+        found += advice.for_flash(content, board.flash_bytes, beside)
+    if too_large and not found:
+        found.append("a smaller network: tfresnet models lists them")
+    return found
+
+
+def _kib(count: float) -> str:
+    """Return a number of bytes for people."""
+    for unit, size in (("GiB", KIB**3), ("MiB", KIB**2)):
+        if count >= 10 * size:
+            return f"{count / size:,.0f} {unit}"
+    return f"{count / KIB:,.0f} KiB"
