@@ -77,6 +77,8 @@ def command(
     opened = run_directory.open_run(run)
     opened.finished_result()
     preflight.network(opened.config.model)
+    if config.slims:
+        preflight.slimming(opened.config.model.arch)
     data_section(opened.config.data, data)
     limits = {"max_bytes": max_bytes, "max_latency": max_latency} if auto else None
     report = _export(opened, config, data, limits, publish, as_json)
@@ -145,6 +147,11 @@ def _show(report: "Report", run: Path, features: bool) -> None:
         )
     for tried in report.ladder or []:
         click.echo(f"  {tried.rung}: {'; '.join(tried.misses) or 'within the budget'}")
+    if slim := report.slim:
+        click.echo(
+            f"Slim network: {slim.run}/, a run with {slim.parameters:,} parameters and "
+            f"{slim.macs:,} multiply-adds"
+        )
     bundle = f", for the device: {report.bundle}/" if report.bundle else ""
     where = f"{directory}/"
     click.echo(f"Files: {where}{bundle}\nWhat was lost, and where: {where}report.html")

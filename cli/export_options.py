@@ -51,7 +51,11 @@ def export_config(choices: dict[str, Any], auto: bool, threads: int) -> ExportCo
     if auto:
         if chosen not in ((), (TFLITE.name,)) or "quantizations" in given:
             raise InputError("--auto: expected it to choose the kind of a TFLite file itself")
-        if beside := [FLAGS[key] for key in ("prune", "cluster", "features") if key in given]:
+        if beside := [
+            FLAGS[key]
+            for key in ("slim", "max_macs", "prune", "cluster", "features")
+            if key in given
+        ]:
             raise InputError(f"--auto: expected no {beside[0]} beside it")
         given |= {"formats": (TFLITE.name,), "quantizations": (INT8.name,)}
     return ExportConfig(**loading.parsed(ExportConfig, given), threads=threads)

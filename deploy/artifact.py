@@ -7,7 +7,7 @@ from tfresnet.backend import keras
 from tfresnet.config.formats import ONNX
 from tfresnet.deploy.context import ExportContext
 from tfresnet.deploy.formats import table
-from tfresnet.deploy.formats.base import Target
+from tfresnet.deploy.formats.base import SlimShape, Target
 from tfresnet.deploy.measure import MeasuredFile, measure
 from tfresnet.runs.result import ArtifactRecord
 from tfresnet.runs.run_directory import weights_sha256
@@ -66,13 +66,22 @@ def size(context: ExportContext, model: keras.Model, target: Target) -> int:
 def _metadata(context: ExportContext, model: keras.Model, target: Target) -> ModelMetadata:
     """Return what a file says about itself before it is measured, and what was done to make it."""
     return replace(
-        context.metadata,
+        _of_network(context.metadata, target.compression.slim),
         quantization=target.quantization.name,
         recipe=target.recipe,
         compression=target.compression.to_dict(),
         opset=context.config.opset if target.format is ONNX else None,
         network_sha256=weights_sha256(model),  # fine-tuned networks have other weights
     )
+
+
+def _of_network(metadata: ModelMetadata, slim: SlimShape | None) -> ModelMetadata:
+    """Return the metadata of a network that has other widths than the run's."""
+    if slim is None:
+        return metadata
+    config = dict(metadata.config or {})
+    config["model"] = {**config["model"], "inner_widths": list(slim.inner_widths)}
+    return replace(metadata, parameters=slim.parameters, macs=slim.macs, config=config)
 
 
 def _with_results(metadata: ModelMetadata, record: ArtifactRecord) -> ModelMetadata:

@@ -25,6 +25,7 @@ def model_file(path: Path) -> dict[str, Any]:
         "arch": metadata.arch,
         "parameters": metadata.parameters,
         "macs": metadata.macs,
+        **_slim((metadata.config or {}).get("model", {}).get("inner_widths")),
         "input": _input(metadata.spec, _dtype(metadata)),
         **_output(metadata.output),
         "output": metadata.output_kind,
@@ -52,6 +53,7 @@ def run(directory: Path) -> dict[str, Any]:
         "arch": model.name,
         "parameters": functional.parameters(model),
         "macs": functional.macs(model, opened.spec.shape),
+        **_slim(config.model.inner_widths),
         "input": _input(opened.spec, dtype="float32"),
         **_output(opened.output),
         "quantization": FLOAT32.name,
@@ -108,6 +110,11 @@ def _architecture(
         "labels": [],
         "quantization": FLOAT32.name,
     }
+
+
+def _slim(inner_widths: list[int] | None) -> dict[str, list[int]]:
+    """Return the entry of a network with other widths than its architecture's."""
+    return {"inner_widths": inner_widths} if inner_widths else {}
 
 
 def _dtype(metadata: ModelMetadata) -> str:

@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +16,18 @@ from tfresnet.deploy.budget import Budget
 from tfresnet.deploy.compress import chain
 from tfresnet.deploy.compress.base import FunctionalNetwork
 from tfresnet.deploy.compress.finetune import FineTuner
+from tfresnet.deploy.compress.slim import Slimming
 from tfresnet.deploy.context import ExportContext, prepare
 from tfresnet.deploy.device import bundle
 from tfresnet.deploy.formats import table, wrap
 from tfresnet.deploy.formats.base import Target
 from tfresnet.deploy.measure import MeasuredFile
 from tfresnet.deploy.publication import HubFolder
-from tfresnet.deploy.records import CalibrationRecord, Report
+from tfresnet.deploy.records import CalibrationRecord, Report, SlimRecord
 from tfresnet.deploy.report import card, page
 from tfresnet.deploy.search import search
 from tfresnet.runs.result import ArtifactRecord
-from tfresnet.runs.run_directory import Run
+from tfresnet.runs.run_directory import Run, open_run
 from tfresnet.runtime.metadata import read_metadata
 from tfresnet.system import environment
 from tfresnet.system.files import lock, write_text
@@ -73,7 +75,8 @@ def export(
             say(f"{target.name}: converting and measuring")
             files.append(artifact.make(context, model, target))
         say("writing the report")
-        report = finish(context, files, [file.record for file in files])
+        more = {"slim": _slim(context)} if config.slims else {}
+        report = finish(context, files, [file.record for file in files], **more)
         return _published(context, report, publish)
 
 
@@ -171,7 +174,20 @@ def _networks(context: ExportContext, say: Say) -> Iterator[tuple[keras.Model, T
             fine_tune = FineTuner(context.fine_tuned_run, context.dataset, directory)
             network = compressor.apply(network, fine_tune)
         for target in files(config):
-            yield network.model, target
+            done = replace(target.compression, slim=network.slim)
+            yield network.model, replace(target, compression=done)
+
+
+def _slim(context: ExportContext) -> SlimRecord:
+    """Return what the report says about the network that slimming made."""
+    run = open_run(context.directory / Slimming.name)
+    result = run.finished_result()
+    return SlimRecord(
+        run=str(run.directory),
+        inner_widths=run.config.model.inner_widths,
+        parameters=result.parameters,
+        macs=result.macs,
+    )
 
 
 def _bundle(context: ExportContext, candidates: Sequence[ArtifactRecord]) -> str | None:

@@ -27,6 +27,15 @@ class TriedRecord(Record):
     latency_ms: float | None = Field(None, description="Of one image, with one thread.")
 
 
+class SlimRecord(Record):
+    """The network that is left when channels were removed."""
+
+    run: str = Field(description="Its run directory.")
+    inner_widths: list[int] = Field(description="As model.inner_widths.")
+    parameters: int = Field(description="Trainable ones.")
+    macs: int = Field(description="Multiply-adds of one image.")
+
+
 class Report(Record):
     """What an export came to.
 
@@ -41,6 +50,7 @@ class Report(Record):
     processor: str | None = Field(None, description="Of this machine, which latencies are of.")
     processor_note: str | None = Field(None, description="Why integers are slow on it, if so.")
     artifacts: list[ArtifactRecord] = Field([], description="The files, in order.")
+    slim: SlimRecord | None = Field(None, description="Of --slim: the smaller network.")
     bundle: str | None = Field(None, description="The folder for a device.")
     stale: list[str] = Field([], description="Models of an earlier export, of other weights.")
     ladder: list[TriedRecord] | None = Field(None, description="Of --auto: what was tried.")

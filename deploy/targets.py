@@ -20,12 +20,16 @@ def plain(config: ExportConfig) -> list[Target]:
 
 
 def compressed(config: ExportConfig) -> list[Target]:
-    """Return the files to make of the pruned, or clustered, network; none if there is no such."""
+    """Return the files to make of the slim, pruned or clustered network; none if there is no such.
+
+    A network that is only slim can be had in every format.
+    """
     done = compression(config)
+    anywhere = not (config.prune or config.cluster)
     return [
         replace(target, compression=done)
         for target in plain(config)
-        if target.format.fine_tuned and done.suffix
+        if done.suffix and (anywhere or target.format.fine_tuned)
     ]
 
 
@@ -44,10 +48,16 @@ def trained(config: ExportConfig) -> list[Target]:
 
 
 def compression(config: ExportConfig) -> Compression:
-    """Return what pruning and clustering do, before quantization-aware training."""
-    if not (config.prune or config.cluster):
+    """Return what slimming, pruning and clustering do, before quantization-aware training."""
+    if not (config.slims or config.prune or config.cluster):
         return Compression()
-    return Compression(config.prune, config.sparsity, config.cluster, config.compress_epochs)
+    return Compression(
+        config.prune,
+        config.sparsity,
+        config.cluster,
+        config.compress_epochs,
+        slims=config.slims,
+    )
 
 
 def count(config: ExportConfig) -> int:

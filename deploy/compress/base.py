@@ -6,6 +6,7 @@ from typing import Protocol
 
 from tfresnet.backend import keras
 from tfresnet.deploy.compress.finetune import FineTuner
+from tfresnet.deploy.formats.base import SlimShape
 from tfresnet.models.functional import functional
 from tfresnet.models.network import Network
 
@@ -18,11 +19,13 @@ class FunctionalNetwork:
         model: a flat functional model: its layers are the layers inside all blocks.
         stem: names of the layers of the backbone's first part.
         head: names of the last layers with weights: those that give the logits.
+        slim: what it is like if it is another network than the run's: one with fewer channels.
     """
 
     model: keras.Model
     stem: frozenset[str]
     head: frozenset[str]
+    slim: SlimShape | None = None
 
     @classmethod
     def of(cls, network: Network, image_shape: tuple[int, int, int]) -> "FunctionalNetwork":

@@ -8,13 +8,16 @@ from tfresnet.deploy.compress.base import Compressor
 from tfresnet.deploy.compress.cluster import Clustering
 from tfresnet.deploy.compress.prune import Pruning
 from tfresnet.deploy.compress.qat import QuantizationAwareTraining
+from tfresnet.deploy.compress.slim import Slimming
 from tfresnet.deploy.formats import kernels
 from tfresnet.deploy.formats.base import Target
 
 
 def weight_compressors(config: ExportConfig) -> list[Compressor]:
-    """Return the compressors of the weights that an export asks for: pruning, clustering."""
+    """Return the compressors of the weights that an export asks for: slimming, pruning, clustering."""
     found: list[Compressor] = []
+    if config.slims:
+        found.append(Slimming.of(config))
     if config.prune:
         found.append(Pruning(config.prune, config.sparsity, config.compress_epochs))
     if config.cluster:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,7 +71,7 @@ class FineTuner:
         and the labels alone are used. A training that began before in this directory, with the
         same weights and method, is resumed; if it is finished, its result is loaded.
         """
-        config, load_teacher, warnings = _with_teacher(_recipe(self.run.config, stage), self.run)
+        config, load_teacher, warnings = self._with_teacher(stage)
 
         def build_in_scope() -> keras.Model:
             model = build()
@@ -96,10 +96,37 @@ class FineTuner:
         trainer.run()
         return convolution.restore(trainer.model)
 
+    def config(self, stage: Stage) -> RunConfig:
+        """Return the configuration that a stage trains with."""
+        return self._with_teacher(stage)[0]
+
+    def _with_teacher(
+        self, stage: Stage
+    ) -> tuple[RunConfig, Callable[[], keras.Model] | None, list[str]]:
+        return _with_teacher(_recipe(self.run.config, stage), self.run)
+
     def steps(self, epochs: int) -> int:
         """Return the number of training steps in some epochs."""
         return epochs * pipeline.steps_per_epoch(
             self.dataset.train, self.run.config.train.batch_size
+        )
+
+    def batches(self, count: int) -> Iterator[tuple[tf.Tensor, Any]]:
+        """Yield batches as training has them, of ``count`` images or a little more."""
+        config, output = self.run.config, self.run.output
+        size = config.train.batch_size
+        return iter(
+            pipeline.train_batches(
+                self.dataset.train,
+                self.run.spec,
+                tasks.of(output).targets,
+                config.data,
+                size,
+                config.train.seed,
+                first_step=0,
+                last_step=-(-min(count, len(self.dataset.train)) // size),
+                task=output.task,
+            )
         )
 
     def images(self, count: int) -> np.ndarray:

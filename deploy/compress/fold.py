@@ -34,11 +34,11 @@ def folded(model: keras.Model) -> keras.Model:
     for convolution in model.layers:
         if not isinstance(convolution, CONVOLUTIONS):
             continue
-        reader = _only_reader(convolution)
+        reader = only_reader(convolution)
         if isinstance(reader, keras.layers.BatchNormalization):
             scaled[convolution.name] = scale_and_shift(reader)
             removed[reader.name] = convolution.name
-            reader = _only_reader(reader)
+            reader = only_reader(reader)
         if reader and _is_plain_relu(reader) and convolution.get_config()["activation"] == "linear":
             activated.add(convolution.name)
             removed[reader.name] = convolution.name
@@ -58,7 +58,7 @@ def folded(model: keras.Model) -> keras.Model:
 def follows_convolution(norm: keras.layers.Layer) -> bool:
     """Tell whether batch normalization alone reads the output of a convolution or dense layer."""
     producer = norm.input._keras_history.layer
-    return isinstance(producer, FUSED_INTO) and _only_reader(producer) is norm
+    return isinstance(producer, FUSED_INTO) and only_reader(producer) is norm
 
 
 def scale_and_shift(norm: keras.layers.BatchNormalization) -> tuple[np.ndarray, np.ndarray]:
@@ -85,7 +85,7 @@ def _scaled(
     return [kernel * per_output, before * scale + shift]
 
 
-def _only_reader(layer: keras.layers.Layer) -> keras.layers.Layer | None:
+def only_reader(layer: keras.layers.Layer) -> keras.layers.Layer | None:
     """Return the layer that alone reads a layer's output; None if there are more, or none."""
     # The layers of a model may be wired up more than once, always in the same way.
     readers = list({id(n.outbound_layer): n.outbound_layer for n in layer.outbound_nodes}.values())

@@ -52,10 +52,28 @@ class Source:
 
 
 @dataclass(frozen=True)
+class SlimShape:
+    """What a network is like after channels were removed.
+
+    Attributes:
+        inner_widths: as ``model.inner_widths``.
+        parameters: trainable ones.
+        macs: multiply-adds of one image.
+    """
+
+    inner_widths: tuple[int, ...]
+    parameters: int
+    macs: int
+
+
+@dataclass(frozen=True)
 class Compression:
     """What fine-tuning made of a network before it is converted.
 
     Attributes:
+        slim: what is left of a network whose channels were removed; None if none were, or if it is
+            not known yet.
+        slims: whether channels are removed.
         prune: share of the weights that were set to 0, from 0 to 1; 0 if it was not pruned.
         pattern: of the zeros, a value of ``ExportConfig.sparsity``.
         clusters: different weights that each clustered kernel may have in the file; 0 for any.
@@ -68,16 +86,20 @@ class Compression:
     clusters: int = 0
     epochs: int = 0
     qat_epochs: int = 0
+    slims: bool = False
+    slim: SlimShape | None = None
 
     @property
     def suffix(self) -> str:
         """The part of a file's name that says so, such as ``_pruned_qat``; else empty."""
-        done = {"pruned": self.prune, "clustered": self.clusters, "qat": self.qat_epochs}
+        done = {"slim": self.slims, "pruned": self.prune, "clustered": self.clusters,
+                "qat": self.qat_epochs}  # fmt: skip
         return "".join(f"_{name}" for name, value in done.items() if value)
 
     def to_dict(self) -> dict[str, Any]:
         """Return what was done, for the metadata; empty if nothing was."""
         used = asdict(self) if self.suffix else {}
+        used.pop("slims", None)
         return {
             key: value for key, value in used.items() if value and (key != "pattern" or self.prune)
         }

@@ -1,5 +1,6 @@
 """What an export makes, how, and how strictly its files are judged."""
 
+import re
 from typing import Any, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
@@ -18,6 +19,8 @@ from tfresnet.config.formats import (
 from tfresnet.config.sections import Section
 from tfresnet.runtime.errors import InputError, unknown
 from tfresnet.runtime.metadata import DETECTIONS
+
+UNITS = {"K": 10**3, "M": 10**6, "G": 10**9}
 
 
 class ExportConfig(Section):
@@ -73,6 +76,27 @@ class ExportConfig(Section):
     qat_epochs: int = Field(
         0, ge=0, description="Also int8 files after N epochs of quantization-aware training."
     )
+    slim: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="Also files of a smaller network: without this share of the channels inside "
+        "its blocks, fine-tuned (ResNet).",
+    )
+    max_macs: int | None = Field(
+        None,
+        ge=1,
+        description="Instead of slim: as many channels fewer as are needed for at most N "
+        "multiply-adds, also written 20M.",
+    )
+    slim_by: Literal["taylor", "norm"] = Field(
+        "taylor",
+        description="Which channels go first. taylor: those whose loss would change the loss of "
+        "training images least; norm: those with the smallest scale in batch normalization.",
+    )
+    slim_multiple: int = Field(
+        8, ge=1, description="Channels of a slim convolution are a multiple of this."
+    )
     prune: float = Field(
         0.0,
         ge=0,
@@ -88,7 +112,7 @@ class ExportConfig(Section):
         description="Also files with N different values in each kernel, fine-tuned (TFLite).",
     )
     compress_epochs: int = Field(
-        5, ge=1, description="Epochs of fine-tuning for pruning and for clusters."
+        5, ge=1, description="Epochs of fine-tuning for each of slim, prune and cluster."
     )
     threads: int = Field(
         1, ge=1, description="Threads to measure accuracy with; latency is always that of one."
@@ -104,6 +128,11 @@ class ExportConfig(Section):
         """Return the configuration with other values for some keys, checked like any other."""
         given = {key: getattr(self, key) for key in self.model_fields_set}
         return ExportConfig(**given | changes)
+
+    @property
+    def slims(self) -> bool:
+        """Whether channels are removed."""
+        return bool(self.slim or self.max_macs)
 
     @property
     def rows(self) -> list[FormatRow]:
@@ -140,6 +169,16 @@ class ExportConfig(Section):
                 raise unknown("quantization", name, OFFERED)
         return value
 
+    @field_validator("max_macs", mode="before")
+    @classmethod
+    def _with_unit(cls, value: Any) -> Any:
+        """Return the number that ``20M`` or ``1.5G`` stands for; anything else as it is."""
+        found = re.fullmatch(r"([0-9.]+)([kKMG])", value) if isinstance(value, str) else None
+        try:
+            return round(float(found[1]) * UNITS[found[2].upper()]) if found else value
+        except ValueError:
+            return value
+
     @field_validator("cluster")
     @classmethod
     def _enough_clusters(cls, value: int) -> int:
@@ -161,13 +200,22 @@ class ExportConfig(Section):
             raise ValueError(f"batch: expected 1 with the output detections, got {self.batch}")
         for row in rows:
             self._check_form(row)
-        tuned = {"prune": self.prune, "cluster": self.cluster, "qat_epochs": self.qat_epochs}
+        if self.slim and self.max_macs:
+            raise ValueError(f"max_macs: expected none beside slim, got {self.max_macs}")
+        tuned = {
+            "slim": self.slim,
+            "max_macs": self.max_macs,
+            "prune": self.prune,
+            "cluster": self.cluster,
+            "qat_epochs": self.qat_epochs,
+        }
         chosen = [key for key, value in tuned.items() if value]
         if self.features and chosen:
             raise ValueError(f"features: expected no {chosen[0]} beside it, got both")
         if (self.prune or self.cluster) and not any(row.fine_tuned for row in rows):
             able = names(row for row in FORMATS.values() if row.fine_tuned)
-            raise ValueError(f"{chosen[0]}: expected one of the formats {able}, got {asked}")
+            key = "prune" if self.prune else "cluster"
+            raise ValueError(f"{key}: expected one of the formats {able}, got {asked}")
         if self.prune and self.cluster == 2:
             raise ValueError("cluster: expected at least 3 with prune (one is 0), got 2")
         if self.prune and self.sparsity == "2:4" and self.prune != 0.5:

@@ -53,6 +53,12 @@ class ModelConfig(Section):
         "attention.",
     )
     width: float = Field(1.0, gt=0, description="Factor on the channels of every stage.")
+    inner_widths: list[Annotated[int, Field(ge=1)]] = Field(
+        [],
+        description="Channels of each convolution inside a block, all but the block's last one, "
+        "in order, as `tfresnet export --slim` chooses them (ResNet). Default: the "
+        "architecture's.",
+    )
     stochastic_depth: float = Field(
         0.0,
         ge=0,

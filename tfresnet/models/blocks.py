@@ -7,6 +7,7 @@ layers as a functional model. Names are unique in the whole model, as that API i
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -129,16 +130,27 @@ class Sampling(NamedTuple):
     after: int = 1
 
 
-def convolutions(style: Style, width: int, sampling: Sampling) -> list[Conv]:
-    """Return the convolutions of a block in a stage of ``width``."""
+INNER = {"basic": 1, "bottleneck": 2}  # convolutions of a block before its last one
+
+
+def convolutions(
+    style: Style, width: int, sampling: Sampling, inner: Sequence[int] = ()
+) -> list[Conv]:
+    """Return the convolutions of a block in a stage of ``width``.
+
+    ``inner`` are the channels of all but the last one, by default those of the architecture.
+    """
     strides, dilation, after = sampling
     if style.block == "basic":
-        return [Conv(width, 3, strides, 1, dilation), Conv(width, 3, 1, 1, after)]
-    inner = max(1, int(width * style.group_width / 64)) * style.groups
+        (first_width,) = inner or (width,)
+        return [Conv(first_width, 3, strides, 1, dilation), Conv(width, 3, 1, 1, after)]
+    usual = max(1, int(width * style.group_width / 64)) * style.groups
+    first_width, second_width = inner or (usual, usual)
     first, second = (strides, 1) if style.stride_on_1x1 else (1, strides)
+    after_first = after if style.stride_on_1x1 else dilation
     return [
-        Conv(inner, 1, first),
-        Conv(inner, 3, second, style.groups, after if style.stride_on_1x1 else dilation),
+        Conv(first_width, 1, first),
+        Conv(second_width, 3, second, style.groups, after_first),
         Conv(width * EXPANSION["bottleneck"], 1),
     ]
 
@@ -288,9 +300,18 @@ class ResidualBlock(Block):
 
 
 def residual_block(
-    style: Style, in_filters: int, width: int, sampling: Sampling, drop_rate: float, name: str
+    style: Style,
+    in_filters: int,
+    width: int,
+    sampling: Sampling,
+    drop_rate: float,
+    name: str,
+    inner: Sequence[int] = (),
 ) -> ResidualBlock:
-    """Build a block with ``EXPANSION[style.block] * width`` output channels."""
+    """Build a block with ``EXPANSION[style.block] * width`` output channels.
+
+    ``inner`` is that of :func:`convolutions`.
+    """
     strides = sampling.strides
     filters = width * EXPANSION[style.block]
     shortcut: Layers = []
@@ -303,7 +324,7 @@ def residual_block(
     return ResidualBlock(
         name,
         filters,
-        branch(style, convolutions(style, width, sampling), name),
+        branch(style, convolutions(style, width, sampling, inner), name),
         shortcut,
         before=norm_relu(name, 1) if style.pre_activation else [],
         after=[] if style.pre_activation else [layers.ReLU(name=f"{name}_relu")],

@@ -18,6 +18,7 @@ FAMILIES = {
 # Keys that must be the same for weights to mean the same.
 STRUCTURE = (
     "arch", "variant", "pre_activation", "shortcut", "padding", "attention", "width", "stem",
+    "inner_widths",
 )  # fmt: skip
 
 POOLED_STEM = ("resnet", "resnet_v2", "densenet")  # the families with model.stem=cifar_pool
@@ -77,3 +78,11 @@ def check(config: ModelConfig, family: str) -> None:
                 f"model.{key}: expected {default}, as {config.arch} has no such option (it takes "
                 f"{takes}), got {value}"
             )
+
+
+def check_slim(arch: str, family: str) -> None:
+    """Raise an ``InputError`` unless channels can be removed inside the blocks of a network."""
+    if "inner_widths" not in FAMILIES[family]:
+        raise InputError(
+            f"slim: expected a ResNet, whose blocks can have fewer channels inside, got {arch}"
+        )

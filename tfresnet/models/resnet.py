@@ -1,6 +1,7 @@
 """The backbone of a ResNet: a stem and stages of residual blocks."""
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,6 +9,7 @@ from tfresnet.backend import keras
 from tfresnet.config.sections import ModelConfig
 from tfresnet.models.blocks import (
     EXPANSION,
+    INNER,
     Conv,
     Sampling,
     Style,
@@ -85,6 +87,7 @@ def resnet(
     style: Style,
     stochastic_depth: float,
     output_stride: int = 32,
+    inner_widths: Sequence[int] = (),
 ) -> Backbone:
     """Build the backbone of a residual network (He et al. 2015, arXiv:1512.03385).
 
@@ -99,7 +102,10 @@ def resnet(
         output_stride: largest stride of a feature map. A stride that would exceed it is removed,
             and the convolutions behind it are dilated instead (Chen et al. 2017, arXiv:1706.05587);
             the weights have the same shapes.
+        inner_widths: channels of each convolution inside a block, all but the block's last one, in
+            order; by default those of the stage.
     """
+    each = INNER[style.block]
     stride, dilation = STEM_STRIDES[stem], 1
     parts = [Part("stem", STEMS[stem](stem_width, style))]
     filters, count = stem_width, 0
@@ -116,7 +122,8 @@ def resnet(
                 stride, dilation = stride * strides, sampling.after
             rate = stochastic_depth * count / sum(depths)
             name = f"stage{stage}_block{block}"
-            blocks.append(residual_block(style, filters, width, sampling, rate, name))
+            inner = inner_widths[each * (count - 1) : each * count]
+            blocks.append(residual_block(style, filters, width, sampling, rate, name, inner))
             filters = width * EXPANSION[style.block]
         level = depth - 1 if style.strides_last and stage != border else depth
         parts.append(Part(f"stage{stage}", blocks, level, stride if level == depth else before))
@@ -145,14 +152,16 @@ class ResNetRow:
         """Build the backbone, without its variables."""
         backbone_stem = POOLED.get(config.variant, stem) if stem == "imagenet" else stem
         self._check_output_stride(config, STEM_STRIDES[backbone_stem])
+        style = self._style(config)
         return resnet(
             self.depths,
             tuple(scaled(width, config.width) for width in self.widths),
             scaled(self.stem_width, config.width),
             backbone_stem,
-            self._style(config),
+            style,
             config.stochastic_depth,
             config.output_stride,
+            self._inner_widths(config, style),
         )
 
     def shortest(self) -> "ResNetRow":
@@ -179,6 +188,22 @@ class ResNetRow:
                 f"stride of {natural} only, got {config.output_stride}; leave it out, or take "
                 "model.stem=imagenet"
             )
+
+    def _inner_widths(self, config: ModelConfig, style: Style) -> tuple[int, ...]:
+        """Return the configuration's ``inner_widths``, after a check of their number."""
+        given = tuple(config.inner_widths)
+        expected = sum(self.depths) * INNER[style.block]
+        if given and len(given) != expected:
+            raise InputError(
+                f"model.inner_widths: expected {expected} numbers, {INNER[style.block]} for each "
+                f"of the {sum(self.depths)} blocks of {config.arch}, got {len(given)}"
+            )
+        if given and style.groups > 1:
+            raise InputError(
+                f"model.inner_widths: expected [], as the convolutions of {config.arch} are in "
+                f"groups, got {list(given)}"
+            )
+        return given
 
     def _style(self, config: ModelConfig) -> Style:
         """Return the row's style with the configuration's changes."""

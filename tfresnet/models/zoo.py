@@ -16,7 +16,7 @@ from tfresnet.models import heads, options
 from tfresnet.models.blocks import Style
 from tfresnet.models.densenet import DenseNetRow
 from tfresnet.models.efficientnet import EfficientNetRow
-from tfresnet.models.functional import functional, layer_macs, parameters
+from tfresnet.models.functional import functional, layer_macs, macs, parameters
 from tfresnet.models.network import Backbone, Network
 from tfresnet.models.pyramidnet import PyramidNetRow
 from tfresnet.models.resnet import ResNetRow
@@ -170,9 +170,13 @@ def cost(config: ModelConfig, image_shape: tuple[int, int, int]) -> tuple[int, i
     """Return the trainable parameters, and the multiply-adds of one image, of a network.
 
     From the second on, the blocks of a stage are equal, so two of each stage are built and the
-    second is counted as often as it occurs: seconds instead of minutes for a thousand layers.
+    second is counted as often as it occurs: seconds instead of minutes for a thousand layers. With
+    ``model.inner_widths`` each block is another, so all are built.
     """
     row = architecture(config.arch)
+    if config.inner_widths:
+        model = _build(row, config, image_shape, None, "float32", heads.configured)
+        return parameters(model), macs(model, image_shape)
     model = _build(row.shortest(), config, image_shape, None, "float32", heads.configured)
     times = _repetitions(model, row.repetitions())
     twin = functional(model, image_shape)

@@ -29,6 +29,11 @@ def network(config: ModelConfig) -> None:
     options.check(config, known[config.arch]["family"])
 
 
+def slimming(arch: str) -> None:
+    """Raise an ``InputError`` unless channels can be removed inside an architecture's blocks."""
+    options.check_slim(arch, costs.table()[arch]["family"])
+
+
 def training(config: RunConfig, resume: bool = False, dry_run: bool = False) -> None:
     """Check that the architecture, the data, the workers, and the runs of a configuration exist.
 

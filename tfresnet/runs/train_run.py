@@ -58,7 +58,7 @@ def _train(config: RunConfig, directory: Path, resume: bool) -> Run:
         progress.show(header.facts(config, trainer, parameters, directory, weights))
         progress.tell(dataset.notes + changed)
         trainer.run()
-        _write_result(run, dataset)
+        write_result(run, dataset)
     return run
 
 
@@ -77,8 +77,8 @@ def _other_epochs(config: RunConfig, directory: Path, trainer: Trainer) -> tuple
     )
 
 
-def _write_result(run: Run, dataset: Dataset) -> None:
-    """Measure the final weights in float32, as they will be exported, and record the run."""
+def write_result(run: Run, dataset: Dataset) -> None:
+    """Measure the final weights of a run in float32, as they will be exported, and record it."""
     records = run.records()
     if not records:
         raise InputError(
