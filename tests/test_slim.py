@@ -111,9 +111,9 @@ def test_channels_go_in_groups_where_they_cost_most_for_what_they_do():
     assert costs.with_widths(widths) <= 2_000_000
     assert all(width % 8 == 0 and width for width in widths)
     assert widths[0] == 8  # a channel of the first stage has the most multiply-adds
-    with pytest.raises(InputError, match="max_macs: expected at least .*, as each convolution"):
+    with pytest.raises(InputError, match=r"max_macs: expected at least \d"):
         channels.least_important(alike, costs, 8, macs=1)
-    with pytest.raises(InputError, match="slim: expected at most 0.79"):
+    with pytest.raises(InputError, match=r"slim: expected at most 0\.79"):
         channels.least_important(alike, costs, 8, share=0.95)
 
 

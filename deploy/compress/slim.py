@@ -25,7 +25,7 @@ from tfresnet.runs import preflight, run_directory, samples, train_run
 from tfresnet.runs.run_directory import Run
 from tfresnet.runtime.spec import CLASSIFICATION
 
-LR_FACTOR = 0.2  # of the run's peak rate: what is left must take over from what was removed
+LR_FACTOR = 0.1  # of the run's peak rate: what is left must take over from what was removed
 EXAMINED = 2_048  # training images for the importance of channels
 
 
