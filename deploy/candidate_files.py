@@ -10,6 +10,7 @@ from tfresnet.deploy.candidates import FIRST, Candidate
 from tfresnet.deploy.compress import chain
 from tfresnet.deploy.compress.base import FunctionalNetwork
 from tfresnet.deploy.compress.finetune import FineTuner
+from tfresnet.deploy.compress.slim import Slimming
 from tfresnet.deploy.context import ExportContext
 from tfresnet.deploy.formats import recipes, tflite
 from tfresnet.deploy.formats.base import Compression, Target
@@ -41,6 +42,14 @@ class CandidateFiles:
         context, quantization = self.context, candidate.quantization
         if context.config.interface == "integer" and not quantization.integer:
             raise InputError(f"{quantization.name}: expected another --interface than integer")
+        if candidate.slim:
+            network = self._slim(candidate.slim)
+            done = Compression(
+                epochs=context.config.compress_epochs,
+                slims=f"slim{candidate.slim:.0%}".rstrip("%"),
+                slim=network.slim,
+            )
+            return artifact.make(context, network.model, Target(TFLITE, quantization, done))
         target = self._target(candidate)
         model = self._trained_for(target) if candidate.trained else context.model
         return artifact.make(context, model, target)
@@ -54,6 +63,16 @@ class CandidateFiles:
         if candidate.quantization is INT4_SELECTIVE:
             return Target(TFLITE, INT4_SELECTIVE, done, four_bits=self.four_bit_layers)
         return Target(TFLITE, candidate.quantization, done)
+
+    def _slim(self, share: float) -> FunctionalNetwork:
+        """Return the network without a share of the channels inside its blocks, fine-tuned."""
+        context = self.context
+        network = FunctionalNetwork.of(context.model, context.run.spec.shape)
+        slimming = Slimming.of(context.config.replaced(slim=share))
+        slimming.check(network)
+        directory = context.directory / f"auto_slim_{share:g}"
+        fine_tune = FineTuner(context.fine_tuned_run, context.dataset, directory)
+        return slimming.apply(network, fine_tune)
 
     def _trained_for(self, target: Target) -> keras.Model:
         """Return the network after quantization-aware training for the bits of a file."""

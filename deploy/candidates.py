@@ -9,6 +9,7 @@ SIZES = (INT8, INT4_SELECTIVE)  # the largest first; a smaller one loses more
 FIRST = SIZES[0]
 FASTER = (DYNAMIC, FLOAT32)  # where integers between layers are slow
 LAYERS_IN_FLOAT = (1, 2, 4)
+SLIM = (0.25, 0.5)  # shares of the channels inside blocks that are removed
 Exceeded = Mapping["Candidate", set[str]]  # of every candidate tried so far, see budget.LIMITS
 
 
@@ -21,14 +22,18 @@ class Candidate:
             many layers as the size asks for, those that lose least by it.
         layers_in_float: how many of the layers that lose most are not quantized.
         trained: whether quantization-aware training comes first.
+        slim: share of the channels inside blocks that are removed before; 0 for none.
     """
 
     quantization: Quantization
     layers_in_float: int = 0
     trained: bool = False
+    slim: float = 0.0
 
     def name(self, epochs: int) -> str:
         """Return the candidate's name in the report; ``epochs`` are those of training."""
+        if self.slim:
+            return f"{self.quantization.name} without {self.slim:.0%} of the channels inside blocks"
         name = self.quantization.name
         if self.quantization is INT4_SELECTIVE:
             name = "int8 with 4-bit weights where they lose least"
@@ -50,7 +55,7 @@ def next_candidate(exceeded: Exceeded) -> Candidate | None:
     A file that is too large is made smaller, with fewer bits. If the first quantization that fits
     loses too much, some of its layers are left in float, as long as there is room, and then the
     network is trained for it. If integers are too slow on this processor, dynamic ranges are
-    tried, and then float32.
+    tried, and then float32; if these are too, networks with fewer channels.
 
     Args:
         exceeded: of every candidate tried so far, the ``LIMITS`` that it exceeded.
@@ -70,9 +75,25 @@ def next_candidate(exceeded: Exceeded) -> Candidate | None:
 
 
 def _next_faster(exceeded: Exceeded) -> Candidate | None:
-    """Return the next candidate that computes between layers in float."""
-    untried = (Candidate(q) for q in FASTER if Candidate(q) not in exceeded)
-    return next(untried, None)
+    """Return the next candidate that computes between layers in float, or has fewer channels."""
+    faster = [Candidate(quantization) for quantization in FASTER]
+    untried = [candidate for candidate in faster if candidate not in exceeded]
+    if untried:
+        return untried[0]
+    slow = all("latency_ms" in exceeded[candidate] for candidate in faster)
+    return _next_slim(exceeded) if slow else None
+
+
+def _next_slim(exceeded: Exceeded) -> Candidate | None:
+    """Return the next candidate with fewer channels; None if the last one only lost too much."""
+    for share in SLIM:
+        for quantization in (FIRST, FLOAT32):
+            slim = Candidate(quantization, slim=share)
+            if slim not in exceeded:
+                return slim
+            if exceeded[slim] == {"drop"}:
+                return None  # with fewer channels it would lose more
+    return None
 
 
 def _next_selective(exceeded: Exceeded) -> Candidate | None:

@@ -56,7 +56,7 @@ def compression(config: ExportConfig) -> Compression:
         config.sparsity,
         config.cluster,
         config.compress_epochs,
-        slims=config.slims,
+        slims="slim" if config.slims else "",
     )
 
 

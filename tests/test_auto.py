@@ -79,6 +79,7 @@ def test_the_search_ends_when_nothing_is_left(run_copy):
 
 
 PLAIN, FOUR, RANGES, FLOAT = map(Candidate, (INT8, INT4_SELECTIVE, DYNAMIC, FLOAT32))
+SLOW = [(kind, "latency_ms") for kind in (PLAIN, RANGES, FLOAT)]
 
 
 @pytest.mark.parametrize(
@@ -104,6 +105,9 @@ PLAIN, FOUR, RANGES, FLOAT = map(Candidate, (INT8, INT4_SELECTIVE, DYNAMIC, FLOA
         ([(PLAIN, "latency_ms")], RANGES),
         ([(PLAIN, "latency_ms"), (RANGES, "latency_ms")], FLOAT),
         ([(PLAIN, "latency_ms drop"), (RANGES, "drop"), (FLOAT, "bytes")], None),
+        (SLOW, Candidate(INT8, slim=0.25)),
+        ([*SLOW, (Candidate(INT8, slim=0.25), "latency_ms")], Candidate(FLOAT32, slim=0.25)),
+        ([*SLOW, (Candidate(INT8, slim=0.25), "drop")], None),
     ],
 )  # fmt: skip
 def test_what_is_tried_next_helps_with_what_was_missed(missed, expected):

@@ -14,7 +14,7 @@ from tfresnet.deploy.formats.base import Target
 
 
 def weight_compressors(config: ExportConfig) -> list[Compressor]:
-    """Return the compressors of the weights that an export asks for: slimming, pruning, clustering."""
+    """Return the compressors of channels and weights that an export asks for."""
     found: list[Compressor] = []
     if config.slims:
         found.append(Slimming.of(config))

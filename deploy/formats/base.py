@@ -73,7 +73,7 @@ class Compression:
     Attributes:
         slim: what is left of a network whose channels were removed; None if none were, or if it is
             not known yet.
-        slims: whether channels are removed.
+        slims: the part of a file's name that says that channels were removed; empty if none were.
         prune: share of the weights that were set to 0, from 0 to 1; 0 if it was not pruned.
         pattern: of the zeros, a value of ``ExportConfig.sparsity``.
         clusters: different weights that each clustered kernel may have in the file; 0 for any.
@@ -86,13 +86,13 @@ class Compression:
     clusters: int = 0
     epochs: int = 0
     qat_epochs: int = 0
-    slims: bool = False
+    slims: str = ""
     slim: SlimShape | None = None
 
     @property
     def suffix(self) -> str:
         """The part of a file's name that says so, such as ``_pruned_qat``; else empty."""
-        done = {"slim": self.slims, "pruned": self.prune, "clustered": self.clusters,
+        done = {self.slims: self.slims, "pruned": self.prune, "clustered": self.clusters,
                 "qat": self.qat_epochs}  # fmt: skip
         return "".join(f"_{name}" for name, value in done.items() if value)
 
