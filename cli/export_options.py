@@ -103,8 +103,8 @@ def _budget() -> list[Decorator]:
             is_flag=True,
             help="Try int8, then what helps with the budget that was missed: int4 if it is "
             "too large; layers in float while they fit, and then --qat-epochs (default: 5), "
-            "if it lost too much; float32 if int8 is too slow here, then both without a quarter and "
-            "half of the channels inside blocks.",
+            "if it lost too much; float32 if int8 is too slow here, then both without a quarter "
+            "and half of the channels inside blocks.",
         ),
         click.option(
             "--max-bytes", type=click.IntRange(1), metavar="N", help="Of the file, with --auto."
