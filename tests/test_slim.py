@@ -12,7 +12,7 @@ from tests.test_cli import json_of, refused
 from tfresnet.config import loading
 from tfresnet.config.export import ExportConfig
 from tfresnet.config.sections import ModelConfig
-from tfresnet.deploy.compress import channels, qat, slim
+from tfresnet.deploy.compress import channels, finetune, qat, slim
 from tfresnet.deploy.compress.base import FunctionalNetwork
 from tfresnet.models import functional, zoo
 from tfresnet.runs import preflight, run_directory
@@ -167,6 +167,19 @@ def test_the_slim_network_is_an_ordinary_run(slimmed):
     result = json_of("train", "--resume", "--run-dir", folder, "--epochs", 2)
     assert result["epochs"] == 2
     assert result["macs"] == facts["macs"]
+
+
+def test_a_slim_run_is_not_removed_by_another_one(tmp_path, capsys):
+    """Somebody may have trained it further."""
+    folder = tmp_path / "slim"
+    folder.mkdir()
+    (folder / "config.yaml").touch()
+    finetune._empty_unless(folder, {"method": "another"})
+    assert [path.name for path in folder.iterdir()] == [finetune.PROVENANCE]
+    assert (tmp_path / "slim_1" / "config.yaml").exists()
+    assert "is now in" in capsys.readouterr().err
+    finetune._empty_unless(folder, {"method": "another"})
+    assert not (tmp_path / "slim_2").exists()
 
 
 def test_what_can_not_be_slim_is_refused():

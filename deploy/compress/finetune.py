@@ -22,7 +22,7 @@ from tfresnet.runs import teacher
 from tfresnet.runs.run_directory import Run, weights_sha256
 from tfresnet.runtime.errors import InputError
 from tfresnet.system.files import read_json, write_text
-from tfresnet.training import convolution
+from tfresnet.training import convolution, progress
 from tfresnet.training.loop import Trainer
 
 LR_FACTOR = 0.01  # of the run's peak rate: the weights need to move by fractions of a step only
@@ -186,10 +186,24 @@ def _start(model: keras.Model) -> dict[str, str]:
 
 
 def _empty_unless(directory: Path, provenance: Mapping[str, Any]) -> None:
-    """Empty a folder unless it holds a fine-tuning that began with this provenance."""
+    """Empty a folder unless it holds a fine-tuning that began with this provenance.
+
+    A run, which somebody may have trained further, is not removed but renamed.
+    """
     file = directory / PROVENANCE
     provenance = json.loads(json.dumps(provenance))
     if not file.exists() or read_json(file) != provenance:
+        if (directory / "config.yaml").exists():
+            _set_aside(directory)
         shutil.rmtree(directory, ignore_errors=True)
         directory.mkdir(parents=True)
         write_text(file, json.dumps(provenance))
+
+
+def _set_aside(directory: Path) -> None:
+    """Rename a run directory to ``NAME_1``, or the first such name that is free."""
+    number = 1
+    while (other := directory.with_name(f"{directory.name}_{number}")).exists():
+        number += 1
+    directory.rename(other)
+    progress.tell([f"the run that was in {directory} is now in {other}"])
