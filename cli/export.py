@@ -18,6 +18,7 @@ from tfresnet.cli.common import (
 )
 from tfresnet.cli.export_options import export_config, export_options
 from tfresnet.config.export import ExportConfig
+from tfresnet.config.formats import TFLITE, TFLM
 from tfresnet.system.native_stderr import quiet_tensorflow
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ def command(
     auto: bool,
     max_bytes: int | None,
     max_latency: float | None,
+    board_names: tuple[str, ...],
     hub_folder: Path | None,
     license: str | None,
     as_json: bool,
@@ -60,6 +62,7 @@ def command(
       tfresnet export cifar10-resnet20 --tflite
       tfresnet export runs/quickstart --tflite --qat-epochs 5
       tfresnet export runs/quickstart --auto --max-drop 0.3 --max-bytes 100000
+      tfresnet export runs/quickstart --auto --board rpi-pico
       tfresnet export runs/quickstart --onnx --quantize int8 --layout nchw --batch 1
       tfresnet export runs/quickstart --tflite --hub-folder digits --license apache-2.0
     """
@@ -67,12 +70,13 @@ def command(
     from tfresnet.deploy.subject import data_section
     from tfresnet.runs import preflight, run_directory
 
-    if (max_bytes or max_latency) and not auto:
-        raise click.UsageError("--max-bytes, --max-latency: expected --auto with them")
+    if (max_bytes or max_latency or board_names) and not auto:
+        raise click.UsageError("--max-bytes, --max-latency, --board: expected --auto with them")
     if license and not hub_folder:
         raise click.UsageError("--license: expected --hub-folder with it")
     publish = HubFolder(hub_folder, license) if hub_folder else None
-    config = export_config(choices, auto, os.cpu_count() or 1)
+    on_boards = _board_limits(board_names)
+    config = export_config(choices, auto, os.cpu_count() or 1, TFLM if on_boards else TFLITE)
     run = writable_run(run)
     opened = run_directory.open_run(run)
     opened.finished_result()
@@ -80,7 +84,7 @@ def command(
     if config.slims:
         preflight.slimming(opened.config.model.arch)
     data_section(opened.config.data, data)
-    limits = {"max_bytes": max_bytes, "max_latency": max_latency} if auto else None
+    limits = {"max_bytes": max_bytes, "max_latency": max_latency, **on_boards} if auto else None
     report = _export(opened, config, data, limits, publish, as_json)
     if as_json:
         print_json(report.to_dict())
@@ -90,6 +94,22 @@ def command(
             _show_hub_folder(publish)
     _warn(report)
     sys.exit(_status(report))
+
+
+def _board_limits(names: tuple[str, ...]) -> dict[str, int]:
+    """Return the limits of flash and memory that all boards keep; empty without microcontrollers.
+
+    On boards with Linux there is room for any file.
+    """
+    from tfresnet.deploy.device import boards
+
+    chosen = [board for name in names if (board := boards.named(name)).runtime == boards.TFLM]
+    if not chosen:
+        return {}
+    return {
+        "max_flash": min(board.flash_bytes for board in chosen),
+        "max_ram": min(board.ram_bytes for board in chosen),
+    }
 
 
 def _export(

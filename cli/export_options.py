@@ -9,7 +9,7 @@ from tfresnet.cli.common import data_options
 from tfresnet.cli.section_options import SectionOption, section_option
 from tfresnet.config import loading
 from tfresnet.config.export import ExportConfig
-from tfresnet.config.formats import FORMATS, INT8, OFFERED, TFLITE, USUAL, names
+from tfresnet.config.formats import FORMATS, INT8, OFFERED, TFLITE, USUAL, FormatRow, names
 from tfresnet.runtime.errors import InputError
 from tfresnet.runtime.metadata import DETECTIONS
 
@@ -31,12 +31,15 @@ def export_options(function: Callable) -> Callable:
     return function
 
 
-def export_config(choices: dict[str, Any], auto: bool, threads: int) -> ExportConfig:
+def export_config(
+    choices: dict[str, Any], auto: bool, threads: int, searched: FormatRow = TFLITE
+) -> ExportConfig:
     """Return the configuration that the options name.
 
     Args:
         choices: the options of :func:`export_options` by their names.
         auto: whether the quantization is searched for, as ``--auto`` does.
+        searched: the format of the files of ``--auto``.
         threads: see ``ExportConfig``.
 
     Raises:
@@ -49,15 +52,17 @@ def export_config(choices: dict[str, Any], auto: bool, threads: int) -> ExportCo
     if choices.get("nms") and given.setdefault("output", DETECTIONS) != DETECTIONS:
         raise InputError(f"--nms: expected no other output beside it, got {given['output']}")
     if auto:
-        if chosen not in ((), (TFLITE.name,)) or "quantizations" in given:
-            raise InputError("--auto: expected it to choose the kind of a TFLite file itself")
+        if chosen not in ((), (searched.name,)) or "quantizations" in given:
+            raise InputError(
+                f"--auto: expected it to choose the kind of a {searched.title} file itself"
+            )
         if beside := [
             FLAGS[key]
             for key in ("slim", "max_macs", "prune", "cluster", "features")
             if key in given
         ]:
             raise InputError(f"--auto: expected no {beside[0]} beside it")
-        given |= {"formats": (TFLITE.name,), "quantizations": (INT8.name,)}
+        given |= {"formats": (searched.name,), "quantizations": (INT8.name,)}
     return ExportConfig(**loading.parsed(ExportConfig, given), threads=threads)
 
 
@@ -114,5 +119,13 @@ def _budget() -> list[Decorator]:
             type=float,
             metavar="MS",
             help="Of one image on one thread here, with --auto.",
+        ),
+        click.option(
+            "--board",
+            "board_names",
+            multiple=True,
+            metavar="NAME",
+            help="With --auto: a file that fits it (tfresnet fit --boards lists them), of a "
+            "microcontroller as --tflm writes it. Repeat for more.",
         ),
     ]

@@ -3,7 +3,7 @@
 from functools import cached_property
 
 from tfresnet.backend import keras
-from tfresnet.config.formats import FLOAT32, INT4_SELECTIVE, INT8_SELECTIVE, TFLITE
+from tfresnet.config.formats import FLOAT32, INT4_SELECTIVE, INT8_SELECTIVE, TFLITE, TFLM
 from tfresnet.deploy import artifact, bits, inspect
 from tfresnet.deploy.budget import Budget
 from tfresnet.deploy.candidates import FIRST, Candidate
@@ -62,7 +62,8 @@ class CandidateFiles:
             return Target(TFLITE, INT8_SELECTIVE, done, keep_float=layers)
         if candidate.quantization is INT4_SELECTIVE:
             return Target(TFLITE, INT4_SELECTIVE, done, four_bits=self.four_bit_layers)
-        return Target(TFLITE, candidate.quantization, done)
+        row = TFLM if self.budget.for_microcontroller else TFLITE
+        return Target(row, candidate.quantization, done)
 
     def _slim(self, share: float) -> FunctionalNetwork:
         """Return the network without a share of the channels inside its blocks, fine-tuned."""

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tfresnet.config.formats import DYNAMIC, FLOAT32, INT4_SELECTIVE, INT8, Quantization
+from tfresnet.deploy.budget import ON_BOARDS
 
 SIZES = (INT8, INT4_SELECTIVE)  # the largest first; a smaller one loses more
 FIRST = SIZES[0]
@@ -47,6 +48,19 @@ class Candidate:
 
 def _counted(count: int, noun: str) -> str:
     return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def next_for_microcontroller(exceeded: Exceeded) -> Candidate | None:
+    """Return the candidate to try next for TFLite Micro, which runs int8; None if none could help.
+
+    What is too large for the board stays so: neither flash nor memory depend on training.
+    """
+    plain = Candidate(FIRST)
+    if plain not in exceeded:
+        return plain
+    if exceeded[plain] & {"bytes", "latency_ms", *ON_BOARDS}:
+        return None
+    return _unless_tried(Candidate(FIRST, trained=True), exceeded)
 
 
 def next_candidate(exceeded: Exceeded) -> Candidate | None:

@@ -7,13 +7,15 @@ from typing import Any
 import tensorflow as tf
 
 from tfresnet import evaluation
+from tfresnet.config.formats import TFLM
 from tfresnet.deploy import gate
 from tfresnet.deploy.context import ExportContext
+from tfresnet.deploy.device import boards, footprint
 from tfresnet.deploy.device.benchmark import latency_ms
 from tfresnet.deploy.formats import graph, table
 from tfresnet.deploy.formats.base import Audit, Target
 from tfresnet.deploy.reference import compare
-from tfresnet.runs.result import ArtifactRecord, SelectionRecord
+from tfresnet.runs.result import ArtifactRecord, MicrocontrollerRecord, SelectionRecord
 from tfresnet.runtime import decode
 from tfresnet.runtime.backends import Backend
 from tfresnet.runtime.metadata import EMBEDDING
@@ -53,6 +55,7 @@ def measure(context: ExportContext, target: Target, path: Path, audit: Audit) ->
         sparsity=audit.sparsity,
         unique_weights=audit.unique_weights,
         delegates=audit.delegates,
+        microcontroller=_on_microcontrollers(path) if target.format is TFLM else None,
         n=context.reference.n,
         latency_ms=latency_ms(form.open(path, threads=1)),
         fully_integer=audit.float_operations == (),
@@ -69,6 +72,24 @@ def measure(context: ExportContext, target: Target, path: Path, audit: Audit) ->
             **{context.task.primary: judged.value},
         )
     return MeasuredFile(record.model_copy(update=more), found)
+
+
+def _on_microcontrollers(path: Path) -> MicrocontrollerRecord:
+    """Return what a file for TFLite Micro takes, and which boards have that."""
+    content = graph.without_metadata(path.read_bytes())
+    taken = footprint.on_microcontroller(content)
+    known = [board for board in boards.table().values() if board.runtime == boards.TFLM]
+    return MicrocontrollerRecord(
+        flash_bytes=taken.flash_bytes,
+        ram_bytes=taken.ram_bytes,
+        arena_bytes=taken.arena_bytes,
+        boards={
+            board.name: taken.refusal is None
+            and taken.flash_bytes <= board.flash_bytes
+            and taken.ram_bytes <= board.ram_bytes
+            for board in known
+        },
+    )
 
 
 def predictions(context: ExportContext, opened: Backend, batches: tf.data.Dataset) -> Any:

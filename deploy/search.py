@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from tfresnet.deploy.budget import Budget, judge, nearest
 from tfresnet.deploy.candidate_files import CandidateFiles
-from tfresnet.deploy.candidates import Candidate, next_candidate
+from tfresnet.deploy.candidates import Candidate, next_candidate, next_for_microcontroller
 from tfresnet.deploy.context import ExportContext
 from tfresnet.deploy.measure import MeasuredFile
 from tfresnet.deploy.records import TriedRecord
@@ -56,7 +56,8 @@ def search(
     tried: list[TriedRecord] = []
     exceeded: dict[Candidate, set[str]] = {}
     files = CandidateFiles(context, budget, qat_epochs)
-    while candidate := next_candidate(exceeded):
+    following = next_for_microcontroller if budget.for_microcontroller else next_candidate
+    while candidate := following(exceeded):
         name = candidate.name(qat_epochs)
         progress(name)
         try:

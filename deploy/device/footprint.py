@@ -54,7 +54,7 @@ def of(content: bytes, board: Board) -> Footprint:
         return _on_linux(content, board.npu)
     if board.npu and vela.is_installed() and not is_float(content):
         return _on_npu(content, board.npu)
-    taken = _on_microcontroller(content)
+    taken = on_microcontroller(content)
     if board.npu:
         why = "" if vela.is_installed() else NO_VELA
         return Footprint(**vars(taken) | {"ms_source": why})
@@ -71,8 +71,8 @@ def small_arena_bytes(content: bytes) -> int:
     return arena.arena_bytes(content, 4)
 
 
-def _on_microcontroller(content: bytes) -> Footprint:
-    """Return what a model takes with TFLite Micro."""
+def on_microcontroller(content: bytes) -> Footprint:
+    """Return what a model takes with TFLite Micro on a 32-bit processor."""
     refusal = micro_operations.refusal(content)
     measured = None
     if tflite_micro.is_installed() and not refusal:
@@ -101,7 +101,7 @@ def _on_npu(content: bytes, npu: Npu) -> Footprint:
     try:
         made = vela.compiled(content, npu)
     except InputError as error:
-        taken = _on_microcontroller(content)
+        taken = on_microcontroller(content)
         return Footprint(**vars(taken) | {"refusal": str(error).partition(", it says: ")[2]})
     system = f"{npu.accelerator}, {npu.system}, {npu.memory}"
     source = f"Arm's Vela {made.version} ({system})"

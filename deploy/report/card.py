@@ -41,7 +41,7 @@ On {n:,} held-out images; the checkpoint that the files were made from has {valu
 {rows}
 
 Latency is of one image on one thread of {machine}.
-
+{boards}
 ## Training
 
 Preset {preset}, seed {seed}, {epochs} epochs, commit {commit}. Data: {dataset}.{start}
@@ -147,7 +147,22 @@ def _body(context: ExportContext, report: Report, use: str) -> str:
         start=STARTED.format(start=start) if start else "",
         ranges=_ranges(report.calibration),
         always=headings.card_limits,
+        boards=_boards(report.artifacts),
     )  # fmt: skip
+
+
+def _boards(artifacts: Sequence[ArtifactRecord]) -> str:
+    """Return what the files for TFLite Micro take and which boards have it, as a paragraph each."""
+    found = ""
+    for artifact in artifacts:
+        if taken := artifact.microcontroller:
+            boards = ", ".join(name for name, fits in taken.boards.items() if fits) or "none known"
+            found += (
+                f"\n{figures.label(artifact)} takes some {taken.flash_bytes / 1024:,.0f} KiB of "
+                f"flash and {taken.ram_bytes / 1024:,.0f} KiB of RAM; by `tfresnet fit` it fits "
+                f"these boards: {boards}.\n"
+            )
+    return found
 
 
 def _rows(artifacts: Sequence[ArtifactRecord]) -> str:

@@ -56,6 +56,7 @@ def html(context: ExportContext, report: Report, predictions: Predictions) -> st
     if not context.config.features:
         sections += _layers(context.calibration.images, in_detail + quantized(artifacts))
     sections.append(("Where they run", _where(artifacts)))
+    sections += _microcontrollers(artifacts)
     sections.append(("How to run them", _how_to_run(artifacts)))
     body = "".join(f"<h2>{escape(heading)}</h2>\n{content}\n" for heading, content in sections)
     style = (resources.files("tfresnet.deploy.report") / "report.css").read_text(encoding="utf-8")
@@ -226,6 +227,29 @@ def _where(artifacts: Artifacts) -> str:
     hint = "tfresnet inspect FILE names what stays on the CPU, and what to export instead."
     table = f"<table><tr>{head}</tr>{rows}</table>"
     return f'<div class="scroll">{table}</div><p class="quiet">{hint}</p>'
+
+
+def _microcontrollers(artifacts: Artifacts) -> list[Section]:
+    """Return what the files for TFLite Micro take, and which boards have that."""
+    rows = ""
+    for artifact in artifacts:
+        if (taken := artifact.microcontroller) is None:
+            continue
+        cells = (
+            figures.label(artifact),
+            f"{taken.flash_bytes / 1024:,.0f}",
+            f"{taken.ram_bytes / 1024:,.0f}",
+            ", ".join(name for name, fits in taken.boards.items() if fits) or "none",
+            ", ".join(name for name, fits in taken.boards.items() if not fits) or "none",
+        )
+        rows += "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>"
+    if not rows:
+        return []
+    headings = ("file", "flash KiB", "RAM KiB", "fits", "does not fit")
+    head = "".join(f"<th>{heading}</th>" for heading in headings)
+    hint = "With TFLite Micro's code, which is estimated. tfresnet fit FILE has the sources."
+    table = f'<div class="scroll"><table><tr>{head}</tr>{rows}</table></div>'
+    return [("On microcontrollers", f'{table}<p class="quiet">{hint}</p>')]
 
 
 def _how_to_run(artifacts: Artifacts) -> str:

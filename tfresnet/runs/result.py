@@ -26,6 +26,15 @@ class SelectionRecord(Record):
     failures: list[str] = Field([], description="Why the file must not be trusted.")
 
 
+class MicrocontrollerRecord(Record):
+    """What a file takes on a microcontroller with TFLite Micro; see ``deploy.device.fit``."""
+
+    flash_bytes: int = Field(0, description="Of the C array, and an estimate of the code.")
+    ram_bytes: int = Field(0, description="Of the arena with 4-byte pointers, and what is beside.")
+    arena_bytes: int = Field(0, description="Of the arena as it is on this machine.")
+    boards: dict[str, bool] = Field({}, description="Whether it fits each board that is known.")
+
+
 class ArtifactRecord(Record):
     """What ``report.json`` says about an exported file.
 
@@ -43,6 +52,9 @@ class ArtifactRecord(Record):
     )
     delegates: dict[str, str] | None = Field(
         None, description="What each accelerator runs of the file: all, part or none."
+    )
+    microcontroller: MicrocontrollerRecord | None = Field(
+        None, description="What it takes there, of a file for TFLite Micro."
     )
     top1: float | None = Field(None, description="Accuracy, of a task with one class an image.")
     top5: float | None = Field(None, description="None where there are at most 5 classes.")
