@@ -26,6 +26,7 @@ def folder(tiny_run, tmp_path_factory) -> Path:
     assert (artifact["format"], artifact["quantization"]) == ("tflm", "int8")
     assert artifact["fully_integer"]
     assert json_of("info", artifact["path"])["input"]["dtype"] == "int8"
+    assert artifact["microcontroller"]["boards"]["rpi-pico"]
     return run / "export" / "tflm"
 
 
@@ -40,6 +41,14 @@ def test_the_array_is_the_model_without_its_metadata(folder):
     assert whole.startswith(content)
     assert b"tfresnet.json" not in content
     assert graph.float_operations(content) == []
+
+
+def test_a_runs_own_file_is_what_must_fit(folder):
+    result = json_of("fit", folder.parent.parent, "--board", "rpi-pico")
+    assert result["boards"][0]["model_bytes"] == len(array(folder))
+    page = (folder.parent / "report.html").read_text()
+    assert "On microcontrollers" in page and "rpi-pico" in page
+    assert "it fits these boards: rpi-pico" in (folder.parent / "MODEL_CARD.md").read_text()
 
 
 def test_the_header_registers_what_the_model_needs(folder):
