@@ -71,17 +71,21 @@ def _content(model: Path) -> bytes:
     from tfresnet.deploy import micro_file
     from tfresnet.deploy.formats import graph
     from tfresnet.runs import shipped
+    from tfresnet.runs.run_directory import open_run
+    from tfresnet.runtime.backends import open_model
     from tfresnet.runtime.terminal import printable
 
     if shipped.is_name(model) or model.is_dir():
         file = micro_file.exported(model)
         if file is None:
+            open_run(model)  # raises an InputError if it is none
             click.echo(f"Converting {printable(model)} for TFLite Micro, for its size", err=True)
             return micro_file.converted(model)
         click.echo(f"Taking {printable(file)}", err=True)
         model = file
     if model.suffix.lower() != ".tflite":
         raise InputError(f"expected a .tflite file, a run or a shipped network, got {model}")
+    open_model(model)  # raises an InputError if it does not exist or is damaged
     return graph.without_metadata(model.read_bytes())
 
 

@@ -80,6 +80,8 @@ def on_microcontroller(content: bytes) -> Footprint:
             measured = tflite_micro.measured_arena_bytes(content)
         except InputError as error:
             refusal = str(error).partition(", it says: ")[2]
+            if not refusal:
+                raise
     found = arena.arena_bytes(content) if measured is None else measured
     scratch = arena.scratch_bytes(graph.read(content))
     beside = (

@@ -28,8 +28,6 @@ model = open(sys.argv[1], "rb").read()
 runtime.Interpreter.from_bytes(model, arena_size={LARGEST_ARENA}).print_allocations()
 """
 TOTAL = re.compile(r"Arena allocation total (\d+)")
-# What the interpreter says of an operation that it lacks, and why a kernel refused.
-LACKS = re.compile(r"(?:op code|opcode '?)\s*(\w+)", re.IGNORECASE)
 
 
 def is_installed() -> bool:
@@ -42,7 +40,8 @@ def measured_arena_bytes(content: bytes) -> int:
     """Return the bytes of the arena that TFLite Micro's interpreter uses, with 8-byte pointers.
 
     Raises:
-        InputError: it does not run the model; the message ends with what it printed.
+        InputError: it does not run the model; the message ends with what it printed. Or the Python
+            that ``PYTHON`` names lacks the package.
     """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.tflite"
@@ -54,6 +53,8 @@ def measured_arena_bytes(content: bytes) -> int:
     printed = done.stdout + done.stderr
     if found := TOTAL.search(printed):
         return int(found[1])
+    if "No module named" in printed:
+        raise InputError(f"{PYTHON}: expected a Python with {PACKAGE.replace('_', '-')}")
     lines = [line.strip() for line in printed.splitlines() if line.strip()]
     said = lines[0] if lines else f"exit status {done.returncode}"
     raise InputError(f"expected a model that TFLite Micro runs, it says: {said}")

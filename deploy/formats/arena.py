@@ -17,7 +17,7 @@ POINTER_BYTES = 8  # as on this machine; 4 on a microcontroller
 # little else; the others hold 32-bit numbers.
 TENSOR_BYTES = 3  # TfLiteEvalTensor
 NODE_BYTES = 8  # NodeAndRegistration
-FIXED_BYTES = 640  # the allocator, the planner, the model's inputs and outputs
+FIXED_BYTES = 704  # the allocator, the planner, the model's inputs and outputs
 # What the kernel of an operation keeps between calls, and its options; of a convolution besides an
 # int32 multiplier and an int32 shift of each channel.
 KERNEL_BYTES = {"CONV_2D": 112, "DEPTHWISE_CONV_2D": 112, "FULLY_CONNECTED": 112}

@@ -8,7 +8,7 @@ from pathlib import Path
 from tfresnet.config.export import ExportConfig
 from tfresnet.config.formats import TFLITE
 from tfresnet.deploy.formats import graph, tflite, wrap
-from tfresnet.deploy.formats.arena import arena_bytes
+from tfresnet.deploy.formats.arena import arena_bytes, scratch_bytes
 from tfresnet.deploy.formats.base import Audit, Format, Source, Target
 from tfresnet.deploy.formats.micro_operations import METHODS
 from tfresnet.runtime.colors import palette
@@ -35,8 +35,8 @@ HEADER = """\
 extern const unsigned char g_model[];
 extern const size_t g_model_size;
 
-// An estimate, for the reference kernels; others, such as CMSIS-NN, add scratch memory. When it
-// runs, MicroInterpreter::arena_used_bytes() tells.
+// An estimate, with what Arm's kernels, CMSIS-NN, add; those of others may need more. When it runs,
+// MicroInterpreter::arena_used_bytes() tells.
 constexpr size_t kTensorArenaSize = {arena};
 
 constexpr int kInputHeight = {height}, kInputWidth = {width}, kInputChannels = {channels};
@@ -189,7 +189,7 @@ def sources(content: bytes, metadata: ModelMetadata) -> dict[str, str]:
     quoted = (label.replace("\\", "\\\\").replace('"', '\\"') for label in output.labels)
     colors = ", ".join(f"0x{bytes(color).hex()}" for color in palette(output))
     header = HEADER.format(
-        title=metadata.arch, bytes=len(content), arena=arena_bytes(content), height=spec.height,
+        title=metadata.arch, bytes=len(content), arena=arena_bytes(content) + scratch_bytes(graph.read(content)), height=spec.height,
         width=spec.width, channels=spec.shape[2], classes=len(output.labels),
         labels=", ".join(f'"{label}"' for label in quoted), count=len(names), calls=calls,
         output=OUTPUT.get(metadata.output_kind, "").format(
