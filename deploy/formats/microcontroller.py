@@ -188,9 +188,10 @@ def sources(content: bytes, metadata: ModelMetadata) -> dict[str, str]:
     calls = "\n".join(f"  TF_LITE_ENSURE_STATUS(resolver.{METHODS[name]}());" for name in names)
     quoted = (label.replace("\\", "\\\\").replace('"', '\\"') for label in output.labels)
     colors = ", ".join(f"0x{bytes(color).hex()}" for color in palette(output))
+    arena = arena_bytes(content) + scratch_bytes(graph.read(content))
     header = HEADER.format(
-        title=metadata.arch, bytes=len(content), arena=arena_bytes(content) + scratch_bytes(graph.read(content)), height=spec.height,
-        width=spec.width, channels=spec.shape[2], classes=len(output.labels),
+        title=metadata.arch, bytes=len(content), arena=arena, height=spec.height, width=spec.width,
+        channels=spec.shape[2], classes=len(output.labels),
         labels=", ".join(f'"{label}"' for label in quoted), count=len(names), calls=calls,
         output=OUTPUT.get(metadata.output_kind, "").format(
             height=spec.height, width=spec.width, places=_places(content), colors=colors
