@@ -18,7 +18,7 @@ from tfresnet.runtime.errors import InputError
 @click.command("fit")
 @click.argument("model", type=PATH, required=False)
 @click.option("--board", "names", multiple=True, metavar="NAME", help="Repeat for more.")
-@click.option("--boards", "lists", is_flag=True, help="List the boards, with the sources.")
+@click.option("--boards", "lists", is_flag=True, help="List the boards; --json has their sources.")
 @click.option("--flash", metavar="SIZE", help="Of another board, such as 1M; with --ram.")
 @click.option("--ram", metavar="SIZE", help="That a model may take there, such as 256K.")
 @json_option
@@ -121,13 +121,13 @@ def _list(known: list[Any], as_json: bool) -> None:
 
     from tabulate import tabulate
 
+    from tfresnet.deploy.device import fit
+
     if as_json:
         print_json({"boards": [asdict(board) for board in known]})
         return
-    rows = [
-        [b.name, b.title, b.processor, f"{b.flash:,}", f"{b.ram:,}", f"{b.reserved:,}"]
-        for b in known
-    ]
-    heads = ["name", "board", "processor", "flash KiB", "RAM KiB", "reserved"]
-    align = ["left", "left", "left", "right", "right", "right"]
+    sizes = [[fit.size_text(kib * 1024) for kib in (b.flash, b.ram, b.reserved)] for b in known]
+    rows = [[b.name, b.title, *found] for b, found in zip(known, sizes, strict=True)]
+    heads = ["name", "board", "flash", "RAM", "reserved"]
+    align = ["left", "left", "right", "right", "right"]
     click.echo(tabulate(rows, heads, "plain", disable_numparse=True, colalign=align))

@@ -60,7 +60,7 @@ def test_what_does_not_fit_is_told_what_would(model, content):
         int(text.partition("image_size=")[2].split()[0])
         for text in board["advice"] if "image_size" in text
     ]  # fmt: skip
-    assert 8 <= side < 16
+    assert 8 <= side < max(advice.input_size(content))
     assert arena.of_model(advice.resized(content, side), 4) + beside <= limit
     assert arena.of_model(advice.resized(content, side + 1), 4) + beside > limit
     assert any("model.width=" in text for text in board["advice"])

@@ -99,8 +99,8 @@ def fit_board(content: bytes, board: Board) -> BoardFit:
 def _board_source(board: Board) -> str:
     reserved = ""
     if board.reserved:
-        reserved = f"; of {_kib(board.ram * KIB)} of RAM {_kib(board.reserved * KIB)} are reserved "
-        reserved += f"for {board.reserved_for}"
+        whole, kept = size_text(board.ram * KIB), size_text(board.reserved * KIB)
+        reserved = f"; of {whole} of RAM {kept} are reserved for {board.reserved_for}"
     note = f"; {board.note}" if board.note else ""
     return f"{board.source}{reserved}{note}"
 
@@ -124,7 +124,7 @@ def _problems(taken: Footprint, board: Board) -> list[str]:
     pairs = (("flash", taken.flash_bytes, board.flash_bytes),
              ("RAM", taken.ram_bytes, board.ram_bytes))  # fmt: skip
     return found + [
-        f"it needs {_kib(needed)} of {name}, there are {_kib(there)}"
+        f"it needs {size_text(needed)} of {name}, there are {size_text(there)}"
         for name, needed, there in pairs
         if needed > there
     ]
@@ -147,9 +147,9 @@ def _advice(content: bytes, board: Board, taken: Footprint) -> list[str]:
     return found
 
 
-def _kib(count: float) -> str:
-    """Return a number of bytes for people."""
+def size_text(count: float) -> str:
+    """Return a number of bytes for people, such as 264 KiB."""
     for unit, size in (("GiB", KIB**3), ("MiB", KIB**2)):
-        if count >= 10 * size:
+        if count >= 10 * size or (count >= size and not count % size):
             return f"{count / size:,.0f} {unit}"
     return f"{count / KIB:,.0f} KiB"
