@@ -32,13 +32,13 @@ def command(as_json: bool) -> None:
       tfresnet models --json
     """
     from tfresnet.models import costs
-    from tfresnet.runs import experiments, hub, shipped
+    from tfresnet.runs import experiments, hub, shipped_networks
 
     rows: list[dict[str, Any]] = [{"name": name, **cost} for name, cost in costs.table().items()]
     measured = experiments.shipped()
     of = {row["name"]: [m for m in measured if m.first.arch == row["name"]] for row in rows}
     weights = {row["name"]: hub.listed(row["name"]) for row in rows}
-    trained = [_trained(name) for name in shipped.names()]
+    trained = shipped_networks.networks()
     if as_json:
         found = [
             row
@@ -46,7 +46,7 @@ def command(as_json: bool) -> None:
             | {"weights": [asdict(each) for each in weights[row["name"]]]}
             for row in rows
         ]
-        print_json({"models": found, "trained": trained})
+        print_json({"models": found, "trained": [asdict(one) for one in trained]})
         return
     click.echo(f"{'name':<18}{'parameters':>12}{'multiply-adds':>16}{'image':>7}  measured")
     for r in rows:
@@ -59,27 +59,8 @@ def command(as_json: bool) -> None:
             click.echo(textwrap.fill(", ".join(names), columns(), **INDENTED))
     click.echo("\nTrained, in the package:")
     for one in trained:
-        number = f"{one['heading']} {one['value']:.2%}"
-        click.echo(f"{one['name']:<28}{one['arch']:<12}{number:<15} {one['bytes']:>9,} bytes")
-
-
-def _trained(name: str) -> dict[str, Any]:
-    """Describe a shipped network: ``name arch preset epochs metric heading value bytes``."""
-    from tfresnet.runs import run_directory, shipped
-    from tfresnet.tasks.headings import HEADINGS
-
-    run = run_directory.open_run(shipped.FOLDER / name)
-    result, headings = run.finished_result(), HEADINGS[run.output.task]
-    return {
-        "name": name,
-        "arch": result.arch,
-        "preset": result.preset,
-        "epochs": result.epochs,
-        "metric": headings.primary,
-        "heading": headings.heading,
-        "value": result.test[headings.primary],
-        "bytes": (run.directory / shipped.WEIGHTS).stat().st_size,
-    }
+        number = f"{one.heading} {one.value:.2%}"
+        click.echo(f"{one.name:<28}{one.arch:<12}{number:<15} {one.bytes:>9,} bytes")
 
 
 def _with_results(row: str, results: list[str]) -> str:

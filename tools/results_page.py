@@ -4,10 +4,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from tfresnet.runs import experiments, shipped
+from tfresnet.runs import experiments, shipped_networks
 from tfresnet.runs.experiments import Experiment
 from tfresnet.runs.result import ArtifactRecord, RunResult
-from tfresnet.runs.run_directory import open_run
 from tfresnet.runtime.errors import InputError
 from tfresnet.sweep import markdown
 from tfresnet.sweep.table import to_markdown
@@ -109,11 +108,8 @@ def _label(experiment: Experiment, others: Sequence[Experiment]) -> str:
 
 def _shipped_as(digest: str) -> str | None:
     """Return the name of the shipped network that has these weights, if there is one."""
-    for name in shipped.names():
-        result = open_run(shipped.FOLDER / name).finished_result()
-        if result.weights_sha256 == digest:
-            return name
-    return None
+    found = (one.name for one in shipped_networks.networks() if one.weights_sha256 == digest)
+    return next(found, None)
 
 
 def _row(experiment: Experiment, label: str) -> dict[str, str]:
