@@ -89,6 +89,26 @@ def test_a_lost_loss_goes_back_and_halves_the_rate_also_after_a_resume(
     assert last["loss"] < first["loss"]
 
 
+def test_weights_too_large_for_any_answer_go_back_too(tmp_path, monkeypatch, capsys):
+    """They are finite, and so was the loss: only the held-out images tell."""
+    epoch, spoilt = Trainer._train_epoch, []
+
+    def spoiling(self, number, *rest):
+        record = epoch(self, number, *rest)
+        if number == 2 and not spoilt:
+            spoilt.append(True)
+            for kernel in self.model.trainable_variables:
+                kernel.assign(tf.fill(kernel.shape, 1e30))
+        return record
+
+    monkeypatch.setattr(Trainer, "_train_epoch", spoiling)
+    run = tiny(tmp_path / "run", "train.on_nan=rollback", "train.scheduler=constant")
+    error = capsys.readouterr().err
+    assert f"the answers for 360 of 360 images are NaN at step {2 * STEPS}" in error
+    assert f"back to step {STEPS}, at 0.5 of the learning rate" in error
+    assert math.isfinite(run.result.test["loss"])
+
+
 def test_a_rate_that_never_works_stops_all_the_same(tmp_path):
     with pytest.raises(InputError, match=r"the loss became .*0.03125 of the rate was tried"):
         tiny(tmp_path / "run", "train.on_nan=rollback", "train.lr=1e30", "train.warmup_epochs=0")

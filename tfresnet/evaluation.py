@@ -83,11 +83,22 @@ def _joined(parts: Sequence[Any]) -> Any:
     return tf.nest.map_structure(lambda *arrays: np.concatenate(arrays), *parts)
 
 
+class NotNumbers(InputError):
+    """A network's predictions for some images are NaN or infinite."""
+
+    def __init__(self, lost: int, total: int):
+        self.images = f"{lost} of {total} images"
+        super().__init__(
+            f"expected probabilities, for {self.images} got NaN; train anew at a lower rate, or "
+            "with train.precision=float32"
+        )
+
+
 def measure(predict: Predict, batches: tf.data.Dataset, task: Task) -> Metrics:
     """Return the metrics of a model's predictions.
 
     Raises:
-        InputError: a prediction is no number.
+        NotNumbers: a prediction is no number.
     """
     return measure_all(lambda images: {"": predict(images)}, batches, task)[""]
 
@@ -103,7 +114,7 @@ def measure_all(
         task: of all of them.
 
     Raises:
-        InputError: a prediction is no number.
+        NotNumbers: a prediction is no number.
     """
     found: dict[str, Metrics] = {}
     lost = total = 0
@@ -113,10 +124,7 @@ def measure_all(
         for name, values in by_name.items():
             found.setdefault(name, task.metrics()).update(values, truth)
     if lost:
-        raise InputError(
-            f"expected probabilities, for {lost} of {total} images got NaN; train "
-            "anew at a lower rate, or with train.precision=float32"
-        )
+        raise NotNumbers(lost, total)
     return found
 
 

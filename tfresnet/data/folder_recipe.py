@@ -39,7 +39,7 @@ FROM_WEIGHTS: dict[str, Any] = {
     "train.freeze_norms": True,
     "train.on_nan": "rollback",  # at half the rate, should it be too high for these weights
 }
-ENOUGH_TO_STOP = 300  # pictures from which on some are set aside to stop by
+ENOUGH_TO_STOP = 1_000  # pictures from which on a tenth is set aside to stop by
 STOPPING: dict[str, Any] = {
     "data.validation_fraction": 0.1,
     "train.patience": 5,

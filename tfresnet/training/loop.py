@@ -324,7 +324,12 @@ class Trainer:
         return found
 
     def _scores(self, split: Split) -> dict[str, float]:
-        return evaluation.measure(self.predict, evaluation.batches_of(split), self.task).scores()
+        try:
+            found = evaluation.measure(self.predict, evaluation.batches_of(split), self.task)
+        except evaluation.NotNumbers as error:  # finite weights, but far too large
+            step = int(self.step)
+            raise Diverged(f"the answers for {error.images} are NaN at step {step}") from None
+        return found.scores()
 
     @tf.function
     def train_steps(self, batches: tf.distribute.DistributedIterator, count: tf.Tensor) -> None:
