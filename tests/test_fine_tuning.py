@@ -95,7 +95,7 @@ def test_the_validation_part_stops_and_keeps_an_epoch_and_the_held_out_part_does
     assert patience.score_key(run.config.data, "top1") == "validation_top1"
 
 
-@pytest.mark.parametrize("count", [10, 100, 299, 300, 5000])
+@pytest.mark.parametrize("count", [10, 100, 999, 1000, 5000])
 def test_the_recipe_from_weights_takes_a_third_of_the_pictures(count):
     pictures = Pictures(count, 5, 300)
     nothing = folder_recipe.choose(pictures)
@@ -125,7 +125,7 @@ def test_a_folder_and_a_name_are_enough(tmp_path, monkeypatch):
         "pictures", ["train.init_from=digits", "train.epochs=1"], None, resume=False
     )
     train_config = request.config.train
-    assert train_config.freeze_norms and train_config.backbone_lr_factor < 1
+    assert train_config.backbone_lr_factor < 1
     run = train(request.config, request.directory)
     assert run.spec.shape == (32, 32, 3)
     assert run.output.labels == ("a", "b")
