@@ -1,8 +1,8 @@
 """From a folder of pictures to an int8 file, in two commands: minutes and accuracy.
 
-The pictures are cut out of a VOC folder's boxes, 32 x 32 pixels, some of each class to train on; all
-of its test pictures are held out. For pictures of this size the weights ship with tfresnet, so no
-network is needed. In turn, from those weights and from nothing.
+The pictures are cut out of a VOC folder's boxes, 32 x 32 pixels, some of each class to train on;
+all of its test pictures are held out. For pictures of this size the weights ship with tfresnet, so
+no network is needed. In turn, from those weights and from nothing.
 
     python benchmarks/folder_to_file.py path/to/bccd --work runs/cells
 """
