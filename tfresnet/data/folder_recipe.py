@@ -28,8 +28,8 @@ IMAGES_SEEN = 10_000  # in a whole training, divided by the pictures for the num
 EPOCHS = (30, 100)
 RATE = 0.1 / 128  # peak learning rate for each image of a batch
 # From weights: fewer epochs, and a higher rate for the new head than from nothing; a tenth of that
-# for the rest. Batch normalization learns too: with the statistics of other pictures kept as they were,
-# a ResNet-20 that knew CIFAR-10 diverged on cells, and learned nothing of digits.
+# for the rest. Batch normalization learns too: with the statistics of other pictures kept as they
+# were, a ResNet-20 that knew CIFAR-10 diverged on cells, and learned nothing of digits.
 IMAGES_SEEN_FROM_WEIGHTS = 3_000
 EPOCHS_FROM_WEIGHTS = (10, 30)
 RATE_FROM_WEIGHTS = 8  # times that from nothing; the backbone's is a tenth of it
