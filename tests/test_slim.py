@@ -12,8 +12,7 @@ from tests.test_cli import json_of, refused
 from tfresnet.config import loading
 from tfresnet.config.export import ExportConfig
 from tfresnet.config.sections import ModelConfig
-from tfresnet.deploy.compress import channels, finetune, qat, slim
-from tfresnet.deploy.compress.base import FunctionalNetwork
+from tfresnet.deploy.compress import channels, finetune, slim
 from tfresnet.models import functional, zoo
 from tfresnet.runs import preflight, run_directory
 from tfresnet.runs.run_directory import Run
@@ -83,15 +82,6 @@ def test_channels_that_do_nothing_leave_nothing_changed(options, tmp_path):
     assert loading.validate({"model": run.config.model.model_dump()}).model == run.config.model
 
 
-def test_a_slim_network_can_be_trained_for_integers(tmp_path):
-    config, model, inner = prepared({"arch": "resnet8"})
-    kept = [np.arange(each.channels // 2) for each in inner]
-    run = run_of(config, tmp_path)
-    run = replace(run, config=slim.slim_config(run, kept))
-    network = FunctionalNetwork.of(slim.cut(model, run, inner, kept), SHAPE)
-    assert qat.quantization_aware(network).output_shape == (None, 10)
-
-
 def test_the_loss_says_which_channels_matter():
     """Of two channels the one is the more important whose output the logits depend on."""
     _, model, inner = prepared({"arch": "resnet8"})
@@ -126,26 +116,30 @@ def test_channels_go_in_groups_where_they_cost_most_for_what_they_do():
 
 @pytest.fixture(scope="module")
 def slimmed(tiny_run, tmp_path_factory) -> tuple[Path, dict]:
-    """The tiny run after an export with half of its channels, trained for an epoch."""
+    """The tiny run after an export with half of its channels, trained for an epoch, then for int8."""
     run = tmp_path_factory.mktemp("slim") / "run"
     shutil.copytree(tiny_run.directory, run, ignore=shutil.ignore_patterns("export"))
     report = json_of(
         "export", run, "--tflite", "--quantize", "int8", "--max-drop", 100, "--verify-images", 100,
         "--calibration-images", 50, "--slim", 0.5, "--slim-multiple", 4, "--compress-epochs", 1,
+        "--qat-epochs", 1,
     )  # fmt: skip
     return run, report
 
 
 def test_an_export_makes_a_smaller_network_and_its_files(slimmed):
     run, report = slimmed
-    plain, smaller = report["artifacts"]
+    plain, smaller, aware = report["artifacts"]
     assert Path(smaller["path"]).name == "model_int8_slim.tflite"
-    assert smaller["bytes"] < plain["bytes"]
-    assert smaller["fully_integer"]
-    assert smaller["failures"] == []
+    assert Path(aware["path"]).name == "model_int8_slim_qat.tflite"
+    for artifact in (smaller, aware):
+        assert artifact["bytes"] < plain["bytes"]
+        assert artifact["fully_integer"]
+        assert artifact["failures"] == []
     whole, found = json_of("info", run), json_of("info", smaller["path"])
     assert found["parameters"] < whole["parameters"]
     assert found["macs"] < whole["macs"]
+    assert json_of("info", aware["path"])["macs"] == found["macs"]
     shape = {"inner_widths": found["inner_widths"]} | {k: found[k] for k in ("parameters", "macs")}
     assert found["provenance"]["compression"] == {"epochs": 1, "slim": shape}
     assert report["slim"] == {"run": str(run / "export" / "slim"), **shape}

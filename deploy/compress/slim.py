@@ -78,9 +78,9 @@ class Slimming:
         config = slim_config(fine_tune.run, kept)
         fine_tune = replace(fine_tune, run=replace(fine_tune.run, config=config))
         stage = Stage(self.stage, self.epochs, self._method(), LR_FACTOR, one_device=False)
-        slim = fine_tune(lambda: cut(network.model, fine_tune.run, inner, kept), stage)
-        record(fine_tune, stage)
-        shape = fine_tune.run.spec.shape
+        fine_tune(lambda: cut(network.model, fine_tune.run, inner, kept), stage)
+        # Loaded anew: the variables that were trained may be on several devices.
+        slim, shape = recorded(fine_tune, stage).model(), fine_tune.run.spec.shape
         found = SlimShape(tuple(map(len, kept)), parameters(slim), macs(slim, shape))
         return replace(FunctionalNetwork.of(slim, shape), slim=found)
 
@@ -137,12 +137,13 @@ def cut(
     return slim
 
 
-def record(fine_tune: FineTuner, stage: Stage) -> None:
-    """Complete the folder of a finished fine-tuning to a run directory, unless it is one."""
+def recorded(fine_tune: FineTuner, stage: Stage) -> Run:
+    """Return the run of a finished fine-tuning; complete its folder to a run directory first."""
     if (fine_tune.directory / "result.json").exists():
-        return
+        return run_directory.open_run(fine_tune.directory)
     run = fine_tune.run
     config = fine_tune.config(stage)
     made = run_directory.create(fine_tune.directory, config, run.spec, run.output)
     samples.write(fine_tune.dataset, made.directory / "samples")
     train_run.write_result(made, fine_tune.dataset)
+    return made
