@@ -116,7 +116,7 @@ def test_channels_go_in_groups_where_they_cost_most_for_what_they_do():
 
 @pytest.fixture(scope="module")
 def slimmed(tiny_run, tmp_path_factory) -> tuple[Path, dict]:
-    """The tiny run after an export with half of its channels, trained for an epoch, then for int8."""
+    """The tiny run after an export with half of its channels, an epoch of it, and one of QAT."""
     run = tmp_path_factory.mktemp("slim") / "run"
     shutil.copytree(tiny_run.directory, run, ignore=shutil.ignore_patterns("export"))
     report = json_of(
