@@ -32,6 +32,7 @@ class CandidateFiles:
 
     def __init__(self, context: ExportContext, budget: Budget, qat_epochs: int):
         self.context, self.budget, self.qat_epochs = context, budget, qat_epochs
+        self.row = TFLM if budget.for_microcontroller else TFLITE
 
     def make(self, candidate: Candidate) -> MeasuredFile:
         """Write and measure a candidate's file.
@@ -49,7 +50,7 @@ class CandidateFiles:
                 slims=f"slim{candidate.slim:.0%}".rstrip("%"),
                 slim=network.slim,
             )
-            return artifact.make(context, network.model, Target(TFLITE, quantization, done))
+            return artifact.make(context, network.model, Target(self.row, quantization, done))
         target = self._target(candidate)
         model = self._trained_for(target) if candidate.trained else context.model
         return artifact.make(context, model, target)
@@ -62,8 +63,7 @@ class CandidateFiles:
             return Target(TFLITE, INT8_SELECTIVE, done, keep_float=layers)
         if candidate.quantization is INT4_SELECTIVE:
             return Target(TFLITE, INT4_SELECTIVE, done, four_bits=self.four_bit_layers)
-        row = TFLM if self.budget.for_microcontroller else TFLITE
-        return Target(row, candidate.quantization, done)
+        return Target(self.row, candidate.quantization, done)
 
     def _slim(self, share: float) -> FunctionalNetwork:
         """Return the network without a share of the channels inside its blocks, fine-tuned."""

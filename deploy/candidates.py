@@ -53,13 +53,13 @@ def _counted(count: int, noun: str) -> str:
 def next_for_microcontroller(exceeded: Exceeded) -> Candidate | None:
     """Return the candidate to try next for TFLite Micro, which runs int8; None if none could help.
 
-    What is too large for the board stays so: neither flash nor memory depend on training.
+    What is too large or too slow gets fewer channels, what loses too much is trained for int8.
     """
     plain = Candidate(FIRST)
     if plain not in exceeded:
         return plain
     if exceeded[plain] & {"bytes", "latency_ms", *ON_BOARDS}:
-        return None
+        return _next_slim(exceeded, (FIRST,))
     return _unless_tried(Candidate(FIRST, trained=True), exceeded)
 
 
@@ -98,10 +98,12 @@ def _next_faster(exceeded: Exceeded) -> Candidate | None:
     return _next_slim(exceeded) if slow else None
 
 
-def _next_slim(exceeded: Exceeded) -> Candidate | None:
+def _next_slim(
+    exceeded: Exceeded, quantizations: tuple[Quantization, ...] = (FIRST, FLOAT32)
+) -> Candidate | None:
     """Return the next candidate with fewer channels; None if the last one only lost too much."""
     for share in SLIM:
-        for quantization in (FIRST, FLOAT32):
+        for quantization in quantizations:
             slim = Candidate(quantization, slim=share)
             if slim not in exceeded:
                 return slim

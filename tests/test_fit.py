@@ -67,14 +67,18 @@ def test_what_does_not_fit_is_told_what_would(model, content):
 
 
 def test_channels_are_counted_where_they_shrink(content):
-    whole, half = graph.read(content), advice.narrowed(content, 0.5)
-    assert arena.of_model(half, 4) < arena.of_model(whole, 4)
+    whole, half = graph.read(content), advice.narrowed(content, advice.everywhere, 0.5)
+    slim = advice.narrowed(content, advice.inside_blocks, 0.5)
+    assert arena.of_model(half, 4) < arena.of_model(slim, 4) <= arena.of_model(whole, 4)
     (before,), (after,) = whole.subgraphs, half.subgraphs
     for index in (*before.inputs, *before.outputs):
         assert [*before.tensors[index].shape] == [*after.tensors[index].shape]
     kernels = sum(len(values) for _, _, values in graph.kernels(content))
-    saved = len(content) - advice.narrowed_bytes(content, 0.5)
+    saved = len(content) - advice.narrowed_bytes(content, advice.everywhere, 0.5)
     assert 0.7 * kernels < saved < 0.75 * kernels  # a quarter is left but for the edges
+    # Each of the two convolutions of a block loses one of its two sides.
+    saved = len(content) - advice.narrowed_bytes(content, advice.inside_blocks, 0.5)
+    assert 0.4 * kernels < saved < 0.5 * kernels
 
 
 def test_a_file_that_tflite_micro_does_not_run_is_named(exported):
@@ -152,6 +156,9 @@ def test_flash_and_memory_are_limits_of_the_automatic_choice():
     assert (limits, misses) == ({"ram"}, ["ram 80 KiB > 64 KiB"])
     plain, trained = Candidate(FIRST), Candidate(FIRST, trained=True)
     assert next_for_microcontroller({}) == plain
-    assert next_for_microcontroller({plain: {"ram"}}) is None
+    quarter, half = (Candidate(FIRST, slim=share) for share in (0.25, 0.5))
+    assert next_for_microcontroller({plain: {"ram"}}) == quarter
+    assert next_for_microcontroller({plain: {"ram"}, quarter: {"drop"}}) is None
+    assert next_for_microcontroller({plain: {"ram"}, quarter: {"flash", "drop"}}) == half
     assert next_for_microcontroller({plain: {"drop"}}) == trained
     assert next_for_microcontroller({plain: {"drop"}, trained: {"drop"}}) is None

@@ -5,6 +5,7 @@ would have.
 """
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -12,8 +13,10 @@ from tfresnet.deploy.formats import arena, graph
 
 POINTER_BYTES = 4  # of a microcontroller
 SMALLEST = 8  # pixels
-WIDTHS = [n / 16 for n in range(15, 0, -1)]
+SHARES = [n / 16 for n in range(15, 0, -1)]  # of the channels that are left
 KIB = 1024
+# From a model to the activations that get fewer channels.
+Which = Callable[[Any], set[int]]
 
 
 def for_ram(content: bytes, limit: int, beside: int) -> Iterator[str]:
@@ -25,21 +28,16 @@ def for_ram(content: bytes, limit: int, beside: int) -> Iterator[str]:
         beside: bytes that are needed beside the arena.
     """
 
-    def fits(model: Any) -> bool:
-        return arena.of_model(model, POINTER_BYTES) + beside <= limit
+    def needed(model: Any) -> int:
+        return arena.of_model(model, POINTER_BYTES) + beside
 
-    height, width = input_size(content)
-    if found := _largest_side(content, fits):
-        model = resized(content, found)
-        taken = (arena.of_model(model, POINTER_BYTES) + beside) / KIB
-        side = f"{found} instead of {max(height, width)}"
+    if found := _largest_side(content, lambda model: needed(model) <= limit):
+        taken = needed(resized(content, found)) / KIB
+        side = f"{found} instead of {max(input_size(content))}"
         yield f"smaller pictures: --set data.image_size={found} ({side}) takes {taken:,.0f} KiB"
-    if share := next((w for w in WIDTHS if fits(narrowed(content, w))), None):
-        taken = (arena.of_model(narrowed(content, share), POINTER_BYTES) + beside) / KIB
-        yield (
-            f"fewer channels: {share:g} of them (--set model.width={share:g}) take some "
-            f"{taken:,.0f} KiB"
-        )
+    yield from _fewer_channels(
+        lambda which, share: needed(narrowed(content, which, share)), limit, "RAM"
+    )
 
 
 def for_flash(content: bytes, limit: int, beside: int) -> Iterator[str]:
@@ -50,14 +48,18 @@ def for_flash(content: bytes, limit: int, beside: int) -> Iterator[str]:
         limit: bytes for the model and ``beside``.
         beside: bytes of the code that runs it.
     """
-    for share in WIDTHS:
-        size = narrowed_bytes(content, share) + beside
-        if size <= limit:
-            yield (
-                f"fewer channels: {share:g} of them (--set model.width={share:g}) take some "
-                f"{size / KIB:,.0f} KiB of flash"
-            )
-            return
+    yield from _fewer_channels(
+        lambda which, share: narrowed_bytes(content, which, share) + beside, limit, "flash"
+    )
+
+
+def _fewer_channels(needed: Callable[[Which, float], int], limit: int, what: str) -> Iterator[str]:
+    """Yield how many channels may be left, everywhere and inside blocks."""
+    for which, words in CHANNELS.items():
+        share = next((share for share in SHARES if needed(which, share) <= limit), None)
+        if share is not None:
+            left = words.format(left=share, removed=1 - share)
+            yield f"{left} takes some {needed(which, share) / KIB:,.0f} KiB of {what}"
 
 
 def input_size(content: bytes) -> tuple[int, int]:
@@ -119,35 +121,67 @@ def resized(content: bytes, side: int) -> Any | None:
     return model
 
 
-def narrowed(content: bytes, share: float) -> Any:
-    """Return a model with a share of the channels of all that it computes, a ``ModelT``.
+def everywhere(model: Any) -> set[int]:
+    """Return the activations of a network that depend on ``model.width``.
 
-    Its input and its outputs stay. Weights keep their shapes: it serves to plan the arena.
+    These are all but its input and its outputs, and what has as many channels as one of these.
+    """
+    (subgraph,) = model.subgraphs
+    edges = {*map(int, subgraph.inputs), *map(int, subgraph.outputs)}
+    kept = {_channels(subgraph, index) for index in edges}
+    made = {int(index) for operation in subgraph.operators for index in operation.outputs}
+    return {index for index in made - edges if _channels(subgraph, index) not in kept}
+
+
+def inside_blocks(model: Any) -> set[int]:
+    """Return the activations inside residual blocks: of a convolution, for one convolution."""
+    (subgraph,) = model.subgraphs
+    reading = Counter(int(i) for operation in subgraph.operators for i in operation.inputs)
+    made, taken = set(), set()
+    for operation in subgraph.operators:
+        if graph.operator_name(model.operatorCodes[operation.opcodeIndex]) == "CONV_2D":
+            made.add(int(operation.outputs[0]))
+            taken.add(int(operation.inputs[0]))
+    return {index for index in made & taken if reading[index] == 1}
+
+
+CHANNELS: dict[Which, str] = {
+    everywhere: "fewer channels: {left:g} of them (--set model.width={left:g})",
+    inside_blocks: "fewer channels inside blocks: export --slim {removed:g}",
+}
+
+
+def narrowed(content: bytes, which: Which, share: float) -> Any:
+    """Return a model with a share of the channels of some activations, a ``ModelT``.
+
+    Weights keep their shapes: it serves to plan the arena.
     """
     model = graph.read(content)
     (subgraph,) = model.subgraphs
-    fixed = {*map(int, subgraph.inputs), *map(int, subgraph.outputs)}
-    kept = {int(subgraph.tensors[i].shape[-1]) for i in fixed}
-    for operation in subgraph.operators:
-        for index in map(int, operation.outputs):
-            shape = subgraph.tensors[index].shape
-            if index not in fixed and len(shape) > 1 and int(shape[-1]) not in kept:
-                subgraph.tensors[index].shape = [*shape[:-1], math.ceil(int(shape[-1]) * share)]
+    for index in which(model):
+        shape = subgraph.tensors[index].shape
+        subgraph.tensors[index].shape = [*shape[:-1], math.ceil(int(shape[-1]) * share)]
     return model
 
 
-def narrowed_bytes(content: bytes, share: float) -> int:
-    """Estimate the size of a file with a share of the channels of all that it computes."""
+def narrowed_bytes(content: bytes, which: Which, share: float) -> int:
+    """Estimate the size of a file with a share of the channels of some activations."""
     model = graph.read(content)
     (subgraph,) = model.subgraphs
-    outside = {int(subgraph.tensors[i].shape[-1]) for i in (*subgraph.inputs, *subgraph.outputs)}
+    fewer = which(model)
     saved = 0.0
     for operation in subgraph.operators:
         name = graph.operator_name(model.operatorCodes[operation.opcodeIndex])
         if name in graph.WITH_KERNELS:
-            kernel = subgraph.tensors[operation.inputs[1]]
-            data = model.buffers[kernel.buffer].data
-            sides = [int(kernel.shape[0]), int(kernel.shape[-1])]
-            factor = math.prod(share for count in sides if count not in outside and count > 1)
+            data = model.buffers[subgraph.tensors[operation.inputs[1]].buffer].data
+            sides = [int(operation.outputs[0])]
+            if name != "DEPTHWISE_CONV_2D":
+                sides.append(int(operation.inputs[0]))
+            factor = share ** sum(side in fewer for side in sides)
             saved += (0 if data is None else len(data)) * (1 - factor)
     return round(len(content) - saved)
+
+
+def _channels(subgraph: Any, index: int) -> int:
+    shape = subgraph.tensors[index].shape
+    return int(shape[-1]) if shape is not None and len(shape) else 1
