@@ -75,7 +75,8 @@ def test_channels_are_counted_where_they_shrink(content):
         assert [*before.tensors[index].shape] == [*after.tensors[index].shape]
     kernels = sum(len(values) for _, _, values in graph.kernels(content))
     saved = len(content) - advice.narrowed_bytes(content, advice.everywhere, 0.5)
-    assert 0.7 * kernels < saved < 0.75 * kernels  # a quarter is left but for the edges
+    # A quarter is left but for the edges; of what there is for each channel a half.
+    assert 0.7 * kernels < saved < 0.85 * kernels
     # Each of the two convolutions of a block loses one of its two sides.
     saved = len(content) - advice.narrowed_bytes(content, advice.inside_blocks, 0.5)
     assert 0.4 * kernels < saved < 0.5 * kernels

@@ -14,6 +14,8 @@ from tfresnet.deploy.formats import arena, graph
 POINTER_BYTES = 4  # of a microcontroller
 SMALLEST = 8  # pixels
 SHARES = [n / 16 for n in range(15, 0, -1)]  # of the channels that are left
+# Of a channel in a file: its bias, and a scale and a zero point of its weights and of the bias.
+CHANNEL_BYTES = 4 + 2 * (4 + 8)
 KIB = 1024
 # From a model to the activations that get fewer channels.
 Which = Callable[[Any], set[int]]
@@ -179,6 +181,8 @@ def narrowed_bytes(content: bytes, which: Which, share: float) -> int:
                 sides.append(int(operation.inputs[0]))
             factor = share ** sum(side in fewer for side in sides)
             saved += (0 if data is None else len(data)) * (1 - factor)
+            if sides[0] in fewer:
+                saved += CHANNEL_BYTES * _channels(subgraph, sides[0]) * (1 - share)
     return round(len(content) - saved)
 
 
