@@ -17,6 +17,7 @@ from tfresnet.cli.common import (
     writable_run,
 )
 from tfresnet.cli.export_options import export_config, export_options
+from tfresnet.cli.export_report import bar, show
 from tfresnet.config.export import ExportConfig
 from tfresnet.config.formats import TFLITE, TFLM
 from tfresnet.system.native_stderr import quiet_tensorflow
@@ -89,7 +90,7 @@ def command(
     if as_json:
         print_json(report.to_dict())
     else:
-        _show(report, run, config.features)
+        show(report, run, config.features)
         if publish:
             _show_hub_folder(publish)
     _warn(report)
@@ -124,57 +125,16 @@ def _export(
     from tfresnet.deploy import export as stages
     from tfresnet.deploy.budget import Budget
 
-    with _bar() as bar, stdout_to_stderr(as_json):
-        task = bar.add_task("", total=None)
+    with bar() as shown, stdout_to_stderr(as_json):
+        task = shown.add_task("", total=None)
 
         def say(stage: str, done: int, total: int | None) -> None:
-            bar.update(task, description=stage, completed=done, total=total)
+            shown.update(task, description=stage, completed=done, total=total)
 
         if limits is None:
             return stages.export(run, config, say, data, publish)
         budget = Budget(config.max_drop, **limits)
         return stages.export_within(run, config, budget, say, data, publish)
-
-
-def _bar() -> Any:
-    from rich import progress
-    from rich.console import Console
-
-    return progress.Progress(
-        progress.SpinnerColumn(),
-        progress.BarColumn(bar_width=20),
-        progress.MofNCompleteColumn(),
-        progress.TimeElapsedColumn(),
-        progress.TextColumn("{task.description}"),
-        console=Console(stderr=True),
-        transient=True,
-    )
-
-
-def _show(report: "Report", run: Path, features: bool) -> None:
-    from rich.console import Console
-
-    from tfresnet.deploy.report.console import table
-
-    directory = run / "export" / ("features" if features else "")
-    console = Console(width=None if sys.stdout.isatty() else 120)
-    console.print(table(report, directory))
-    if report.processor_note:
-        click.echo(f"Of the ms: {report.processor_note}")
-    if selection := report.selection:
-        click.echo(
-            f"Chosen on {selection['n']:,} training images that nothing was set or tuned with:"
-        )
-    for tried in report.ladder or []:
-        click.echo(f"  {tried.rung}: {'; '.join(tried.misses) or 'within the budget'}")
-    if slim := report.slim:
-        click.echo(
-            f"Slim network: {slim.run}/, a run with {slim.parameters:,} parameters and "
-            f"{slim.macs:,} multiply-adds"
-        )
-    bundle = f", for the device: {report.bundle}/" if report.bundle else ""
-    where = f"{directory}/"
-    click.echo(f"Files: {where}{bundle}\nWhat was lost, and where: {where}report.html")
 
 
 def _show_hub_folder(folder: "HubFolder") -> None:

@@ -25,6 +25,7 @@ COMMANDS = {
     "convert-weights": "Make a run from torchvision's, timm's or Keras's weights.",
     "models": "List the architectures.",
     "presets": "List the presets.",
+    "run": "Train, export, check boards and bundle, as one YAML file says.",
     "sweep": "Train many variants and seeds, and compare them in one table.",
 }
 

@@ -2,6 +2,8 @@
 
 import shutil
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 from tfresnet.backend import keras
 from tfresnet.config.formats import ONNX
@@ -48,7 +50,10 @@ def make(context: ExportContext, model: keras.Model, target: Target) -> Measured
         shutil.rmtree(folder, ignore_errors=True)
     # Once more, with its own results inside.
     form.write(form.embed_metadata(content, _with_results(described, measured.record)), final)
-    place = {"path": final.as_posix(), "bytes": form.size(final)}
+    place: dict[str, Any] = {"path": final.as_posix(), "bytes": form.size(final)}
+    if packed := measured.record.packed:
+        there = context.directory / Path(packed.path).relative_to(folder)
+        place["packed"] = packed.model_copy(update={"path": there.as_posix()})
     return replace(measured, record=measured.record.model_copy(update=place))
 
 

@@ -12,7 +12,7 @@ from tfresnet import evaluation, tasks
 from tfresnet.backend import keras
 from tfresnet.config import loading
 from tfresnet.config.export import ExportConfig
-from tfresnet.config.formats import FORMATS
+from tfresnet.config.formats import FORMATS, PACKED
 from tfresnet.config.sections import DataConfig
 from tfresnet.data import pipeline, sources
 from tfresnet.data.sources import Dataset
@@ -218,4 +218,6 @@ def _output_kind(config: ExportConfig, task: Task) -> str:
 def _patterns() -> Iterator[str]:
     """Yield the patterns of all models of an export, and of those in the folders beside them."""
     for row in FORMATS.values():
-        yield from (row.pattern, f"features/{row.pattern}", f"bundle/{row.pattern}")
+        folder, _, name = row.pattern.rpartition("/")
+        for pattern in {row.pattern, f"{folder}/{PACKED}/{name}" if folder else row.pattern}:
+            yield from (pattern, f"features/{pattern}", f"bundle/{pattern}")

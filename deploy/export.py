@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -18,7 +19,7 @@ from tfresnet.deploy.compress.base import FunctionalNetwork
 from tfresnet.deploy.compress.finetune import FineTuner
 from tfresnet.deploy.compress.slim import Slimming
 from tfresnet.deploy.context import ExportContext, prepare
-from tfresnet.deploy.device import bundle
+from tfresnet.deploy.device import bundle, firmware
 from tfresnet.deploy.formats import table, wrap
 from tfresnet.deploy.formats.base import Target
 from tfresnet.deploy.measure import MeasuredFile
@@ -128,7 +129,9 @@ def finish(
 ) -> Report:
     """Write the bundle, of one of the ``candidates``, and the report of all; return the report."""
     directory, reference = context.directory, context.reference
-    artifacts = [file.record for file in files]
+    artifacts = choice.compared([file.record for file in files])
+    processor = context.config.processor
+    best = choice.best(candidates, processor)
     report = Report(
         **reference.headline,
         checkpoint=reference.scores,
@@ -137,7 +140,9 @@ def finish(
         processor=environment.processor(),
         processor_note=_processor_note(artifacts),
         artifacts=artifacts,
-        bundle=_bundle(context, candidates),
+        bundle=_bundle(context, candidates, best),
+        target=processor.name,
+        bundle_reason=best and choice.reason(best, processor),
         stale=context.stale_models(),
         **more,
     )
@@ -190,17 +195,24 @@ def _slim(context: ExportContext) -> SlimRecord:
     )
 
 
-def _bundle(context: ExportContext, candidates: Sequence[ArtifactRecord]) -> str | None:
-    """Write the bundle of the int8 model, else of the smallest sound one; return its folder."""
-    run, folder = context.run, context.directory / "bundle"
-    best = choice.best(candidates)
+def _bundle(
+    context: ExportContext, candidates: Sequence[ArtifactRecord], best: ArtifactRecord | None
+) -> str | None:
+    """Write the bundle of the ``best`` file for the target; return its folder."""
+    run, folder, processor = context.run, context.directory / "bundle", context.config.processor
     if candidates and not choice.portable(candidates):
         return None  # for a server; what a device got before stays
     if best is None:
         shutil.rmtree(folder, ignore_errors=True)  # one of an earlier export would look current
         return None
     sample = next(iter(sorted((run.directory / "samples").glob("*.png"))), None)
-    bundle.write(folder, Path(best.path), read_metadata(best.path), sample)
+    path = Path(best.path)
+    note = f"Of the files that were made, {path.name} is here: {choice.reason(best, processor)}."
+    note = textwrap.fill(note, 100, break_long_words=False, break_on_hyphens=False)
+    if processor.is_firmware:
+        firmware.write(folder, path, read_metadata(path), note)
+    else:
+        bundle.write(folder, path, read_metadata(path), sample, note)
     return str(folder)
 
 

@@ -48,4 +48,8 @@ def failures(
     unique = artifact.unique_weights
     if clusters and unique is not None and unique > clusters:
         found.append(f"a kernel has {unique} different weights, more than {clusters}")
+    if (packed := artifact.packed) and not packed.same_weights:
+        found.append("unpacked, its packed weights are not the same")
+    if packed and packed.same_answers is False:
+        found.append("with packed weights, TFLite Micro gives other answers")
     return found

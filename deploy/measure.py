@@ -1,13 +1,13 @@
 """Measure a written model file against the checkpoint that it was made of."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
 
 from tfresnet import evaluation
-from tfresnet.config.formats import TFLM
+from tfresnet.config.formats import PACKED, TFLM
 from tfresnet.deploy import gate
 from tfresnet.deploy.context import ExportContext
 from tfresnet.deploy.device import boards, footprint
@@ -15,7 +15,12 @@ from tfresnet.deploy.device.benchmark import latency_ms
 from tfresnet.deploy.formats import graph, table
 from tfresnet.deploy.formats.base import Audit, Target
 from tfresnet.deploy.reference import compare
-from tfresnet.runs.result import ArtifactRecord, MicrocontrollerRecord, SelectionRecord
+from tfresnet.runs.result import (
+    ArtifactRecord,
+    MicrocontrollerRecord,
+    PackedRecord,
+    SelectionRecord,
+)
 from tfresnet.runtime import decode
 from tfresnet.runtime.backends import Backend
 from tfresnet.runtime.metadata import EMBEDDING
@@ -56,6 +61,7 @@ def measure(context: ExportContext, target: Target, path: Path, audit: Audit) ->
         unique_weights=audit.unique_weights,
         delegates=audit.delegates,
         microcontroller=_on_microcontrollers(path) if target.format is TFLM else None,
+        packed=_packed(audit, path),
         n=context.reference.n,
         latency_ms=latency_ms(form.open(path, threads=1)),
         fully_integer=audit.float_operations == (),
@@ -108,6 +114,13 @@ def predictions(context: ExportContext, opened: Backend, batches: tf.data.Datase
         return task.predictions(outputs)
 
     return evaluation.collect(predict, batches)[0]
+
+
+def _packed(audit: Audit, path: Path) -> PackedRecord | None:
+    """Return the record of the model with packed weights that is in a folder beside a file."""
+    if audit.packed is None:
+        return None
+    return PackedRecord(path=(path.parent / PACKED / path.name).as_posix(), **asdict(audit.packed))
 
 
 def _failures(

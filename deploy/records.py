@@ -52,6 +52,8 @@ class Report(Record):
     artifacts: list[ArtifactRecord] = Field([], description="The files, in order.")
     slim: SlimRecord | None = Field(None, description="Of --slim: the smaller network.")
     bundle: str | None = Field(None, description="The folder for a device.")
+    target: str = Field("any", description="The processor that the bundle is for.")
+    bundle_reason: str | None = Field(None, description="Why it holds the file that it holds.")
     stale: list[str] = Field([], description="Models of an earlier export, of other weights.")
     ladder: list[TriedRecord] | None = Field(None, description="Of --auto: what was tried.")
     chosen: str | None = Field(None, description="Of --auto: the file within the budget.")

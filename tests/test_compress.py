@@ -1,6 +1,7 @@
 """Pruning, clustering, quantisation-aware training, and all of them in a row."""
 
 import dataclasses
+import re
 import shutil
 from pathlib import Path
 
@@ -70,8 +71,22 @@ def test_zeros_and_clusters_survive_to_the_integer_file(compressed):
         assert artifact["gzip_bytes"] < 0.6 * plain["gzip_bytes"]
         assert artifact["fully_integer"]
         assert artifact["failures"] == []
+        assert (artifact["packed"] is not None) == (artifact["format"] == "tflm")
         # 0.83 to 0.95 with four seeds and two sets of kernels; weights in disorder have 0.1.
         assert artifact["top1"] > 0.4
+
+
+def test_packed_weights_take_less_flash(compressed):
+    _, (_, plain, _, clustered, *_) = compressed
+    packed = clustered["packed"]
+    assert plain["packed"] is None
+    assert packed["same_weights"]
+    assert packed["same_answers"] is not False
+    assert packed["bytes"] < 0.6 * packed["unpacked_bytes"]  # 3 of 8 bits a weight
+    path = Path(packed["path"])
+    assert path == Path(clustered["path"]).parent / "packed" / Path(clustered["path"]).name
+    assert "AddDecode" in (path.parent / "model.h").read_text()
+    assert len(re.findall("0x", (path.parent / "model.cc").read_text())) == packed["bytes"]
 
 
 def kernels(path: str) -> list[np.ndarray]:

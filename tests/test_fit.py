@@ -9,8 +9,8 @@ import pytest
 from tests.test_cli import json_of, refused, tfresnet
 from tfresnet.deploy.budget import Budget, judge
 from tfresnet.deploy.candidates import FIRST, Candidate, next_for_microcontroller
-from tfresnet.deploy.device import advice, boards, networks, tflite_micro, vela
-from tfresnet.deploy.formats import arena, graph
+from tfresnet.deploy.device import advice, boards, networks, vela
+from tfresnet.deploy.formats import arena, graph, tflite_micro
 from tfresnet.runs.result import ArtifactRecord, MicrocontrollerRecord, SelectionRecord
 from tfresnet.runtime.errors import InputError
 

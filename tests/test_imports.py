@@ -26,7 +26,7 @@ FLOORS = [
     ["tfresnet.sweep", "tfresnet.explain"],
     ["tfresnet.deploy.formats", "tfresnet.deploy.calibration", "tfresnet.deploy.measured_data",
      "tfresnet.deploy.reference", "tfresnet.deploy.gate", "tfresnet.deploy.records",
-     "tfresnet.deploy.answers"],
+     "tfresnet.deploy.answers", "tfresnet.deploy.choice"],
     ["tfresnet.deploy.compress", "tfresnet.deploy.device", "tfresnet.deploy.inspect",
      "tfresnet.deploy.selection", "tfresnet.deploy.targets"],
     ["tfresnet.deploy.context"],

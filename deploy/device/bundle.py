@@ -97,8 +97,18 @@ NATIVES = {
 }
 
 
-def write(directory: Path, model: Path, metadata: ModelMetadata, sample: Path | None) -> Path:
-    """Write the bundle of an exported ``model`` into ``directory`` and return the directory."""
+def write(
+    directory: Path, model: Path, metadata: ModelMetadata, sample: Path | None, note: str = ""
+) -> Path:
+    """Write the bundle of an exported ``model`` into ``directory`` and return the directory.
+
+    Args:
+        directory: is emptied first.
+        model: the file.
+        metadata: what is inside it.
+        sample: a picture to try it with.
+        note: for README.md: why it is this file.
+    """
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)
     row = formats.of_path(model)
@@ -125,7 +135,7 @@ def write(directory: Path, model: Path, metadata: ModelMetadata, sample: Path | 
             model=model.name, height=spec.height, width=spec.width, crop=spec.crop_fraction
         )
         _write_native(directory / "native", native.files, metadata.output.labels)
-    write_text(directory / "README.md", text)
+    write_text(directory / "README.md", text + (f"\n{note}\n" if note else ""))
     return directory
 
 

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from tfresnet.deploy.device import flash, tflite_micro, vela
+from tfresnet.deploy.device import flash, vela
 from tfresnet.deploy.device.boards import LITERT, Board, Npu
-from tfresnet.deploy.formats import arena, graph, micro_operations
+from tfresnet.deploy.formats import arena, graph, micro_operations, tflite_micro
 from tfresnet.runtime.errors import InputError
 
 MEASURED = "TFLite Micro's interpreter on this machine, less what 4-byte pointers save"
@@ -107,7 +107,7 @@ def _on_npu(content: bytes, npu: Npu) -> Footprint:
         return Footprint(**vars(taken) | {"refusal": str(error).partition(", it says: ")[2]})
     system = f"{npu.accelerator}, {npu.system}, {npu.memory}"
     source = f"Arm's Vela {made.version} ({system})"
-    left = [name for name in _operations(made.model) if name != "CUSTOM"]
+    left = [name for name in _operations(made.model) if name != vela.OPERATION]
     kept = arena.kept_bytes(graph.read(made.model), 4)
     return Footprint(
         model_bytes=len(made.model),

@@ -21,6 +21,7 @@ from tfresnet.runtime.errors import InputError
 PACKAGE, MODULE = "ethos-u-vela", "ethosu.vela"
 SECONDS = 300
 NAME = "model"
+OPERATION = "ethos-u"  # what it makes of the operations that the NPU runs
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from tfresnet.deploy.formats import graph
+from tfresnet.runtime.backends import UNPACKING
 
 ALIGNMENT = 16  # of every buffer in the arena
 POINTER_BYTES = 8  # as on this machine; 4 on a microcontroller
@@ -20,7 +21,7 @@ NODE_BYTES = 8  # NodeAndRegistration
 FIXED_BYTES = 704  # the allocator, the planner, the model's inputs and outputs
 # What the kernel of an operation keeps between calls, and its options; of a convolution besides an
 # int32 multiplier and an int32 shift of each channel.
-KERNEL_BYTES = {"CONV_2D": 112, "DEPTHWISE_CONV_2D": 112, "FULLY_CONNECTED": 112}
+KERNEL_BYTES = {"CONV_2D": 112, "DEPTHWISE_CONV_2D": 112, "FULLY_CONNECTED": 112, UNPACKING: 96}
 OTHER_KERNEL_BYTES = 72
 CHANNEL_BYTES = {"CONV_2D": 8, "DEPTHWISE_CONV_2D": 8}
 WIDTHS = {"FLOAT32": 4, "INT32": 4, "INT64": 8, "INT16": 2, "FLOAT16": 2}  # others: 1

@@ -146,6 +146,27 @@ class Target:
 
 
 @dataclass(frozen=True)
+class PackedModel:
+    """What packing the weights of a model changes, see ``weight_tables``.
+
+    Attributes:
+        bytes: of the array with packed weights, in flash.
+        unpacked_bytes: of the array without.
+        arena_bytes: of RAM with packed weights, an estimate.
+        unpacked_arena_bytes: of RAM without.
+        same_weights: whether unpacking gives the same weights, bit for bit.
+        same_answers: whether TFLite Micro gives the same answers; None where it is not installed.
+    """
+
+    bytes: int
+    unpacked_bytes: int
+    arena_bytes: int
+    unpacked_arena_bytes: int
+    same_weights: bool
+    same_answers: bool | None
+
+
+@dataclass(frozen=True)
 class Audit:
     """What is read from a converted model without running it; None for what is not known of it.
 
@@ -155,6 +176,7 @@ class Audit:
         unique_weights: the most different weights of a kernel, see ``graph.unique_weights``.
         delegates: how much of it each delegate runs, see ``delegates.advice``.
         gzip_bytes: its size after gzip.
+        packed: of a model that is written with packed weights too.
     """
 
     float_operations: tuple[str, ...] | None = None
@@ -162,6 +184,7 @@ class Audit:
     unique_weights: int | None = None
     delegates: dict[str, str] | None = None
     gzip_bytes: int | None = None
+    packed: PackedModel | None = None
 
 
 class Format(ABC, Generic[Content]):

@@ -111,8 +111,8 @@ def operations(content: bytes) -> Iterator[Operation]:
             touched = {*inputs, *operation.outputs}
             yield Operation(
                 operator_name(code),
-                tuple(graph.tensors[i].name.decode() for i in inputs),
-                tuple(graph.tensors[i].name.decode() for i in operation.outputs),
+                tuple(_tensor_name(graph.tensors[i]) for i in inputs),
+                tuple(_tensor_name(graph.tensors[i]) for i in operation.outputs),
                 frozenset(_name(schema.TensorType, graph.tensors[i].type) for i in touched),
                 bool(touched & border),
                 operation in ending,
@@ -245,7 +245,7 @@ def kernels(content: bytes) -> Iterator[tuple[str, str, np.ndarray]]:
             if values is None and index in stored:
                 values = _values(model, graph.tensors[stored[index]])
             if values is not None:
-                yield name, graph.tensors[operation.outputs[0]].name.decode(), values.reshape(-1)
+                yield name, _tensor_name(graph.tensors[operation.outputs[0]]), values.reshape(-1)
 
 
 def _is_stored(model: Any, tensor: Any) -> bool:
@@ -270,9 +270,16 @@ def input_name(content: bytes) -> str:
     return graph.tensors[graph.inputs[0]].name.decode()
 
 
+def _tensor_name(tensor: Any) -> str:
+    """Return a tensor's name; empty if it has none."""
+    return (tensor.name or b"").decode()
+
+
 def operator_name(code: Any) -> str:
-    """Return the name of a builtin operator, as in TFLite's schema."""
+    """Return the name of a builtin operator, as in TFLite's schema, or that of a custom one."""
     builtin = flatbuffer_utils.get_builtin_code_from_operator_code(code)
+    if builtin == schema.BuiltinOperator.CUSTOM and code.customCode:
+        return str(code.customCode.decode())
     return _name(schema.BuiltinOperator, builtin)
 
 

@@ -1,6 +1,6 @@
 """The operations that TFLite Micro has, of those that our networks become. No TensorFlow."""
 
-from tfresnet.deploy.formats import graph
+from tfresnet.deploy.formats import graph, weight_tables
 
 # MicroMutableOpResolver's methods, of the operations that our networks become.
 # https://github.com/tensorflow/tflite-micro/blob/main/tensorflow/lite/micro/micro_mutable_op_resolver.h
@@ -14,7 +14,7 @@ METHODS = {
     "MEAN": "AddMean", "MUL": "AddMul", "PAD": "AddPad", "PADV2": "AddPadV2",
     "QUANTIZE": "AddQuantize", "RELU": "AddRelu", "RELU6": "AddRelu6", "RESHAPE": "AddReshape",
     "RESIZE_BILINEAR": "AddResizeBilinear", "SELECT_V2": "AddSelectV2", "SOFTMAX": "AddSoftmax",
-    "STRIDED_SLICE": "AddStridedSlice", "SUB": "AddSub",
+    "STRIDED_SLICE": "AddStridedSlice", "SUB": "AddSub", weight_tables.DECODE: "AddDecode",
 }  # fmt: skip
 
 

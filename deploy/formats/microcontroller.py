@@ -1,15 +1,20 @@
-"""Convert Keras models for TFLite Micro: a C array, its operations, and the memory it needs."""
+"""Convert Keras models for TFLite Micro: a C array, its operations, and the memory it needs.
 
+Where the kernels have few different weights, as clustered ones do, there is a second array with
+packed weights, see ``weight_tables``.
+"""
+
+import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import resources
 from pathlib import Path
 
 from tfresnet.config.export import ExportConfig
-from tfresnet.config.formats import TFLITE
-from tfresnet.deploy.formats import graph, tflite, wrap
+from tfresnet.config.formats import PACKED, TFLITE
+from tfresnet.deploy.formats import graph, tflite, tflite_micro, weight_tables, wrap
 from tfresnet.deploy.formats.arena import arena_bytes, scratch_bytes
-from tfresnet.deploy.formats.base import Audit, Format, Source, Target
+from tfresnet.deploy.formats.base import Audit, Format, PackedModel, Source, Target
 from tfresnet.deploy.formats.micro_operations import METHODS
 from tfresnet.runtime.colors import palette
 from tfresnet.runtime.errors import InputError
@@ -94,10 +99,17 @@ const size_t g_model_size = sizeof(g_model);
 
 @dataclass(frozen=True)
 class Sources:
-    """A TFLite file with the texts of the files that go beside it, by their names."""
+    """A TFLite file with what goes beside it.
+
+    Attributes:
+        model: the file.
+        beside: texts of files, by their names.
+        packed: the same with packed weights; None if that is not smaller.
+    """
 
     model: bytes
     beside: Mapping[str, str] = field(default_factory=dict)
+    packed: "Sources | None" = None
 
 
 class MicrocontrollerFormat(Format[Sources]):
@@ -116,22 +128,30 @@ class MicrocontrollerFormat(Format[Sources]):
         )  # fmt: skip
         content = with_signed_casts(content)
         check(content)
-        return Sources(content)
+        packed = weight_tables.packed(content)
+        return Sources(content, packed=Sources(packed) if packed else None)
 
     def embed_metadata(self, content: Sources, metadata: ModelMetadata) -> Sources:
         """See :class:`.base.Format`; the array goes without metadata, to save flash."""
         texts = sources(content.model, metadata)
-        return Sources(self._tflite.embed_metadata(content.model, metadata), texts)
+        packed = content.packed and self.embed_metadata(content.packed, metadata)
+        return Sources(self._tflite.embed_metadata(content.model, metadata), texts, packed)
 
     def write(self, content: Sources, path: Path) -> None:
         """See :class:`.base.Format`."""
         write_bytes(path, content.model)
         for name, text in content.beside.items():
             write_text(path.with_name(name), text)
+        folder = path.parent / PACKED
+        if content.packed:
+            self.write(content.packed, folder / path.name)
+        else:
+            shutil.rmtree(folder, ignore_errors=True)  # of an earlier export
 
     def audit(self, content: Sources) -> Audit:
         """See :class:`.base.Format`."""
-        return self._tflite.audit(content.model)
+        audit = self._tflite.audit(content.model)
+        return replace(audit, packed=_compared(content) if content.packed else None)
 
     def command(self, name: str) -> str:
         """See :class:`.base.Format`."""
@@ -140,6 +160,21 @@ class MicrocontrollerFormat(Format[Sources]):
     @property
     def _tflite(self) -> tflite.TfliteFormat:
         return tflite.TfliteFormat(TFLITE)
+
+
+def _compared(content: Sources) -> PackedModel:
+    """Return what packing the weights of a model changes."""
+    assert content.packed
+    plain, packed = content.model, content.packed.model
+    expected = tflite_micro.answers(plain)
+    return PackedModel(
+        bytes=len(packed),
+        unpacked_bytes=len(plain),
+        arena_bytes=arena_bytes(packed),
+        unpacked_arena_bytes=arena_bytes(plain),
+        same_weights=weight_tables.same_weights(plain, weight_tables.unpacked(packed)),
+        same_answers=tflite_micro.answers(packed) == expected if expected else None,
+    )
 
 
 def with_signed_casts(content: bytes) -> bytes:

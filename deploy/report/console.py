@@ -1,13 +1,14 @@
 """The table that an export prints at its end."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from rich import box
 from rich.table import Table
 
+from tfresnet.deploy import choice
 from tfresnet.deploy.records import Report
 from tfresnet.tasks.headings import judged_by
 
@@ -62,6 +63,30 @@ def table(report: Report, directory: Path) -> Table:
             style="red" if artifact.failures else None,
         )
     return result
+
+
+def packed_lines(report: Report) -> Iterator[str]:
+    """Yield a line for each file that there is with packed weights too: what that changes."""
+    for artifact in report.artifacts:
+        if packed := artifact.packed:
+            share = packed.bytes / packed.unpacked_bytes
+            checked = "weights and answers" if packed.same_answers else "weights"
+            yield (
+                f"{packed.path.rpartition('/export/')[2]}: the same {checked} in {share:.0%} of "
+                f"the flash ({packed.bytes / 1000:,.1f} instead of "
+                f"{packed.unpacked_bytes / 1000:,.1f} kB); RAM {packed.arena_bytes / 1000:,.1f} "
+                f"instead of {packed.unpacked_arena_bytes / 1000:,.1f} kB"
+            )
+
+
+def slower_line(report: Report) -> str | None:
+    """Return which integer files are slower than float32 on this machine; None if none are."""
+    found = [
+        f"{artifact.path.rpartition('/export/')[2]} ({1 / artifact.speedup:.2f} x its time)"
+        for artifact in choice.slower(report.artifacts)
+        if artifact.speedup
+    ]
+    return f"Slower than float32 on this machine: {', '.join(found)}" if found else None
 
 
 def headings(checkpoint: Mapping[str, Any]) -> tuple[str, ...]:

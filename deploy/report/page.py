@@ -19,6 +19,7 @@ from tfresnet.deploy.formats import table
 from tfresnet.deploy.formats.delegates import DELEGATES
 from tfresnet.deploy.records import Report
 from tfresnet.deploy.report import console, figures, of_boxes, of_labels, of_pixels
+from tfresnet.deploy.report.console import packed_lines, slower_line
 from tfresnet.deploy.report.figures import Predictions, Section
 from tfresnet.runs.result import ArtifactRecord
 from tfresnet.runtime.spec import CLASSIFICATION, DETECTION, MULTI_LABEL, POINTS, SEGMENTATION
@@ -48,7 +49,7 @@ def html(context: ExportContext, report: Report, predictions: Predictions) -> st
     """
     artifacts, name = report.artifacts, context.run.directory.resolve().name
     sections = [
-        ("Files", _table(artifacts, report.checkpoint)),
+        ("Files", _table(artifacts, report.checkpoint) + _packed(report)),
         ("Accuracy, size and latency", _costs(artifacts)),
     ]
     in_detail = examined(artifacts, report.chosen)
@@ -89,7 +90,13 @@ def _facts(context: ExportContext, report: Report, dataset: str) -> str:
             f"of {calibration.count} training images (seed {calibration.seed})"
         )
     if report.processor:
-        facts["Latency"] = f"on {report.processor}"
+        facts["Latency"] = "; ".join(
+            text
+            for text in (f"on {report.processor}", report.processor_note, slower_line(report))
+            if text
+        )
+    if report.bundle_reason:
+        facts["Bundle"] = report.bundle_reason
     items = (f"<dt>{key}</dt><dd>{escape(value)}</dd>" for key, value in facts.items())
     return f'<dl class="facts">{"".join(items)}</dl>\n'
 
@@ -187,9 +194,9 @@ def _bars(layers: Sequence[inspect.LayerError]) -> str:
 def _table(artifacts: Artifacts, checkpoint: Mapping[str, float | None]) -> str:
     """Return the table of all numbers, a row for the checkpoint and for each file."""
     accuracy = console.headings(checkpoint)
-    headings = ("file", "kB", "gzip kB", *accuracy, "max error", "ms", "integer")
+    headings = ("file", "kB", "gzip kB", *accuracy, "max error", "ms", "x float32", "integer")
     measured = "".join(f"<td>{console.cell(checkpoint, heading)}</td>" for heading in accuracy)
-    rows = [f"<tr><td>checkpoint</td><td></td><td></td>{measured}<td></td><td></td><td></td></tr>"]
+    rows = [f"<tr><td>checkpoint</td><td></td><td></td>{measured}{4 * '<td></td>'}</tr>"]
     for a in artifacts:
         scores = a.to_dict()
         cells = (
@@ -199,6 +206,7 @@ def _table(artifacts: Artifacts, checkpoint: Mapping[str, float | None]) -> str:
             *(console.cell(scores, heading) for heading in accuracy),
             f"{a.max_abs_error:.1e}",
             f"{a.latency_ms:.3f}",
+            "-" if a.speedup is None else f"{a.speedup:.2f}",
             "-" if FORMATS[a.format] is ONNX else "yes" if a.fully_integer else "no",
         )
         mark = ' class="failed"' if a.failures else ""
@@ -210,7 +218,13 @@ def _table(artifacts: Artifacts, checkpoint: Mapping[str, float | None]) -> str:
         ]
     head = "".join(f"<th>{h}</th>" for h in headings)
     table = f"<table><tr>{head}</tr>{''.join(rows)}</table>"
-    return f'<div class="scroll">{table}</div><p class="quiet">Drop in percentage points.</p>'
+    note = "Drop in percentage points; x float32: how many times as fast as the float32 file here."
+    return f'<div class="scroll">{table}</div><p class="quiet">{note}</p>'
+
+
+def _packed(report: Report) -> str:
+    """Return what packed weights change, a paragraph for each file that has them."""
+    return "".join(f"<p>{escape(line)}</p>" for line in packed_lines(report))
 
 
 def _where(artifacts: Artifacts) -> str:

@@ -16,6 +16,7 @@ from tfresnet.config.formats import (
     names,
     quantization_named,
 )
+from tfresnet.config.processors import PROCESSORS, Processor
 from tfresnet.config.sections import Section
 from tfresnet.runtime.errors import InputError, unknown
 from tfresnet.runtime.metadata import DETECTIONS
@@ -60,6 +61,12 @@ class ExportConfig(Section):
         description="What a file gives. Of segmentation: class_map (auto) or class_probabilities, "
         "for each pixel; of detection: boxes, those of all cells (auto), or detections, the best "
         "100, one picture at a time: the suppression of overlapping boxes is in the file.",
+    )
+    target: Literal["any", "here", "cpu-avx2", "cpu-vnni", "arm64", "mcu", "npu"] = Field(
+        "any",
+        description="Processor that the bundle is for. Of the files that passed it gets the one "
+        "that is fastest there: by measurement if this machine is of that kind, or here; else by a "
+        "rule. any: int8. mcu: TFLite Micro's; npu: integers only.",
     )
     max_drop: float = Field(
         1.0,
@@ -135,6 +142,11 @@ class ExportConfig(Section):
         return bool(self.slim or self.max_macs)
 
     @property
+    def processor(self) -> Processor:
+        """The processor that the bundle is for."""
+        return PROCESSORS[self.target]
+
+    @property
     def rows(self) -> list[FormatRow]:
         """The formats."""
         return [format_named(name) for name in self.formats]
@@ -148,6 +160,20 @@ class ExportConfig(Section):
         """Return the images at a time of a format; None for any number."""
         usual = 1 if self.output == DETECTIONS else row.batch
         return usual if self.batch is None else self.batch or None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_the_target(cls, values: Any) -> Any:
+        """Take from the processor what was not given: formats, quantizations, interface."""
+        processor = PROCESSORS.get(str(values.get("target")))
+        if processor is None or not processor.formats:
+            return values
+        usual = {
+            "formats": tuple(row.name for row in processor.formats),
+            "quantizations": tuple(kind.name for kind in processor.order),
+            "interface": processor.interface,
+        }
+        return usual | values
 
     @field_validator("formats", "quantizations", mode="before")
     @classmethod
@@ -189,6 +215,10 @@ class ExportConfig(Section):
     @model_validator(mode="after")
     def _possible(self) -> "ExportConfig":
         rows, asked = self.rows, ", ".join(self.formats)
+        if (wanted := self.processor.formats) and not set(wanted) & set(rows):
+            raise ValueError(
+                f"formats: expected {names(wanted)} for the target {self.target}, got {asked}"
+            )
         if "quantizations" in self.model_fields_set:
             made = {kind for row in rows for kind in row.quantizations}
             if others := [kind for kind in self.kinds if kind not in made]:

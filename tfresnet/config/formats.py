@@ -186,6 +186,7 @@ SAVED_MODEL = FormatRow(
     portable=False,
     marker=("^", "▲"),
 )
+PACKED = "packed"  # folder beside a file of TFLite Micro: the same model with packed weights
 TFLM = FormatRow(
     name="tflm",
     implementation="microcontroller.MicrocontrollerFormat",

@@ -35,6 +35,20 @@ class MicrocontrollerRecord(Record):
     boards: dict[str, bool] = Field({}, description="Whether it fits each board that is known.")
 
 
+class PackedRecord(Record):
+    """The same model with its weights packed, for TFLite Micro; sizes are those of the C arrays."""
+
+    path: str
+    bytes: int = Field(0, description="In flash.")
+    unpacked_bytes: int = Field(0, description="In flash, of the model without packed weights.")
+    arena_bytes: int = Field(0, description="In RAM, an estimate.")
+    unpacked_arena_bytes: int = Field(0, description="In RAM, of the model without, an estimate.")
+    same_weights: bool = Field(False, description="Unpacked, the weights are the same bits.")
+    same_answers: bool | None = Field(
+        None, description="TFLite Micro gives the same answers; None where it is not installed."
+    )
+
+
 class ArtifactRecord(Record):
     """What ``report.json`` says about an exported file.
 
@@ -71,9 +85,15 @@ class ArtifactRecord(Record):
     max_abs_error: float = Field(math.nan, description="Largest difference of a predicted number.")
     n: int | None = Field(None, description="Held-out images that it was measured on.")
     latency_ms: float = Field(math.nan, description="Of one image, with one thread.")
+    speedup: float | None = Field(
+        None, description="Times as fast as the float32 file here; None if there is no such file."
+    )
     fully_integer: bool = Field(False, description="No operation computes with floats.")
     failures: list[str] = Field([], description="Why the file must not be trusted.")
     selection: SelectionRecord | None = None
+    packed: PackedRecord | None = Field(
+        None, description="Of TFLite Micro: the same with packed weights, if that is smaller."
+    )
 
 
 class RunResult(Record):

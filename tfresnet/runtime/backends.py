@@ -19,6 +19,7 @@ from .paths import MODEL_FILE, as_path
 
 Outputs = dict[str, np.ndarray]
 INTEGERS = (np.int8, np.int16, np.uint8)
+UNPACKING = "TFLM_DECODE"  # TFLite Micro's operation that unpacks weights
 
 
 class Backend(ABC):
@@ -76,6 +77,11 @@ class TfliteModel(Backend):
                 self.interpreter = interpreter(**source, num_threads=threads)
                 self.interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
+            if UNPACKING in str(error):
+                raise InputError(
+                    f"{path}: its weights are packed, which TFLite Micro alone unpacks: take the "
+                    "file of the same name in the folder above"
+                ) from None
             reason = " ".join(str(error).split())[:100]
             raise InputError(f"{path}: expected a whole TFLite model: {reason}") from None
         self.input = self.interpreter.get_input_details()[0]
