@@ -99,6 +99,11 @@ def read(file: Path) -> Plan:
     if found.export is None:
         return plan
     config, budget = pipeline.export_of(found, file, os.cpu_count() or 1)
+    if config.slims:
+        try:
+            preflight.slimming(request.config.model.arch)
+        except InputError as error:
+            raise InputError(f"{file}: export: {error}") from None
     if found.bundle is not None and config.features:
         raise InputError(f"{file}: bundle: expected no features beside it, got both")
     return Plan(
@@ -210,7 +215,8 @@ def _training(plan: Plan, state: State) -> Stage:
             return []
         return [f"{result['metric']} {result['value']:.2%}, less than {plan.at_least:.2%}"]
 
-    settings = whole.model_dump(exclude={"name", "description"})
+    # Without defaults, so that a new key of a newer tfresnet changes nothing.
+    settings = whole.model_dump(exclude={"name", "description"}, exclude_defaults=True)
     return Stage("train", settings, lambda known: _is_same(summary, known), do, failures)
 
 
@@ -258,7 +264,7 @@ def _exporting(plan: Plan, config: ExportConfig) -> Stage:
             return [] if report.chosen else ["no file is within the budget"]
         return [f"{a.path}: {'; '.join(a.failures)}" for a in report.failed]
 
-    settings = [config.model_dump(exclude={"threads"}), budget.model_dump()]
+    settings = [config.model_dump(exclude={"threads"}, exclude_defaults=True), budget.model_dump()]
     return Stage("export", settings, is_complete, do, failures)
 
 

@@ -119,6 +119,10 @@ def test_a_folder_that_is_not_its_bundle_is_kept(trained):
         ({"export": {"quantizations": ["int9"]}}, "export: quantizations: unknown quantization"),
         ({"export": {"max_bytes": 9}}, "export: expected auto: true with max_bytes"),
         ({"export": {"auto": True, "prune": 0.5}}, "export: auto: expected it to choose"),
+        (
+            {"train": {"set": {"model.arch": "densenet121"}}, "export": {"slim": 0.5}},
+            "tiny.yaml: export: slim: expected",
+        ),
         ({"fit": {"boards": ["rpi-pico"]}}, "fit: expected export beside it, got none"),
         ({"export": {}, "fit": {"boards": ["pico"]}}, "fit: unknown board 'pico'"),
         ({"name": "../up"}, "name: expected"),
