@@ -19,6 +19,7 @@ FLAGS = {
     "formats": "formats",
     "quantizations": "--quantize",
     **{key: f"--{key.replace('_', '-')}" for key in ExportConfig.model_fields if key not in OTHERS},
+    "calibration_method": "--calibration",
 }
 Decorator = Callable[[Callable], Callable]
 
@@ -97,7 +98,9 @@ def _formats() -> list[Decorator]:
 
 def _keys() -> list[Decorator]:
     return [
-        section_option(ExportConfig, key, show_default=True) for key in FLAGS if key not in OTHERS
+        section_option(ExportConfig, key, flag=flag, show_default=True)
+        for key, flag in FLAGS.items()
+        if key not in OTHERS
     ]
 
 

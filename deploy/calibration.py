@@ -5,7 +5,7 @@ They are chosen by a seed and recorded, and none of them is measured on.
 
 import hashlib
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,8 @@ class Calibration:
 
     Attributes:
         images: uint8 [n, H, W, C].
+        held_back: others, on which a method to set ranges is chosen, uint8 [n, H, W, C]; none if
+            there are too few.
         manifest: ``count seed sha256 indices left_out``: the checksum is of the images' bytes in
             order, the indices are those in the training split, and ``left_out`` counts images that
             were drawn but are among the measured ones too.
@@ -31,6 +33,7 @@ class Calibration:
 
     images: np.ndarray
     manifest: dict
+    held_back: np.ndarray = field(default_factory=lambda: np.empty(0, np.uint8))
 
     @property
     def summary(self) -> dict:
@@ -50,6 +53,7 @@ def draw(
     task: Task,
     measured: Collection[bytes] = (),
     reserved: Collection[int] = (),
+    held_back: int = 0,
 ) -> Calibration:
     """Draw training images at random.
 
@@ -59,6 +63,7 @@ def draw(
         seed: chooses them.
         measured: digests of the held-out images, none of which is drawn.
         reserved: indices that are not drawn.
+        held_back: how many more to draw, see :class:`Calibration`.
 
     Raises:
         InputError: no image is left, or the task can't be calibrated with these.
@@ -68,7 +73,9 @@ def draw(
         return Calibration(np.empty(0, np.uint8), nothing)
     order = np.random.default_rng(seed).permutation(len(split))
     order = order[~np.isin(order, np.array(list(reserved), np.int64))]
-    drawn, left_out = _read(split, order, count, measured)
+    drawn, left_out = _read(split, order, count + held_back, measured)
+    others = [image for image, *_ in drawn[count:]]
+    drawn = drawn[:count]
     images, truth, indices = zip(*drawn, strict=True) if drawn else ((), (), ())
     if not images:
         raise InputError(
@@ -87,6 +94,7 @@ def draw(
             "left_out": left_out,
             "indices": list(indices),
         },
+        np.stack(others) if others else stacked[:0],
     )
 
 

@@ -16,7 +16,7 @@ from tfresnet.config.formats import FORMATS, PACKED
 from tfresnet.config.sections import DataConfig
 from tfresnet.data import pipeline, sources
 from tfresnet.data.sources import Dataset
-from tfresnet.deploy import calibration, measured_data, selection, targets
+from tfresnet.deploy import calibration, measured_data, range_choice, selection, targets
 from tfresnet.deploy.calibration import Calibration
 from tfresnet.deploy.formats.base import Source
 from tfresnet.deploy.reference import Reference
@@ -30,6 +30,7 @@ from tfresnet.tasks.base import Task
 from tfresnet.training import progress
 
 BATCH = 100
+CHOSEN_ON = 100  # training images on which the method to set ranges is chosen
 CACHED_BYTES = 2**30  # held-out images up to this size are decoded once for all files
 PATHS = {"init_from", "teacher"}  # keys of the train section that are nobody else's business
 PROVENANCE = ("arch", "parameters", "macs", "preset", "seed", "epochs", "commit")
@@ -73,7 +74,9 @@ class ExportContext:
     def source(self, model: keras.Model) -> Source:
         """Return a network, the run's or what fine-tuning made of it, as what files are made of."""
         kind = "" if self.config.features else self.metadata.output_kind
-        return Source(model, self.run.spec, self.run.output, self.calibration.images, kind)
+        images = self.calibration.images
+        ranges = self.calibration.manifest.get("method", range_choice.FALLBACK)
+        return Source(model, self.run.spec, self.run.output, images, kind, ranges)
 
     @property
     def directory(self) -> Path:
@@ -149,9 +152,13 @@ def prepare(
         batches = _batches(images, run.spec.shape, None)
         chosen = Selection(batches, Reference(*evaluation.collect(predict, batches), task))
     count = config.calibration_images if targets.calibrates(config) else 0
-    drawn = calibration.draw(training, count, seed, task, measured, reserved)
+    choosing = CHOSEN_ON if count and config.calibration_method == "auto" else 0
+    drawn = calibration.draw(training, count, seed, task, measured, reserved, choosing)
+    described = describe(run, result, config, data, model)
+    if count:
+        drawn = _with_method(drawn, config, Source(model, run.spec, run.output, drawn.images))
     metadata = replace(
-        describe(run, result, config, data, model),
+        described,
         calibration_images=drawn.manifest["count"],
         calibration=drawn.summary,
         measured={**reference.headline, "n": reference.n},
@@ -159,6 +166,16 @@ def prepare(
     return ExportContext(
         run, result, config, data, model, dataset, drawn, held_out, reference, chosen, metadata
     )
+
+
+def _with_method(drawn: Calibration, config: ExportConfig, source: Source) -> Calibration:
+    """Return the calibration with the method that sets ranges, which ``auto`` chooses here."""
+    if config.calibration_method == "auto":
+        method, errors = range_choice.best(source, drawn.held_back)
+        found = {"method": method, "errors": errors, "chosen_on": len(drawn.held_back)}
+    else:
+        found = {"method": config.calibration_method}
+    return replace(drawn, manifest=drawn.manifest | found)
 
 
 def _data(run: Run, changes: dict[str, Any]) -> DataConfig:

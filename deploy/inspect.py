@@ -98,9 +98,9 @@ def layer_errors(quantized: bytes, floating: bytes, images: np.ndarray) -> list[
         images: uint8 [n, H, W, C].
     """
     ours, reference = _Watched(quantized), _Watched(floating)
-    partners = {_stem(o.outputs[0]): o.outputs[0] for o in _before_sort(floating)}
+    partners = counterparts(quantized, floating)
     layers = [o for o in _before_sort(quantized) if o.name in LAYERS]
-    shared = [(o, partners[_stem(o.outputs[0])]) for o in layers if _stem(o.outputs[0]) in partners]
+    shared = [(o, partners[o.outputs[0]]) for o in layers if o.outputs[0] in partners]
     sums = np.zeros((len(shared), 4))
     for image in images:
         ours.run(image)
@@ -137,6 +137,16 @@ def values(content: bytes, tensors: Sequence[str], images: np.ndarray) -> list[n
         for name, rows in zip(tensors, found, strict=True):
             rows.append(watched.value(name))
     return [np.concatenate(rows) for rows in found]
+
+
+def counterparts(content: bytes, other: bytes) -> dict[str, str]:
+    """Return the outputs of the operations of a file that those of another one have too.
+
+    They are pairs of names, which may differ in the digits that the converter appends.
+    """
+    known = {_stem(o.outputs[0]): o.outputs[0] for o in _before_sort(other)}
+    names = [o.outputs[0] for o in _before_sort(content)]
+    return {name: known[_stem(name)] for name in names if _stem(name) in known}
 
 
 def _before_sort(content: bytes) -> Iterator[graph.Operation]:

@@ -14,6 +14,11 @@ class CalibrationRecord(Record):
     seed: int | None = Field(None, description="Chose them.")
     sha256: str | None = Field(None, description="Of their bytes, in their order.")
     left_out: int = Field(0, description="Images that were drawn but are measured on too.")
+    method: str = Field("min-max", description="How they set the ranges.")
+    errors: dict[str, float] = Field(
+        {}, description="Of each method, the power of int8's error in the logits, as a share."
+    )
+    chosen_on: int = Field(0, description="Other training images that the method was chosen on.")
 
 
 class TriedRecord(Record):

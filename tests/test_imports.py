@@ -29,6 +29,7 @@ FLOORS = [
      "tfresnet.deploy.answers", "tfresnet.deploy.choice"],
     ["tfresnet.deploy.compress", "tfresnet.deploy.device", "tfresnet.deploy.inspect",
      "tfresnet.deploy.selection", "tfresnet.deploy.targets"],
+    ["tfresnet.deploy.range_choice"],
     ["tfresnet.deploy.context"],
     ["tfresnet.deploy.measure", "tfresnet.deploy.artifact", "tfresnet.deploy.report"],
     ["tfresnet.deploy"],

@@ -37,6 +37,8 @@ class Source:
         output: what its outputs mean.
         calibration: training images, uint8 [n, H, W, C], that set the ranges of activations.
         kind: what the file gives, see ``runtime.metadata``; by default the task's first kind.
+        ranges: how the calibration images set the ranges, a key of
+            ``activation_ranges.METHODS``. Fake quantization has ranges of its own.
     """
 
     model: "keras.Model"
@@ -44,6 +46,7 @@ class Source:
     output: OutputSpec
     calibration: np.ndarray
     kind: str = ""
+    ranges: str = "min-max"
 
     @property
     def network(self) -> "tuple[keras.Model, InputSpec, OutputSpec]":

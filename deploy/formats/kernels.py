@@ -29,7 +29,7 @@ class Kernel:
 def dense(content: bytes) -> Iterator[Kernel]:
     """Yield the kernels of the convolutions and dense layers of a float32 file, in order."""
     model = graph.read(content)
-    for name, subgraph, operation in _operations(model):
+    for name, subgraph, operation in operations(model):
         tensor = subgraph.tensors[operation.inputs[1]]
         data = model.buffers[tensor.buffer].data
         if name in DENSE and data is not None and len(data):
@@ -46,7 +46,7 @@ def with_kernel(content: bytes, tensor: str, values: np.ndarray) -> bytes:
         values: the weights, float32, in the old ones' shape.
     """
     model = graph.read(content)
-    for _, subgraph, operation in _operations(model):
+    for _, subgraph, operation in operations(model):
         if subgraph.tensors[operation.outputs[0]].name.decode() == tensor:
             weights = subgraph.tensors[operation.inputs[1]]
             model.buffers[weights.buffer].data = (
@@ -55,7 +55,8 @@ def with_kernel(content: bytes, tensor: str, values: np.ndarray) -> bytes:
     return graph.packed(model)
 
 
-def _operations(model: Any) -> Iterator[tuple[str, Any, Any]]:
+def operations(model: Any) -> Iterator[tuple[str, Any, Any]]:
+    """Yield name, subgraph and operation of what has weights, of a ``ModelT``, in order."""
     for subgraph in model.subgraphs:
         for operation in subgraph.operators:
             name = graph.operator_name(model.operatorCodes[operation.opcodeIndex])

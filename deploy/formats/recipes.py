@@ -14,7 +14,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from tfresnet.config.formats import Quantization
-from tfresnet.deploy.formats import graph, kernels
+from tfresnet.deploy.formats import activation_ranges, graph, kernels, tflite_gptq
 from tfresnet.system.native_stderr import captured
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ class Recipe:
         clusters: convolutions with at most so many different weights get one scale, so that one
             weight is one integer in all output channels.
         dense_per_tensor: dense layers have one scale, not one per output.
+        ranges: how calibration images set ranges, a key of ``activation_ranges.METHODS``.
     """
 
     weights: int = 8
@@ -46,6 +47,12 @@ class Recipe:
     four_bits: tuple[str, ...] = ()
     clusters: int = 0
     dense_per_tensor: bool = False
+    ranges: str = "min-max"
+
+    @property
+    def coarse(self) -> bool:
+        """Whether some weights have less than 8 bits, so that it matters how they are rounded."""
+        return self.weights < 8 or bool(self.four_bits)
 
 
 EVERYTHING = ".*"
@@ -73,6 +80,8 @@ def quantize(
         content: a TFLite file with one input.
         images: calibration inputs [n, H, W, C] of its type, where activations are quantized.
         input_range: the smallest and largest input; by default those of the images.
+
+    Weights with less than 8 bits are rounded by GPTQ where there are calibration inputs.
     """
     from litert_quantizer import quantizer
 
@@ -82,10 +91,16 @@ def quantize(
         manager = _manager(recipe, content)
         if recipe.activations and images is not None:
             result = _ranges(content, images, manager)
+            if recipe.ranges != "min-max":
+                for name, ends in activation_ranges.of(content, images, recipe.ranges).items():
+                    if name in result:
+                        _set_range(result, name, ends)
             if input_range:
                 _set_range(result, graph.input_name(content), input_range)
         tool = quantizer.Quantizer(bytearray(content), manager.get_quantization_recipe())
         quantized = bytes(tool.quantize(result, enable_progress_report=False).quantized_model)
+    if recipe.activations and recipe.coarse and images is not None:
+        quantized = tflite_gptq.apply(quantized, content, images)
     # litert-quantizer puts large weights behind the flatbuffer, where other tools lose them.
     model = graph.read(quantized)
     _compare_integers(model)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.lite.python.convert import mlir_quantize
 from tensorflow.lite.python.util import modify_model_io_type
 
 from tfresnet.backend import keras
@@ -23,6 +24,7 @@ from tfresnet.config.formats import (
     quantization_named,
 )
 from tfresnet.deploy.formats import (
+    activation_ranges,
     delegates,
     float_softmax,
     graph,
@@ -61,7 +63,9 @@ class TfliteFormat(Format[bytes]):
     def _converted(self, source: Source, target: Target, config: ExportConfig) -> bytes:
         batch = config.batch_of(self.row)
         if target.keep_float or target.quantization is INT4_SELECTIVE:
-            recipe = recipes.Recipe(keep_float=target.keep_float, four_bits=target.four_bits)
+            recipe = recipes.Recipe(
+                keep_float=target.keep_float, four_bits=target.four_bits, ranges=source.ranges
+            )
             return with_integer_activations(source, recipe, config.interface, batch)
         # Fake quantization sees to it by itself that clusters are kept.
         clusters = 0 if wrap.has_fake_quantization(source.model) else target.compression.clusters
@@ -149,9 +153,17 @@ def converted(
     if quantization.activations and not len(source.calibration):
         raise InputError(f"{quantization.name}: expected calibration images, got none")
     if quantization in CONVERTED and not (clusters and quantization in PER_CHANNEL):
-        content = _convert(source, quantization, interface, batch, dense_per_tensor)
+        if quantization is INT8 and source.ranges != "min-max" and not has_own_ranges(source):
+            content = _with_ranges(source, interface, batch, dense_per_tensor)
+        else:
+            content = _convert(source, quantization, interface, batch, dense_per_tensor)
         return content if integer_softmax else float_softmax.apply(content)
-    recipe = replace(recipes.of(quantization), clusters=clusters, dense_per_tensor=dense_per_tensor)
+    recipe = replace(
+        recipes.of(quantization),
+        clusters=clusters,
+        dense_per_tensor=dense_per_tensor,
+        ranges=source.ranges,
+    )
     if recipe.activations is None:
         return recipes.quantize(_convert(source, FLOAT32, interface, batch), recipe)
     return with_integer_activations(source, recipe, interface, batch, integer_softmax)
@@ -185,6 +197,46 @@ def _with_integer_activations(
         "float": (tf.float32, tf.float32),
     }
     return bytes(modify_model_io_type(quantized, *types[interface]))
+
+
+def has_own_ranges(source: Source) -> bool:
+    """Tell whether a network knows the ranges of its activations from training."""
+    return wrap.has_fake_quantization(source.model)
+
+
+def _with_ranges(
+    source: Source, interface: str, batch: int | None, dense_per_tensor: bool
+) -> bytes:
+    """Convert to int8 with ranges by the source's method."""
+    floating = _convert(source, FLOAT32, "float", batch)
+    found = activation_ranges.of(floating, centered(source.calibration), source.ranges)
+    return int8_with_ranges(floating, found, interface, dense_per_tensor)
+
+
+def int8_with_ranges(
+    floating: bytes,
+    found: dict[str, activation_ranges.Range],
+    interface: str,
+    dense_per_tensor: bool = False,
+) -> bytes:
+    """Quantize a float32 file with a float input to int8; its softmax is integer too.
+
+    Args:
+        floating: the file.
+        found: the range of each activation, by the name of its tensor.
+        interface, dense_per_tensor: see :func:`converted`.
+    """
+    ranges = found | {graph.input_name(floating): wrap.RANGE}
+    with captured():
+        content = mlir_quantize(
+            activation_ranges.with_ranges(floating, ranges),
+            disable_per_channel_for_dense_layers=dense_per_tensor,
+        )
+    types = {"uint8": (tf.uint8, tf.float32), "integer": (tf.int8, tf.int8)}
+    if interface in types:
+        content = bytes(modify_model_io_type(content, *types[interface]))
+        _check_input(content, interface)
+    return bytes(content)
 
 
 def _convert(

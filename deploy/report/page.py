@@ -17,7 +17,7 @@ from tfresnet.deploy import inspect
 from tfresnet.deploy.context import ExportContext
 from tfresnet.deploy.formats import table
 from tfresnet.deploy.formats.delegates import DELEGATES
-from tfresnet.deploy.records import Report
+from tfresnet.deploy.records import CalibrationRecord, Report
 from tfresnet.deploy.report import console, figures, of_boxes, of_labels, of_pixels
 from tfresnet.deploy.report.console import packed_lines, slower_line
 from tfresnet.deploy.report.figures import Predictions, Section
@@ -87,7 +87,8 @@ def _facts(context: ExportContext, report: Report, dataset: str) -> str:
     }
     if calibration.count:
         facts["Integer ranges"] = (
-            f"of {calibration.count} training images (seed {calibration.seed})"
+            f"of {calibration.count} training images (seed {calibration.seed}), by "
+            f"{calibration.method}{_rivals(calibration)}"
         )
     if report.processor:
         facts["Latency"] = "; ".join(
@@ -99,6 +100,17 @@ def _facts(context: ExportContext, report: Report, dataset: str) -> str:
         facts["Bundle"] = report.bundle_reason
     items = (f"<dt>{key}</dt><dd>{escape(value)}</dd>" for key, value in facts.items())
     return f'<dl class="facts">{"".join(items)}</dl>\n'
+
+
+def _rivals(calibration: CalibrationRecord) -> str:
+    """Return what the method to set ranges was chosen among."""
+    if not calibration.errors:
+        return ""
+    shown = ", ".join(f"{name} {error:.2e}" for name, error in calibration.errors.items())
+    return (
+        f", which is closest to the checkpoint on {calibration.chosen_on} other training images "
+        f"(power of the error in the logits, as a share: {shown})"
+    )
 
 
 def _verdict(artifacts: Artifacts) -> str:

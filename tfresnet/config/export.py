@@ -76,6 +76,12 @@ class ExportConfig(Section):
     calibration_images: int = Field(
         500, ge=1, description="Training images that set integer ranges."
     )
+    calibration_method: Literal["auto", "min-max", "percentile", "mse", "entropy"] = Field(
+        "auto",
+        description="How these set the ranges: all values (min-max), all but the outermost "
+        "ten-thousandth, the least squared error, or the least divergence; auto: what is closest "
+        "to the checkpoint on training images held back from the others.",
+    )
     calibration_seed: int = Field(0, ge=0, description="Seed that draws the calibration images.")
     verify_images: int | None = Field(
         None, ge=1, description="Held-out images to measure on (default: all)."
