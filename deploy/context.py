@@ -30,7 +30,7 @@ from tfresnet.tasks.base import Task
 from tfresnet.training import progress
 
 BATCH = 100
-CHOSEN_ON = 100  # training images on which the method to set ranges is chosen
+CHOSEN_ON = 500  # training images on which the method to set ranges is chosen
 CACHED_BYTES = 2**30  # held-out images up to this size are decoded once for all files
 PATHS = {"init_from", "teacher"}  # keys of the train section that are nobody else's business
 PROVENANCE = ("arch", "parameters", "macs", "preset", "seed", "epochs", "commit")

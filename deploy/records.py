@@ -16,7 +16,7 @@ class CalibrationRecord(Record):
     left_out: int = Field(0, description="Images that were drawn but are measured on too.")
     method: str = Field("min-max", description="How they set the ranges.")
     errors: dict[str, float] = Field(
-        {}, description="Of each method, the power of int8's error in the logits, as a share."
+        {}, description="Of each method, int8's squared error, as a share of the output's square."
     )
     chosen_on: int = Field(0, description="Other training images that the method was chosen on.")
 

@@ -24,6 +24,7 @@ from PIL import Image
 
 from tfresnet.config import loading
 from tfresnet.config.export import ExportConfig
+from tfresnet.deploy import context
 from tfresnet.deploy import export as deploy_export
 from tfresnet.deploy.device import benchmark, demo
 from tfresnet.runs import run_directory
@@ -41,6 +42,8 @@ gc.freeze()
 # What files take is measured hundreds of times here; that it is measured is what is tested.
 for constant in ("WARMUP_SECONDS", "ROUND_SECONDS", "LATENCY_SECONDS"):
     setattr(benchmark, constant, 0.02)
+
+context.CHOSEN_ON = 50  # images to choose how ranges are set
 
 TINY = ["data.image_size=16", "train.epochs=2", "train.warmup_epochs=1"]
 

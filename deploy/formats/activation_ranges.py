@@ -5,8 +5,9 @@ own balance from a histogram of the values (Nagel et al. 2021, arXiv:2106.08295;
 Migacz, 8-bit Inference with TensorRT, GTC 2017).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
@@ -124,7 +125,16 @@ def histograms(floating: bytes, images: np.ndarray) -> dict[str, Histogram]:
         images: its inputs, float32 [n, H, W, C].
     """
     names = [name for o in graph.operations(floating) if not o.constant for name in o.outputs]
-    run = running.tensors(floating, names)
+    return counted(running.tensors(floating, names), images)
+
+
+def counted(run: Callable[[Any], dict[str, np.ndarray]], images: Iterable) -> dict[str, Histogram]:
+    """Count the values of tensors, by their names.
+
+    Args:
+        run: gives the tensors for one of the images.
+        images: are run twice, for the ends and for what is between them.
+    """
     ends: dict[str, Range] = {}
     for image in images:
         for name, values in run(image).items():

@@ -6,7 +6,7 @@ in the calibration images. With it, weights of 7 bits are as accurate as weights
 rounded to the nearest (``benchmarks/onnx_int8.py``).
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -143,12 +143,28 @@ def _inputs(
     proto: onnx_graph.Proto, layers: list[Layer], images: np.ndarray
 ) -> Iterator[list[np.ndarray]]:
     """Yield the inputs of all layers, one image at a time."""
+    run = watched(proto, [layer.node.input[0] for layer in layers])
+    for image in wrap.representative(images):
+        yield run(image)
+
+
+def watched(
+    proto: onnx_graph.Proto, names: Sequence[str]
+) -> Callable[[np.ndarray], list[np.ndarray]]:
+    """Return a function that runs a graph and gives the tensors of some names inside it.
+
+    Args:
+        proto: with one NCHW input.
+        names: of tensors.
+
+    Returns:
+        A function from an input, float32 [1, H, W, C], to arrays.
+    """
     import onnx
     import onnxruntime
 
     watched = onnx.ModelProto.FromString(proto.SerializeToString())
     (entry,) = watched.graph.input
-    names = [layer.node.input[0] for layer in layers]
     known = {value.name for value in watched.graph.output}
     watched.graph.output.extend(
         onnx.helper.make_empty_tensor_value_info(name) for name in {*names} - known
@@ -159,9 +175,11 @@ def _inputs(
         watched.SerializeToString(), options, ["CPUExecutionProvider"]
     )
     batch = entry.type.tensor_type.shape.dim[0].dim_value or 1
-    for image in wrap.representative(images):
-        fed = {entry.name: image.transpose(0, 3, 1, 2).repeat(batch, 0)}
-        yield session.run(names, fed)
+
+    def run(image: np.ndarray) -> list[np.ndarray]:
+        return session.run(names, {entry.name: image.transpose(0, 3, 1, 2).repeat(batch, 0)})
+
+    return run
 
 
 def _rows(layer: Layer, values: np.ndarray, rng: np.random.Generator) -> np.ndarray:

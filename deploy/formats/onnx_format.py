@@ -115,7 +115,7 @@ def converted(
     if quantization is INT8:
         if not len(source.calibration):
             raise InputError("int8: expected calibration images, got none")
-        proto = onnx_int8.quantize(proto, source.calibration)
+        proto = onnx_int8.quantize(proto, source.calibration, ranges=source.ranges)
         onnx_int8.leave_logits_float(proto)
     return _finished(proto, source, quantization is INT8, interface, layout)
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from tfresnet.deploy.formats import gptq, onnx_graph, wrap
+from tfresnet.deploy.formats import activation_ranges, gptq, onnx_graph, wrap
 from tfresnet.runtime.errors import InputError
 from tfresnet.system.native_stderr import captured
 
@@ -26,7 +26,11 @@ LARGEST_WEIGHT = 64  # 255 * (64 + 64) <= 32767
 
 
 def quantize(
-    proto: onnx_graph.Proto, images: np.ndarray, nearest: bool = False, **choices: Any
+    proto: onnx_graph.Proto,
+    images: np.ndarray,
+    nearest: bool = False,
+    ranges: str = "min-max",
+    **choices: Any,
 ) -> onnx_graph.Proto:
     """Quantize a float32 graph with an NCHW input of ``(pixel - 128) / 128``.
 
@@ -36,6 +40,8 @@ def quantize(
     Args:
         images: uint8 [n, H, W, C].
         nearest: whether weights are rounded to the nearest integer instead of by ``gptq``.
+        ranges: how the images set the ranges of activations, a key of
+            ``activation_ranges.METHODS``.
         choices: other arguments of onnxruntime's ``quantize_static``, for comparisons.
     """
     import onnx
@@ -48,6 +54,9 @@ def quantize(
         source, target = Path(folder) / "float.onnx", Path(folder) / "int8.onnx"
         onnx.save(proto, source)
         shape_inference.quant_pre_process(source, source, skip_symbolic_shape=True)
+        options: dict[str, Any] = {"CalibMovingAverage": False}
+        if ranges != "min-max":
+            options["TensorQuantOverrides"] = _ranges(onnx.load(source), images, ranges)
         usual = {
             "quant_format": tools.QuantFormat.QDQ,
             "op_types_to_quantize": OPERATIONS,
@@ -55,7 +64,7 @@ def quantize(
             "reduce_range": True,
             "activation_type": tools.QuantType.QUInt8,
             "weight_type": tools.QuantType.QInt8,
-            "extra_options": {"CalibMovingAverage": False},
+            "extra_options": options,
         }
         reader = _reader(proto.graph.input[0], images)
         tools.quantize_static(source, target, reader, **usual | choices)
@@ -67,6 +76,35 @@ def quantize(
         if not nearest:
             gptq.apply(quantized, exact, images, LARGEST_WEIGHT)
         return quantized
+
+
+def _ranges(
+    proto: onnx_graph.Proto, images: np.ndarray, method: str
+) -> dict[str, list[dict[str, np.floating]]]:
+    """Return the ranges of the activations by a method, as onnxruntime takes them.
+
+    The outputs of the last layers with weights, and what follows them, keep all values.
+    """
+    inner = [node for node in proto.graph.node if node.op_type in OPERATIONS]
+    made = {name: node for node in proto.graph.node for name in node.output}
+    exact, left = set(), [value.name for value in proto.graph.output]
+    while left:
+        name = left.pop()
+        exact.add(name)
+        if name in made and made[name].op_type not in onnx_graph.WITH_WEIGHTS:
+            left += [other for other in made[name].input if other not in exact]
+    names = [node.output[0] for node in inner if node.output[0] not in exact]
+    if not names:
+        return {}
+    run = gptq.watched(proto, names)
+    found = activation_ranges.counted(
+        lambda image: dict(zip(names, run(image), strict=True)), list(wrap.representative(images))
+    )
+    ends = {name: activation_ranges.METHODS[method](found[name]) for name in names}
+    return {
+        name: [{"rmin": np.float32(low), "rmax": np.float32(high)}]
+        for name, (low, high) in ends.items()
+    }
 
 
 def take_bytes(proto: onnx_graph.Proto) -> None:

@@ -109,7 +109,7 @@ def _rivals(calibration: CalibrationRecord) -> str:
     shown = ", ".join(f"{name} {error:.2e}" for name, error in calibration.errors.items())
     return (
         f", which is closest to the checkpoint on {calibration.chosen_on} other training images "
-        f"(power of the error in the logits, as a share: {shown})"
+        f"(squared error of the outputs, as a share of their square: {shown})"
     )
 
 
