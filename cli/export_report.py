@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from tfresnet.deploy.records import Report
+    from tfresnet.deploy.records import Report, SpeedRecord
 
 
 def bar() -> Any:
@@ -58,8 +58,19 @@ def show(report: "Report", run: Path, features: bool) -> None:
             f"Slim network: {slim.run}/, a run with {slim.parameters:,} parameters and "
             f"{slim.macs:,} multiply-adds"
         )
+    if report.speed:
+        click.echo(_speed(report.speed))
     bundle = f", for the device: {report.bundle}/" if report.bundle else ""
     where = f"{directory}/"
     click.echo(f"Files: {where}{bundle}\nWhat was lost, and where: {where}report.html")
     if report.bundle_reason:
         click.echo(f"In the bundle: {report.bundle_reason}")
+
+
+def _speed(found: "SpeedRecord") -> str:
+    """Return which of int8 and dynamic ranges is faster here."""
+    where = f"{found.static_ms:.3f} ms with int8, {found.dynamic_ms:.3f} with dynamic ranges"
+    if found.faster == "static":
+        return f"Faster here: int8 ({where})"
+    verdict = "; ".join(found.misses) or "within the budget"
+    return f"Faster here: dynamic ({where}); {found.path}: {verdict}"

@@ -12,7 +12,7 @@ from typing import Any
 from tfresnet.backend import keras
 from tfresnet.config.export import ExportConfig
 from tfresnet.config.formats import QUANTIZATIONS
-from tfresnet.deploy import artifact, choice, hub_folder, targets
+from tfresnet.deploy import artifact, choice, hub_folder, speed, targets
 from tfresnet.deploy.budget import Budget
 from tfresnet.deploy.compress import chain
 from tfresnet.deploy.compress.base import FunctionalNetwork
@@ -103,10 +103,16 @@ def export_within(
         found = search(context, budget, config.qat_epochs or SEARCH_QAT_EPOCHS, say)
         within = [f.record for f in found.files if f.record.path == found.chosen]
         images = context.selection.summary if context.selection else None
-        more = {"ladder": found.tried, "chosen": found.chosen, "selection": images}
+        more: dict[str, Any] = {
+            "ladder": found.tried,
+            "chosen": found.chosen,
+            "selection": images,
+        }
         if found.nearest:
             more["nearest"] = found.nearest
-        return _published(context, finish(context, found.files, within, **more), publish)
+        more["speed"], dynamic = speed.compare(context, found.files, budget, say)
+        files = [*found.files, *dynamic]
+        return _published(context, finish(context, files, within, **more), publish)
 
 
 def _published(context: ExportContext, report: Report, publish: HubFolder | None) -> Report:

@@ -41,6 +41,16 @@ class SlimRecord(Record):
     macs: int = Field(description="Multiply-adds of one image.")
 
 
+class SpeedRecord(Record):
+    """Which of int8's static ranges and dynamic ones is faster on this processor."""
+
+    static_ms: float = Field(description="Of one image, with one thread.")
+    dynamic_ms: float = Field(description="The same.")
+    faster: str = Field(description="static or dynamic.")
+    path: str | None = Field(None, description="The dynamic file; None if it was only timed.")
+    misses: list[str] = Field([], description="Why that file is not within the budget.")
+
+
 class Report(Record):
     """What an export came to.
 
@@ -62,6 +72,9 @@ class Report(Record):
     stale: list[str] = Field([], description="Models of an earlier export, of other weights.")
     ladder: list[TriedRecord] | None = Field(None, description="Of --auto: what was tried.")
     chosen: str | None = Field(None, description="Of --auto: the file within the budget.")
+    speed: SpeedRecord | None = Field(
+        None, description="Of --auto: whether static or dynamic ranges are faster here."
+    )
     nearest: str | None = Field(
         None, description="Of --auto, if no file is within the budget: the one that misses least."
     )

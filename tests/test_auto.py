@@ -15,14 +15,16 @@ from tests.test_cli import json_of, refused, tfresnet
 from tests.test_damage import with_metadata
 from tfresnet import tasks
 from tfresnet.config.formats import DYNAMIC, FLOAT32, INT4_SELECTIVE, INT8
-from tfresnet.deploy import calibration, gate, inspect, selection
-from tfresnet.deploy.budget import Budget, judge
+from tfresnet.deploy import bits, calibration, gate, inspect, selection
+from tfresnet.deploy.budget import Budget, judge, nearest
 from tfresnet.deploy.candidate_files import CandidateFiles
 from tfresnet.deploy.candidates import Candidate, next_candidate
 from tfresnet.deploy.compress import qat
 from tfresnet.deploy.compress.base import FunctionalNetwork
 from tfresnet.deploy.compress.finetune import FineTuner
 from tfresnet.deploy.formats import delegates, graph, tflite
+from tfresnet.deploy.records import TriedRecord
+from tfresnet.deploy.report.of_search import on_front
 from tfresnet.runs.result import ArtifactRecord, SelectionRecord
 from tfresnet.runtime.errors import InputError
 from tfresnet.runtime.metadata import read_metadata
@@ -49,6 +51,31 @@ def test_the_cheapest_file_within_the_budget_is_chosen(run_copy):
     layers = read_metadata(second["path"]).recipe["four_bits"]
     assert 0 < len(layers) < 10
     assert second["path"].endswith(f"model_int4_selective_{len(layers)}.tflite")
+
+
+def test_the_layers_that_lose_least_for_a_byte_get_four_bits():
+    layers = [bits.LayerBits("a", 100, 1.0), bits.LayerBits("b", 100, 0.1),
+              bits.LayerBits("c", 10, 0.001)]  # fmt: skip
+    chosen = {needed: "".join(x.tensor for x in bits.allocate(layers, needed))
+              for needed in (0, 5, 50, 105, 150, 999)}  # fmt: skip
+    # With 50 needed c comes first and turns out not to be needed, but is quieter than b.
+    assert chosen == {0: "", 5: "c", 50: "b", 105: "bc", 150: "ab", 999: "abc"}
+
+
+def test_the_nearest_file_keeps_size_before_accuracy():
+    budget = Budget(0.3, 100)
+    small, large = measured(0.0, 2.0), measured(0.0, 0.1).model_copy(update={"bytes": 300})
+    assert nearest([large, small], budget) is small
+    assert nearest([], budget) is None
+
+
+def test_what_no_other_candidate_beats_is_on_the_front():
+    tried = [
+        TriedRecord(rung=str(i), bytes=size, drop=drop)
+        for i, (size, drop) in enumerate([(100, 0.0), (50, 0.2), (60, 0.3), (50, 0.5)])
+    ]
+    assert [on_front(one, tried) for one in tried] == [True, True, False, False]
+    assert not on_front(TriedRecord(rung="refused"), tried)
 
 
 def test_the_search_ends_when_nothing_is_left(run_copy):

@@ -10,6 +10,7 @@ from tfresnet.deploy.report import figures
 from tfresnet.deploy.report.figures import Predictions, Section
 from tfresnet.runs.result import ArtifactRecord
 
+FAR = 0.05  # of a probability
 SHOWN = 24  # images on which a file disagrees with the checkpoint
 
 
@@ -23,7 +24,12 @@ def sections(
     found = []
     if artifacts and before.ndim == 1:  # each image has one class
         found.append(("Confusion", _confusion(context, before, decisions, artifacts)))
-    return found + [_disagreement(context, before, decisions[a.path], a) for a in artifacts]
+    exact, texts = context.reference.predictions, dict.fromkeys(decisions, "")
+    if before.ndim == 1 and exact.ndim == 2 and exact.shape[1] > 1:
+        texts = {path: f"<p>{moved(exact, predictions[path])}</p>" for path in decisions}
+    return found + [
+        _disagreement(context, before, decisions[a.path], a, texts[a.path]) for a in artifacts
+    ]
 
 
 def _confusion(
@@ -42,7 +48,11 @@ def _confusion(
 
 
 def _disagreement(
-    context: ExportContext, before: np.ndarray, after: np.ndarray, artifact: ArtifactRecord
+    context: ExportContext,
+    before: np.ndarray,
+    after: np.ndarray,
+    artifact: ArtifactRecord,
+    moved: str = "",
 ) -> Section:
     """Return the held-out images on which a file and the checkpoint decide differently."""
     changed = (before != after).reshape(len(before), -1)
@@ -51,8 +61,27 @@ def _disagreement(
     count = f"{len(different):,} of {len(before):,} images"
     return (
         f"Where {figures.label(artifact)} disagrees with the checkpoint: {count}",
-        f'<div class="pictures">{shown}</div>' if shown else "<p>Nowhere.</p>",
+        (f'<div class="pictures">{shown}</div>' if shown else "<p>Nowhere.</p>") + moved,
     )
+
+
+def moved(exact: np.ndarray, found: np.ndarray) -> str:
+    """Return how many images have a probability that is far off, and how sure of them one was.
+
+    Args:
+        exact: the checkpoint's probabilities, [n, classes] of one class an image.
+        found: a file's.
+    """
+    off = np.abs(exact - found).max(axis=1) > FAR
+    second, first = np.sort(exact, axis=1)[:, -2:].T
+    margins = first - second
+    text = f"{off.sum():,} of {len(off):,} images have a probability that is off by more than {FAR}"
+    if off.any():
+        text += (
+            ". Of these the checkpoint was unsure: its two most probable classes are "
+            f"{np.median(margins[off]):.2f} apart (median; {np.median(margins):.2f} of all images)"
+        )
+    return text + "."
 
 
 def _pictures(

@@ -18,7 +18,7 @@ from tfresnet.deploy.context import ExportContext
 from tfresnet.deploy.formats import table
 from tfresnet.deploy.formats.delegates import DELEGATES
 from tfresnet.deploy.records import CalibrationRecord, Report
-from tfresnet.deploy.report import console, figures, of_boxes, of_labels, of_pixels
+from tfresnet.deploy.report import console, figures, of_boxes, of_labels, of_pixels, of_search
 from tfresnet.deploy.report.console import packed_lines, slower_line
 from tfresnet.deploy.report.figures import Predictions, Section
 from tfresnet.runs.result import ArtifactRecord
@@ -51,6 +51,7 @@ def html(context: ExportContext, report: Report, predictions: Predictions) -> st
     sections = [
         ("Files", _table(artifacts, report.checkpoint) + _packed(report)),
         ("Accuracy, size and latency", _costs(artifacts)),
+        *of_search.sections(report),
     ]
     in_detail = examined(artifacts, report.chosen)
     sections += LOSSES[context.run.output.task](context, predictions, in_detail)
