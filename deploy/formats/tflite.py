@@ -29,6 +29,7 @@ from tfresnet.deploy.formats import (
     float_softmax,
     graph,
     recipes,
+    tflite_gptq,
     tflite_metadata,
     wrap,
 )
@@ -209,8 +210,9 @@ def _with_ranges(
 ) -> bytes:
     """Convert to int8 with ranges by the source's method."""
     floating = _convert(source, FLOAT32, "float", batch)
-    found = activation_ranges.of(floating, centered(source.calibration), source.ranges)
-    return int8_with_ranges(floating, found, interface, dense_per_tensor)
+    images = centered(source.calibration)
+    found = activation_ranges.of(floating, images, source.ranges)
+    return int8_with_ranges(floating, found, interface, dense_per_tensor, images)
 
 
 def int8_with_ranges(
@@ -218,6 +220,7 @@ def int8_with_ranges(
     found: dict[str, activation_ranges.Range],
     interface: str,
     dense_per_tensor: bool = False,
+    images: np.ndarray | None = None,
 ) -> bytes:
     """Quantize a float32 file with a float input to int8; its softmax is integer too.
 
@@ -225,6 +228,8 @@ def int8_with_ranges(
         floating: the file.
         found: the range of each activation, by the name of its tensor.
         interface, dense_per_tensor: see :func:`converted`.
+        images: calibration inputs, float32 [n, H, W, C], with which weights are rounded by GPTQ;
+            without any they are rounded to the nearest.
     """
     ranges = found | {graph.input_name(floating): wrap.RANGE}
     with captured():
@@ -232,6 +237,8 @@ def int8_with_ranges(
             activation_ranges.with_ranges(floating, ranges),
             disable_per_channel_for_dense_layers=dense_per_tensor,
         )
+    if images is not None:
+        content = tflite_gptq.apply(bytes(content), floating, images)
     types = {"uint8": (tf.uint8, tf.float32), "integer": (tf.int8, tf.int8)}
     if interface in types:
         content = bytes(modify_model_io_type(content, *types[interface]))
