@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from tests.test_cli import json_of
-from tfresnet.deploy.formats import activation_ranges, graph, kernels, tflite
+from tfresnet.deploy.compress.base import FunctionalNetwork
+from tfresnet.deploy.formats import activation_ranges, graph, kernels, recipes, tflite
+from tfresnet.deploy.formats.base import Source
 from tfresnet.runtime.backends import centered, open_model
 from tfresnet.runtime.metadata import read_metadata
 
@@ -95,6 +97,18 @@ def test_a_kernel_is_replaced_and_rounded(tiny_run):
     assert all(len(np.unique(row)) <= 15 for row in rounded.values)
     assert np.abs(rounded.values - second.values).max() <= np.abs(second.values).max() / 14 * 1.001
     assert kernels.layer_name(second.tensor) == "stage1_block1_conv1"
+
+
+def test_layers_keep_their_bits_in_the_network_that_training_makes(tiny_run):
+    network = (tiny_run.model(), tiny_run.spec, tiny_run.output)
+    chosen = [kernel.tensor for kernel in kernels.dense(tflite.convert(*network, "float32"))][2:5]
+    images = tiny_run.dataset().train.images[:10]
+    twin = FunctionalNetwork.of(network[0], tiny_run.spec.shape).model
+    recipe = recipes.Recipe(four_bits=tuple(chosen))
+    for model in (network[0], twin):
+        content = tflite.with_integer_activations(Source(model, *network[1:], images), recipe)
+        fine = [len(np.unique(values)) > 16 for _, _, values in graph.kernels(content)]
+        assert [i for i, more in enumerate(fine) if not more] == [2, 3, 4]
 
 
 def test_pixels_span_the_whole_range_of_the_input(tiny_run):

@@ -32,7 +32,8 @@ class Recipe:
         edges: bits of the weights of the first layer and of those that give the logits, which lose
             most.
         keep_float: layers that are not quantized, by the names of their output tensors.
-        four_bits: convolutions and dense layers with 4-bit weights, named in the same way.
+        four_bits: convolutions and dense layers with 4-bit weights, by the names of their output
+            tensors in this file or in another one of the same Keras layers.
         clusters: convolutions with at most so many different weights get one scale, so that one
             weight is one integer in all output channels.
         dense_per_tensor: dense layers have one scale, not one per output.
@@ -153,8 +154,9 @@ def _manager(recipe: Recipe, content: bytes) -> "recipe_manager.RecipeManager":
         add(
             _exactly([_first_convolution(content), *kernels.last(content)]), "CONV_2D", recipe.edges
         )
-    for operation in kernels.DENSE if recipe.four_bits else ():
-        add(_exactly(recipe.four_bits), operation, 4)
+    if four_bits := _of_layers(content, recipe.four_bits):
+        for operation in kernels.DENSE:
+            add(_exactly(four_bits), operation, 4)
     if recipe.dense_per_tensor:
         add(
             EVERYTHING,
@@ -207,6 +209,15 @@ def _signature(content: bytes) -> tuple[str, str]:
 
 def _first_convolution(content: bytes) -> str:
     return next(o.outputs[0] for o in graph.operations(content) if o.name == "CONV_2D")
+
+
+def _of_layers(content: bytes, tensors: Iterable[str]) -> list[str]:
+    """Return the outputs of the Keras layers that have others of these names in another file.
+
+    A network after training is a functional model, in which layers are not inside blocks.
+    """
+    layers = {kernels.layer_name(tensor) for tensor in tensors}
+    return [k.tensor for k in kernels.dense(content) if kernels.layer_name(k.tensor) in layers]
 
 
 def _with_shared_weights(content: bytes, clusters: int) -> list[str]:
