@@ -81,7 +81,7 @@ def entropy(histogram: Histogram) -> Range:
 
     def divergence(low: float, high: float) -> float:
         inside = (values >= low) & (values <= high)
-        if not inside.any():
+        if not counts[inside].any():
             return np.inf
         kept = counts[inside]
         exact = kept.copy()

@@ -10,6 +10,7 @@ from ai_edge_litert import schema_py_generated as schema
 from tfresnet.deploy.formats import gptq, graph, kernels, running
 
 POSITIONS, CHUNK = gptq.POSITIONS, gptq.CHUNK
+PRUNED = 0.01  # share of zeros in a kernel that no training without pruning leaves
 LARGEST = {schema.TensorType.INT8: 127, schema.TensorType.INT4: 7}  # integer of a weight, by type
 
 
@@ -31,7 +32,8 @@ class Layer:
 def apply(quantized: bytes, floating: bytes, images: np.ndarray) -> bytes:
     """Return a quantized file whose weights are rounded so that the layers' outputs stay close.
 
-    Depthwise and grouped convolutions keep their weights: an output has few inputs there.
+    Depthwise and grouped convolutions keep their weights: an output has few inputs there. So do
+    layers with weights that are 0, or shared, by pruning and clustering.
 
     Args:
         quantized: made of ``floating``, with weights of 4 or 8 bits and a scale for each output.
@@ -47,7 +49,8 @@ def apply(quantized: bytes, floating: bytes, images: np.ndarray) -> bytes:
         for layer, tensor in zip(before, after, strict=True)
         if layer is not None
         and tensor.type in LARGEST
-        and len(tensor.quantization.scale) == len(layer.kernel.values)
+        and len(tensor.quantization.scale) == len(layer.kernel.values)  # not of shared weights
+        and (layer.kernel.values == 0).mean() < PRUNED
     ]
     sums = _products(floating, [layer for layer, _ in pairs], images)
     for (layer, tensor), products in zip(pairs, sums, strict=True):
