@@ -11,14 +11,14 @@ import argparse
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import tfresnet.backend  # noqa: F401  before TensorFlow
+import tfresnet.keras2  # noqa: F401  before TensorFlow
 from tfresnet import evaluation, tasks
-from tfresnet.backend import keras
 from tfresnet.data import pipeline
 from tfresnet.deploy.compress import channels, slim
 from tfresnet.deploy.compress.base import FunctionalNetwork
 from tfresnet.deploy.compress.channels import Costs
 from tfresnet.deploy.compress.finetune import FineTuner
+from tfresnet.keras2 import keras
 from tfresnet.runs.run_directory import Run, open_run
 
 PARTS = {"train_split": "train[:45000]", "eval_split": "train[45000:]"}

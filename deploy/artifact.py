@@ -5,12 +5,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tfresnet.backend import keras
 from tfresnet.config.formats import ONNX
 from tfresnet.deploy.context import ExportContext
 from tfresnet.deploy.formats import table
 from tfresnet.deploy.formats.base import SlimShape, Target
 from tfresnet.deploy.measure import MeasuredFile, measure
+from tfresnet.keras2 import keras
 from tfresnet.runs.result import ArtifactRecord
 from tfresnet.runs.run_directory import weights_sha256
 from tfresnet.runtime.metadata import ModelMetadata

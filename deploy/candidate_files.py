@@ -2,7 +2,6 @@
 
 from functools import cached_property
 
-from tfresnet.backend import keras
 from tfresnet.config.formats import FLOAT32, INT4_SELECTIVE, INT8_SELECTIVE, TFLITE, TFLM
 from tfresnet.deploy import artifact, bits, inspect
 from tfresnet.deploy.budget import Budget
@@ -15,6 +14,7 @@ from tfresnet.deploy.context import ExportContext
 from tfresnet.deploy.formats import recipes, tflite
 from tfresnet.deploy.formats.base import Compression, Target
 from tfresnet.deploy.measure import MeasuredFile
+from tfresnet.keras2 import keras
 from tfresnet.runtime.errors import InputError
 
 EXAMINED = 50  # calibration images on which the sensitive layers are found

@@ -9,7 +9,6 @@ import numpy as np
 import tensorflow as tf
 
 from tfresnet import evaluation, tasks
-from tfresnet.backend import keras
 from tfresnet.config import loading
 from tfresnet.config.export import ExportConfig
 from tfresnet.config.formats import FORMATS, PACKED
@@ -21,6 +20,7 @@ from tfresnet.deploy.calibration import Calibration
 from tfresnet.deploy.formats.base import Source
 from tfresnet.deploy.reference import Reference
 from tfresnet.deploy.selection import Selection
+from tfresnet.keras2 import keras
 from tfresnet.runs.result import RunResult
 from tfresnet.runs.run_directory import Run, weights_sha256
 from tfresnet.runtime.errors import InputError

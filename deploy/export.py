@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tfresnet.backend import keras
 from tfresnet.config.export import ExportConfig
 from tfresnet.config.formats import QUANTIZATIONS
 from tfresnet.deploy import artifact, choice, hub_folder, speed, targets
@@ -27,6 +26,7 @@ from tfresnet.deploy.publication import HubFolder
 from tfresnet.deploy.records import CalibrationRecord, Report, SlimRecord
 from tfresnet.deploy.report import card, page
 from tfresnet.deploy.search import search
+from tfresnet.keras2 import keras
 from tfresnet.runs.result import ArtifactRecord
 from tfresnet.runs.run_directory import Run, open_run
 from tfresnet.runtime.metadata import read_metadata

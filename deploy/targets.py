@@ -29,7 +29,7 @@ def compressed(config: ExportConfig) -> list[Target]:
     return [
         replace(target, compression=done)
         for target in plain(config)
-        if done.suffix and (anywhere or target.format.fine_tuned)
+        if done.suffix and (anywhere or target.format.takes_compressed)
     ]
 
 
@@ -39,7 +39,11 @@ def trained(config: ExportConfig) -> list[Target]:
     TFLite always, other formats if they are asked for in int8.
     """
     done, wanted = replace(compression(config), qat_epochs=config.qat_epochs), plain(config)
-    every = [Target(row, formats.INT8) for row in formats.FORMATS.values() if row.trained]
+    every = [
+        Target(row, formats.INT8)
+        for row in formats.FORMATS.values()
+        if row.takes_quantization_aware
+    ]
     return [
         replace(target, compression=done)
         for target in every

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfresnet.backend import keras
 from tfresnet.data import pipeline
 from tfresnet.data.corrupted_split import CorruptedSplit
 from tfresnet.data.splits import Split
+from tfresnet.keras2 import keras
 from tfresnet.runtime.errors import InputError
 from tfresnet.runtime.spec import InputSpec
 from tfresnet.tasks.base import Metrics, Task

@@ -13,9 +13,9 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from tfresnet import evaluation, tasks
-from tfresnet.backend import keras
 from tfresnet.data import pipeline
 from tfresnet.data.splits import Split, path_of
+from tfresnet.keras2 import keras
 from tfresnet.runtime import preprocess
 from tfresnet.runtime.errors import InputError
 from tfresnet.runtime.spec import InputSpec, OutputSpec

@@ -4,9 +4,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from tfresnet.backend import keras
 from tfresnet.deploy.compress.finetune import FineTuner
 from tfresnet.deploy.formats.base import SlimShape
+from tfresnet.keras2 import keras
 from tfresnet.models.functional import functional
 from tfresnet.models.network import Network
 

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from tfresnet.backend import keras
 from tfresnet.deploy.compress.finetune import copied
 from tfresnet.deploy.compress.fold import only_reader
+from tfresnet.keras2 import keras
 from tfresnet.models.functional import layer_macs
 from tfresnet.runtime.errors import InputError
 from tfresnet.tasks.base import Loss

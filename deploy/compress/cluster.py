@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-from tfresnet.backend import keras
 from tfresnet.deploy.compress.base import FunctionalNetwork
 from tfresnet.deploy.compress.finetune import FineTuner, Stage, copied
 from tfresnet.deploy.compress.fold import folded
+from tfresnet.keras2 import keras
 
 
 @dataclass(frozen=True)

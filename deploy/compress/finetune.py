@@ -12,12 +12,12 @@ import numpy as np
 import tensorflow as tf
 
 from tfresnet import tasks
-from tfresnet.backend import keras
 from tfresnet.config.sections import RunConfig
 from tfresnet.data import pipeline
 from tfresnet.data.sources import Dataset
 from tfresnet.data.splits import Subset
 from tfresnet.deploy import calibration
+from tfresnet.keras2 import keras
 from tfresnet.runs import teacher
 from tfresnet.runs.run_directory import Run, weights_sha256
 from tfresnet.runtime.errors import InputError

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tfresnet.backend import keras
+from tfresnet.keras2 import keras
 
 CONVOLUTIONS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D)
 FUSED_INTO = (*CONVOLUTIONS, keras.layers.Dense)

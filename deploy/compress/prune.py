@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from tfresnet.backend import keras
 from tfresnet.deploy.compress.base import FunctionalNetwork
 from tfresnet.deploy.compress.finetune import FineTuner, Stage, copied
+from tfresnet.keras2 import keras
 
 TWO_OF_FOUR = "2:4"
 LR_FACTOR = 0.1  # of the run's peak rate: the remaining weights must replace the others

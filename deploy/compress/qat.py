@@ -7,11 +7,11 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfresnet.backend import keras
 from tfresnet.deploy.compress import cluster, ranges
 from tfresnet.deploy.compress.base import FunctionalNetwork
 from tfresnet.deploy.compress.finetune import FineTuner, Stage, copied
 from tfresnet.deploy.compress.standalone_norms import without_standalone_norms
+from tfresnet.keras2 import keras
 from tfresnet.runtime.errors import InputError
 
 OBSERVED = 512  # training images that the ranges of activations start from

@@ -5,7 +5,7 @@ from unittest import mock
 import numpy as np
 import tensorflow as tf
 
-from tfresnet.backend import keras
+from tfresnet.keras2 import keras
 from tfresnet.runtime.spec import InputSpec
 
 BATCH = 64  # images at a time

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from tfresnet import tasks
-from tfresnet.backend import keras
 from tfresnet.config.export import ExportConfig
 from tfresnet.config.sections import RunConfig
 from tfresnet.deploy.compress import channels
@@ -18,6 +17,7 @@ from tfresnet.deploy.compress.base import FunctionalNetwork
 from tfresnet.deploy.compress.channels import Channels, Costs, InnerConvolution
 from tfresnet.deploy.compress.finetune import FineTuner, Stage
 from tfresnet.deploy.formats.base import SlimShape
+from tfresnet.keras2 import keras
 from tfresnet.models import zoo
 from tfresnet.models.functional import functional, macs, parameters
 from tfresnet.models.network import Network

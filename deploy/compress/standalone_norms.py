@@ -6,8 +6,8 @@ its statistics are fixed, so it is one scale and one shift a channel: a depthwis
 with a bias, which tfmot and TFLite both quantize, per channel, with the ReLU behind it.
 """
 
-from tfresnet.backend import keras
 from tfresnet.deploy.compress.fold import follows_convolution, scale_and_shift
+from tfresnet.keras2 import keras
 from tfresnet.training.optimizers import AFFINE
 
 

@@ -21,7 +21,7 @@ from tfresnet.runtime.spec import InputSpec, OutputSpec
 from tfresnet.system.files import write_bytes
 
 if TYPE_CHECKING:
-    from tfresnet.backend import keras
+    from tfresnet.keras2 import keras
 
 Content = TypeVar("Content")  # a converted model in memory: bytes, or whatever a format needs
 

@@ -14,11 +14,11 @@ from unittest import mock
 import numpy as np
 import tensorflow as tf  # (before onnx: the other order crashes in protobuf)
 
-from tfresnet.backend import keras
 from tfresnet.config.export import ExportConfig
 from tfresnet.config.formats import FLOAT16, INT8, Quantization, quantization_named
 from tfresnet.deploy.formats import graph, onnx_graph, onnx_int8, tflite, wrap
 from tfresnet.deploy.formats.base import Audit, Format, Source, Target
+from tfresnet.keras2 import keras
 from tfresnet.runtime.decode import OUTPUTS
 from tfresnet.runtime.errors import InputError
 from tfresnet.runtime.metadata import ONNX_KEY, ModelMetadata, digest

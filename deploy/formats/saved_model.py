@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from tfresnet.backend import keras
 from tfresnet.config.export import ExportConfig
 from tfresnet.deploy.formats import wrap
 from tfresnet.deploy.formats.base import Format, Source, Target
+from tfresnet.keras2 import keras
 from tfresnet.runtime.backends import Backend, Outputs
 from tfresnet.runtime.errors import InputError
 from tfresnet.runtime.metadata import FILE_NAME, ModelMetadata

@@ -12,7 +12,6 @@ import tensorflow as tf
 from tensorflow.lite.python.convert import mlir_quantize
 from tensorflow.lite.python.util import modify_model_io_type
 
-from tfresnet.backend import keras
 from tfresnet.config.export import ExportConfig
 from tfresnet.config.formats import (
     DYNAMIC,
@@ -34,6 +33,7 @@ from tfresnet.deploy.formats import (
     wrap,
 )
 from tfresnet.deploy.formats.base import Audit, Format, Source, Target
+from tfresnet.keras2 import keras
 from tfresnet.runtime.backends import centered
 from tfresnet.runtime.decode import OUTPUTS
 from tfresnet.runtime.errors import InputError

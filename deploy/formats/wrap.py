@@ -10,10 +10,10 @@ import numpy as np
 import tensorflow as tf
 
 from tfresnet import tasks
-from tfresnet.backend import keras
 from tfresnet.data.pipeline import normalize
 from tfresnet.deploy.formats import decoding, suppression
 from tfresnet.deploy.formats.base import Source
+from tfresnet.keras2 import keras
 from tfresnet.models.network import Network
 from tfresnet.runtime.backends import centered
 from tfresnet.runtime.decode import OUTPUTS

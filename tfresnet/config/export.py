@@ -248,8 +248,8 @@ class ExportConfig(Section):
         chosen = [key for key, value in tuned.items() if value]
         if self.features and chosen:
             raise ValueError(f"features: expected no {chosen[0]} beside it, got both")
-        if (self.prune or self.cluster) and not any(row.fine_tuned for row in rows):
-            able = names(row for row in FORMATS.values() if row.fine_tuned)
+        if (self.prune or self.cluster) and not any(row.takes_compressed for row in rows):
+            able = names(row for row in FORMATS.values() if row.takes_compressed)
             key = "prune" if self.prune else "cluster"
             raise ValueError(f"{key}: expected one of the formats {able}, got {asked}")
         if self.prune and self.cluster == 2:

@@ -89,8 +89,9 @@ class FormatRow:
         batch: images at a time if none are asked for; None for any number.
         fixed_batch: whether it can have no other batch.
         interfaces: of ``INTERFACES``, those that it can have.
-        fine_tuned: whether files are made of pruned and clustered networks too.
-        trained: whether int8 files are made of networks trained with fake quantization too.
+        takes_compressed: whether files are made of pruned and clustered networks too.
+        takes_quantization_aware: whether int8 files are made of networks trained with fake
+            quantization too.
         in_browser: whether browsers can run it, by ``tfresnet demo``.
         portable: whether it runs without TensorFlow, so that the bundle may hold it.
         preferred: whether a device gets this one first.
@@ -110,8 +111,8 @@ class FormatRow:
     batch: int | None = None
     fixed_batch: bool = False
     interfaces: tuple[str, ...] = INTERFACES
-    fine_tuned: bool = False
-    trained: bool = False
+    takes_compressed: bool = False
+    takes_quantization_aware: bool = False
     in_browser: bool = False
     portable: bool = True
     preferred: bool = False
@@ -150,8 +151,8 @@ TFLITE = FormatRow(
         FLOAT32, FLOAT16, DYNAMIC, INT8, INT16X8, INT4, INT4_MIXED, INT8_WEIGHTS, INT4_WEIGHTS,
     ),
     batch=1,
-    fine_tuned=True,
-    trained=True,
+    takes_compressed=True,
+    takes_quantization_aware=True,
     in_browser=True,
     preferred=True,
     usual=True,
@@ -167,7 +168,7 @@ ONNX = FormatRow(
     file_name="model_{quantization}{suffix}.onnx",
     quantizations=(FLOAT32, FLOAT16, INT8),
     interfaces=("uint8", "float"),
-    trained=True,
+    takes_quantization_aware=True,
     in_browser=True,
     usual=True,
     requirements="onnxruntime\nnumpy\nPillow\n",
@@ -197,8 +198,8 @@ TFLM = FormatRow(
     quantizations=(INT8,),
     batch=1,
     fixed_batch=True,
-    fine_tuned=True,
-    trained=True,
+    takes_compressed=True,
+    takes_quantization_aware=True,
     requirements=LITERT,
     marker=("D", "◆"),
 )
@@ -212,7 +213,7 @@ OPENVINO = FormatRow(
     beside=(".bin",),
     quantizations=(FLOAT32, FLOAT16, INT8),
     interfaces=("uint8", "float"),
-    trained=True,
+    takes_quantization_aware=True,
     requirements="openvino\nnumpy\nPillow\n",
     marker=("v", "▼"),
 )

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from tfresnet.backend import keras
+from tfresnet.keras2 import keras
 from tfresnet.models.network import Block, Layers, apply
 
 layers = keras.layers

@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-from tfresnet.backend import keras
+from tfresnet.keras2 import keras
 from tfresnet.models.blocks import Conv, convolution, norm_relu
 from tfresnet.models.network import FeatureMaps, Layers, apply
 from tfresnet.models.top_down import TopDown, pyramid

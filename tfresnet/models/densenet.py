@@ -6,8 +6,8 @@ Source: arXiv:1608.06993. 121 and 169 equal those of keras.applications.
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from tfresnet.backend import keras
 from tfresnet.config.sections import ModelConfig
+from tfresnet.keras2 import keras
 from tfresnet.models.blocks import Conv, Style, convolution, norm_relu
 from tfresnet.models.network import Backbone, Block, Layers, Part, apply, scaled
 from tfresnet.models.resnet import STEM_STRIDES, STEMS

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from string import ascii_lowercase
 from typing import Any, ClassVar, NamedTuple
 
-from tfresnet.backend import keras
 from tfresnet.config.sections import ModelConfig
+from tfresnet.keras2 import keras
 from tfresnet.models.blocks import (
     Conv,
     convolution,

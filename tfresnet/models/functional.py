@@ -7,7 +7,7 @@ output shape of every layer. The outputs of both models are exactly equal.
 import math
 from collections.abc import Iterator
 
-from tfresnet.backend import keras
+from tfresnet.keras2 import keras
 
 
 def functional(model: keras.Model, image_shape: tuple[int, int, int]) -> keras.Model:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Protocol
 
 import tensorflow as tf
 
-from tfresnet.backend import keras
+from tfresnet.keras2 import keras
 from tfresnet.runtime.errors import InputError, unknown
 
 layers = keras.layers

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from tfresnet.backend import keras
+from tfresnet.keras2 import keras
 from tfresnet.models import state_dict, torch_file
 from tfresnet.models.functional import functional
 from tfresnet.models.names import KERAS_APPLICATIONS, Convention, variable_kind

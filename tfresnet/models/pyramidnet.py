@@ -6,8 +6,8 @@ Source: arXiv:1610.02915, and the authors' code (github.com/dyhan0920/PyramidNet
 from dataclasses import dataclass
 from typing import ClassVar
 
-from tfresnet.backend import keras
 from tfresnet.config.sections import ModelConfig
+from tfresnet.keras2 import keras
 from tfresnet.models.blocks import (
     Conv,
     ResidualBlock,

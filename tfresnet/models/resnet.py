@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tfresnet.backend import keras
 from tfresnet.config.sections import ModelConfig
+from tfresnet.keras2 import keras
 from tfresnet.models.blocks import (
     EXPANSION,
     INNER,

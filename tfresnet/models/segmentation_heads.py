@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tfresnet.backend import keras
+from tfresnet.keras2 import keras
 from tfresnet.models.blocks import Conv, convolution, norm_relu
 from tfresnet.models.network import Block, FeatureMaps, Layers, apply
 from tfresnet.models.top_down import TopDown, pyramid, upsampling

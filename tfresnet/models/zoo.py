@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
-from tfresnet.backend import keras
 from tfresnet.config.sections import ModelConfig
+from tfresnet.keras2 import keras
 from tfresnet.models import heads, options
 from tfresnet.models.blocks import Style
 from tfresnet.models.densenet import DenseNetRow

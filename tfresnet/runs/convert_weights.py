@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from tfresnet.backend import keras
 from tfresnet.config import loading
 from tfresnet.config.sections import RunConfig
 from tfresnet.data.dataset import default_crop
+from tfresnet.keras2 import keras
 from tfresnet.models import functional, pretrained, zoo
 from tfresnet.models.names import Pixels
 from tfresnet.runs import preflight, weights_file

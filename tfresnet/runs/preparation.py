@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tfresnet import tasks
-from tfresnet.backend import keras
 from tfresnet.config import loading
 from tfresnet.config.sections import RunConfig
 from tfresnet.data import sources, validation
 from tfresnet.data.sources import Dataset
+from tfresnet.keras2 import keras
 from tfresnet.models import options, zoo
 from tfresnet.runs import preflight, shipped, start, teacher, transfer
 from tfresnet.runs.run_directory import open_run

@@ -27,8 +27,8 @@ from tfresnet.system.environment import Environment, LaterPart, RunEnvironment
 from tfresnet.system.files import read_json, read_json_lines, write_text
 
 if TYPE_CHECKING:
-    from tfresnet.backend import keras
     from tfresnet.data.sources import Dataset
+    from tfresnet.keras2 import keras
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from tfresnet.backend import keras
 from tfresnet.config.sections import RunConfig
+from tfresnet.keras2 import keras
 from tfresnet.runs.run_directory import open_run
 from tfresnet.runtime.errors import InputError
 from tfresnet.runtime.spec import InputSpec, OutputSpec

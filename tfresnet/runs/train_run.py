@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Any
 
 from tfresnet import evaluation, tasks
-from tfresnet.backend import keras
 from tfresnet.config.sections import RunConfig
 from tfresnet.data.sources import Dataset
+from tfresnet.keras2 import keras
 from tfresnet.models import functional
 from tfresnet.runs import samples
 from tfresnet.runs.preparation import prepare

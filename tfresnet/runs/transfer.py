@@ -3,9 +3,9 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tfresnet.backend import keras
 from tfresnet.config import loading
 from tfresnet.config.sections import ModelConfig, RunConfig
+from tfresnet.keras2 import keras
 from tfresnet.models import hub_weights, names, own_weights, pretrained, zoo
 from tfresnet.models.hub_weights import HubWeights
 from tfresnet.models.names import OURS, Convention

@@ -6,7 +6,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from tfresnet.backend import keras
+from tfresnet.keras2 import keras
 from tfresnet.models import architectures, names, pretrained, structure, zoo
 from tfresnet.runtime.errors import InputError
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfresnet.backend import keras
+from tfresnet.keras2 import keras
 from tfresnet.runtime.spec import CLASSIFICATION, OutputSpec
 from tfresnet.tasks import intervals
 from tfresnet.tasks.calibration_error import expected_calibration_error

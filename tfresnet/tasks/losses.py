@@ -3,8 +3,8 @@
 import numpy as np
 import tensorflow as tf
 
-from tfresnet.backend import keras
 from tfresnet.config.sections import TrainConfig
+from tfresnet.keras2 import keras
 
 TINY = 1e-12  # a lower probability counts as this one, so that a loss is finite
 

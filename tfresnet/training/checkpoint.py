@@ -5,7 +5,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from tfresnet.backend import keras
+from tfresnet.keras2 import keras
 from tfresnet.runtime.errors import InputError
 
 KEPT = 2

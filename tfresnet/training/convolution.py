@@ -14,7 +14,7 @@ from collections.abc import Iterator
 
 import tensorflow as tf
 
-from tfresnet.backend import keras
+from tfresnet.keras2 import keras
 from tfresnet.system import environment
 
 CHANNELS = 256  # input channels from which on matrix products are faster

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tfresnet.backend import keras
+from tfresnet.keras2 import keras
 
 EXPLODED = 1e4  # nats; no network recovers from this
 

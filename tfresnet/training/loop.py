@@ -9,12 +9,12 @@ import numpy as np
 import tensorflow as tf
 
 from tfresnet import evaluation, tasks
-from tfresnet.backend import keras
 from tfresnet.config.loading import dataset_name
 from tfresnet.config.sections import RunConfig, TrainConfig
 from tfresnet.data import pipeline, task_settings
 from tfresnet.data.sources import Dataset
 from tfresnet.data.splits import Split
+from tfresnet.keras2 import keras
 from tfresnet.runtime.errors import InputError
 from tfresnet.tasks.base import Task
 from tfresnet.training import checkpoint, convolution, precision, preview, timing

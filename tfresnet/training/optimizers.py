@@ -5,8 +5,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfresnet.backend import keras
 from tfresnet.config.sections import TrainConfig
+from tfresnet.keras2 import keras
 from tfresnet.models.network import Backbone
 from tfresnet.runtime.errors import InputError
 

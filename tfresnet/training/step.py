@@ -5,8 +5,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfresnet.backend import keras
 from tfresnet.config.sections import TrainConfig
+from tfresnet.keras2 import keras
 from tfresnet.tasks.base import Loss
 from tfresnet.training.optimizers import finish_gradients
 

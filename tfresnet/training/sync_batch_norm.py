@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from tfresnet.backend import keras
+from tfresnet.keras2 import keras
 
 
 class SynchronizedBatchNormalization(keras.layers.BatchNormalization):
