@@ -70,7 +70,7 @@ def show(report: "Report", run: Path, features: bool) -> None:
 def _speed(found: "SpeedRecord") -> str:
     """Return which of int8 and dynamic ranges is faster here."""
     where = f"{found.static_ms:.3f} ms with int8, {found.dynamic_ms:.3f} with dynamic ranges"
-    if found.faster == "static":
-        return f"Faster here: int8 ({where})"
+    if found.faster != "dynamic":
+        return f"Faster here: {'int8' if found.faster == 'static' else 'neither'} ({where})"
     verdict = "; ".join(found.misses) or "within the budget"
     return f"Faster here: dynamic ({where}); {found.path}: {verdict}"

@@ -46,7 +46,7 @@ class SpeedRecord(Record):
 
     static_ms: float = Field(description="Of one image, with one thread.")
     dynamic_ms: float = Field(description="The same.")
-    faster: str = Field(description="static or dynamic.")
+    faster: str = Field(description="static, dynamic, or neither: within a tenth.")
     path: str | None = Field(None, description="The dynamic file; None if it was only timed.")
     misses: list[str] = Field([], description="Why that file is not within the budget.")
 

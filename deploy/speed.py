@@ -18,6 +18,8 @@ from tfresnet.deploy.formats.base import Target
 from tfresnet.deploy.measure import MeasuredFile
 from tfresnet.deploy.records import SpeedRecord
 
+ALIKE = 0.9  # of the other's time: what is closer than this is the luck of one timing
+
 
 def compare(
     context: ExportContext,
@@ -45,23 +47,31 @@ def compare(
     static = records.get(INT8.name)
     if static is None or context.config.interface == "integer":
         return None, []
-    target, more = Target(TFLITE, DYNAMIC), []
+    more: list[MeasuredFile] = []
     progress("dynamic ranges: timing")
-    dynamic_ms = records[DYNAMIC.name].latency_ms if DYNAMIC.name in records else _time(context)
     record = records.get(DYNAMIC.name)
-    if record is None and dynamic_ms < static.latency_ms:
-        more = [artifact.make(context, context.model, target)]
+    dynamic_ms = record.latency_ms if record else _time(context)
+    faster = faster_of(static.latency_ms, dynamic_ms)
+    if record is None and faster == "dynamic":
+        more = [artifact.make(context, context.model, Target(TFLITE, DYNAMIC))]
         record = more[0].record
     return (
         SpeedRecord(
             static_ms=static.latency_ms,
             dynamic_ms=dynamic_ms,
-            faster="dynamic" if dynamic_ms < static.latency_ms else "static",
+            faster=faster,
             path=record.path if record else None,
             misses=judge(record, budget)[1] if record else [],
         ),
         more,
     )
+
+
+def faster_of(static_ms: float, dynamic_ms: float) -> str:
+    """Return which of two times is clearly the shorter: ``static``, ``dynamic`` or ``neither``."""
+    if dynamic_ms < ALIKE * static_ms:
+        return "dynamic"
+    return "static" if static_ms < ALIKE * dynamic_ms else "neither"
 
 
 def _time(context: ExportContext) -> float:

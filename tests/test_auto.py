@@ -15,7 +15,7 @@ from tests.test_cli import json_of, refused, tfresnet
 from tests.test_damage import with_metadata
 from tfresnet import tasks
 from tfresnet.config.formats import DYNAMIC, FLOAT32, INT4_SELECTIVE, INT8
-from tfresnet.deploy import bits, calibration, gate, inspect, selection
+from tfresnet.deploy import bits, calibration, gate, inspect, selection, speed
 from tfresnet.deploy.budget import Budget, judge, nearest
 from tfresnet.deploy.candidate_files import CandidateFiles
 from tfresnet.deploy.candidates import Candidate, next_candidate
@@ -30,6 +30,13 @@ from tfresnet.runtime.errors import InputError
 from tfresnet.runtime.metadata import read_metadata
 
 FEW = ["--verify-images", 50, "--calibration-images", 50]
+
+
+@pytest.mark.parametrize(
+    ("dynamic", "faster"), [(0.5, "dynamic"), (0.95, "neither"), (1.05, "neither"), (1.2, "static")]
+)
+def test_times_that_are_alike_name_no_winner(dynamic, faster):
+    assert speed.faster_of(1.0, dynamic) == faster
 
 
 def test_the_cheapest_file_within_the_budget_is_chosen(run_copy):

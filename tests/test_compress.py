@@ -1,6 +1,7 @@
 """Pruning, clustering, quantisation-aware training, and all of them in a row."""
 
 import dataclasses
+import json
 import re
 import shutil
 from pathlib import Path
@@ -176,6 +177,10 @@ def test_a_finished_fine_tuning_is_loaded_and_another_one_is_not(compressed, tin
     folder = run.directory / "export" / "pruned"
     log = (folder / "metrics.jsonl").read_text()
     data = run.dataset()
+    # Of settings only those that are not the defaults: a later version's new key changes nothing.
+    began = json.loads((folder / finetune.PROVENANCE).read_text())["config"]
+    assert "freeze_norms" not in began["train"]
+    assert began["train"]["epochs"] == 1
     again = compressed_by(prune.Pruning(0.5, "unstructured", 1), run, data, folder)
     assert prune.share_of_zeros(again) == pytest.approx(0.493, abs=0.005)
     assert (folder / "metrics.jsonl").read_text() == log  # with the times that it took

@@ -75,9 +75,9 @@ class FineTuner:
 
         def build_in_scope() -> keras.Model:
             model = build()
-            provenance = {
-                "method": dict(stage.method), "config": config.model_dump(), **_start(model)
-            }  # fmt: skip
+            # Without defaults: a key that a later version adds begins no training anew.
+            settings = config.model_dump(exclude_defaults=True)
+            provenance = {"method": dict(stage.method), "config": settings, **_start(model)}
             if isinstance(self.dataset.train, Subset):
                 indices = np.asarray(self.dataset.train.indices, np.int64).tobytes()
                 provenance["images"] = hashlib.sha256(indices).hexdigest()

@@ -92,11 +92,8 @@ def _facts(context: ExportContext, report: Report, dataset: str) -> str:
             f"{calibration.method}{_rivals(calibration)}"
         )
     if report.processor:
-        facts["Latency"] = "; ".join(
-            text
-            for text in (f"on {report.processor}", report.processor_note, slower_line(report))
-            if text
-        )
+        where = "; ".join(filter(None, (f"on {report.processor}", report.processor_note)))
+        facts["Latency"] = ". ".join(filter(None, (where, slower_line(report))))
     if report.bundle_reason:
         facts["Bundle"] = report.bundle_reason
     items = (f"<dt>{key}</dt><dd>{escape(value)}</dd>" for key, value in facts.items())
