@@ -144,6 +144,8 @@ def _print_how_to_resume(request: "TrainingRequest", saved: bool) -> None:
 
 
 def _print_costs(facts: "DryRun") -> None:
+    from tfresnet.system import units
+
     memory, on_gpu = facts.peak_memory_mb, facts.peak_gpu_memory_mb
     click.echo(
         f"{facts.arch}: {facts.parameters:,} parameters, {facts.macs:,} multiply-adds\n"
@@ -151,6 +153,7 @@ def _print_costs(facts: "DryRun") -> None:
         f"{facts.epochs} epochs, {facts.steps:,} steps, about "
         f"{facts.estimated_seconds / 60:.1f} min at {facts.images_per_second:,.0f} img/s, "
         "without the evaluations\n"
+        f"{units.petaflop(facts.petaflop)} PFLOP of arithmetic, the same on any machine\n"
         f"input alone {facts.input_images_per_second:,.0f} img/s, computation alone "
         f"{facts.compute_images_per_second:,.0f} img/s: {facts.bottleneck} is the "
         "bottleneck"

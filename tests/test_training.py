@@ -272,6 +272,10 @@ def test_a_dry_run_tells_what_it_would_take_and_writes_nothing(tmp_path, monkeyp
     facts = json_of("train", "--dry-run", *(f"--set={o}" for o in TINY))
     assert facts["parameters"] == 78_042
     assert facts["steps"] == 2 * math.ceil(1437 / 64)
+    # Two times three passes of every image.
+    assert facts["petaflop"] == pytest.approx(
+        6 * facts["macs"] * facts["steps"] * 64 / 1e15, rel=1e-3
+    )
     rates = {kind: facts[f"{kind}_images_per_second"] for kind in ("input", "compute")}
     assert facts["bottleneck"] == min(rates, key=rates.get)
     assert facts["images_per_second"] > 0

@@ -10,6 +10,7 @@ from tfresnet.runs.result import ArtifactRecord, RunResult
 from tfresnet.runtime.errors import InputError
 from tfresnet.sweep import markdown
 from tfresnet.sweep.table import to_markdown
+from tfresnet.system import units
 from tfresnet.system.environment import Environment, RunEnvironment
 from tfresnet.tasks import intervals
 from tools.records import SweepRecord, read_all
@@ -23,8 +24,10 @@ chose no epoch unless the row says so; with several seeds the mean and the stand
 bootstrap), of several seeds that of their mean (Student's t). *Mirrored* is with the predictions
 for each image and for its mirror image averaged, *ECE* the expected calibration error in percent
 (15 bins), *pixels* the share of them that is right, *mAP* COCO's mean over overlaps of 0.5 to 0.95.
-Minutes are those of the machines that are named below, some of which had other work too. The
-weights of what is *shipped* are in the package, with kernels in float16: the numbers are theirs.
+*PFLOP* is the arithmetic of training in 10^15 operations (2 x multiply-adds x 3 x images, at their
+sizes, and a teacher's forward pass), the same on every machine; minutes are those of the machines
+that are named below, some of which had other work too. The weights of what is *shipped* are in the
+package, with kernels in float16: the numbers are theirs.
 """
 # Of each primary number, the columns behind it: what they are called, and where the number is.
 FURTHER: dict[str, dict[str, Callable[[RunResult], float | None]]] = {
@@ -131,6 +134,7 @@ def _row(experiment: Experiment, label: str) -> dict[str, str]:
         **{name: some(map(read, results)) for name, read in FURTHER[headings.primary].items()},
         "int8 TFLite": some(getattr(file, headings.primary, None) for file in int8),
         "int8 kB": f"{int8[0].bytes / 1000:,.1f}" if int8 else "-",
+        "PFLOP": units.petaflop(experiment.petaflop),
         "minutes": f"{experiment.minutes:.1f}",
     }
 

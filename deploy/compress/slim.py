@@ -24,6 +24,7 @@ from tfresnet.models.network import Network
 from tfresnet.runs import preflight, run_directory, samples, train_run
 from tfresnet.runs.run_directory import Run
 from tfresnet.runtime.spec import CLASSIFICATION
+from tfresnet.training import work
 
 LR_FACTOR = 0.1  # of the run's peak rate: what is left must take over from what was removed
 EXAMINED = 2_048  # training images for the importance of channels
@@ -145,5 +146,7 @@ def recorded(fine_tune: FineTuner, stage: Stage) -> Run:
     config = fine_tune.config(stage)
     made = run_directory.create(fine_tune.directory, config, run.spec, run.output)
     samples.write(fine_tune.dataset, made.directory / "samples")
-    train_run.write_result(made, fine_tune.dataset)
+    teacher = run.model() if config.train.teacher else None
+    petaflop = work.petaflop(config, run.spec, fine_tune.steps(1), made.model(), teacher)
+    train_run.write_result(made, fine_tune.dataset, petaflop)
     return made

@@ -9,7 +9,7 @@ from tfresnet.data import sources
 from tfresnet.models import functional
 from tfresnet.runs import preflight
 from tfresnet.runs.preparation import prepare
-from tfresnet.training import estimate, progress
+from tfresnet.training import estimate, progress, work
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,7 @@ class DryRun:
         compute_images_per_second: of the steps alone, on a batch that is there already.
         bottleneck: ``input`` or ``compute``, the slower one.
         estimated_seconds: of all steps, without evaluations.
+        petaflop: the arithmetic of all steps, the same on every machine; see ``training.work``.
         peak_memory_mb: of this process; None where the system does not say.
         peak_gpu_memory_mb: of the first GPU; None without one.
     """
@@ -45,6 +46,7 @@ class DryRun:
     compute_images_per_second: float
     bottleneck: str
     estimated_seconds: float
+    petaflop: float
     peak_memory_mb: int | None
     peak_gpu_memory_mb: int | None
 
@@ -71,5 +73,8 @@ def dry_run(config: RunConfig) -> DryRun:
             held_out_images=len(dataset.held_out),
             epochs=config.train.epochs,
             steps=trainer.total_steps,
+            petaflop=work.petaflop(
+                config, dataset.spec, trainer.steps_per_epoch, trainer.model, trainer.teacher
+            ),
             **estimate.rates(trainer),
         )

@@ -71,12 +71,18 @@ class Experiment:
         """The mean wall-clock time of a run, in minutes."""
         return statistics.fmean(result.wall_seconds for result in self.results) / 60
 
+    @property
+    def petaflop(self) -> float | None:
+        """The mean arithmetic of a run's training, see ``training.work``; None if not known."""
+        known = [r.petaflop for r in self.results if r.petaflop is not None]
+        return statistics.fmean(known) if known else None
+
     def headline(self) -> str:
         """Return the mean of that number with its name: ``top-1 92.61%``."""
         return f"{self.headings.heading} {statistics.fmean(self.values):.2%}"
 
     def summary(self) -> dict[str, Any]:
-        """Return ``preset arch epochs seeds test_top1 top1_interval minutes`` as JSON types.
+        """Return ``preset arch epochs seeds test_top1 top1_interval petaflop minutes`` as JSON.
 
         ``test_top1`` (a fraction of 1) and ``minutes`` are means over the seeds. Other tasks have
         their own number in its place, such as ``test_miou`` and ``miou_interval``.
@@ -89,6 +95,7 @@ class Experiment:
             "seeds": len(self.results),
             f"test_{primary}": statistics.fmean(self.values),
             f"{primary}_interval": list(self.interval),
+            "petaflop": self.petaflop,
             "minutes": self.minutes,
         }
 

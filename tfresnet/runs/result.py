@@ -121,6 +121,9 @@ class RunResult(Record):
     test: dict[str, Any] = Field({}, description="All held-out numbers of what is deployed.")
     wall_seconds: float = Field(math.nan, description="Of training and its evaluations.")
     images_per_second: float = Field(math.nan, description="Of training.")
+    petaflop: float | None = Field(
+        None, description="The arithmetic of training, see ``training.work``; None if not known."
+    )
     command: str | None = None
     commit: str | None
     weights: str | None = Field(None, description="File that converted weights come from.")

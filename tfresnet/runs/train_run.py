@@ -21,6 +21,7 @@ from tfresnet.training import (
     lost_workers,
     optimizers,
     progress,
+    work,
     workers,
 )  # fmt: skip
 from tfresnet.training.loop import Trainer
@@ -55,11 +56,23 @@ def _train(config: RunConfig, directory: Path, resume: bool) -> Run:
         run = create(directory, config, dataset.spec, dataset.output)
         samples.write(dataset, directory / "samples")
         parameters = functional.parameters(trainer.model)
-        progress.show(header.facts(config, trainer, parameters, directory, weights))
+        total = _petaflop(config, trainer)
+        progress.show(header.facts(config, trainer, parameters, total, directory, weights))
         progress.tell(dataset.notes + changed)
         trainer.run()
-        write_result(run, dataset)
+        write_result(run, dataset, _petaflop(config, trainer, int(trainer.step)))
     return run
+
+
+def _petaflop(config: RunConfig, trainer: Trainer, steps: int | None = None) -> float:
+    return work.petaflop(
+        config,
+        trainer.dataset.spec,
+        trainer.steps_per_epoch,
+        trainer.model,
+        trainer.teacher,
+        steps,
+    )
 
 
 def _other_epochs(config: RunConfig, directory: Path, trainer: Trainer) -> tuple[str, ...]:
@@ -77,8 +90,14 @@ def _other_epochs(config: RunConfig, directory: Path, trainer: Trainer) -> tuple
     )
 
 
-def write_result(run: Run, dataset: Dataset) -> None:
-    """Measure the final weights of a run in float32, as they will be exported, and record it."""
+def write_result(run: Run, dataset: Dataset, petaflop: float | None = None) -> None:
+    """Measure the final weights of a run in float32, as they will be exported, and record it.
+
+    Args:
+        run: that was trained.
+        dataset: with the held-out images.
+        petaflop: the arithmetic of its training, if it is known.
+    """
     records = run.records()
     if not records:
         raise InputError(
@@ -108,6 +127,7 @@ def write_result(run: Run, dataset: Dataset) -> None:
             test=found["deployed"].result(),
             wall_seconds=round(wall, 1),
             images_per_second=round(trained_on / seconds, 1),
+            petaflop=petaflop,
             command=recorded.command,
             commit=recorded.commit,
             artifacts=_exported(run),

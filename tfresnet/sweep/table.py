@@ -13,6 +13,7 @@ from tfresnet.runs.experiments import Experiment
 from tfresnet.runtime.spec import CLASSIFICATION
 from tfresnet.sweep import markdown
 from tfresnet.sweep.runner import Outcome
+from tfresnet.system import units
 from tfresnet.system.files import png, read_json_lines, write_bytes, write_text
 from tfresnet.tasks import intervals
 from tfresnet.tasks.headings import HEADINGS, Headings, heading, of_record
@@ -46,6 +47,7 @@ class Row:
         parameters: number of trainable parameters.
         wall_seconds: mean time of a run.
         images_per_second: mean rate of training.
+        petaflop: mean arithmetic of a run's training, see ``training.work``.
         difference: of ``value_mean`` from the first variant's, in percentage points.
         primary: the key of that number: ``top1``, ``miou``, ``map50`` or ``map``.
     """
@@ -60,6 +62,7 @@ class Row:
     parameters: int | None = None
     wall_seconds: float | None = None
     images_per_second: float | None = None
+    petaflop: float | None = None
     difference: float | None = None
     primary: str = TOP1
 
@@ -116,6 +119,7 @@ def _row(variant: str, group: list[Outcome]) -> Row:
     row.parameters = experiment.first.parameters
     row.wall_seconds = statistics.fmean(r.wall_seconds for r in results)
     row.images_per_second = statistics.fmean(r.images_per_second for r in results)
+    row.petaflop = experiment.petaflop
     return row
 
 
@@ -135,6 +139,7 @@ def _cells(row: Row) -> dict[str, str]:
         "95 %": intervals.shown(row.value_interval) if row.value_interval else "-",
         "difference": shown(row.difference, "+.2f"),
         "parameters": shown(row.parameters, ",.0f"),
+        "PFLOP": units.petaflop(row.petaflop),
         "minutes": shown(row.wall_seconds, ".1f", 60),
         "images/s": shown(row.images_per_second, ",.0f"),
     }

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from tfresnet.config import loading
 from tfresnet.config.sections import RunConfig, TrainConfig
-from tfresnet.system import environment
+from tfresnet.system import environment, units
 
 if TYPE_CHECKING:
     from tfresnet.training.loop import Trainer
@@ -28,6 +28,7 @@ def facts(
     config: RunConfig,
     trainer: "Trainer",
     parameters: int,
+    petaflop: float,
     directory: Path,
     weights: str | None = None,
 ) -> list[str]:
@@ -37,6 +38,7 @@ def facts(
         config: the whole configuration.
         trainer: that will train.
         parameters: number of trainable parameters.
+        petaflop: the arithmetic of the whole training.
         directory: of the run.
         weights: that it starts from, or why there are none; None without a word about them.
     """
@@ -51,7 +53,7 @@ def facts(
         "network": f"{config.model.arch}, {parameters:,} parameters",
         **({"weights": weights} if weights else {}),
         "training": f"{training.epochs} epochs of {trainer.steps_per_epoch:,} steps, "
-        f"batches of {training.batch_size}",
+        f"batches of {training.batch_size}, {units.petaflop(petaflop)} PFLOP",
         "device": f"{_devices(trainer)}, {training.precision}",
         "run": str(directory),
     }

@@ -99,7 +99,7 @@ class Trainer:
             if config.train.sync_batch_norm:
                 synchronize(self.model)
             self.average = self._copy(build_model) if config.train.ema_decay else None
-            teacher = build_teacher() if build_teacher else None
+            self.teacher = build_teacher() if build_teacher else None
             self.rate_factor = tf.Variable(1.0, trainable=False)
             self.optimizer = make_optimizer(
                 config.train, self.steps_per_epoch, self.total_steps, self.rate_factor
@@ -118,7 +118,9 @@ class Trainer:
         self.source_end = 0  # the step up to which there are batches
         self.masks_end = 0  # the step up to which the dropout masks of one seed are used
         loss = self.task.loss(config.train, dataset.train)
-        step = TrainStep(config.train, self.model, self.optimizer, loss, self._observe, teacher)
+        step = TrainStep(
+            config.train, self.model, self.optimizer, loss, self._observe, self.teacher
+        )
         self.train_step = tf.function(step, jit_compile=True) if config.train.xla else step
         self.deployed = self.average or self.model
         self.evaluated = build_evaluated() if build_evaluated else self.deployed
