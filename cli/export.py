@@ -25,6 +25,7 @@ from tfresnet.system.native_stderr import quiet_tensorflow
 if TYPE_CHECKING:
     from tfresnet.deploy.publication import HubFolder
     from tfresnet.deploy.records import Report
+    from tfresnet.deploy.signing import Signer
 
 
 @click.command("export")
@@ -34,6 +35,18 @@ if TYPE_CHECKING:
     "--hub-folder", type=PATH, help="Also write a folder for the Hugging Face hub; no upload."
 )
 @click.option("--license", metavar="NAME", help="Of the model in that folder: apache-2.0, say.")
+@click.option(
+    "--sign",
+    metavar="KEY",
+    help="Sign all that is written, with the private key in a PEM file or as sigstore does.",
+)
+@click.option(
+    "--certificate",
+    "certificates",
+    type=PATH,
+    multiple=True,
+    help="Of that key, in a PEM file; then those of its issuers.",
+)
 @json_option
 @reports_mistakes
 def command(
@@ -45,6 +58,8 @@ def command(
     board_names: tuple[str, ...],
     hub_folder: Path | None,
     license: str | None,
+    sign: str | None,
+    certificates: tuple[Path, ...],
     as_json: bool,
     **choices: Any,
 ) -> None:
@@ -66,8 +81,10 @@ def command(
       tfresnet export runs/quickstart --auto --board rpi-pico
       tfresnet export runs/quickstart --onnx --quantize int8 --layout nchw --batch 1
       tfresnet export runs/quickstart --tflite --hub-folder digits --license apache-2.0
+      tfresnet export runs/quickstart --tflite --sign publisher.key
     """
     from tfresnet.deploy.publication import HubFolder
+    from tfresnet.deploy.signing import Signer
     from tfresnet.deploy.subject import data_section
     from tfresnet.runs import preflight, run_directory
 
@@ -75,7 +92,10 @@ def command(
         raise click.UsageError("--max-bytes, --max-latency, --board: expected --auto with them")
     if license and not hub_folder:
         raise click.UsageError("--license: expected --hub-folder with it")
+    if certificates and not sign:
+        raise click.UsageError("--certificate: expected --sign KEY with it")
     publish = HubFolder(hub_folder, license) if hub_folder else None
+    signer = Signer(os.path.expanduser(sign), certificates) if sign else None
     on_boards = _board_limits(board_names)
     config = export_config(choices, auto, os.cpu_count() or 1, TFLM if on_boards else TFLITE)
     run = writable_run(run)
@@ -86,13 +106,16 @@ def command(
         preflight.slimming(opened.config.model.arch)
     data_section(opened.config.data, data)
     limits = {"max_bytes": max_bytes, "max_latency": max_latency, **on_boards} if auto else None
-    report = _export(opened, config, data, limits, publish, as_json)
+    report = _export(opened, config, data, limits, publish, signer, as_json)
     if as_json:
         print_json(report.to_dict())
     else:
         show(report, run, config.features)
         if publish:
             _show_hub_folder(publish)
+        if sign:
+            where = run / "export" / ("features" if config.features else "")
+            click.echo(f"Signed: {shlex.join(['tfresnet', 'verify', str(where), '--key', 'PUB'])}")
     _warn(report)
     sys.exit(_status(report))
 
@@ -119,6 +142,7 @@ def _export(
     data: dict[str, Any],
     limits: dict[str, Any] | None,
     publish: "HubFolder | None",
+    signer: "Signer | None",
     as_json: bool,
 ) -> "Report":
     quiet_tensorflow()
@@ -132,9 +156,9 @@ def _export(
             shown.update(task, description=stage, completed=done, total=total)
 
         if limits is None:
-            return stages.export(run, config, say, data, publish)
+            return stages.export(run, config, say, data, publish, signer)
         budget = Budget(config.max_drop, **limits)
-        return stages.export_within(run, config, budget, say, data, publish)
+        return stages.export_within(run, config, budget, say, data, publish, signer)
 
 
 def _show_hub_folder(folder: "HubFolder") -> None:

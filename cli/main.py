@@ -16,6 +16,7 @@ COMMANDS = {
     "evaluate": "Measure a run or a model file on held-out images.",
     "export": "Write TFLite and ONNX files, each measured against the run.",
     "inspect": "List the operations of a .tflite file, and each layer's error.",
+    "verify": "Check that an export is as it was written, and by whom.",
     "predict": "Say what is in pictures, with a model file.",
     "explain": "Draw class activation maps, mistakes and features.",
     "benchmark": "Compare latency, memory and size of model files.",

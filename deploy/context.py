@@ -1,5 +1,6 @@
 """What all files of one export share: the run, its data, and the checkpoint's predictions."""
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -52,6 +53,7 @@ class ExportContext:
         reference: the checkpoint's predictions for ``held_out``.
         selection: training images to choose a file on; None if nothing is chosen.
         metadata: what every file says about itself, before it is measured.
+        held_out_sha256: a digest of the images that are measured on and of what is true of them.
     """
 
     run: Run
@@ -65,6 +67,7 @@ class ExportContext:
     reference: Reference
     selection: Selection | None
     metadata: ModelMetadata
+    held_out_sha256: str = ""
 
     @property
     def task(self) -> Task:
@@ -163,9 +166,19 @@ def prepare(
         calibration=drawn.summary,
         measured={**reference.headline, "n": reference.n},
     )
+    checksum = _checksum(measured, reference)
     return ExportContext(
-        run, result, config, data, model, dataset, drawn, held_out, reference, chosen, metadata
-    )
+        run, result, config, data, model, dataset, drawn, held_out, reference, chosen, metadata,
+        checksum,
+    )  # fmt: skip
+
+
+def _checksum(images: set[bytes], reference: Reference) -> str:
+    """Return a digest of images, given by theirs, in any order, and of what is true of them."""
+    whole = hashlib.sha256(b"".join(sorted(images)))
+    for part in tf.nest.flatten(reference.truth):
+        whole.update(np.ascontiguousarray(part).tobytes())
+    return whole.hexdigest()
 
 
 def _with_method(drawn: Calibration, config: ExportConfig, source: Source) -> Calibration:

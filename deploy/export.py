@@ -11,7 +11,7 @@ from typing import Any
 
 from tfresnet.config.export import ExportConfig
 from tfresnet.config.formats import QUANTIZATIONS
-from tfresnet.deploy import artifact, choice, hub_folder, speed, targets
+from tfresnet.deploy import artifact, choice, hub_folder, provenance, speed, targets
 from tfresnet.deploy.budget import Budget
 from tfresnet.deploy.compress import chain
 from tfresnet.deploy.compress.base import FunctionalNetwork
@@ -26,10 +26,12 @@ from tfresnet.deploy.publication import HubFolder
 from tfresnet.deploy.records import CalibrationRecord, Report, SlimRecord
 from tfresnet.deploy.report import card, page
 from tfresnet.deploy.search import search
+from tfresnet.deploy.signing import IGNORED_OF_HUB, Signer
 from tfresnet.keras2 import keras
 from tfresnet.runs.result import ArtifactRecord
 from tfresnet.runs.run_directory import Run, open_run
 from tfresnet.runtime.metadata import read_metadata
+from tfresnet.runtime.signature import SIGNATURE
 from tfresnet.system import environment
 from tfresnet.system.files import lock, write_text
 
@@ -46,6 +48,7 @@ def export(
     progress: Progress = lambda stage, done, total: None,
     data: dict[str, Any] | None = None,
     publish: HubFolder | None = None,
+    signer: Signer | None = None,
 ) -> Report:
     """Write ``export/`` in the run directory and return what its ``report.json`` holds.
 
@@ -58,6 +61,7 @@ def export(
         data: keys of the run's data section to replace: where the same data are now, or others to
             measure on.
         publish: a folder to write for the hub as well.
+        signer: who signs the export, its bundle and the folder for the hub; None for nobody.
 
     Raises:
         InputError: what the configuration asks for can't be made of this run.
@@ -78,7 +82,7 @@ def export(
         say("writing the report")
         more = {"slim": _slim(context)} if config.slims else {}
         report = finish(context, files, [file.record for file in files], **more)
-        return _published(context, report, publish)
+        return _published(context, report, publish, signer)
 
 
 def export_within(
@@ -88,6 +92,7 @@ def export_within(
     progress: Progress = lambda stage, done, total: None,
     data: dict[str, Any] | None = None,
     publish: HubFolder | None = None,
+    signer: Signer | None = None,
 ) -> Report:
     """Export the cheapest TFLite file within a budget; see :func:`export`.
 
@@ -112,13 +117,22 @@ def export_within(
             more["nearest"] = found.nearest
         more["speed"], dynamic = speed.compare(context, found.files, budget, say)
         files = [*found.files, *dynamic]
-        return _published(context, finish(context, files, within, **more), publish)
+        report = finish(context, files, within, **more)
+        return _published(context, report, publish, signer)
 
 
-def _published(context: ExportContext, report: Report, publish: HubFolder | None) -> Report:
-    """Write the folder for the hub, if there is to be one."""
+def _published(
+    context: ExportContext, report: Report, publish: HubFolder | None, signer: Signer | None
+) -> Report:
+    """Write the folder for the hub and sign, if that is to be; the report is what was given."""
     if publish:
         hub_folder.write(publish, context, report)
+    if signer:
+        # The export last: its signature covers that of the bundle in it.
+        for folder in filter(None, (report.bundle, context.directory)):
+            signer.sign(Path(folder))
+        if publish:
+            signer.sign(publish.directory, IGNORED_OF_HUB)
     return report
 
 
@@ -135,6 +149,7 @@ def finish(
 ) -> Report:
     """Write the bundle, of one of the ``candidates``, and the report of all; return the report."""
     directory, reference = context.directory, context.reference
+    (directory / SIGNATURE).unlink(missing_ok=True)  # of what an earlier export wrote
     artifacts = choice.compared([file.record for file in files])
     processor = context.config.processor
     best = choice.best(candidates, processor)
@@ -157,9 +172,23 @@ def finish(
     write_text(directory / "report.json", json.dumps(report.to_dict(), indent=1))
     write_text(directory / "report.html", page.html(context, report, predictions))
     write_text(directory / "MODEL_CARD.md", card.text(context, report))
+    write_text(directory / provenance.FILE, _provenance(context))
     if not context.config.features and context.has_data_of_run():
         context.run.write_result(context.result.model_copy(update={"artifacts": artifacts}))
     return report
+
+
+def _provenance(context: ExportContext) -> str:
+    """Return the text of ``provenance.json``."""
+    found = provenance.of_export(
+        context.run,
+        context.result,
+        context.data,
+        context.metadata.weights_sha256,
+        {"n": context.reference.n, "sha256": context.held_out_sha256},
+        context.calibration.summary,
+    )
+    return json.dumps(found.to_dict(), indent=1, sort_keys=True) + "\n"
 
 
 def _networks(context: ExportContext, say: Say) -> Iterator[tuple[keras.Model, Target]]:

@@ -91,10 +91,11 @@ def test_imports_point_down(module):
             assert not (module.startswith(one) and name.startswith(other)), f"{module}: {name}"
 
 
-# What a device has: the standard library, numpy, Pillow and one of the interpreters.
+# What a device has: the standard library, numpy, Pillow and one of the interpreters; cryptography
+# for signatures, where they are checked.
 ON_A_DEVICE = {
     *sys.stdlib_module_names, "numpy", "PIL", "ai_edge_litert", "tflite_runtime", "onnxruntime",
-    "openvino",
+    "openvino", "cryptography",
 }  # fmt: skip
 
 

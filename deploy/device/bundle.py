@@ -29,7 +29,11 @@ preprocessing from the model file itself.
 or, from a shell:  python classify.py {model} {sample} folder --times
 """
 
+import os
 import sys
+
+if any(word.startswith("--k") for word in sys.argv[1:]):  # --key: no bytecode that lies here
+    sys.dont_write_bytecode, sys.pycache_prefix = True, os.devnull
 
 from {runtime}.command_line import main
 from {runtime}.errors import InputError
@@ -56,6 +60,10 @@ Input: any picture (HEIC after `pip install pillow-heif`); it is turned upright,
 to {height} x {width} {colors}. Output: {output}.
 Measured on {n:,} held-out images{behind}:
 {metric} {value:.2%} (the model it was made from: {reference:.2%}).
+"""
+SIGNED = """
+If it was signed, `pip install cryptography` and `--key PUB` let `classify.py` refuse a model, or a
+folder, that was changed since.
 """
 NATIVE = """
 `native/` is for programs without Python; each file says in its first lines how to build it. Neither
@@ -158,7 +166,7 @@ def _readme(metadata: ModelMetadata, answer: answers.Answer, names: dict[str, st
         behind=answer.measured, n=measured["n"],
         metric=metric, value=value, reference=judged_by(measured, "checkpoint_")[1], **names,
     )  # fmt: skip
-    return text + answer.note
+    return text + answer.note + SIGNED
 
 
 def _write_runtime(directory: Path) -> None:

@@ -12,6 +12,7 @@ from .errors import InputError
 from .paths import MODEL_FILE
 from .picture_files import pictures_in
 from .predictor import open_file
+from .signature import verify_model
 from .terminal import escape_unprintable, printable, quiet_broken_pipe
 
 
@@ -29,6 +30,9 @@ def main() -> int:
     )  # fmt: skip
     parser.add_argument("--threads", type=_positive, default=1)
     parser.add_argument("--out", help="folder for the pictures with what was found in them")
+    parser.add_argument(
+        "--key", help="public key: refuse a model that was changed since it was signed with it"
+    )
     parser.add_argument("--times", action="store_true", help="print what each picture took")
     arguments = parser.parse_args()
     escape_unprintable()
@@ -61,6 +65,8 @@ def _predict(arguments: argparse.Namespace) -> int:
 
     printed = 0
     try:
+        if arguments.key:
+            verify_model(arguments.model, arguments.key)
         model = open_file(arguments.model, arguments.threads)
         if arguments.out and not model.draws:
             raise InputError(f"--out: expected a model that finds places, got {arguments.model}")
