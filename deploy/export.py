@@ -129,8 +129,9 @@ def _published(
         hub_folder.write(publish, context, report)
     if signer:
         # The export last: its signature covers that of the bundle in it.
-        for folder in filter(None, (report.bundle, context.directory)):
-            signer.sign(Path(folder))
+        if report.bundle:
+            signer.sign(Path(report.bundle))
+        signer.sign(context.directory)
         if publish:
             signer.sign(publish.directory, IGNORED_OF_HUB)
     return report

@@ -37,7 +37,7 @@ def installed(root: str = ROOT) -> list[Dependency]:
     neither is what is not installed; the list is empty where the package is not.
     """
     found: dict[str, Dependency] = {}
-    waiting = [(canonicalize_name(root), frozenset[str]())]
+    waiting: list[tuple[str, frozenset[str]]] = [(canonicalize_name(root), frozenset())]
     seen = set()
     while waiting:
         name, extras = one = waiting.pop()
@@ -76,11 +76,11 @@ def _needed(package: Distribution, extras: frozenset[str]) -> Iterator[tuple[str
 def license_of(package: Distribution) -> str:
     """Return the license of a package as it names it, in one line."""
     facts = package.metadata
-    if expression := facts.get("License-Expression"):
-        return str(expression)
+    if "License-Expression" in facts:
+        return str(facts["License-Expression"])
     classifiers = [c for c in facts.get_all("Classifier") or () if c.startswith(CLASSIFIER)]
     names = [c.rpartition(" :: ")[2] for c in classifiers]
-    text = " ".join(str(facts.get("License") or "").split())
+    text = " ".join(str(facts["License"]).split()) if "License" in facts else ""
     if text and len(text) <= LONGEST and text.lower() != UNKNOWN:
         return text
     return ", ".join(sorted(set(names))) or UNKNOWN
