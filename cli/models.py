@@ -23,7 +23,7 @@ def command(as_json: bool) -> None:
 
     Multiply-adds are for one image of the size that the architecture was published for.
     Results are means of all seeds, from the records in results/. Below an architecture are
-    the names of weights that train --init-from fetches from the Hugging Face hub, the first
+    the names of weights that train --init-from fetches from the hub or from Keras, the first
     one for --pretrained; * are on this machine. Below all are the trained networks that ship
     with tfresnet, whose names are taken wherever a run is.
 

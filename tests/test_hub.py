@@ -15,9 +15,9 @@ from safetensors.numpy import save
 from tests.conftest import write_images
 from tests.test_cli import json_of, refused, tfresnet
 from tfresnet.config import loading
-from tfresnet.models import hub_weights, names, structure, zoo
+from tfresnet.models import named_weights, names, structure, zoo
 from tfresnet.models.functional import functional
-from tfresnet.models.hub_weights import HubWeights
+from tfresnet.models.weights_row import NamedWeights
 from tfresnet.runs import hub, request, run_directory, start, transfer
 from tfresnet.runs.preparation import prepare
 from tfresnet.runtime.errors import InputError
@@ -28,7 +28,7 @@ STEMS = {"timm/resnet10t.c3_in1k": (24, 32, 64), "timm/ecaresnet50d.miil_in1k": 
 ONE_STEP = ("--epochs", 1, "--batch-size", 4, "--set", "data.image_size=32")
 
 
-def arrays_of(row: HubWeights) -> dict[str, np.ndarray]:
+def arrays_of(row: NamedWeights) -> dict[str, np.ndarray]:
     """Random weights with the names and shapes that timm's network has."""
     rng = np.random.default_rng(0)
     model = zoo.build(row.model, (64, 64, 3), 1000)
@@ -47,7 +47,7 @@ def arrays_of(row: HubWeights) -> dict[str, np.ndarray]:
 
 @pytest.fixture(scope="module")
 def content() -> bytes:
-    return save(arrays_of(hub_weights.TABLE[NAME]))
+    return save(arrays_of(named_weights.TABLE[NAME]))
 
 
 class Hub(http.server.BaseHTTPRequestHandler):
@@ -133,8 +133,8 @@ def pictures(tmp_path_factory) -> Path:
     return write_images(folder, {"a": 6, "b": 6}, size=(110, 120))
 
 
-def row(name: str = NAME) -> HubWeights:
-    return hub_weights.TABLE[name]
+def row(name: str = NAME) -> NamedWeights:
+    return named_weights.TABLE[name]
 
 
 def test_weights_are_downloaded_once_and_verified(server, content, place):
@@ -282,24 +282,25 @@ def test_an_option_of_the_network_chooses_its_weights(place):
         (["model.padding=same"], None),
     ]:
         config = loading.from_overrides(["model.arch=resnet50", *settings])
-        found = hub_weights.default_for(config.model)
+        found = named_weights.default_for(config.model)
         assert (found and found.name) == expected, settings
 
 
 def test_every_row_is_for_an_architecture_that_we_have():
-    for name, one in hub_weights.TABLE.items():
+    for name, one in named_weights.TABLE.items():
         assert loading.is_hub_name(name)
         zoo.architecture(one.arch)
-        assert one.file.endswith(".safetensors")  # arrays and their names, no code
+        assert one.file.endswith((".safetensors", ".h5"))  # arrays and their names, no code
+        assert one.is_keras == bool(one.md5)
         assert 60 < one.top1 < 90 and 0.8 <= one.crop <= 1 and one.license
-        assert hub_weights.default_for(one.model) is not None
+        assert named_weights.default_for(one.model) is not None
 
 
 def test_a_path_that_exists_wins_over_a_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert hub_weights.named(NAME) is row()
+    assert named_weights.named(NAME) is row()
     (tmp_path / NAME).mkdir(parents=True)
-    assert hub_weights.named(NAME) is None
+    assert named_weights.named(NAME) is None
     with pytest.raises(InputError, match="expected a run"):
         transfer.initial_weights(loading.from_overrides([f"train.init_from={NAME}"]))
 

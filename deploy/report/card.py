@@ -15,7 +15,7 @@ from tfresnet.deploy.context import ExportContext
 from tfresnet.deploy.formats import table
 from tfresnet.deploy.records import CalibrationRecord, Report
 from tfresnet.deploy.report import figures
-from tfresnet.models import hub_weights
+from tfresnet.models import named_weights
 from tfresnet.runs.result import ArtifactRecord
 from tfresnet.runtime.errors import InputError
 from tfresnet.tasks.headings import judged_by
@@ -129,7 +129,7 @@ def check(text: str) -> None:
 def _body(context: ExportContext, report: Report, use: str) -> str:
     """Return the Markdown of the card."""
     dataset = dataset_name(context.data.dataset)
-    start = hub_weights.named(context.run.config.train.init_from)
+    start = named_weights.named(context.run.config.train.init_from)
     spec, output, result = context.run.spec, context.run.output, context.result
     answer = answers.answer_of(context.metadata.output_kind, output)
     headings, (metric, value) = context.task.headings, judged_by(report.checkpoint)
@@ -199,7 +199,7 @@ def _front(context: ExportContext, report: Report, license: str | None) -> str:
     from huggingface_hub import EvalResult, ModelCardData
 
     headings, data = context.task.headings, context.data
-    start = hub_weights.named(context.run.config.train.init_from)
+    start = named_weights.named(context.run.config.train.init_from)
     is_public = lookup.kind(data) == "tfds"
     common: dict[str, Any] = {
         "task_type": headings.hub_task,

@@ -19,7 +19,7 @@ from tfresnet.runtime.errors import InputError, unknown
 from tfresnet.system.files import expanded, read_text
 
 S = TypeVar("S", bound=BaseModel)
-HUB = ("timm/",)  # what names of weights on the hub begin with
+HUB = ("timm/", "keras/")  # what names of weights begin with
 
 
 # Not ruamel.yaml: its error for a duplicate key says how to allow it, and `yes` would become text.

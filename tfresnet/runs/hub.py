@@ -1,8 +1,8 @@
-"""Fetch weights by name from the Hugging Face hub, once; then they come from its cache.
+"""Fetch weights by name from the Hugging Face hub or from Keras, once; then from their caches.
 
-Only the rows of :data:`tfresnet.models.hub_weights.TABLE` are fetched, and only safetensors: arrays
-and their names, no code. ``HF_HOME``, ``HF_HUB_CACHE``, ``HF_ENDPOINT``, ``HF_HUB_OFFLINE`` and
-``HF_TOKEN`` mean what they mean to huggingface_hub. Loads no TensorFlow.
+Only the rows of :data:`tfresnet.models.named_weights.TABLE` are fetched, as safetensors or HDF5:
+arrays and their names, no code. ``HF_HOME``, ``HF_HUB_CACHE``, ``HF_ENDPOINT``, ``HF_HUB_OFFLINE``
+and ``HF_TOKEN`` mean what they mean to huggingface_hub. Loads no TensorFlow.
 """
 
 import contextlib
@@ -17,7 +17,9 @@ import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
-from tfresnet.models.hub_weights import HubWeights, of_architecture
+from tfresnet.models.named_weights import of_architecture
+from tfresnet.models.weights_row import NamedWeights
+from tfresnet.runs import keras_files
 from tfresnet.runtime.errors import InputError
 from tfresnet.system.files import read_json, write_text
 
@@ -26,8 +28,10 @@ from tfresnet.system.files import read_json, write_text
 TIMEOUT, PATIENCE = 2.0, 10.0
 
 
-def cached(row: HubWeights) -> Path | None:
-    """Return the file of weights in the hub's cache; None if it has yet to be downloaded."""
+def cached(row: NamedWeights) -> Path | None:
+    """Return the file of weights in a cache; None if it has yet to be downloaded."""
+    if row.is_keras:
+        return keras_files.cached(row)
     from huggingface_hub import constants
 
     # As huggingface_hub.try_to_load_from_cache, which takes half a second to import.
@@ -67,19 +71,23 @@ def listed(arch: str) -> list[Listed]:
     ]
 
 
-def available(row: HubWeights) -> bool:
-    """Return whether weights are in the cache, or the hub can be asked for them."""
-    return cached(row) is not None or reachable()
+def available(row: NamedWeights) -> bool:
+    """Return whether weights are in a cache, or their server can be asked for them."""
+    return cached(row) is not None or _reachable(row, TIMEOUT)
 
 
-def reachable() -> bool:
-    """Return whether the hub answers within :data:`TIMEOUT`; asked once in a process.
+def _reachable(row: NamedWeights, seconds: float) -> bool:
+    """Return whether the server of weights answers in time; each is asked once in a process.
 
-    With ``HF_HUB_OFFLINE`` it is not asked at all.
+    With ``HF_HUB_OFFLINE`` none is asked at all.
     """
     from huggingface_hub import constants
 
-    return not constants.HF_HUB_OFFLINE and _answers(_endpoint(), TIMEOUT)
+    return not constants.HF_HUB_OFFLINE and _answers(_server(row), seconds)
+
+
+def _server(row: NamedWeights) -> str:
+    return keras_files.SERVER if row.is_keras else _endpoint()
 
 
 def _endpoint() -> str:
@@ -111,48 +119,58 @@ def _answers(endpoint: str, timeout: float) -> bool:
     return found.is_set()
 
 
-def fetch(row: HubWeights) -> Path:
+def fetch(row: NamedWeights) -> Path:
     """Return the verified file of weights, from the cache or else downloaded into it.
 
-    A download shows its progress, and goes on where it was when the connection breaks. Of a row
-    without a digest that of the first download is remembered, in ``tfresnet-weights.json`` in
-    ``HF_HOME``, and another one is refused later.
+    A download shows its progress, and from the hub goes on where it was when the connection breaks.
+    Of a row without a digest that of the first download is remembered, in ``tfresnet-weights.json``
+    in ``HF_HOME``, and another one is refused later.
 
     Raises:
-        InputError: neither the cache nor the hub has it, or it is another file than expected.
+        InputError: neither the cache nor the server has it, or it is another file than expected.
     """
     file = cached(row) or _download(row)
     _verify(row, file)
     return file
 
 
-def _download(row: HubWeights) -> Path:
-    from huggingface_hub import constants, hf_hub_download
+def _download(row: NamedWeights) -> Path:
+    from huggingface_hub import constants
 
     reason = "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else "no answer"
     try:
-        if not constants.HF_HUB_OFFLINE and _answers(_endpoint(), PATIENCE):
-            return Path(
-                hf_hub_download(
-                    row.name,
-                    row.file,
-                    revision=row.revision,
-                    cache_dir=constants.HF_HUB_CACHE,
-                    endpoint=_endpoint(),
-                    library_name="tfresnet",
-                )
-            )
+        if _reachable(row, PATIENCE):
+            return keras_files.download(row) if row.is_keras else _from_hub(row)
     except Exception as error:  # the library's own, and those of what it downloads with
         reason = textwrap.shorten(str(error), 160, placeholder=" ...") or type(error).__name__
+    place = keras_files.folder() if row.is_keras else constants.HF_HUB_CACHE
     raise InputError(
-        f"expected {row.name} in {constants.HF_HUB_CACHE} or from {_endpoint()}, got neither "
-        f"({reason}); download {row.file} of {row.url} elsewhere and add --init-from FILE --arch "
-        f"{row.arch}, or add --no-pretrained to start from nothing"
+        f"expected {row.name} in {place} or from {_server(row)}, got neither ({reason}); download "
+        f"{row.file} of {row.url} elsewhere and add --init-from FILE --arch {row.arch}, or add "
+        "--no-pretrained to start from nothing"
     )
 
 
-def _verify(row: HubWeights, file: Path) -> None:
+def _from_hub(row: NamedWeights) -> Path:
+    from huggingface_hub import constants, hf_hub_download
+
+    return Path(
+        hf_hub_download(
+            row.name,
+            row.file,
+            revision=row.revision,
+            cache_dir=constants.HF_HUB_CACHE,
+            endpoint=_endpoint(),
+            library_name="tfresnet",
+        )
+    )
+
+
+def _verify(row: NamedWeights, file: Path) -> None:
     """Raise an ``InputError`` unless the file is the one that is expected."""
+    if row.is_keras:
+        keras_files.verify(row, file)
+        return
     got = _sha256(file)
     place = _memory()
     known = _remembered(place)

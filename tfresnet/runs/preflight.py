@@ -6,7 +6,7 @@ from pathlib import Path
 from tfresnet.config import loading
 from tfresnet.config.sections import ModelConfig, RunConfig, TrainConfig
 from tfresnet.data import lookup, task_settings
-from tfresnet.models import costs, hub_weights, names, options
+from tfresnet.models import costs, named_weights, names, options
 from tfresnet.runs import hub, shipped
 from tfresnet.runs.run_directory import Run, open_run
 from tfresnet.runtime.errors import InputError, unknown
@@ -75,7 +75,7 @@ def training(config: RunConfig, resume: bool = False, dry_run: bool = False) -> 
             "normalizations would be those of random ones; add --init-from RUN, or leave it out"
         )
     # A resumed run does not need the weights that it once started from.
-    if row := hub_weights.named(start):
+    if row := named_weights.named(start):
         if not (resume or dry_run):
             hub.fetch(row)
     elif start and not resume and not shipped.located(start).is_file():

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tfresnet.config.sections import ModelConfig, RunConfig
-from tfresnet.models import hub_weights
+from tfresnet.models import named_weights
 from tfresnet.models.options import same_structure
 from tfresnet.runs import hub, shipped
 from tfresnet.runs.run_directory import open_run
@@ -28,14 +28,14 @@ def chosen(config: RunConfig, model: ModelConfig | None = None) -> str | None:
     """
     wanted, network = config.train.pretrained, model or config.model
     if config.train.init_from or not wanted:
-        row = hub_weights.named(config.train.init_from)
+        row = named_weights.named(config.train.init_from)
         return row.name if row else None
     if config.data.channels == 3 and (name := _shipped_for(network)):
         return name
     if wanted == "auto":
-        row = hub_weights.default_for(network)
+        row = named_weights.default_for(network)
         return row.name if row and hub.available(row) else None
-    return hub_weights.required_for(network).name
+    return named_weights.required_for(network).name
 
 
 def _shipped_for(model: ModelConfig) -> str | None:
@@ -56,7 +56,7 @@ def image_size(settings: Sequence[str]) -> int | None:
     """
     key = "train.init_from="
     given = next((s.removeprefix(key) for s in reversed(settings) if s.startswith(key)), None)
-    if row := hub_weights.named(given):
+    if row := named_weights.named(given):
         return row.size
     if not given or not shipped.located(given).is_dir():
         return None
@@ -74,7 +74,7 @@ def settled(config: RunConfig) -> RunConfig:
     name = chosen(config)
     if name is None:
         return config
-    model, row = config.model, hub_weights.named(name)
+    model, row = config.model, named_weights.named(name)
     if row and "arch" not in model.model_fields_set:
         model = model.model_copy(update={"arch": row.arch})
     training = config.train.model_copy(update={"init_from": name})
@@ -97,16 +97,16 @@ def described(config: RunConfig) -> str | None:
         config: settled; ``train.pretrained`` is still ``auto`` if it found none.
     """
     training = config.train
-    if row := hub_weights.named(training.init_from):
+    if row := named_weights.named(training.init_from):
         return f"{row.name}, {row.top1:.1f} % of ImageNet, {row.license}"
     if training.init_from:
         ships = ", which ships with tfresnet" if shipped.is_name(training.init_from) else ""
         return f"{training.init_from}{ships}"
     if training.pretrained != "auto":
         return None
-    rows = hub_weights.of_architecture(config.model.arch)
+    rows = named_weights.of_architecture(config.model.arch)
     if not rows:
         return f"none, as {config.model.arch} has none on the hub; --pretrained explains"
-    if not any(map(hub.available, rows)):
+    if not any(map(hub.cached, rows)) and not hub.available(rows[0]):
         return "none, the hub can't be reached; --pretrained explains"
     return "none, as the network has other settings; --pretrained explains"

@@ -6,10 +6,10 @@ from pathlib import Path
 from tfresnet.config import loading
 from tfresnet.config.sections import ModelConfig, RunConfig
 from tfresnet.keras2 import keras
-from tfresnet.models import hub_weights, names, own_weights, pretrained, zoo
-from tfresnet.models.hub_weights import HubWeights
+from tfresnet.models import named_weights, names, own_weights, pretrained, zoo
 from tfresnet.models.names import OURS, Convention
 from tfresnet.models.options import STRUCTURE
+from tfresnet.models.weights_row import NamedWeights
 from tfresnet.runs import hub, weights_file
 from tfresnet.runs.run_directory import Run, open_run
 from tfresnet.runtime.errors import InputError
@@ -68,7 +68,7 @@ def initial_weights(config: RunConfig, download: bool = True) -> InitialWeights 
     if not config.train.init_from:
         return None
     path = Path(config.train.init_from)
-    if row := hub_weights.named(config.train.init_from):
+    if row := named_weights.named(config.train.init_from):
         return _of_hub(row, download)
     if path.is_file():
         arch = config.model.arch if "arch" in config.model.model_fields_set else None
@@ -105,10 +105,11 @@ def _of_file(path: Path, arch: str | None) -> InitialWeights:
     )
 
 
-def _of_hub(row: HubWeights, download: bool) -> InitialWeights:
+def _of_hub(row: NamedWeights, download: bool) -> InitialWeights:
     fetched = download or hub.cached(row)
     weights = weights_file.read(hub.fetch(row), row.arch) if fetched else None
     family = zoo.architecture(row.arch).family
+    library = "keras" if row.is_keras else "torch"
     return InitialWeights(
         name=row.name,
         model=row.model,
@@ -116,7 +117,7 @@ def _of_hub(row: HubWeights, download: bool) -> InitialWeights:
         std=row.pixels.std,
         labels=weights_file.numbered_labels(weights.classes()) if weights else (),
         arrays=weights.arrays if weights else {},
-        convention=weights.convention if weights else names.convention("torch", row.arch, family),
+        convention=weights.convention if weights else names.convention(library, row.arch, family),
         image_size=row.size,
         crop_fraction=row.crop,
     )
