@@ -338,7 +338,7 @@ class TrainConfig(Section):
     strategy: Literal["auto", "one", "mirrored", "multiworker"] = Field(
         "auto",
         description="auto: all GPUs, else one CPU device; mirrored: see devices; multiworker: the "
-        "processes that TF_CONFIG names.",
+        "processes that TF_CONFIG, SLURM or Kubernetes names.",
     )
     devices: int | None = Field(
         None,

@@ -13,7 +13,7 @@ from tfresnet.runtime.errors import InputError, unknown
 from tfresnet.runtime.spec import MULTI_LABEL
 from tfresnet.system.files import expanded, read_text
 from tfresnet.tasks.headings import HEADINGS
-from tfresnet.training import workers
+from tfresnet.training import cluster
 from tfresnet.training.patience import score_key, stale
 
 
@@ -67,7 +67,7 @@ def training(config: RunConfig, resume: bool = False, dry_run: bool = False) -> 
                 "train.strategy: expected one process in a dry run, got multiworker; ask on one "
                 "machine, with train.strategy=mirrored"
             )
-        workers.cluster()
+        cluster.check()
     start, teacher = config.train.init_from, config.train.teacher
     if config.train.freeze_norms and not start:
         raise InputError(

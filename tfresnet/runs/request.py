@@ -104,3 +104,8 @@ def config_file(directory: Path) -> Path | None:
     """
     places = [directory / "config.yaml", *sorted(directory.glob("worker*/config.yaml"))]
     return next((place for place in places if place.exists()), None)
+
+
+def worker_directory(directory: Path, number: int) -> Path:
+    """Return the run directory of a worker: the first one's is ``directory`` itself."""
+    return directory / f"worker{number}" if number else directory

@@ -10,6 +10,7 @@ from tfresnet.keras2 import keras
 from tfresnet.models import functional
 from tfresnet.runs import samples
 from tfresnet.runs.preparation import prepare
+from tfresnet.runs.request import config_file, worker_directory
 from tfresnet.runs.result import ArtifactRecord, RunResult
 from tfresnet.runs.run_directory import Run, create, open_run
 from tfresnet.runtime.errors import InputError
@@ -41,8 +42,10 @@ def train(config: RunConfig, directory: Path, resume: bool = False) -> Run:
             is another; or settings that the data, the model or the devices do not allow.
     """
     if config.train.strategy == "multiworker":
-        number = workers.cluster().number
-        directory = directory / f"worker{number}" if number else directory
+        begun = config_file(directory)
+        directory = worker_directory(directory, workers.cluster().number)
+        if begun and not (directory / "config.yaml").exists():
+            resume = False  # stopped before this worker had begun; the others go back to the start
         with lost_workers.explained(directory):
             return _train(config, directory, resume)
     return _train(config, directory, resume)

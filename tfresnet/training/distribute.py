@@ -16,9 +16,8 @@ def make_strategy(config: TrainConfig) -> tf.distribute.Strategy:
     ``auto`` takes every GPU, else one CPU device; ``one`` takes a single device. Without GPUs,
     ``mirrored`` with ``devices: N`` splits the CPU into N logical devices, for experiments.
 
-    ``multiworker`` takes all GPUs, or the CPU, of every process in ``TF_CONFIG``
-    (https://www.tensorflow.org/guide/distributed_training#TF_CONFIG); it must be called before
-    TensorFlow does anything else.
+    ``multiworker`` takes all GPUs, or the CPU, of every process of the cluster that the environment
+    names (:func:`.cluster.find`); it must be called before TensorFlow does anything else.
 
     Raises:
         InputError: there are fewer devices, or the batch can't be divided evenly.
@@ -45,8 +44,15 @@ def make_strategy(config: TrainConfig) -> tf.distribute.Strategy:
 
 
 def _workers(config: TrainConfig) -> tf.distribute.Strategy:
-    workers.wait(workers.cluster())
-    strategy = tf.distribute.MultiWorkerMirroredStrategy()
+    cluster = workers.cluster()
+    workers.wait(cluster)
+    resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
+        tf.train.ClusterSpec({"worker": list(cluster.addresses)}),
+        task_type="worker",
+        task_id=cluster.number,
+        rpc_layer="grpc",
+    )
+    strategy = tf.distribute.MultiWorkerMirroredStrategy(resolver)
     check_batch(config, strategy.num_replicas_in_sync)
     return strategy
 

@@ -162,7 +162,8 @@ class Trainer:
             checkpoint.restore_step(self.checkpoints, common)
         first_step = int(self.step)
         log = MetricsLog(self.directory, first_step // self.steps_per_epoch, self.score)
-        if not self.checkpoints.latest_checkpoint:  # fail now if nothing can be written
+        saved = bool(self.checkpoints.latest_checkpoint)
+        if not self.workers.lowest(saved):  # fail now if nothing can be written; all take part
             checkpoint.save(self.checkpoints)
         display = TrainingDisplay(
             self.config.epochs, self.total_steps, first_step, self.stage,
