@@ -41,10 +41,8 @@ def configuration_options(function: Callable) -> Callable:
     """
 
     @functools.wraps(function)
-    def wrapper(*args: Any, overrides: tuple[str, ...], **given: Any) -> Any:
-        values = {key: given.pop(name) for name, key in FLAGS.items()}
-        settings = [f"{key}={value}" for key, value in values.items() if value is not None]
-        return function(*args, settings=[*settings, *overrides], **given)
+    def wrapper(*args: Any, **given: Any) -> Any:
+        return function(*args, settings=settings_of(given), **given)
 
     decorated: Callable = set_option(wrapper)
     for key in reversed(KEYS):
@@ -54,3 +52,10 @@ def configuration_options(function: Callable) -> Callable:
     return click.argument(
         "preset", required=False, type=ExpandedPath(), metavar="[PRESET, FILE.yaml or FOLDER]"
     )(decorated)
+
+
+def settings_of(given: dict[str, Any]) -> list[str]:
+    """Remove the options of the configuration from ``given``; return ``section.key=value`` each."""
+    values = {key: given.pop(name) for name, key in FLAGS.items()}
+    settings = [f"{key}={value}" for key, value in values.items() if value is not None]
+    return [*settings, *given.pop("overrides")]

@@ -12,6 +12,7 @@ from tfresnet.runtime.terminal import escape_unprintable, quiet_broken_pipe
 
 COMMANDS = {
     "train": "Train a network from a preset or a YAML file.",
+    "launch": "Train with several processes on this machine.",
     "preview": "Draw augmented training images.",
     "evaluate": "Measure a run or a model file on held-out images.",
     "export": "Write TFLite and ONNX files, each measured against the run.",

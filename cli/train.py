@@ -58,7 +58,7 @@ def command(
     """
     from tfresnet.runs.request import training_request
 
-    request = training_request(preset, settings, _directory(name, run_dir), resume)
+    request = training_request(preset, settings, directory_of(name, run_dir), resume)
     _check(request, dry_run)
     _print_opening(request)
     quiet_tensorflow()
@@ -68,7 +68,7 @@ def command(
         _train(request, as_json)
 
 
-def _directory(name: str | None, run_dir: Path | None) -> Path | None:
+def directory_of(name: str | None, run_dir: Path | None) -> Path | None:
     """Return the run directory that was given, if any."""
     if name and run_dir:
         raise click.UsageError("expected --name or --run-dir, got both")

@@ -92,6 +92,8 @@ def check(name: str, *arguments: str) -> None:
     with contextlib.suppress(click.exceptions.Exit):  # --help
         given = command.make_context(name, list(arguments)).params
         check_settings(given)
+        if name == "launch":
+            check(*given["training"])
         if name == "export":
             export_config(given, given["auto"], threads=1)
 

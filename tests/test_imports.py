@@ -23,7 +23,7 @@ FLOORS = [
     ["tfresnet.evaluation"],
     ["tfresnet.training"],
     ["tfresnet.runs"],
-    ["tfresnet.sweep", "tfresnet.explain"],
+    ["tfresnet.sweep", "tfresnet.explain", "tfresnet.launch"],
     ["tfresnet.deploy.formats", "tfresnet.deploy.calibration", "tfresnet.deploy.measured_data",
      "tfresnet.deploy.reference", "tfresnet.deploy.gate", "tfresnet.deploy.records",
      "tfresnet.deploy.answers", "tfresnet.deploy.choice"],

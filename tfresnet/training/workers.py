@@ -17,6 +17,7 @@ from tfresnet.training.cluster import Cluster, find, host_and_port
 TIMEOUT = "TFRESNET_WORKER_TIMEOUT"  # the environment variable, in seconds
 SECONDS = 600.0  # its default
 SILENCE = 3.0  # seconds of waiting before a message is printed
+START_THERE, START_ALL = "start the same command there", "start all workers again with --resume"
 POLL = 0.5  # seconds between two attempts
 
 
@@ -56,8 +57,7 @@ def wait(cluster: Cluster) -> None:
             if waited > limit:
                 raise InputError(
                     f"expected {cluster.names(missing)} within {limit:g} s, as in "
-                    f"{cluster.source}; start the same command there, or set {TIMEOUT} to more "
-                    "seconds"
+                    f"{cluster.source}; {START_THERE}, or set {TIMEOUT} to more seconds"
                 )
             if waited > SILENCE and missing != told:
                 told = missing
@@ -83,9 +83,14 @@ def lost(cluster: Cluster, step: int | None) -> str:
         "there is no checkpoint yet" if step is None else f"the last checkpoint is of step {step}"
     )
     return (
-        f"{who if gone else 'another worker has stopped'}; {where}; look at its output, then start "
-        "all workers again with --resume"
+        f"{who if gone else 'another worker has stopped'}; {where}; look at its output, then "
+        f"{START_ALL}"
     )
+
+
+def blames_another(message: str) -> bool:
+    """Tell whether an error message is that of a worker that another one has left."""
+    return message.endswith(START_ALL) or START_THERE in message
 
 
 def _limit() -> float:

@@ -1,0 +1,1 @@
+"""Several processes on this machine as one training: started, watched, started again."""
