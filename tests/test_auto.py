@@ -85,6 +85,7 @@ def test_what_no_other_candidate_beats_is_on_the_front():
     assert not on_front(TriedRecord(rung="refused"), tried)
 
 
+@pytest.mark.slow  # the order of the candidates is tested below, from results that are given
 def test_the_search_ends_when_nothing_is_left(run_copy):
     """No file can gain 100 points."""
     bundle = run_copy / "export" / "bundle"

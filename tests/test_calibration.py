@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from tests.test_cli import json_of
+from tfresnet.deploy import context
 from tfresnet.deploy.compress.base import FunctionalNetwork
 from tfresnet.deploy.formats import activation_ranges, graph, kernels, recipes, tflite
 from tfresnet.deploy.formats.base import Source
@@ -49,7 +50,8 @@ def test_zeros_alone_have_a_range():
         assert np.isfinite([low, high]).all() and low <= 0 <= high
 
 
-def test_the_method_is_chosen_on_other_training_images(run_copy):
+def test_the_method_is_chosen_on_other_training_images(run_copy, monkeypatch):
+    monkeypatch.setattr(context, "CHOSEN_ON", 50)
     few = ["--verify-images", 20, "--calibration-images", 20, "--max-drop", 100]
     report = json_of("export", run_copy, "--tflite", "--quantize", "int8", *few)
     found = report["calibration"]
