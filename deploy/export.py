@@ -1,5 +1,6 @@
 """Export a run: convert, measure against the checkpoint, bundle, report."""
 
+import importlib.util
 import json
 import shutil
 import textwrap
@@ -11,7 +12,16 @@ from typing import Any
 
 from tfresnet.config.export import ExportConfig
 from tfresnet.config.formats import QUANTIZATIONS
-from tfresnet.deploy import artifact, choice, hub_folder, provenance, speed, targets
+from tfresnet.data import lookup
+from tfresnet.deploy import (
+    artifact,
+    choice,
+    croissant,
+    hub_folder,
+    provenance,
+    speed,
+    targets,
+)
 from tfresnet.deploy.budget import Budget
 from tfresnet.deploy.compress import chain
 from tfresnet.deploy.compress.base import FunctionalNetwork
@@ -22,6 +32,7 @@ from tfresnet.deploy.device import bundle, firmware
 from tfresnet.deploy.formats import table, wrap
 from tfresnet.deploy.formats.base import Target
 from tfresnet.deploy.measure import MeasuredFile
+from tfresnet.deploy.provenance import Provenance
 from tfresnet.deploy.publication import HubFolder
 from tfresnet.deploy.records import CalibrationRecord, Report, SlimRecord
 from tfresnet.deploy.report import card, page
@@ -173,15 +184,18 @@ def finish(
     write_text(directory / "report.json", json.dumps(report.to_dict(), indent=1))
     write_text(directory / "report.html", page.html(context, report, predictions))
     write_text(directory / "MODEL_CARD.md", card.text(context, report))
-    write_text(directory / provenance.FILE, _provenance(context))
+    made_of = _made_of(context)
+    write_text(directory / provenance.FILE, _json(made_of.to_dict()))
+    _write_bill(context, made_of, report)
+    _write_croissant(context, made_of)
     if not context.config.features and context.has_data_of_run():
         context.run.write_result(context.result.model_copy(update={"artifacts": artifacts}))
     return report
 
 
-def _provenance(context: ExportContext) -> str:
-    """Return the text of ``provenance.json``."""
-    found = provenance.of_export(
+def _made_of(context: ExportContext) -> Provenance:
+    """Return digests of what an export was made of."""
+    return provenance.of_export(
         context.run,
         context.result,
         context.data,
@@ -189,7 +203,29 @@ def _provenance(context: ExportContext) -> str:
         {"n": context.reference.n, "sha256": context.held_out_sha256},
         context.calibration.summary,
     )
-    return json.dumps(found.to_dict(), indent=1, sort_keys=True) + "\n"
+
+
+def _write_bill(context: ExportContext, made_of: Provenance, report: Report) -> None:
+    """Write the bill of materials; an install from before there were any may lack its library."""
+    if importlib.util.find_spec("cyclonedx") is None:
+        return
+    from tfresnet.deploy import bill_of_materials
+
+    text = bill_of_materials.text(made_of, context.metadata, report)
+    write_text(context.directory / bill_of_materials.FILE, text)
+
+
+def _write_croissant(context: ExportContext, made_of: Provenance) -> None:
+    """Describe the data, if they are a folder."""
+    path = context.directory / croissant.FILE
+    path.unlink(missing_ok=True)
+    if digest := made_of.data.folder:
+        root, task = lookup.folder(context.data), lookup.task(context.data)
+        write_text(path, croissant.text(root, task or "", context.run.output.labels, digest))
+
+
+def _json(values: dict[str, Any]) -> str:
+    return json.dumps(values, indent=1, sort_keys=True) + "\n"
 
 
 def _networks(context: ExportContext, say: Say) -> Iterator[tuple[keras.Model, Target]]:

@@ -102,7 +102,7 @@ def of_export(
 def _record(run: Run, result: RunResult) -> dict[str, str]:
     """Return digests of what the training left; of its result without what exports add."""
     files = [run.directory / name for name in RECORD]
-    found = {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in files if p.is_file()}
+    found = {p.name: sha256_of(p) for p in files if p.is_file()}
     values = {key: value for key, value in result.to_dict().items() if key != "artifacts"}
     text = json.dumps(values, sort_keys=True)
     return found | {"result": hashlib.sha256(text.encode()).hexdigest()}
@@ -133,7 +133,7 @@ def of_folder(root: Path, largest: int = LARGEST) -> FolderDigest:
     reads = sum(sizes) <= largest
     whole = hashlib.sha256()
     for path, size in zip(files, sizes, strict=True):
-        what = _sha256(path) if reads else str(size)
+        what = sha256_of(path) if reads else str(size)
         whole.update(f"{what}  {path.relative_to(root).as_posix()}\n".encode(errors="replace"))
     return FolderDigest(
         files=len(files),
@@ -154,7 +154,8 @@ def _visible(root: Path) -> Iterator[Path]:
         )
 
 
-def _sha256(path: Path) -> str:
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file's content."""
     found = hashlib.sha256()
     with path.open("rb") as file:
         while part := file.read(CHUNK):
