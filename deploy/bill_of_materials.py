@@ -43,7 +43,7 @@ def text(made_of: Provenance, metadata: ModelMetadata, report: Report) -> str:
     """
     libraries = dependencies.installed()
     bom = Bom(metadata=BomMetaData(component=_model(made_of, metadata)))
-    bom.metadata.timestamp = None  # type: ignore[assignment]  # the time changes nothing
+    bom.metadata.timestamp = None  # it changes nothing
     own = library_of(Dependency("tfresnet", made_of.tfresnet, "Apache-2.0", ()))
     files = [_file(artifact) for artifact in report.artifacts]
     parts = [_data(made_of, report), own, *files, *map(library_of, libraries)]

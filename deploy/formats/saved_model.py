@@ -3,10 +3,12 @@
 import json
 import shutil
 import tempfile
+import uuid
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.core.protobuf import fingerprint_pb2
 
 from tfresnet.config.export import ExportConfig
 from tfresnet.deploy.formats import wrap
@@ -18,6 +20,7 @@ from tfresnet.runtime.metadata import FILE_NAME, ModelMetadata
 from tfresnet.runtime.spec import InputSpec, OutputSpec
 from tfresnet.system.native_stderr import captured
 
+FINGERPRINT = "fingerprint.pb"
 Files = dict[str, bytes]  # contents by path in the folder
 
 
@@ -36,7 +39,7 @@ class SavedModelFormat(Format[Files]):
             with captured():
                 tf.saved_model.save(module, folder, signatures)
             files = [path for path in sorted(Path(folder).rglob("*")) if path.is_file()]
-            return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+            return {p.relative_to(folder).as_posix(): _repeatable(p) for p in files}
 
     def embed_metadata(self, content: Files, metadata: ModelMetadata) -> Files:
         """See :class:`.base.Format`."""
@@ -63,6 +66,18 @@ class SavedModelFormat(Format[Files]):
             f"mkdir -p serve/model && cp -r {name} serve/model/1 && "
             'tensorflow_model_server --model_name=model --model_base_path="$PWD/serve/model"'
         )
+
+
+def _repeatable(path: Path) -> bytes:
+    """Return a file's content; the random identifier of a fingerprint is made of the rest of it."""
+    content = path.read_bytes()
+    if path.name != FINGERPRINT:
+        return content
+    found = fingerprint_pb2.FingerprintDef.FromString(content)
+    found.ClearField("uuid")
+    rest = found.SerializeToString(deterministic=True)
+    found.uuid = str(uuid.uuid5(uuid.NAMESPACE_OID, rest.hex()))
+    return found.SerializeToString(deterministic=True)
 
 
 def served(model: keras.Model, spec: InputSpec, output: OutputSpec, kind: str = "") -> tf.Module:

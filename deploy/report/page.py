@@ -3,8 +3,9 @@
 The page is one file that loads nothing.
 """
 
+import os
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timezone
 from html import escape
 from importlib import resources
 from pathlib import Path
@@ -81,7 +82,7 @@ def _facts(context: ExportContext, report: Report, dataset: str) -> str:
     facts = {
         "Run": context.run.directory.resolve().name,
         "Data": f"{dataset}; measured on {report.n:,} held-out images",
-        "Exported": f"{datetime.now().astimezone():%Y-%m-%d %H:%M %Z}",
+        "Exported": f"{_now():%Y-%m-%d %H:%M %Z}",
         "Trained": f"with {preset}, seed {result.seed}, {result.epochs} epochs, "
         f"commit {result.commit or 'unknown'}",
         "Checkpoint": f"{value:.2%} {metric}",
@@ -98,6 +99,14 @@ def _facts(context: ExportContext, report: Report, dataset: str) -> str:
         facts["Bundle"] = report.bundle_reason
     items = (f"<dt>{key}</dt><dd>{escape(value)}</dd>" for key, value in facts.items())
     return f'<dl class="facts">{"".join(items)}</dl>\n'
+
+
+def _now() -> datetime:
+    """Return the time, or that of $SOURCE_DATE_EPOCH, by which builds can be repeated."""
+    epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
+    if epoch.isdecimal() and len(epoch) < 12:
+        return datetime.fromtimestamp(int(epoch), timezone.utc)
+    return datetime.now().astimezone()
 
 
 def _rivals(calibration: CalibrationRecord) -> str:
