@@ -83,6 +83,7 @@ def command(
       tfresnet export runs/quickstart --tflite --hub-folder digits --license apache-2.0
       tfresnet export runs/quickstart --tflite --sign publisher.key
     """
+    from tfresnet.deploy.device import boards
     from tfresnet.deploy.publication import HubFolder
     from tfresnet.deploy.signing import Signer
     from tfresnet.deploy.subject import data_section
@@ -96,7 +97,7 @@ def command(
         raise click.UsageError("--certificate: expected --sign KEY with it")
     publish = HubFolder(hub_folder, license) if hub_folder else None
     signer = Signer(os.path.expanduser(sign), certificates) if sign else None
-    on_boards = _board_limits(board_names)
+    on_boards = boards.limits(board_names)
     config = export_config(choices, auto, os.cpu_count() or 1, TFLM if on_boards else TFLITE)
     run = writable_run(run)
     opened = run_directory.open_run(run)
@@ -118,22 +119,6 @@ def command(
             click.echo(f"Signed: {shlex.join(['tfresnet', 'verify', str(where), '--key', 'PUB'])}")
     _warn(report)
     sys.exit(_status(report))
-
-
-def _board_limits(names: tuple[str, ...]) -> dict[str, int]:
-    """Return the limits of flash and memory that all boards keep; empty without microcontrollers.
-
-    On boards with Linux there is room for any file.
-    """
-    from tfresnet.deploy.device import boards
-
-    chosen = [board for name in names if (board := boards.named(name)).runtime == boards.TFLM]
-    if not chosen:
-        return {}
-    return {
-        "max_flash": min(board.flash_bytes for board in chosen),
-        "max_ram": min(board.ram_bytes for board in chosen),
-    }
 
 
 def _export(

@@ -16,7 +16,8 @@ from tfresnet.cli.common import (
 from tfresnet.cli.export_report import bar, show
 
 if TYPE_CHECKING:
-    from tfresnet.deploy.pipeline import Plan, StageResult
+    from tfresnet.deploy.pipeline import StageResult
+    from tfresnet.deploy.pipeline_plan import Plan
 
 
 @click.command("run")
@@ -41,9 +42,9 @@ def command(file: Path, as_json: bool) -> None:
     Example:
       tfresnet run digits.yaml
     """
-    from tfresnet.deploy import pipeline
+    from tfresnet.deploy import pipeline_plan
 
-    plan = pipeline.read(file)
+    plan = pipeline_plan.read(file)
     try:
         with stdout_to_stderr(as_json):
             found = _run(plan, as_json)

@@ -4,55 +4,16 @@ What each stage came to is in ``pipeline.json`` in the run directory, with a dig
 and of those of the stages before it. Loads no TensorFlow where nothing is left to do.
 """
 
-import filecmp
 import hashlib
 import json
-import os
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from tfresnet.config import loading, pipeline
-from tfresnet.config.export import ExportConfig
-from tfresnet.config.pipeline import BudgetKeys
-from tfresnet.config.sections import RunConfig
-from tfresnet.deploy.pipeline_state import STATE, State
-from tfresnet.deploy.records import Report
-from tfresnet.runs import preflight
-from tfresnet.runs.request import training_request
-from tfresnet.runs.run_directory import open_run
-from tfresnet.runtime.errors import InputError
-from tfresnet.system.files import expanded
-from tfresnet.system.native_stderr import quiet_tensorflow
-from tfresnet.tasks.headings import judged_by
-
-# What is being done, how many files are finished, and of how many, if that is known.
-Progress = Callable[[str, int, int | None], None]
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a file asks for, checked as far as it can be before anything is trained.
-
-    Attributes:
-        config: of the run.
-        directory: of the run.
-        at_least: smallest held-out value of the task's number; None for any.
-        export: what to export; None for nothing.
-        budget: of ``export``.
-        boards: that the model must fit.
-        bundle: folder to copy the bundle to; None for none.
-    """
-
-    config: RunConfig
-    directory: Path
-    at_least: float | None = None
-    export: ExportConfig | None = None
-    budget: BudgetKeys = field(default_factory=BudgetKeys)
-    boards: tuple[str, ...] = ()
-    bundle: Path | None = None
+from tfresnet.deploy import pipeline_stages
+from tfresnet.deploy.pipeline_plan import Plan
+from tfresnet.deploy.pipeline_stages import Progress
+from tfresnet.deploy.pipeline_state import State
 
 
 @dataclass(frozen=True)
@@ -76,75 +37,6 @@ class StageResult:
         return {"skipped": self.skipped, "failures": self.failures, "result": self.result}
 
 
-def read(file: Path) -> Plan:
-    """Read a pipeline's file, and check all of it.
-
-    Raises:
-        InputError: an unknown key, a bad value, an unknown preset or board, in one line.
-    """
-    found = pipeline.read(file)
-    directory = Path("runs") / (found.name or loading.safe_name(file))
-    source = found.train.preset
-    if (file.parent / source).is_file():
-        source = str(file.parent / source)
-    settings = [loading.setting(key, value) for key, value in found.train.set.items()]
-    try:
-        request = training_request(source, settings, directory, resume=False)
-        preflight.training(request.config)
-    except InputError as error:
-        raise InputError(f"{file}: train: {error}") from None
-    if request.multiworker:
-        raise InputError(f"{file}: train: expected one process, got the strategy multiworker")
-    plan = Plan(request.config, directory, found.train.at_least)
-    if found.export is None:
-        return plan
-    config, budget = pipeline.export_of(found, file, os.cpu_count() or 1)
-    if config.slims:
-        try:
-            preflight.slimming(request.config.model.arch)
-        except InputError as error:
-            raise InputError(f"{file}: export: {error}") from None
-    if found.bundle is not None and config.features:
-        raise InputError(f"{file}: bundle: expected no features beside it, got both")
-    return Plan(
-        plan.config,
-        directory,
-        plan.at_least,
-        config,
-        budget,
-        _boards(found.fit.boards if found.fit else [], file),
-        None if found.bundle is None else expanded(found.bundle),
-    )
-
-
-def _boards(names: list[str], file: Path) -> tuple[str, ...]:
-    from tfresnet.deploy.device import boards
-
-    try:
-        return tuple(boards.named(name).name for name in names)
-    except InputError as error:
-        raise InputError(f"{file}: fit: {error}") from None
-
-
-@dataclass(frozen=True)
-class Stage:
-    """One stage.
-
-    Attributes:
-        name: as in the file.
-        settings: that its results depend on, as JSON types.
-        is_complete: tells whether what it made, and a state has the result of, is still there.
-        do: does it; returns its result.
-        failures: return the gates that a result fails.
-    """
-
-    name: str
-    settings: Any
-    is_complete: Callable[[dict[str, Any]], bool]
-    do: Callable[[Progress], dict[str, Any]]
-    failures: Callable[[dict[str, Any]], list[str]]
-
-
 def run(
     plan: Plan,
     progress: Progress = lambda stage, done, total: None,
@@ -161,7 +53,7 @@ def run(
         InputError: a stage can't be done.
     """
     state, digest, found = State(plan.directory), "", []
-    for stage in _stages(plan, state):
+    for stage in pipeline_stages.of_plan(plan, state):
         digest = _digest([stage.name, stage.settings, digest])
         known = state.result(stage.name, digest)
         skipped = known is not None and stage.is_complete(known)
@@ -176,154 +68,6 @@ def run(
         if found[-1].failures:
             break
     return found
-
-
-def _stages(plan: Plan, state: State) -> list[Stage]:
-    """Return the stages of a plan in order."""
-    stages = [_training(plan, state)]
-    if plan.export:
-        stages.append(_exporting(plan, plan.export))
-    if plan.boards:
-        stages.append(_fitting(plan))
-    if plan.bundle:
-        stages.append(_bundling(plan.directory, plan.bundle, state))
-    return stages
-
-
-def _training(plan: Plan, state: State) -> Stage:
-    directory, whole = plan.directory, loading.absolute(plan.config)
-
-    def do(_: Progress) -> dict[str, Any]:
-        if state.run not in ("", state.digests["train"]):
-            _put_aside(directory)
-        resume = (directory / "config.yaml").exists()
-        preflight.directory(plan.config, directory, resume)
-        state.begin_run()
-        quiet_tensorflow()
-        from tfresnet.runs import train_run
-
-        train_run.train(plan.config, directory, resume)
-        return summary()
-
-    def summary() -> dict[str, Any]:
-        result = open_run(directory).finished_result()
-        metric, value = judged_by(result.test)
-        return {"run": str(directory), "metric": metric, "value": value, "n": result.test.get("n")}
-
-    def failures(result: dict[str, Any]) -> list[str]:
-        if plan.at_least is None or result["value"] >= plan.at_least:
-            return []
-        return [f"{result['metric']} {result['value']:.2%}, less than {plan.at_least:.2%}"]
-
-    # Without defaults, so that a new key of a newer tfresnet changes nothing.
-    settings = whole.model_dump(exclude={"name", "description"}, exclude_defaults=True)
-    return Stage("train", settings, lambda known: _is_same(summary, known), do, failures)
-
-
-def _is_same(summary: Callable[[], dict[str, Any]], known: dict[str, Any]) -> bool:
-    """Tell whether a run is there, finished, with the result that is known."""
-    try:
-        return summary() == known
-    except InputError:
-        return False
-
-
-def _put_aside(directory: Path) -> None:
-    """Rename a run whose settings were others, to the first free ``NAME.oldN``."""
-    if not (directory / "config.yaml").exists():
-        return
-    number = 1
-    while (old := directory.with_name(f"{directory.name}.old{number}")).exists():
-        number += 1
-    directory.rename(old)
-    directory.mkdir()
-    shutil.move(old / STATE, directory / STATE)
-
-
-def _exporting(plan: Plan, config: ExportConfig) -> Stage:
-    budget = plan.budget
-
-    def do(progress: Progress) -> dict[str, Any]:
-        quiet_tensorflow()
-        from tfresnet.deploy import export
-        from tfresnet.deploy.budget import Budget
-
-        run = open_run(plan.directory)
-        if not budget.auto:
-            return export.export(run, config, progress).to_dict()
-        limits = Budget(config.max_drop, budget.max_bytes, budget.max_latency)
-        return export.export_within(run, config, limits, progress).to_dict()
-
-    def is_complete(known: dict[str, Any]) -> bool:
-        artifacts = Report.model_validate(known).artifacts
-        return all(Path(a.path).exists() for a in artifacts)
-
-    def failures(result: dict[str, Any]) -> list[str]:
-        report = Report.model_validate(result)
-        if report.ladder is not None:
-            return [] if report.chosen else ["no file is within the budget"]
-        return [f"{a.path}: {'; '.join(a.failures)}" for a in report.failed]
-
-    settings = [config.model_dump(exclude={"threads"}, exclude_defaults=True), budget.model_dump()]
-    return Stage("export", settings, is_complete, do, failures)
-
-
-def _fitting(plan: Plan) -> Stage:
-    def do(_: Progress) -> dict[str, Any]:
-        from tfresnet.deploy import micro_file
-        from tfresnet.deploy.device import boards, fit
-        from tfresnet.deploy.formats import graph
-
-        file = micro_file.exported(plan.directory)
-        content = (
-            graph.without_metadata(file.read_bytes())
-            if file
-            else micro_file.converted(plan.directory)
-        )
-        found = fit.fit(content, [boards.named(name) for name in plan.boards])
-        return {"model": str(file or plan.directory), "boards": [b.to_dict() for b in found]}
-
-    def failures(result: dict[str, Any]) -> list[str]:
-        return [
-            f"{b['name']}: {'; '.join(b['problems'])}" for b in result["boards"] if not b["fits"]
-        ]
-
-    return Stage("fit", list(plan.boards), lambda known: True, do, failures)
-
-
-def _bundling(directory: Path, folder: Path, state: State) -> Stage:
-    source, place = directory / "export" / "bundle", str(folder.absolute())
-
-    def do(_: Progress) -> dict[str, Any]:
-        if folder.exists() and not folder.is_dir():
-            raise InputError(f"bundle: expected a folder, got {folder}, a file")
-        if folder.is_dir() and any(folder.iterdir()) and place not in state.bundles:
-            raise InputError(f"bundle: expected a new or an empty folder, got {folder}")
-        if not source.is_dir():
-            return {"path": None}
-        shutil.rmtree(folder, ignore_errors=True)
-        shutil.copytree(source, folder)
-        state.bundles = sorted({*state.bundles, place})
-        return {"path": str(folder)}
-
-    def failures(result: dict[str, Any]) -> list[str]:
-        return (
-            [] if result["path"] else [f"no file passed that the target runs: {source} is missing"]
-        )
-
-    return Stage(
-        "bundle", str(folder), lambda known: bool(known["path"]) and _equal(source, folder), do,
-        failures,
-    )  # fmt: skip
-
-
-def _equal(one: Path, other: Path) -> bool:
-    """Tell whether two folders have the same files."""
-    if not (one.is_dir() and other.is_dir()):
-        return False
-    found = filecmp.dircmp(one, other)
-    different = found.left_only or found.right_only or found.diff_files or found.funny_files
-    return not different and all(_equal(one / name, other / name) for name in found.common_dirs)
 
 
 def _digest(value: Any) -> str:

@@ -10,7 +10,7 @@ from tests.test_cli import json_of, refused, tfresnet
 from tfresnet.deploy.budget import Budget, judge
 from tfresnet.deploy.candidates import FIRST, Candidate, next_for_microcontroller
 from tfresnet.deploy.device import advice, boards, networks, vela
-from tfresnet.deploy.formats import arena, graph, tflite_micro
+from tfresnet.deploy.formats import arena, graph, tflite_micro, weight_tables
 from tfresnet.runs.result import ArtifactRecord, MicrocontrollerRecord, SelectionRecord
 from tfresnet.runtime.errors import InputError
 
@@ -64,6 +64,15 @@ def test_what_does_not_fit_is_told_what_would(model, content):
     assert arena.of_model(advice.resized(content, side), 4) + beside <= limit
     assert arena.of_model(advice.resized(content, side + 1), 4) + beside > limit
     assert any("model.width=" in text for text in board["advice"])
+
+
+def test_packed_weights_are_advised_where_flash_is_short(model, content):
+    """With the size that a network whose kernels have so many different weights has packed."""
+    needed = json_of("fit", model, "--flash", "1M", "--ram", "1M")["boards"][0]["flash_bytes"]
+    result = tfresnet("fit", model, "--flash", f"{needed / 1024 - 8:.0f}K", "--ram", "1M")
+    assert "custom: it would fit with packed weights: export --tflm --cluster 64" in result.stdout
+    sizes = [weight_tables.clustered_size(content, clusters) for clusters in (64, 32, 16, 2)]
+    assert sizes == sorted(sizes, reverse=True) and sizes[0] < len(content)
 
 
 def test_channels_are_counted_where_they_shrink(content):

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.test_cli import json_of, refused, tfresnet
-from tfresnet.deploy import pipeline
+from tfresnet.deploy import pipeline_plan
+from tfresnet.deploy.device import boards
 
 TINY = {"data.image_size": 16, "train.epochs": 2, "train.warmup_epochs": 1}
 EXPORT = {"formats": ["tflite"], "quantizations": ["int8"], "max_drop": 100, "verify_images": 50,
@@ -145,7 +146,7 @@ def test_the_file_in_the_documentation_can_be_read(tmp_path):
     _, block = page.read_text(encoding="utf-8").split('```yaml title="digits.yaml"\n', 1)
     file = tmp_path / "digits.yaml"
     file.write_text(block.partition("```")[0], encoding="utf-8")
-    plan = pipeline.read(file)
+    plan = pipeline_plan.read(file)
     assert plan.config.train.epochs == 10
     assert plan.export.target == "arm64"
     assert plan.boards == ("rpi-pico", "arduino-nano-33-ble")
@@ -153,7 +154,14 @@ def test_the_file_in_the_documentation_can_be_read(tmp_path):
 
 def test_a_plan_can_be_read_without_tensorflow(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    plan = pipeline.read(written(export={"auto": True, "max_bytes": 90_000, "max_drop": 0.3}))
+    plan = pipeline_plan.read(written(export={"auto": True, "max_bytes": 90_000, "max_drop": 0.3}))
+    assert plan.limits == {}
+    sections = {"export": {"auto": True}, "fit": {"boards": ["rpi-pico", "rpi-5"]}}
+    for_board = pipeline_plan.read(written(**sections))
+    pico = boards.named("rpi-pico")
+    assert for_board.limits == {"max_flash": pico.flash_bytes, "max_ram": pico.ram_bytes}
+    assert for_board.export.formats == ("tflm",)
+    assert pipeline_plan.read(written(export={}, fit={"boards": ["rpi-pico"]})).limits == {}
     assert plan.directory == Path("runs/tiny")
     assert plan.budget.max_bytes == 90_000
     assert plan.export.formats == ("tflite",)

@@ -9,10 +9,11 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from tfresnet.deploy.formats import arena, graph
+from tfresnet.deploy.formats import arena, graph, weight_tables
 
 POINTER_BYTES = 4  # of a microcontroller
 SMALLEST = 8  # pixels
+CLUSTERS = (64, 32, 16)  # different weights in a kernel; 64 lose least
 SHARES = [n / 16 for n in range(15, 0, -1)]  # of the channels that are left
 # Of a channel in a file: its bias, and a scale and a zero point of its weights and of the bias.
 CHANNEL_BYTES = 4 + 2 * (4 + 8)
@@ -50,6 +51,14 @@ def for_flash(content: bytes, limit: int, beside: int) -> Iterator[str]:
         limit: bytes for the model and ``beside``.
         beside: bytes of the code that runs it.
     """
+    for clusters in CLUSTERS:
+        needed = weight_tables.clustered_size(content, clusters) + beside
+        if needed <= limit:
+            yield (
+                f"packed weights: export --tflm --cluster {clusters} takes some "
+                f"{needed / KIB:,.0f} KiB of flash in packed/, and more RAM and time"
+            )
+            break
     yield from _fewer_channels(
         lambda which, share: narrowed_bytes(content, which, share) + beside, limit, "flash"
     )

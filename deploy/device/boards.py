@@ -1,6 +1,7 @@
 """The boards that ``tfresnet fit`` knows: a table, ``boards.yaml``, with the source of each row."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -101,6 +102,23 @@ def table() -> dict[str, Board]:
 
     rows: list[dict[str, Any]] = yaml.safe_load(_file("boards.yaml").read_text(encoding="utf-8"))
     return {row["name"]: _board(row) for row in rows}
+
+
+def limits(names: Iterable[str]) -> dict[str, int]:
+    """Return the bytes that a model may take on all of some boards: ``max_flash`` and ``max_ram``.
+
+    Boards with Linux have room for any file: of them alone there are none.
+
+    Raises:
+        InputError: an unknown board.
+    """
+    chosen = [board for name in names if (board := named(name)).runtime == TFLM]
+    if not chosen:
+        return {}
+    return {
+        "max_flash": min(board.flash_bytes for board in chosen),
+        "max_ram": min(board.ram_bytes for board in chosen),
+    }
 
 
 def vela_ini() -> Path:

@@ -12,6 +12,7 @@ TFLite Micro before its version of autumn 2026 looks for no other number.
 """
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,6 +60,26 @@ def packed(content: bytes) -> bytes | None:
     model.signatureDefs = []
     result = _aligned_file(model)
     return result if len(result) <= (1 - LEAST_GAIN) * len(content) else None
+
+
+def clustered_size(content: bytes, clusters: int) -> int:
+    """Return the bytes that a file takes packed, if its kernels had so many different weights.
+
+    Such kernels have one scale, and so one table.
+
+    Args:
+        content: as for :func:`packed`.
+        clusters: different weights in a kernel.
+    """
+    model = graph.read(content)
+    for subgraph in model.subgraphs:
+        for index in _packable(model, subgraph):
+            tensor = subgraph.tensors[index]
+            quantization, buffer = tensor.quantization, model.buffers[tensor.buffer]
+            quantization.scale, quantization.zeroPoint = [1.0], [0]
+            buffer.data = np.asarray(buffer.data, np.uint8) % clusters
+    found = packed(graph.packed(model))
+    return len(content) if found is None else len(found)
 
 
 def unpacked(content: bytes) -> bytes:
@@ -120,25 +141,33 @@ def unpack(weights: PackedWeights, shape: tuple[int, ...]) -> np.ndarray:
 
 def _pack(model: Any, subgraph: Any) -> None:
     """Pack the weights of a subgraph's convolutions, where that is smaller."""
-    readers = Counter(int(i) for o in subgraph.operators for i in o.inputs)
-    holders = Counter(tensor.buffer for s in model.subgraphs for tensor in s.tensors)
+    packable = set(_packable(model, subgraph))
     operators = []
     for operation in subgraph.operators:
-        name = graph.operator_name(model.operatorCodes[operation.opcodeIndex])
-        if name in WITH_PACKED_WEIGHTS:
-            index = int(operation.inputs[WEIGHTS])
-            alone = readers[index] == 1 and holders[subgraph.tensors[index].buffer] == 1
-            if alone and (weights := _smaller(model, subgraph.tensors[index])):
-                operators.append(_decoding(model, subgraph, index, weights))
-                operation.inputs[WEIGHTS] = operators[-1].outputs[0]
+        index = int(operation.inputs[WEIGHTS]) if len(operation.inputs) > WEIGHTS else None
+        if index in packable and (weights := _smaller(model, subgraph.tensors[index])):
+            operators.append(_decoding(model, subgraph, index, weights))
+            operation.inputs[WEIGHTS] = operators[-1].outputs[0]
         operators.append(operation)
     subgraph.operators = operators
 
 
+def _packable(model: Any, subgraph: Any) -> Iterator[int]:
+    """Yield the tensors that are the weights of one convolution, and of nothing else."""
+    readers = Counter(int(i) for o in subgraph.operators for i in o.inputs)
+    holders = Counter(tensor.buffer for s in model.subgraphs for tensor in s.tensors)
+    for operation in subgraph.operators:
+        name = graph.operator_name(model.operatorCodes[operation.opcodeIndex])
+        if name in WITH_PACKED_WEIGHTS:
+            index = int(operation.inputs[WEIGHTS])
+            tensor = subgraph.tensors[index]
+            alone = readers[index] == 1 and holders[tensor.buffer] == 1
+            if alone and tensor.type == schema.TensorType.INT8:
+                yield index
+
+
 def _smaller(model: Any, tensor: Any) -> PackedWeights | None:
-    """Return the packed weights of an int8 tensor; None if they are not smaller."""
-    if tensor.type != schema.TensorType.INT8:
-        return None
+    """Return the packed weights of a tensor; None if they are not smaller."""
     scales = len(tensor.quantization.scale)
     if scales > 1 and tensor.quantization.quantizedDimension != 0:
         return None  # of a depthwise convolution, whose channels are its last axis

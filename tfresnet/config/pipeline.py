@@ -7,11 +7,9 @@ from pydantic import Field
 
 from tfresnet.config import loading
 from tfresnet.config.export import ExportConfig
-from tfresnet.config.formats import INT8, TFLITE
+from tfresnet.config.formats import INT8, TFLITE, FormatRow
 from tfresnet.config.sections import Section
 from tfresnet.runtime.errors import InputError, unknown
-
-AUTOMATIC = {"formats": [TFLITE.name], "quantizations": [INT8.name]}  # as the search begins
 
 
 class TrainStage(Section):
@@ -79,8 +77,16 @@ def read(file: Path) -> Pipeline:
     return pipeline
 
 
-def export_of(pipeline: Pipeline, file: Path, threads: int) -> tuple[ExportConfig, BudgetKeys]:
+def export_of(
+    pipeline: Pipeline, file: Path, threads: int, searched: FormatRow = TFLITE
+) -> tuple[ExportConfig, BudgetKeys]:
     """Return what to export, and within which budget.
+
+    Args:
+        pipeline: the content of the file.
+        file: where that is from, for messages.
+        threads: see ``ExportConfig``.
+        searched: the format of the files of ``auto``.
 
     Raises:
         InputError: an unknown key, a bad value, or values that do not go together.
@@ -96,12 +102,12 @@ def export_of(pipeline: Pipeline, file: Path, threads: int) -> tuple[ExportConfi
         raise InputError(f"{file}: export: expected auto: true with max_bytes or max_latency")
     if budget.auto:
         beside = [k for k in ("quantizations", "prune", "cluster", "features") if given.get(k)]
-        if beside or list(given.get("formats", AUTOMATIC["formats"])) != AUTOMATIC["formats"]:
+        if beside or list(given.get("formats", [searched.name])) != [searched.name]:
             raise InputError(
-                f"{file}: export: auto: expected it to choose the kind of a TFLite file itself, "
-                f"got {(beside or ['formats'])[0]} beside it"
+                f"{file}: export: auto: expected it to choose the kind of a {searched.title} file "
+                f"itself, got {(beside or ['formats'])[0]} beside it"
             )
-        given |= AUTOMATIC
+        given |= {"formats": [searched.name], "quantizations": [INT8.name]}  # as it begins
     try:
         return ExportConfig(**{"threads": threads} | given), budget
     except InputError as error:
