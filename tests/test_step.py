@@ -222,6 +222,7 @@ def tiny(directory, *overrides: str) -> run_directory.Run:
     [
         ("train.optimizer=adamw", "train.lr=5e-3", "train.weight_decay=0.05", "train.loss=bce"),
         ("train.optimizer=lion", "train.lr=1e-3", "train.weight_decay=0.1"),
+        ("train.optimizer=muon", "train.lr=5e-3", "train.weight_decay=0.05"),
         (
             # float16 is slow on a CPU
             "train.precision=mixed_float16",

@@ -253,8 +253,10 @@ class TrainConfig(Section):
     )
     batch_size: int = Field(128, gt=0, description="Images per batch, over all replicas together.")
     lr: float = Field(0.1, gt=0, description="Peak learning rate, for the whole batch.")
-    optimizer: Literal["sgd", "adamw", "lion"] = Field(
-        "sgd", description="adamw and lion need a much smaller lr, and a larger weight_decay."
+    optimizer: Literal["sgd", "adamw", "lion", "muon"] = Field(
+        "sgd",
+        description="adamw, lion and muon need a much smaller lr, and a larger weight_decay. muon: "
+        "steps of convolutions are orthogonal matrices; adamw for the rest.",
     )
     scheduler: Literal["cosine", "step", "constant", "linear", "constant_linear", "one_cycle"] = (
         Field(
@@ -269,14 +271,14 @@ class TrainConfig(Section):
         ge=0,
         description="Epochs in which the learning rate grows from 0 to lr; at most half of all.",
     )
-    momentum: float = Field(0.9, ge=0, lt=1, description="Momentum of sgd.")
+    momentum: float = Field(0.9, ge=0, lt=1, description="Momentum of sgd and muon.")
     nesterov: bool = Field(True, description="Nesterov momentum for sgd.")
     weight_decay: float = Field(
         5e-4,
         ge=0,
         description="Weight decay of convolution and dense kernels. sgd: L2 added to the "
         "gradients; "
-        "adamw, lion: decoupled, times the learning rate.",
+        "adamw, lion, muon: decoupled, times the learning rate.",
     )
     loss: Literal["cross_entropy", "bce"] = Field(
         "cross_entropy",

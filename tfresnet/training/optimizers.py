@@ -9,6 +9,7 @@ from tfresnet.config.sections import TrainConfig
 from tfresnet.keras2 import keras
 from tfresnet.models.network import Backbone
 from tfresnet.runtime.errors import InputError
+from tfresnet.training.muon import Muon
 
 # Suffix of the name of a depthwise convolution that replaces a batch normalization: its kernel is
 # a scale, which must not decay.
@@ -122,8 +123,9 @@ def make_optimizer(
     """Return the configured optimizer on the configured schedule, times ``factor``.
 
     ``sgd`` has (Nesterov) momentum, and its decay in :func:`finish_gradients`; ``adamw``
-    (Loshchilov and Hutter 2017, arXiv:1711.05101) and ``lion`` (Chen et al. 2023,
-    arXiv:2302.06675) decay by themselves. With float16 the loss is scaled, dynamically.
+    (Loshchilov and Hutter 2017, arXiv:1711.05101), ``lion`` (Chen et al. 2023, arXiv:2302.06675)
+    and ``muon`` (see :mod:`.muon`) decay by themselves. With float16 the loss is scaled,
+    dynamically.
     """
     rate = make_schedule(config, steps_per_epoch, total_steps, factor)
     optimizer = OPTIMIZERS[config.optimizer](config, rate)
@@ -171,7 +173,11 @@ def _lion(config: TrainConfig, rate: WarmupSchedule) -> keras.optimizers.Optimiz
     return keras.optimizers.Lion(rate, weight_decay=config.weight_decay)
 
 
-OPTIMIZERS = {"sgd": _sgd, "adamw": _adamw, "lion": _lion}
+def _muon(config: TrainConfig, rate: WarmupSchedule) -> keras.optimizers.Optimizer:
+    return Muon(rate, config.weight_decay, config.momentum)
+
+
+OPTIMIZERS = {"sgd": _sgd, "adamw": _adamw, "lion": _lion, "muon": _muon}
 
 
 def build_for(optimizer: keras.optimizers.Optimizer, variables: list[tf.Variable]) -> None:
