@@ -40,6 +40,7 @@ VARIANTS = [
     ModelConfig(arch="resnet18", attention="eca", stochastic_depth=0.2),
     ModelConfig(arch="resnet50v2", stem="imagenet"),
     ModelConfig(arch="pyramidnet110_a48", stochastic_depth=0.2),
+    ModelConfig(arch="resnet9"),
     ModelConfig(arch="densenet121", stem="imagenet", padding="symmetric"),
     ModelConfig(arch="efficientnet_b0", stochastic_depth=0.2),
 ]
@@ -73,6 +74,7 @@ CUTS = {
     "resnet": lambda row: {"depths": (1, 1), "widths": row.widths[:2]},
     "resnet_v2": lambda row: {"depths": (2, 1), "widths": row.widths[:2]},
     "pyramidnet": lambda row: {"depths": (1, 1)},
+    "resnet9": lambda row: {"widths": row.widths[:2], "residual": row.residual[:2]},
     "densenet": lambda row: {"depths": (2, 1)},
     "efficientnet": lambda row: {"depth": 1.0, "stages": row.stages[:2]},
 }

@@ -35,7 +35,7 @@ def short_networks(monkeypatch):
     for arch, row in zoo.ARCHITECTURES.items():
         if row.family == "efficientnet":
             short = dataclasses.replace(row, depth=0.25)
-        elif row.family != "pyramidnet" and row.image_size > 32:
+        elif row.family not in ("pyramidnet", "resnet9") and row.image_size > 32:
             depth = 2 if row.family == "resnet_v2" else 1
             short = dataclasses.replace(row, depths=(depth,) * len(row.depths))
         else:
@@ -48,14 +48,15 @@ BACKBONES = [
     {"arch": "resnet8", "width": 0.5, "stem": "cifar"},
     {"arch": "resnet18", "width": 0.125, "stem": "imagenet"},
     {"arch": "resnet18", "width": 0.125, "stem": "imagenet", "output_stride": 8},
+    {"arch": "resnet9", "width": 0.125, "stem": "cifar"},
     {"arch": "densenet121", "width": 0.25, "stem": "imagenet"},
     {"arch": "efficientnet_b0", "width": 0.25, "stem": "imagenet"},
 ]
-STRIDES = {  # of the outputs, by head; a CIFAR stem's levels have 1, 2 and 4
-    "unet": [1, 4, 4, 4, 4],
-    "lraspp": [2, 8, 8, 8, 8],
-    "center": [4, 4, 4, 4, 4],
-    "points": [4, 8, 8, 8, 8],
+STRIDES = {  # of the outputs, by head; a CIFAR stem's levels have 1, 2 and 4, ResNet-9's 2, 4, 8
+    "unet": [1, 4, 4, 2, 4, 4],
+    "lraspp": [2, 8, 8, 4, 8, 8],
+    "center": [4, 4, 4, 4, 4, 4],
+    "points": [4, 8, 8, 8, 8, 8],
 }
 
 

@@ -28,6 +28,8 @@ PUBLISHED = {
     # He et al. 2016: 1.7 M and 10.2 M.
     "resnet164": 1_703_258,
     "resnet1001": 10_327_706,
+    # Page 2018: 6.57 M; by hand 64, 128, 256, 512 channels, two blocks, a head of 5,130.
+    "resnet9": 6_573_130,
     # Zagoruyko and Komodakis 2016, table 3 and their code: 11.0 M, 36.5 M, 8.9 M.
     "wrn16_8": 10_961_370,
     "wrn28_10": 36_479_194,
@@ -90,8 +92,8 @@ def test_published_parameters(arch):
     assert costs.table()[arch]["parameters"] == PUBLISHED[arch]
 
 
-QUICK = ("resnet8", "resnet110", "resnet164", "resnet50", "resnet50v2", "densenet_bc100_12",
-         "efficientnet_b0")  # fmt: skip
+QUICK = ("resnet8", "resnet9", "resnet110", "resnet164", "resnet50", "resnet50v2",
+         "densenet_bc100_12", "efficientnet_b0")  # fmt: skip
 
 
 @pytest.mark.parametrize(

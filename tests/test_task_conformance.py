@@ -34,6 +34,7 @@ FAMILIES = {
     "resnet18": {"depths": (1, 1, 1), "widths": (64, 128, 256)},
     "resnet50v2": {"depths": (2, 2, 1), "widths": (64, 128, 256)},
     "pyramidnet110_a48": {"depths": (1, 1, 1)},
+    "resnet9": {},
     "densenet121": {"depths": (2, 1, 1)},
     "efficientnet_b0": {"depth": 0.25},
 }

@@ -11,6 +11,7 @@ FAMILIES = {
     "resnet": RESNET,
     "resnet_v2": RESNET,
     "pyramidnet": frozenset({"padding", "attention", "stochastic_depth", "zero_gamma"}),
+    "resnet9": frozenset({"padding", "attention"}),
     "densenet": frozenset({"padding"}),
     "efficientnet": frozenset({"padding", "stochastic_depth", "zero_gamma"}),
 }

@@ -20,6 +20,7 @@ from tfresnet.models.functional import functional, layer_macs, macs, parameters
 from tfresnet.models.network import Backbone, Network
 from tfresnet.models.pyramidnet import PyramidNetRow
 from tfresnet.models.resnet import ResNetRow
+from tfresnet.models.resnet9 import ResNet9Row
 from tfresnet.runtime.errors import InputError, unknown
 from tfresnet.system.files import write_text
 
@@ -77,6 +78,8 @@ ARCHITECTURES: dict[str, Row] = {
     # MLPerf Tiny's image classification model (Banbury et al. 2021, arXiv:2106.07597),
     # with batch norms in place of biases.
     "resnet8": _cifar(1, Style()),
+    # Page 2018, How to train your ResNet: short and wide, for few epochs.
+    "resnet9": ResNet9Row(),
     # He et al. 2015, section 4.2: 6n + 2 layers, option A.
     "resnet20": _cifar(3, PADDED),
     "resnet32": _cifar(5, PADDED),
