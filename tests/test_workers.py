@@ -260,3 +260,10 @@ def test_a_cluster_that_is_not_named_is_asked_for(tmp_path, monkeypatch, text):
     message = refused("train", "--strategy", "multiworker", "--run-dir", tmp_path / "run")
     assert "expected TF_CONFIG to hold" in message
     assert not (tmp_path / "run").exists()
+
+
+def test_where_there_is_no_tpu_it_is_refused(tmp_path, monkeypatch):
+    monkeypatch.delenv("TPU_NAME", raising=False)
+    message = refused("train", "--strategy", "tpu", "--run-dir", tmp_path / "run")
+    assert "expected a TPU for tpu, found none (" in message
+    assert not (tmp_path / "run").exists()

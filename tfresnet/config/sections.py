@@ -337,10 +337,11 @@ class TrainConfig(Section):
         "it.",
     )
     xla: bool = Field(False, description="Compile the training step with XLA; slower on a CPU.")
-    strategy: Literal["auto", "one", "mirrored", "multiworker"] = Field(
+    strategy: Literal["auto", "one", "mirrored", "multiworker", "tpu"] = Field(
         "auto",
         description="auto: all GPUs, else one CPU device; mirrored: see devices; multiworker: the "
-        "processes that TF_CONFIG, SLURM or Kubernetes names.",
+        "processes that TF_CONFIG, SLURM or Kubernetes names; tpu: the TPU of this machine, or "
+        "$TPU_NAME.",
     )
     devices: int | None = Field(
         None,

@@ -1,6 +1,8 @@
 """Choose the devices of a run, as a ``tf.distribute`` strategy."""
 
 import contextlib
+import os
+import textwrap
 from typing import Any
 
 import tensorflow as tf
@@ -19,11 +21,16 @@ def make_strategy(config: TrainConfig) -> tf.distribute.Strategy:
     ``multiworker`` takes all GPUs, or the CPU, of every process of the cluster that the environment
     names (:func:`.cluster.find`); it must be called before TensorFlow does anything else.
 
+    ``tpu`` takes all cores of a TPU.
+
     Raises:
-        InputError: there are fewer devices, or the batch can't be divided evenly.
+        InputError: there are fewer devices, or none of that kind, or the batch can't be divided
+            evenly.
     """
     if config.strategy == "multiworker":
         return _workers(config)
+    if config.strategy == "tpu":
+        return _tpu(config)
     # Physical ones: to list logical ones starts TensorFlow, and then the CPU can't be split.
     gpus = tf.config.list_physical_devices("GPU")
     available = (
@@ -53,6 +60,23 @@ def _workers(config: TrainConfig) -> tf.distribute.Strategy:
         rpc_layer="grpc",
     )
     strategy = tf.distribute.MultiWorkerMirroredStrategy(resolver)
+    check_batch(config, strategy.num_replicas_in_sync)
+    return strategy
+
+
+def _tpu(config: TrainConfig) -> tf.distribute.Strategy:
+    """Return a strategy for all cores of ``TPU_NAME``, or of this machine's TPU. Not tried."""
+    try:
+        resolver = tf.distribute.cluster_resolver.TPUClusterResolver.connect(
+            os.environ.get("TPU_NAME") or "local"
+        )
+        strategy = tf.distribute.TPUStrategy(resolver)
+    except (ValueError, RuntimeError, OSError, tf.errors.OpError) as error:
+        reason = textwrap.shorten(str(error), 100, placeholder=" ...")
+        raise InputError(
+            f"train.strategy: expected a TPU for tpu, found none ({reason}); set TPU_NAME, or take "
+            "train.strategy=auto"
+        ) from None
     check_batch(config, strategy.num_replicas_in_sync)
     return strategy
 
