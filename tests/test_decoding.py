@@ -9,7 +9,7 @@ import sklearn
 import tensorflow as tf
 from PIL import Image
 
-from tfresnet.deploy.formats import decoding
+from tfresnet.data import decoding
 from tfresnet.runtime import preprocess
 from tfresnet.runtime.spec import InputSpec
 

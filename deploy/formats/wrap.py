@@ -10,8 +10,9 @@ import numpy as np
 import tensorflow as tf
 
 from tfresnet import tasks
+from tfresnet.data import decoding
 from tfresnet.data.pipeline import normalize
-from tfresnet.deploy.formats import decoding, suppression
+from tfresnet.deploy.formats import suppression
 from tfresnet.deploy.formats.base import Source
 from tfresnet.keras2 import keras
 from tfresnet.models.network import Network

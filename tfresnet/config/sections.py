@@ -131,6 +131,11 @@ class DataConfig(Section):
         "in "
         "memory up to 8 GiB or a quarter of the machine's.",
     )
+    service: Annotated[str, Field(pattern=r"^grpc://[^/\s]+:\d+$")] | None = Field(
+        None,
+        description="Address grpc://HOST:PORT of a dispatcher of tf.data service, whose workers "
+        "read and augment the training images: a folder of images with labels.",
+    )
     train_split: str = Field(
         "train",
         description="Training split, in TFDS's slicing syntax; of a folder of masks or boxes one "

@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfresnet.config.sections import DataConfig
-from tfresnet.data import augment, erasing, policies, shuffle, spatial, task_settings
+from tfresnet.data import augment, erasing, policies, service, shuffle, spatial, task_settings
 from tfresnet.data.splits import Split
 from tfresnet.data.task_settings import NO_SCALE, has_places
 from tfresnet.runtime.errors import InputError
@@ -91,6 +91,11 @@ def train_batches(
             images = tf.image.resize(images, scaled(spec, size), antialias=True)
         return _mix(normalize(images, spec), targets(truth), config, step_seed)
 
+    if config.service:
+        found = service.batches(
+            config.service, split, order.indices, augmented, first_step, last_step
+        )
+        return _untuned(found.prefetch(tf.data.AUTOTUNE))
     steps = tf.data.Dataset.range(first_step, last_step)
     batches = split.batches(steps.map(order.indices, tf.data.AUTOTUNE))
     dataset = tf.data.Dataset.zip((steps, batches))

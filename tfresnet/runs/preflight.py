@@ -177,6 +177,7 @@ def directory(config: RunConfig, path: Path, resume: bool, settled: bool = False
     for key, (old, new) in changed.items():
         # A folder may have moved; its classes and sizes are compared with the run's later.
         moved = key == "data.data_dir" or (key == "data.dataset" and Path(str(new)).is_dir())
+        moved |= key == "data.service" and bool(old and new)  # another address
         decided_later = new == "auto" or (key.startswith("model.") and config.train.init_from)
         if not (moved or (decided_later and not settled)):
             raise InputError(

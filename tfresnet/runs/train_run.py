@@ -5,6 +5,7 @@ from typing import Any
 
 from tfresnet import evaluation, tasks
 from tfresnet.config.sections import RunConfig
+from tfresnet.data import service
 from tfresnet.data.sources import Dataset
 from tfresnet.keras2 import keras
 from tfresnet.models import functional
@@ -62,7 +63,8 @@ def _train(config: RunConfig, directory: Path, resume: bool) -> Run:
         total = _petaflop(config, trainer)
         progress.show(header.facts(config, trainer, parameters, total, directory, weights))
         progress.tell(dataset.notes + changed)
-        trainer.run()
+        with service.explained(config.data.service):
+            trainer.run()
         write_result(run, dataset, _petaflop(config, trainer, int(trainer.step)))
     return run
 

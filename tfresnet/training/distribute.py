@@ -8,6 +8,7 @@ from typing import Any
 import tensorflow as tf
 
 from tfresnet.config.sections import TrainConfig
+from tfresnet.keras2 import keras
 from tfresnet.runtime.errors import InputError
 from tfresnet.training import workers
 
@@ -115,6 +116,19 @@ def distributed(
         return batches.map(parts, tf.data.AUTOTUNE).unbatch().prefetch(2)
 
     return iter(strategy.distribute_datasets_from_function(mine))
+
+
+def average_statistics(strategy: tf.distribute.Strategy, *models: keras.Model | None) -> None:
+    """Give each replica the mean of all replicas' moving statistics, as a checkpoint has them.
+
+    A run that goes on from a checkpoint has the mean everywhere. One that was not stopped is to do
+    the same from there on: a mean of the later statistics would be rounded differently.
+    """
+    if strategy.num_replicas_in_sync == 1:
+        return
+    for variable in (v for model in models if model for v in model.variables):
+        if variable.synchronization == tf.VariableSynchronization.ON_READ:
+            variable.assign(variable.read_value())
 
 
 def check_batch(config: TrainConfig, devices: int) -> None:

@@ -11,7 +11,7 @@ import tensorflow as tf
 from tfresnet import evaluation, tasks
 from tfresnet.config.loading import dataset_name
 from tfresnet.config.sections import RunConfig, TrainConfig
-from tfresnet.data import pipeline, task_settings
+from tfresnet.data import pipeline, service, task_settings
 from tfresnet.data.sources import Dataset
 from tfresnet.data.splits import Split
 from tfresnet.keras2 import keras
@@ -19,7 +19,7 @@ from tfresnet.runtime.errors import InputError
 from tfresnet.tasks.base import Task
 from tfresnet.training import checkpoint, convolution, precision, preview, timing
 from tfresnet.training.agreement import Agreement
-from tfresnet.training.distribute import distributed, make_strategy
+from tfresnet.training.distribute import average_statistics, distributed, make_strategy
 from tfresnet.training.divergence import Diverged, check_loss, check_weights
 from tfresnet.training.interrupt import Interrupted, StopRequest, stop_request
 from tfresnet.training.metrics_log import MetricsLog, plot
@@ -85,6 +85,8 @@ class Trainer:
         self.total_steps = self.steps_per_epoch * config.train.epochs
         pipeline.check(config.data, dataset.spec, config.train.batch_size, dataset.output.task)
         task_settings.check_training(config.train, dataset.output.task)
+        if config.data.service:
+            service.check(config.data.service, dataset.train)
         self.segments = pipeline.segments(config.data, config.train.epochs, self.steps_per_epoch)
         # Same seed, same machine, same weights: the input stream is stateless (data.pipeline),
         # and on a CPU deterministic operations cost nothing that can be measured.
@@ -200,6 +202,7 @@ class Trainer:
         # The record first: if there is no checkpoint yet, --resume writes it again.
         log.add(record)
         checkpoint.save(self.checkpoints)
+        average_statistics(self.strategy, self.model, self.average)
         if number := self.workers.highest(self.stop.signal):
             raise Interrupted(number)
 
