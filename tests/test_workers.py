@@ -12,16 +12,18 @@ import time
 import weakref
 from pathlib import Path
 
+import numpy as np
 import pytest
 import tensorflow as tf
 
 from tests.conftest import TINY
 from tests.test_cli import refused
 from tfresnet.config import loading
+from tfresnet.keras2 import keras
 from tfresnet.runs import run_directory
 from tfresnet.runs.train_run import train
 from tfresnet.runtime.errors import InputError
-from tfresnet.training import checkpoint, lost_workers, workers
+from tfresnet.training import checkpoint, distribute, lost_workers, workers
 from tfresnet.training.workers import Cluster
 
 SETTINGS = [*TINY, "train.ema_decay=0.9"]
@@ -260,6 +262,28 @@ def test_a_cluster_that_is_not_named_is_asked_for(tmp_path, monkeypatch, text):
     message = refused("train", "--strategy", "multiworker", "--run-dir", tmp_path / "run")
     assert "expected TF_CONFIG to hold" in message
     assert not (tmp_path / "run").exists()
+
+
+def test_replicas_have_the_mean_of_their_statistics_as_after_a_restart():
+    """Else a run that goes on from a checkpoint is rounded differently from one that never stops."""
+    devices = [device.name for device in tf.config.list_logical_devices("CPU")]
+    strategy = tf.distribute.MirroredStrategy(devices, tf.distribute.ReductionToOneDevice())
+    with strategy.scope():
+        model = keras.Sequential([keras.layers.BatchNormalization()])
+        model.build([None, 2, 2, 3])
+
+    def step() -> None:
+        number = tf.distribute.get_replica_context().replica_id_in_sync_group
+        images = tf.random.stateless_normal([4, 2, 2, 3], [1, 2]) + tf.cast(number, tf.float32)
+        model(images, training=True)
+
+    strategy.run(step)
+    mean = model.layers[0].moving_mean
+    first, second = (v.numpy() for v in strategy.experimental_local_results(mean))
+    assert not np.allclose(first, second)
+    distribute.average_statistics(strategy, model, None)
+    for value in strategy.experimental_local_results(mean):
+        np.testing.assert_allclose(value.numpy(), (first + second) / 2, rtol=1e-6)
 
 
 def test_where_there_is_no_tpu_it_is_refused(tmp_path, monkeypatch):
