@@ -265,7 +265,7 @@ def test_a_cluster_that_is_not_named_is_asked_for(tmp_path, monkeypatch, text):
 
 
 def test_replicas_have_the_mean_of_their_statistics_as_after_a_restart():
-    """Else a run that goes on from a checkpoint is rounded differently from one that never stops."""
+    """Else a run that goes on from a checkpoint is rounded unlike one that never stops."""
     devices = [device.name for device in tf.config.list_logical_devices("CPU")]
     strategy = tf.distribute.MirroredStrategy(devices, tf.distribute.ReductionToOneDevice())
     with strategy.scope():
