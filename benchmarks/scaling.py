@@ -124,7 +124,7 @@ def measure_here() -> list[float]:
         def reduce(values: tf.Tensor) -> tf.Tensor:
             def of_replica() -> tf.Tensor:
                 context = tf.distribute.get_replica_context()
-                return context.all_reduce(tf.distribute.ReduceOp.SUM, values)
+                return context.all_reduce(tf.distribute.ReduceOp.SUM, tf.identity(values))
 
             return strategy.experimental_local_results(strategy.run(of_replica))[0]
 
