@@ -1,6 +1,7 @@
 """Several processes as one training: stand-ins for workers end in all ways that there are."""
 
 import os
+import random
 import signal
 import sys
 import threading
@@ -8,6 +9,7 @@ import time
 
 import pytest
 
+from benchmarks import lost_workers
 from tests.test_cli import refused
 from tfresnet.launch import gpus, launcher
 from tfresnet.launch.launcher import Launcher, Outcome
@@ -186,3 +188,12 @@ def test_two_launches_in_one_folder(tmp_path):
     with lock(tmp_path / "run" / "logs", ""):
         message = refused("launch", "-n", 2, "--", "train", "--run-dir", tmp_path / "run")
     assert "for one process, another is at work in it" in message
+
+
+@pytest.mark.slow
+def test_a_killed_worker_changes_no_weight(tmp_path):
+    """A small version of the benchmark: kill -9 at a random moment, then the same weights."""
+    trials = lost_workers.Trials(tmp_path, workers=2, chance=random.Random(0))
+    lost_workers.undisturbed(trials)
+    lost_workers.killed(trials, kills=1)
+    assert trials.lost == []
