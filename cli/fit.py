@@ -72,7 +72,7 @@ def _content(model: Path) -> bytes:
     from tfresnet.deploy.formats import graph
     from tfresnet.runs import shipped
     from tfresnet.runs.run_directory import open_run
-    from tfresnet.runtime.backends import open_model
+    from tfresnet.runtime.probe import open_unknown
     from tfresnet.runtime.terminal import printable
 
     if shipped.is_name(model) or model.is_dir():
@@ -85,7 +85,7 @@ def _content(model: Path) -> bytes:
         model = file
     if model.suffix.lower() != ".tflite":
         raise InputError(f"expected a .tflite file, a run or a shipped network, got {model}")
-    open_model(model)  # raises an InputError if it does not exist or is damaged
+    open_unknown(model)  # raises an InputError if it does not exist or is damaged
     return graph.without_metadata(model.read_bytes())
 
 

@@ -58,7 +58,7 @@ def run(directory: Path) -> dict[str, Any]:
         **_output(opened.output),
         "quantization": FLOAT32.name,
         "step": step,
-        "epoch": max((r["epoch"] for r in opened.records() if r["step"] <= step), default=0),
+        "epoch": max((r["epoch"] for r in opened.records() if r.get("step", 0) <= step), default=0),
         "weights_sha256": run_directory.weights_sha256(model),
         "measured": measured or None,
         "provenance": {

@@ -19,9 +19,10 @@ from ai_edge_litert.interpreter import Interpreter
 from tfresnet.data import pipeline, sources
 from tfresnet.deploy import measured_data
 from tfresnet.deploy.formats import delegates, graph
-from tfresnet.runtime.backends import centered, open_model
+from tfresnet.runtime.backends import centered
 from tfresnet.runtime.errors import InputError
 from tfresnet.runtime.metadata import read_metadata
+from tfresnet.runtime.probe import open_unknown
 from tfresnet.system.native_stderr import captured
 
 SAME_DB = 150.0  # where nothing differs: more than float32 can tell
@@ -254,5 +255,5 @@ def _network(path: Path) -> str | None:
 
 
 def _content(path: Path) -> bytes:
-    open_model(path)  # raises an InputError if the file is damaged
+    open_unknown(path)  # raises an InputError if the file is damaged
     return path.read_bytes()

@@ -14,6 +14,7 @@ from tfresnet.deploy.formats import table
 from tfresnet.runtime.backends import Backend
 from tfresnet.runtime.errors import InputError
 from tfresnet.runtime.paths import MODEL_FILE
+from tfresnet.runtime.probe import guard
 
 STATUS = Path("/proc/self/status")
 WARMUP_SECONDS = 0.2
@@ -56,6 +57,7 @@ def check(paths: Sequence[Path]) -> None:
             raise InputError(f"expected {MODEL_FILE}, or a SavedModel, {path} does not exist")
         if formats.of_path(path) is None:
             raise InputError(f"expected {MODEL_FILE}, or a SavedModel, got {path}")
+        guard(path)
 
 
 def latency_ms(model: Backend) -> float:

@@ -144,8 +144,11 @@ def files_of(models: Sequence[Path]) -> list[Path]:
 
 
 def samples_of(model: Path) -> list[Path]:
-    """Return the pictures that a run keeps beside its export, or that lie beside the file."""
-    return _pictures(model.parent.parent / "samples") or _pictures(model.parent)
+    """Return the pictures that a run keeps beside its export, or that lie beside the file.
+
+    Links that lead out of their folder are left out: a run may come from somebody else.
+    """
+    return _own_pictures(model.parent.parent / "samples") or _own_pictures(model.parent)
 
 
 def samples_in(folder: Path) -> list[Path]:
@@ -153,6 +156,11 @@ def samples_in(folder: Path) -> list[Path]:
     if found := _pictures(folder):
         return found
     raise InputError(f"--samples: expected a folder of pictures, found none in {folder}")
+
+
+def _own_pictures(folder: Path) -> list[Path]:
+    own = folder.resolve()
+    return [path for path in _pictures(folder) if path.resolve().parent == own]
 
 
 def _pictures(folder: Path) -> list[Path]:

@@ -102,7 +102,7 @@ def _categories(file: Path, content: dict[str, Any]) -> dict[Any, str]:
     Roboflow puts the name of the data set first, as the others' ``supercategory``, without boxes.
     """
     used = {annotation.get("category_id") for annotation in content["annotations"]}
-    above = {category.get("supercategory") for category in content["categories"]}
+    above = [category.get("supercategory") for category in content["categories"]]
     found: dict[Any, str] = {}
     for category in content["categories"]:
         number, name = category.get("id"), category.get("name")
@@ -186,5 +186,8 @@ def _box(bbox: Any, where: str) -> Box:
             f"{where}: expected bbox as 4 numbers, left, top, width and height, got "
             f"{json.dumps(bbox)[:60]}; correct or remove it"
         )
-    left, top, width, height = bbox
+    try:
+        left, top, width, height = map(float, bbox)
+    except OverflowError:  # whole numbers of JSON have no limit
+        raise InputError(f"{where}: expected bbox in pixels, got numbers beyond 1e308") from None
     return left, top, left + width, top + height

@@ -108,6 +108,13 @@ def find(root: Path) -> VocFolder | None:
     return VocFolder(root, beside, {}) if beside else None
 
 
+class _WithoutEntities(ElementTree.TreeBuilder):
+    """Refuses a document type: in there entities are declared, which may name other files."""
+
+    def doctype(self, *_: str | None) -> None:
+        raise ValueError("expected no document type, which this format has not")
+
+
 def marked(path: Path, file: Path) -> Marked:
     """Return a picture with the boxes of its XML file, VOC's pixels as they are.
 
@@ -115,7 +122,8 @@ def marked(path: Path, file: Path) -> Marked:
         InputError: the file is no such XML.
     """
     try:
-        tree = ElementTree.fromstring(file.read_bytes())
+        parser = ElementTree.XMLParser(target=_WithoutEntities())
+        tree = ElementTree.fromstring(file.read_bytes(), parser)
     except (OSError, ValueError, ElementTree.ParseError) as error:
         raise InputError(
             f"{file}: expected XML in the format of Pascal VOC: {error}; correct the file"

@@ -21,7 +21,7 @@ from tfresnet.data.box_marks import Mark, Marked, Read, missing_pictures, withou
 from tfresnet.data.folder import counted, first_names, images_below, part_name, subfolders
 from tfresnet.runtime.errors import InputError
 from tfresnet.runtime.picture_files import is_image
-from tfresnet.system.files import read_text
+from tfresnet.system.files import is_there, read_text
 
 NAMES = ("classes.txt", "obj.names")  # where there is no data.yaml
 ROUNDING = 0.001  # above 1 that writing few digits may give
@@ -217,7 +217,7 @@ def _place(root: Path, base: Any, text: str, where: str) -> Path:
     bases = [root / str(base), root] if base else [root]
     tried = [folder / name for folder in bases for name in (text, re.sub(r"^(\.\./)+", "", text))]
     for path in tried:
-        if path.exists():
+        if is_there(path):
             return path
     raise InputError(
         f"{where}: expected a folder of pictures or a list of them, {text} is not in {root}; "
@@ -235,7 +235,7 @@ def _paths(place: Path) -> Iterator[Path]:
         if not (name := line.strip()):
             continue
         path = place.parent / name
-        if name in seen or not (path.is_file() and is_image(path)):
+        if name in seen or not (is_there(path) and path.is_file() and is_image(path)):
             got = "it again" if name in seen else "no such picture"
             raise InputError(
                 f"{place}, line {number}: expected a picture that is named once, got {got}, {name};"

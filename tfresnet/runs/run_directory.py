@@ -86,8 +86,18 @@ class Run:
         return (self.directory / shipped.WEIGHTS).is_file()
 
     def records(self) -> list[dict]:
-        """Return the records of ``metrics.jsonl``, one per epoch."""
-        return read_json_lines(self.directory / "metrics.jsonl")
+        """Return the records of ``metrics.jsonl``, one per epoch.
+
+        Raises:
+            InputError: a line is no record of an epoch.
+        """
+        path = self.directory / "metrics.jsonl"
+        records = read_json_lines(path)
+        for number, record in enumerate(records, start=1):
+            known = record if isinstance(record, dict) else {}
+            if {type(known.get("epoch")), type(known.get("step", 0))} != {int}:
+                raise InputError(f"{path}, line {number}: expected a record with an epoch")
+        return records
 
     def epochs_done(self) -> int:
         """Return the number of completed epochs."""

@@ -17,7 +17,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 
-from . import boxes, points, preprocess
+from . import boxes, points, preprocess, probe
 from .backends import open_model
 from .decode import (
     DECODERS,
@@ -101,6 +101,8 @@ class Predictor(Generic[AnyPredicted]):
         self.labels = list(self.output.labels)
         self.multi_label = self.output.multi_label  # any number of them a picture
         check_output_kind(path, self.metadata, self.output_kinds)
+        if self.metadata.content is None:
+            probe.check(Path(path))
         self.model = open_model(path, threads)
         self._check_shapes(path)
 

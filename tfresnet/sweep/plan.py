@@ -12,6 +12,7 @@ from tfresnet.config import loading
 from tfresnet.config.sections import RunConfig, Section
 from tfresnet.runs import preflight
 from tfresnet.runtime.errors import InputError
+from tfresnet.system.files import is_there
 
 Settings = Annotated[dict[str, Any], BeforeValidator(lambda given: {} if given is None else given)]
 
@@ -79,7 +80,7 @@ def trials(sweep: Sweep, file: Path, directory: Path) -> list[Trial]:
             make the same folder.
     """
     base = sweep.base
-    if (file.parent / base).is_file():
+    if is_there(file.parent / base) and (file.parent / base).is_file():
         base = str(file.parent / base)
     found: dict[str, Trial] = {}
     for variant, changes in _variants(sweep).items():

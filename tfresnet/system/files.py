@@ -18,6 +18,17 @@ def expanded(path: str | os.PathLike) -> Path:
     return Path(os.path.expanduser(path))
 
 
+def is_there(path: Path) -> bool:
+    """Tell whether there is such a file or folder; of a name that is too long for one there is not.
+
+    ``Path.exists`` raises an OSError for that.
+    """
+    try:
+        return path.exists()
+    except OSError:
+        return False
+
+
 def write_bytes(path: Path, content: bytes) -> Path:
     """Write a file atomically: to a temporary file beside it, which is then renamed."""
     path.parent.mkdir(parents=True, exist_ok=True)
