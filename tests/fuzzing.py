@@ -285,6 +285,13 @@ def _read_weights(path: Path) -> None:
     pretrained.read(path, "resnet50")
 
 
+def _read_alone(path: Path) -> None:
+    """What h5py does with a file that no child has tried."""
+    from tfresnet.models import hdf5_trial
+
+    hdf5_trial.main(str(path))
+
+
 def _yaml() -> dict[str, bytes]:
     presets = Path(__file__).parent.parent / "tfresnet" / "presets"
     found = {path.name: path.read_bytes() for path in sorted(presets.glob("*.yaml"))}
@@ -403,6 +410,7 @@ KINDS = {
     "runs": Kind(_run_files, _open_run, is_text=True),
     # Only to see what interpreters do by themselves; tfresnet tries such files in a child first.
     "bare-tflite": Kind(lambda: _without_checksum(_golden("*.tflite")()), _interpret),
+    "bare-h5": Kind(_weights("h5"), _read_alone),
     "bare-onnx": Kind(lambda: _without_checksum(_golden("*.onnx")()), _interpret),
 }
 

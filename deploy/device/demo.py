@@ -5,6 +5,7 @@ import hashlib
 import json
 import mimetypes
 import re
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from http import HTTPStatus
@@ -176,9 +177,18 @@ def server(site: dict[str, Page], port: int) -> ThreadingHTTPServer:
     """
     handler = type("Handler", (_Handler,), {"site": site})
     try:
-        return ThreadingHTTPServer((HOST, port), handler)
+        return _Server((HOST, port), handler)
     except OSError as error:
         raise InputError(f"--port: expected a free one, got {port}: {error.strerror}") from None
+
+
+class _Server(ThreadingHTTPServer):
+    """Says nothing when a browser does not wait for its answer."""
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Print what went wrong, unless the other side has hung up."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
 
 
 class _Handler(BaseHTTPRequestHandler):

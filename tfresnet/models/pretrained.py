@@ -19,6 +19,7 @@ from tfresnet.models.functional import functional
 from tfresnet.models.names import KERAS_APPLICATIONS, Convention, variable_kind
 from tfresnet.models.network import Network
 from tfresnet.models.torch_pickle import Refused
+from tfresnet.runtime import probe
 from tfresnet.runtime.errors import InputError
 
 Arrays = dict[str, np.ndarray]
@@ -164,6 +165,7 @@ def _read_keras(path: Path, arch: str | None) -> Arrays:
     """
     import h5py
 
+    probe.check(path, ("-m", "tfresnet.models.hdf5_trial"))
     with h5py.File(path, "r") as file:
         legacy = file.get("model_weights", file)
         arrays = _legacy(legacy) if "layer_names" in legacy.attrs else None

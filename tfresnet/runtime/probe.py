@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -38,20 +39,27 @@ def guard(path: Path) -> None:
         check(path)
 
 
-def check(path: Path) -> None:
-    """Open and run a model in a child process; raise an ``InputError`` if that ends the child."""
+def check(path: Path, command: Sequence[str] | None = None) -> None:
+    """Open and run a model in a child process; raise an ``InputError`` if that ends the child.
+
+    Args:
+        path: of the file.
+        command: Python's arguments, before the path, for files of another kind.
+    """
     places = os.pathsep.join(entry for entry in sys.path if entry)
     try:
         done = subprocess.run(
-            [sys.executable, *COMMAND, os.fspath(path)],
+            [sys.executable, *(command or COMMAND), os.fspath(path)],
             env=os.environ | {"PYTHONPATH": places, "PYTHONSAFEPATH": "1"},
             capture_output=True, timeout=SECONDS,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
-        raise InputError(f"{path}: expected a model that runs, got none in {SECONDS} s") from None
+        raise InputError(
+            f"{path}: expected a whole file, got one that takes over {SECONDS} s; it is damaged"
+        ) from None
     if done.returncode:
         raise InputError(
-            f"{path}: expected a whole model, got one that crashes its interpreter "
+            f"{path}: expected a whole file, got one that crashes its reader "
             f"({_name(done.returncode)}): it is damaged; copy it again"
         )
 
