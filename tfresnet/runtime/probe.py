@@ -29,7 +29,8 @@ def open_unknown(path: str | os.PathLike, threads: int = 1) -> Backend:
     Raises:
         InputError: it is missing or damaged, or its interpreter crashes on it or is not installed.
     """
-    guard(as_path(path))
+    path = as_path(path)
+    guard(path)
     return open_model(path, threads)
 
 
