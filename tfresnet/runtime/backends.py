@@ -68,6 +68,7 @@ class TfliteModel(Backend):
     """A TFLite model in LiteRT's interpreter, which runs for one thread at a time."""
 
     def __init__(self, path: str | Path, threads: int):
+        self._path = path
         interpreter = _interpreter_class(path)
         self._lock = threading.Lock()
         file = _name_or_content(path)
@@ -117,7 +118,11 @@ class TfliteModel(Backend):
 
     def invoke(self) -> None:
         """See :class:`Backend`."""
-        self.interpreter.invoke()
+        try:
+            self.interpreter.invoke()
+        except RuntimeError as error:
+            reason = " ".join(str(error).split())[:100]
+            raise InputError(f"{self._path}: expected a whole TFLite model: {reason}") from None
 
     def _run(self, images: np.ndarray) -> Outputs:
         self.set_input(images)
@@ -305,7 +310,10 @@ def open_model(path: str | Path, threads: int = 1) -> Backend:
     backend = BACKENDS.get(path.suffix.lower())
     if backend is None:
         raise InputError(f"expected {MODEL_FILE}, got {path}")
-    return backend(path, threads)
+    try:
+        return backend(path, threads)
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: expected a whole model, got names that are no text") from None
 
 
 def centered(pixels: np.ndarray) -> np.ndarray:
@@ -332,7 +340,7 @@ def open_session(path: Path, threads: int) -> Any:
         options.add_session_config_entry("session.x64quantprecision", precise)
         try:
             return onnxruntime.InferenceSession(
-                _name_or_content(path), options, ["CPUExecutionProvider"]
+                _name_or_content(path), options, ["CPUExecutionProvider"], enable_fallback=False
             )
         except Exception as error:  # onnxruntime's exceptions share no base class but this
             reason = " ".join(str(error).split())[:100]

@@ -216,7 +216,11 @@ def _read_onnx(path: Path) -> str | None:
     """Return a property of an .onnx file, which onnxruntime reads."""
     from .backends import open_session
 
-    return open_session(path, threads=1).get_modelmeta().custom_metadata_map.get(ONNX_KEY)
+    session = open_session(path, threads=1)
+    try:
+        return session.get_modelmeta().custom_metadata_map.get(ONNX_KEY)
+    except UnicodeDecodeError:
+        return None  # damaged
 
 
 def _read_folder(path: Path) -> str | None:
