@@ -37,8 +37,10 @@ FURTHER: dict[str, dict[str, Callable[[RunResult], float | None]]] = {
     "map": {"F1": lambda r: r.test["micro_f1"], "exact match": lambda r: r.test["exact_match"]},
 }
 # Settings that no label tells: the first two have columns or words of their own, the third counts
-# only where an epoch was chosen, and the last is a matter of speed.
-TOLD_ELSEWHERE = ("train.epochs", "data.eval_split", "train.eval_every", "train.xla")
+# only where an epoch was chosen, and the last two are a matter of speed (the origin has the one).
+TOLD_ELSEWHERE = (
+    "train.epochs", "data.eval_split", "train.eval_every", "train.precision", "train.xla",
+)  # fmt: skip
 PICTURE = "Mean and standard deviation of each variant, and every run as a dot"
 BEGIN, END = "<!-- results -->", "<!-- end of results -->"
 
