@@ -1,6 +1,6 @@
 """20,000 and more damaged files: each is read, or refused in one line, in a second and 1 GB.
 
-``pytest -m fuzz -n 0`` runs them, in child processes; ``python -m tests.fuzzing KIND START COUNT``
+``pytest -m fuzz`` runs them, in child processes; ``python -m tests.fuzzing KIND START COUNT``
 some of one kind.
 """
 
@@ -30,7 +30,7 @@ def test_there_are_at_least_20_000_cases():
 @pytest.mark.skipif(sys.platform == "win32", reason="needs fork")
 @pytest.mark.parametrize("kind", TOGETHER)
 def test_damaged_files_are_read_or_refused(kind):
-    found = list(fuzzing.run(kind, 0, CASES))
+    found = fuzzing.run_elsewhere(kind, 0, CASES)
     bad = [case for case in found if case.outcome not in (fuzzing.READ, fuzzing.REFUSED)]
     assert not bad, f"{len(bad)}, the first: {bad[0]}"
     assert len(found) == CASES
@@ -44,7 +44,7 @@ def test_damaged_files_are_read_or_refused(kind):
 @pytest.mark.parametrize("kind", ALONE)
 def test_readers_in_c_may_crash_but_raise_nothing_unknown(kind):
     """Behind the checksum; where there is none, a child process tries the file first."""
-    found = list(fuzzing.run(kind, 0, BARE))
+    found = fuzzing.run_elsewhere(kind, 0, BARE)
     assert len(found) == BARE
     assert not [case for case in found if case.outcome == fuzzing.ESCAPED]
 

@@ -167,7 +167,8 @@ def test_a_run_that_goes_on_with_other_code_says_so(tiny_run, tmp_path, monkeypa
         monkeypatch.setattr(environment, "commit", lambda: commit)
         folder = tmp_path / "run"
         folder.mkdir(exist_ok=True)
-        (folder / "metrics.jsonl").write_text("{}\n" * epochs)
+        records = [json.dumps({"epoch": n + 1}) for n in range(epochs)]
+        (folder / "metrics.jsonl").write_text("".join(f"{record}\n" for record in records))
         return run_directory.create(
             folder, tiny_run.config, tiny_run.spec, tiny_run.output
         ).environment
