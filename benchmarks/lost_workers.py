@@ -24,7 +24,7 @@ from pathlib import Path
 import click
 import psutil
 
-SETTINGS = ("data.image_size=16", "train.epochs=6", "train.warmup_epochs=1", "train.ema_decay=0.99")
+SETTINGS = ("data.image_size=16", "train.warmup_epochs=1", "train.ema_decay=0.99")
 SMALL = 200_000  # bytes that a file may have on the full disk; a checkpoint has more
 
 
@@ -36,6 +36,7 @@ class Trials:
         folder: for the runs.
         workers: processes of each.
         chance: chooses moments and workers.
+        epochs: of each run.
         seconds: that the undisturbed run took.
         weights: the digests of its workers' checkpoints.
         lost: the names of the trials that ended with other weights.
@@ -44,6 +45,7 @@ class Trials:
     folder: Path
     workers: int
     chance: random.Random
+    epochs: int = 6
     seconds: float = 0.0
     weights: list[str] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
@@ -53,7 +55,8 @@ class Trials:
         command = [sys.executable, "-m", "tfresnet.cli", "launch", "-n", str(self.workers)]
         command += ["--restarts", "30", "--", "train", "quickstart"]
         command += ["--run-dir", str(self.folder / name), *(["--resume"] * resume)]
-        command += [f"--set={setting}" for setting in SETTINGS]
+        settings = (*SETTINGS, f"train.epochs={self.epochs}")
+        command += [f"--set={setting}" for setting in settings]
         return subprocess.Popen(
             command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
         )

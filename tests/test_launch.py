@@ -193,7 +193,7 @@ def test_two_launches_in_one_folder(tmp_path):
 @pytest.mark.slow
 def test_a_killed_worker_changes_no_weight(tmp_path):
     """A small version of the benchmark: kill -9 at a random moment, then the same weights."""
-    trials = lost_workers.Trials(tmp_path, workers=2, chance=random.Random(0))
+    trials = lost_workers.Trials(tmp_path, workers=2, chance=random.Random(0), epochs=2)
     lost_workers.undisturbed(trials)
     lost_workers.killed(trials, kills=1)
     assert trials.lost == []
