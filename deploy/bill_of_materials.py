@@ -11,12 +11,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from cyclonedx.factory.license import LicenseFactory
+from cyclonedx.contrib.license.factories import LicenseFactory
 from cyclonedx.model import HashAlgorithm, HashType, Property
 from cyclonedx.model.bom import Bom, BomMetaData
 from cyclonedx.model.component import Component, ComponentType
 from cyclonedx.model.dependency import Dependency as Edge
-from cyclonedx.model.license import License
+from cyclonedx.model.license import DisjunctiveLicense
 from cyclonedx.output.json import JsonV1Dot6
 from packageurl import PackageURL
 
@@ -42,8 +42,7 @@ def text(made_of: Provenance, metadata: ModelMetadata, report: Report) -> str:
         report: the results.
     """
     libraries = dependencies.installed()
-    bom = Bom(metadata=BomMetaData(component=_model(made_of, metadata)))
-    bom.metadata.timestamp = None  # it changes nothing
+    bom = bill_of(_model(made_of, metadata))
     own = library_of(Dependency("tfresnet", made_of.tfresnet, "Apache-2.0", ()))
     files = [_file(artifact) for artifact in report.artifacts]
     parts = [_data(made_of, report), own, *files, *map(library_of, libraries)]
@@ -88,7 +87,14 @@ def _license(name: str) -> Any:
     try:
         return LicenseFactory().make_from_string(name)
     except ValueError:
-        return License(name=name)
+        return DisjunctiveLicense(name=name)
+
+
+def bill_of(component: Component) -> Bom:
+    """Return an empty bill of a component; without a time, which would make each another one."""
+    bom = Bom(metadata=BomMetaData(component=component))
+    bom.metadata.timestamp = None  # type: ignore[assignment]  # it is left out then
+    return bom
 
 
 def finished(bom: Bom, root: dict[str, Any] | None = None) -> str:

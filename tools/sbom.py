@@ -4,7 +4,6 @@ from collections import Counter
 from pathlib import Path
 
 import click
-from cyclonedx.model.bom import Bom, BomMetaData
 
 from tfresnet import __version__
 from tfresnet.cli.common import PATH, json_option, print_json, reports_mistakes
@@ -27,8 +26,7 @@ def command(file: Path, as_json: bool) -> None:
     """
     libraries = dependencies.installed()
     root = bill_of_materials.library_of(Dependency("tfresnet", __version__, "Apache-2.0", ()))
-    bom = Bom(metadata=BomMetaData(component=root))
-    bom.metadata.timestamp = None  # it changes nothing
+    bom = bill_of_materials.bill_of(root)
     for library in libraries:
         bom.components.add(bill_of_materials.library_of(library))
     bill_of_materials.connect(bom, root, libraries)
