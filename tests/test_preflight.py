@@ -39,7 +39,7 @@ def without_tensorflow(commands: list[list[str]], folder: Path) -> list[tuple[in
 
 # RUN is a finished run, FILE an exported file of it.
 MISTAKES = [
-    ("train --arch resnet19", "unknown architecture 'resnet19': did you mean 'resnet18'?"),
+    ("train --arch resnet19", "unknown architecture 'resnet19': did you mean 'resnet9'?"),
     ("train quikstart", "did you mean 'quickstart'"),
     ("train none.yaml", "none.yaml"),
     ("train --set train.precision=float8", "train.precision: expected 'float32'"),
