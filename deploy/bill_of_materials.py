@@ -20,12 +20,13 @@ from cyclonedx.model.license import DisjunctiveLicense
 from cyclonedx.output.json import JsonV1Dot6
 from packageurl import PackageURL
 
-from tfresnet.deploy.provenance import Provenance, sha256_of
+from tfresnet.deploy.provenance import Provenance
 from tfresnet.deploy.records import Report
 from tfresnet.runs.result import ArtifactRecord
 from tfresnet.runtime.metadata import ModelMetadata
 from tfresnet.system import dependencies
 from tfresnet.system.dependencies import UNKNOWN, Dependency
+from tfresnet.system.files import digest_of
 
 FILE = "bom.cdx.json"
 MODEL, DATA = "model", "data"
@@ -145,7 +146,7 @@ def _file(artifact: ArtifactRecord) -> Component:
 
 
 def _hashes(path: Path) -> list[HashType]:
-    return [HashType(alg=HashAlgorithm.SHA_256, content=sha256_of(path))] if path.is_file() else []
+    return [HashType(alg=HashAlgorithm.SHA_256, content=digest_of(path))] if path.is_file() else []
 
 
 def _data(made_of: Provenance, report: Report) -> Component:

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from tfresnet.data import folder, label_table
-from tfresnet.deploy.provenance import FolderDigest, sha256_of
+from tfresnet.deploy.provenance import FolderDigest
 from tfresnet.runtime.picture_files import is_image
+from tfresnet.system.files import digest_of
 
 FILE = "croissant.json"
 PICTURES, MARKS = "pictures", "annotations"
@@ -123,7 +124,7 @@ def _file(path: Path, root: Path) -> dict[str, Any]:
         "name": name,
         "contentUrl": name,
         "encodingFormat": _type(path.suffix),
-        "sha256": sha256_of(path),
+        "sha256": digest_of(path),
     }
 
 

@@ -1,6 +1,5 @@
 """Export a run: convert, measure against the checkpoint, bundle, report."""
 
-import importlib.util
 import json
 import shutil
 import textwrap
@@ -206,10 +205,7 @@ def _made_of(context: ExportContext) -> Provenance:
 
 
 def _write_bill(context: ExportContext, made_of: Provenance, report: Report) -> None:
-    """Write the bill of materials; an install from before there were any may lack its library."""
-    if importlib.util.find_spec("cyclonedx") is None:
-        return
-    from tfresnet.deploy import bill_of_materials
+    from tfresnet.deploy import bill_of_materials  # its library takes half a second to import
 
     text = bill_of_materials.text(made_of, context.metadata, report)
     write_text(context.directory / bill_of_materials.FILE, text)

@@ -27,7 +27,6 @@ class Plan:
         export: what to export; None for nothing.
         budget: of ``export``.
         boards: that the model must fit.
-        limits: of ``boards``, those that a search for the file to export keeps; none without one.
         bundle: folder to copy the bundle to; None for none.
     """
 
@@ -37,8 +36,12 @@ class Plan:
     export: ExportConfig | None = None
     budget: BudgetKeys = field(default_factory=BudgetKeys)
     boards: tuple[str, ...] = ()
-    limits: dict[str, int] = field(default_factory=dict)
     bundle: Path | None = None
+
+    @property
+    def limits(self) -> dict[str, int]:
+        """The limits of ``boards``, if the file to export is searched for: it keeps them."""
+        return boards.limits(self.boards) if self.budget.auto else {}
 
 
 def read(file: Path) -> Plan:
@@ -64,8 +67,7 @@ def read(file: Path) -> Plan:
     if found.export is None:
         return plan
     names = _boards(found.fit.boards if found.fit else [], file)
-    limits = boards.limits(names)
-    searched = TFLM if limits else TFLITE
+    searched = TFLM if boards.limits(names) else TFLITE
     config, budget = pipeline.export_of(found, file, os.cpu_count() or 1, searched)
     if config.slims:
         try:
@@ -81,7 +83,6 @@ def read(file: Path) -> Plan:
         config,
         budget,
         names,
-        limits if budget.auto else {},
         None if found.bundle is None else expanded(found.bundle),
     )
 

@@ -21,13 +21,13 @@ from tfresnet.deploy import measured_data
 from tfresnet.runs.result import RunResult
 from tfresnet.runs.run_directory import Run
 from tfresnet.system import dependencies, environment
+from tfresnet.system.files import digest_of
 from tfresnet.system.records import Record
 
 FILE = "provenance.json"
 PACKAGES = ("tfresnet", "tfresnet.deploy", "tfresnet.cli", "tfresnet.results")
 RECORD = ("config.yaml", "spec.json", "metrics.jsonl", "environment.json")
 LARGEST = 2**32  # bytes of a folder whose contents are read for its digest
-CHUNK = 2**20  # bytes that are read at a time
 BY_CONTENT, BY_SIZE = "sha256 of each file", "size of each file"
 
 
@@ -95,14 +95,13 @@ def of_export(
             folder=of_folder(folder) if folder else None,
         ),
         dependencies={d.name: d.version for d in dependencies.installed()},
-        format_version=1,
     )
 
 
 def _record(run: Run, result: RunResult) -> dict[str, str]:
     """Return digests of what the training left; of its result without what exports add."""
     files = [run.directory / name for name in RECORD]
-    found = {p.name: sha256_of(p) for p in files if p.is_file()}
+    found = {p.name: digest_of(p) for p in files if p.is_file()}
     values = {key: value for key, value in result.to_dict().items() if key != "artifacts"}
     text = json.dumps(values, sort_keys=True)
     return found | {"result": hashlib.sha256(text.encode()).hexdigest()}
@@ -121,8 +120,8 @@ def code_sha256() -> str:
             name = f"{top}/{path.relative_to(folder).as_posix()}"
             found[name] = hashlib.sha256(path.read_bytes()).digest()
     whole = hashlib.sha256()
-    for name, digest in sorted(found.items()):
-        whole.update(f"{name}\n".encode() + digest)
+    for name, content in sorted(found.items()):
+        whole.update(f"{name}\n".encode() + content)
     return whole.hexdigest()
 
 
@@ -133,7 +132,7 @@ def of_folder(root: Path, largest: int = LARGEST) -> FolderDigest:
     reads = sum(sizes) <= largest
     whole = hashlib.sha256()
     for path, size in zip(files, sizes, strict=True):
-        what = sha256_of(path) if reads else str(size)
+        what = digest_of(path) if reads else str(size)
         whole.update(f"{what}  {path.relative_to(root).as_posix()}\n".encode(errors="replace"))
     return FolderDigest(
         files=len(files),
@@ -152,12 +151,3 @@ def _visible(root: Path) -> Iterator[Path]:
             for name in files
             if not name.startswith(".") and (path := Path(top, name)).is_file()
         )
-
-
-def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file's content."""
-    found = hashlib.sha256()
-    with path.open("rb") as file:
-        while part := file.read(CHUNK):
-            found.update(part)
-    return found.hexdigest()

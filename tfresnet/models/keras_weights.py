@@ -6,42 +6,31 @@ of the documentation of Keras 2.3: ResNet's weights are Kaiming He's, those of R
 DenseNet's its authors'. Its EfficientNets are converted from a file. Loads no TensorFlow.
 """
 
+from typing import Any
+
 from tfresnet.models.names import CAFFE_PIXELS, CENTRED_PIXELS
-from tfresnet.models.weights_row import BSD, MIT, NamedWeights, Settings
+from tfresnet.models.weights_row import BSD, MIT, NamedWeights
 
-FILE = "{}_weights_tf_dim_ordering_tf_kernels.h5"
 CROP = 0.875  # the usual one at 224 pixels
-STRIDE_FIRST: Settings = (("variant", "v1"),)
 
 
-def _resnet(arch: str, top1: float, md5: str) -> NamedWeights:
+def _row(arch: str, top1: float, md5: str, license: str, **more: Any) -> NamedWeights:
+    family = "densenet" if arch.startswith("densenet") else "resnet"
+    file = f"{family}/{arch}_weights_tf_dim_ordering_tf_kernels.h5"
     return NamedWeights(
-        f"keras/{arch}", arch, 224, CROP, top1, STRIDE_FIRST, CAFFE_PIXELS, MIT, md5=md5,
-        file=f"resnet/{FILE.format(arch)}",
-    )  # fmt: skip
+        f"keras/{arch}", arch, 224, CROP, top1, license=license, md5=md5, file=file, **more
+    )
 
 
-def _resnet_v2(arch: str, top1: float, md5: str) -> NamedWeights:
-    return NamedWeights(
-        f"keras/{arch}", arch, 224, CROP, top1, (), CENTRED_PIXELS, BSD, md5=md5,
-        file=f"resnet/{FILE.format(arch)}",
-    )  # fmt: skip
-
-
-def _densenet(arch: str, top1: float, md5: str) -> NamedWeights:
-    return NamedWeights(
-        f"keras/{arch}", arch, 224, CROP, top1, license=BSD, md5=md5,
-        file=f"densenet/{FILE.format(arch)}",
-    )  # fmt: skip
-
-
+V1: dict[str, Any] = {"settings": (("variant", "v1"),), "pixels": CAFFE_PIXELS}
+V2: dict[str, Any] = {"pixels": CENTRED_PIXELS}
 ROWS = (
-    _resnet("resnet50", 74.9, "2cb95161c43110f7111970584f804107"),
-    _resnet("resnet101", 76.4, "f1aeb4b969a6efcfb50fad2f0c20cfc5"),
-    _resnet("resnet152", 76.6, "100835be76be38e30d865e96f2aaae62"),
-    _resnet_v2("resnet50v2", 76.0, "3ef43a0b657b3be2300d5770ece849e0"),
-    _resnet_v2("resnet101v2", 77.2, "6343647c601c52e1368623803854d971"),
-    _resnet_v2("resnet152v2", 78.0, "a49b44d1979771252814e80f8ec446f9"),
-    _densenet("densenet121", 75.0, "9d60b8095a5708f2dcce2bca79d332c7"),
-    _densenet("densenet169", 76.2, "d699b8f76981ab1b30698df4c175e90b"),
+    _row("resnet50", 74.9, "2cb95161c43110f7111970584f804107", MIT, **V1),
+    _row("resnet101", 76.4, "f1aeb4b969a6efcfb50fad2f0c20cfc5", MIT, **V1),
+    _row("resnet152", 76.6, "100835be76be38e30d865e96f2aaae62", MIT, **V1),
+    _row("resnet50v2", 76.0, "3ef43a0b657b3be2300d5770ece849e0", BSD, **V2),
+    _row("resnet101v2", 77.2, "6343647c601c52e1368623803854d971", BSD, **V2),
+    _row("resnet152v2", 78.0, "a49b44d1979771252814e80f8ec446f9", BSD, **V2),
+    _row("densenet121", 75.0, "9d60b8095a5708f2dcce2bca79d332c7", BSD),
+    _row("densenet169", 76.2, "d699b8f76981ab1b30698df4c175e90b", BSD),
 )

@@ -7,7 +7,6 @@ and ``HF_TOKEN`` mean what they mean to huggingface_hub. Loads no TensorFlow.
 
 import contextlib
 import functools
-import hashlib
 import json
 import os
 import textwrap
@@ -21,7 +20,7 @@ from tfresnet.models.named_weights import of_architecture
 from tfresnet.models.weights_row import NamedWeights
 from tfresnet.runs import keras_files
 from tfresnet.runtime.errors import InputError
-from tfresnet.system.files import read_json, write_text
+from tfresnet.system.files import digest_of, read_json, write_text
 
 # Seconds to wait for the hub's first answer: by default, and for weights that were asked for. Its
 # library would try for half a minute.
@@ -171,7 +170,7 @@ def _verify(row: NamedWeights, file: Path) -> None:
     if row.is_keras:
         keras_files.verify(row, file)
         return
-    got = _sha256(file)
+    got = digest_of(file)
     place = _memory()
     known = _remembered(place)
     key = f"{row.name}@{row.revision or 'main'}"
@@ -185,14 +184,6 @@ def _verify(row: NamedWeights, file: Path) -> None:
             f"{row.name}: expected weights with the SHA-256 {expected:.16}..., got {got:.16}...; "
             f"they are damaged or were replaced: delete {file}{kept}"
         )
-
-
-def _sha256(file: Path) -> str:
-    digest = hashlib.sha256()
-    with file.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _memory() -> Path:

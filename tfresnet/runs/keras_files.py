@@ -4,12 +4,12 @@
 downloaded is found there. Loads no TensorFlow unless something is downloaded.
 """
 
-import hashlib
 import os
 from pathlib import Path
 
 from tfresnet.models.weights_row import NamedWeights
 from tfresnet.runtime.errors import InputError
+from tfresnet.system.files import digest_of
 
 SERVER = "https://storage.googleapis.com/tensorflow/keras-applications"
 
@@ -50,12 +50,8 @@ def download(row: NamedWeights) -> Path:
 
 def verify(row: NamedWeights, file: Path) -> None:
     """Raise an ``InputError`` unless the file has the digest that Keras publishes."""
-    digest = hashlib.md5(usedforsecurity=False)
-    with file.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    if digest.hexdigest() != row.md5:
+    if (got := digest_of(file, "md5")) != row.md5:
         raise InputError(
-            f"{row.name}: expected weights with the MD5 {row.md5}, got {digest.hexdigest()}; they "
+            f"{row.name}: expected weights with the MD5 {row.md5}, got {got}; they "
             f"are damaged or cut short: delete {file}"
         )

@@ -65,7 +65,10 @@ def _train(config: RunConfig, directory: Path, resume: bool) -> Run:
         progress.tell(dataset.notes + changed)
         with service.explained(config.data.service):
             trainer.run()
-        write_result(run, dataset, _petaflop(config, trainer, int(trainer.step)))
+        done = int(trainer.step)  # fewer where train.patience ended it
+        if done != trainer.total_steps:
+            total = _petaflop(config, trainer, done)
+        write_result(run, dataset, total)
     return run
 
 

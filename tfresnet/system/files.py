@@ -1,6 +1,7 @@
 """Read files that may be damaged, write them atomically, lock directories."""
 
 import contextlib
+import hashlib
 import io
 import json
 import os
@@ -11,6 +12,8 @@ from typing import Any
 import filelock
 
 from tfresnet.runtime.errors import InputError
+
+CHUNK = 2**20  # bytes that are read at a time
 
 
 def expanded(path: str | os.PathLike) -> Path:
@@ -27,6 +30,15 @@ def is_there(path: Path) -> bool:
         return path.exists()
     except OSError:
         return False
+
+
+def digest_of(path: Path, algorithm: str = "sha256") -> str:
+    """Return the digest of a file's content, in hexadecimal; it is read in parts."""
+    found = hashlib.new(algorithm, usedforsecurity=False)
+    with path.open("rb") as file:
+        while part := file.read(CHUNK):
+            found.update(part)
+    return found.hexdigest()
 
 
 def write_bytes(path: Path, content: bytes) -> Path:
