@@ -5,19 +5,21 @@ some of one kind.
 """
 
 import contextlib
+import random
 import sys
 from pathlib import Path
 
 import pytest
 
 from tests import fuzzing
+from tests.fuzzed_files import GOLDEN, KINDS, without_checksum
 from tests.test_cli import refused
 from tfresnet.runtime import probe
 from tfresnet.runtime.errors import InputError
 
 CASES = 2000
 BARE = 400  # of interpreters by themselves
-TOGETHER = [kind for kind in fuzzing.KINDS if not kind.startswith("bare") and kind != "h5"]
+TOGETHER = [kind for kind in KINDS if not kind.startswith("bare") and kind != "h5"]
 # The files whose readers in C crash: by themselves, and behind a child that tries them first.
 ALONE = ("bare-tflite", "bare-onnx", "bare-h5")
 
@@ -51,8 +53,8 @@ def test_readers_in_c_may_crash_but_raise_nothing_unknown(kind):
 
 @pytest.mark.parametrize("number", [7, 291])  # HDF5 1.14 crashes on the second
 def test_hdf5_is_tried_in_a_child(number, tmp_path):
-    kind = fuzzing.KINDS["h5"]
-    (name, content), draw = next(iter(kind.files().items())), fuzzing.random.Random(f"h5 {number}")
+    kind = KINDS["h5"]
+    (name, content), draw = next(iter(kind.files().items())), random.Random(f"h5 {number}")
     draw.choice([name])
     path = tmp_path / name
     path.write_bytes(fuzzing.damaged(content, draw, is_text=False))
@@ -62,9 +64,9 @@ def test_hdf5_is_tried_in_a_child(number, tmp_path):
 
 def test_a_model_that_crashes_its_interpreter_gets_one_line(tmp_path, monkeypatch):
     """Such files depend on the interpreter's version: here the child crashes by itself."""
-    golden = fuzzing.GOLDEN / "files" / "model_int8.tflite"
+    golden = GOLDEN / "files" / "model_int8.tflite"
     foreign = tmp_path / "foreign.tflite"
-    foreign.write_bytes(fuzzing._without_checksum({"": golden.read_bytes()})[""])
+    foreign.write_bytes(without_checksum({"": golden.read_bytes()})[""])
     assert probe.open_unknown(foreign).input_shape[1:3] == (16, 16)
     monkeypatch.setattr(probe, "COMMAND", ("-c", "import os; os.abort()"))
     with pytest.raises(InputError, match=r"crashes its reader \(SIGABRT\)"):
