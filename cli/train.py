@@ -1,5 +1,6 @@
 """``tfresnet train``."""
 
+import os
 import shlex
 import signal
 import sys
@@ -133,13 +134,16 @@ def _train(request: "TrainingRequest", as_json: bool) -> None:
 
 def _print_how_to_resume(request: "TrainingRequest", saved: bool) -> None:
     from tfresnet.runs.request import config_file
+    from tfresnet.training import workers
 
     if not config_file(request.directory):
         click.echo("\nStopped; nothing was trained yet.", err=True)
         return
-    again = shlex.join(["tfresnet", "train", "--resume", "--run-dir", str(request.directory)])
+    launcher = os.environ.get(workers.LAUNCHER)
+    words = [*shlex.split(launcher or "tfresnet"), "train", "--resume"]
+    again = shlex.join([*words, "--run-dir", str(request.directory)])
     said = "Stopped and saved. To go on" if saved else "Stopped. To go on from the last checkpoint"
-    everywhere = ", on all workers" if request.multiworker else ""
+    everywhere = ", on all workers" if request.multiworker and not launcher else ""
     click.echo(f"\n{said}{everywhere}: {again}", err=True)
 
 

@@ -256,6 +256,9 @@ def test_a_second_ctrl_c_is_not_said_to_have_saved(run_copy, tmp_path, monkeypat
         result = tfresnet("train", "--resume", "--run-dir", folder)
         assert result.exit_code == 130
         assert "Stopped. To go on from the last checkpoint: tfresnet train" in result.stderr
+    monkeypatch.setenv("TFRESNET_LAUNCHER", "tfresnet launch -n 2 --")
+    launched = tfresnet("train", "--resume", "--run-dir", run_copy).stderr
+    assert "checkpoint: tfresnet launch -n 2 -- train --resume --run-dir" in launched
 
 
 def test_models_and_presets():

@@ -53,6 +53,12 @@ def test_all_run_to_the_end_and_have_logs(launch, tmp_path, capfd):
     assert sorted((tmp_path / "worker2.log").read_text().splitlines()) == ["error 2", "out 2"]
 
 
+def test_what_goes_on_after_a_stop_is_the_launch(launch, tmp_path, capfd):
+    """The workers print it; each alone would wait for the others."""
+    launch("print(os.environ['TFRESNET_LAUNCHER'], file=sys.stderr)", count=2)
+    assert capfd.readouterr().err == "tfresnet launch -n 2 --\n"
+
+
 def test_a_killed_worker_is_started_again_with_all_others(launch, tmp_path):
     """With --resume, if there is a run by then; the others do not end by themselves."""
     (tmp_path / "run").mkdir()

@@ -117,6 +117,7 @@ class Launcher:
         self.workers = []
         for number in range(self.count):
             more = {workers.TIMEOUT: f"{MEET:g}"} | self.gpus[number]
+            more[workers.LAUNCHER] = f"tfresnet launch -n {self.count} --"
             log, shown = self.logs / f"worker{number}.log", number == 0
             self.workers.append(Worker(command, addresses, number, log, more, shown, self.stdout))
 

@@ -16,6 +16,7 @@ from tfresnet.training.cluster import Cluster, find, host_and_port
 
 TIMEOUT = "TFRESNET_WORKER_TIMEOUT"  # the environment variable, in seconds
 SECONDS = 600.0  # its default
+LAUNCHER = "TFRESNET_LAUNCHER"  # the variable with the words that started all workers
 SILENCE = 3.0  # seconds of waiting before a message is printed
 START_THERE, START_ALL = "start the same command there", "start all workers again with --resume"
 POLL = 0.5  # seconds between two attempts
