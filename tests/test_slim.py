@@ -156,6 +156,11 @@ def test_the_slim_network_is_an_ordinary_run(slimmed):
     }
     assert opened.config.train.teacher == str(run)
     assert opened.finished_result().macs == facts["macs"]
+    arithmetic = (
+        opened.finished_result().petaflop * 1e15
+    )  # of its epoch, and of the whole's answers
+    teacher = 2 * run_directory.open_run(slimmed[0]).finished_result().macs
+    assert arithmetic == pytest.approx((6 * facts["macs"] + teacher) * 23 * 64, rel=1e-3)
     before = json_of("evaluate", folder)
     assert before["top1"] == opened.finished_result().test_top1
     result = json_of("train", "--resume", "--run-dir", folder, "--epochs", 2)

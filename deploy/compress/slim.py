@@ -5,6 +5,7 @@ The result is an ordinary network with ``model.inner_widths``, in an ordinary ru
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -146,7 +147,8 @@ def recorded(fine_tune: FineTuner, stage: Stage) -> Run:
     config = fine_tune.config(stage)
     made = run_directory.create(fine_tune.directory, config, run.spec, run.output)
     samples.write(fine_tune.dataset, made.directory / "samples")
-    teacher = run.model() if config.train.teacher else None
+    whole = config.train.teacher
+    teacher = run_directory.open_run(Path(whole)).model() if whole else None
     petaflop = work.petaflop(config, run.spec, fine_tune.steps(1), made.model(), teacher)
     train_run.write_result(made, fine_tune.dataset, petaflop)
     return made
