@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import functools
 import gc
 import importlib.util
 import os
@@ -24,6 +25,7 @@ from PIL import Image
 
 from tfresnet.config import loading
 from tfresnet.config.export import ExportConfig
+from tfresnet.data import digits
 from tfresnet.deploy import context
 from tfresnet.deploy import export as deploy_export
 from tfresnet.deploy.device import benchmark, demo
@@ -46,6 +48,14 @@ for constant in ("WARMUP_SECONDS", "ROUND_SECONDS", "LATENCY_SECONDS"):
 # Without images to choose on, ranges are those of min-max: the choice is the work of three
 # quantizations, and tests/test_calibration.py is about it.
 context.CHOSEN_ON = 0
+
+# Of the images that set ranges, and that weights are rounded for, a few do for small networks.
+CALIBRATION = 100
+ExportConfig.model_fields["calibration_images"].default = CALIBRATION
+ExportConfig.model_rebuild(force=True)
+
+# Most runs are of the same digits, which are made larger one by one.
+digits.fitted = functools.lru_cache(4)(digits.fitted)
 
 TINY = ["data.image_size=16", "train.epochs=2", "train.warmup_epochs=1"]
 

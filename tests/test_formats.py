@@ -15,7 +15,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from tests.conftest import NEAR, distance, export
+from tests.conftest import CALIBRATION, NEAR, distance, export
 from tests.test_cli import json_of
 from tfresnet import tasks
 from tfresnet.config import formats
@@ -194,7 +194,7 @@ def test_an_onnx_file_of_one_image_and_an_old_opset(network, tmp_path):
 def test_calibration_is_drawn_with_a_seed_and_recorded(exported, tiny_run):
     manifest = json.loads((tiny_run.directory / "export" / "calibration.json").read_text())
     images = tiny_run.dataset().train.images[manifest["indices"]]
-    assert len(set(manifest["indices"])) == manifest["count"] == 500
+    assert len(set(manifest["indices"])) == manifest["count"] == CALIBRATION
     assert hashlib.sha256(images.tobytes()).hexdigest() == manifest["sha256"]
     info = json_of("info", tiny_run.directory / "export" / "model_int8.tflite")
     assert info["provenance"]["calibration"]["sha256"] == manifest["sha256"]

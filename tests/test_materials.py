@@ -53,7 +53,7 @@ def test_dependencies_are_those_that_are_needed_here():
     assert {"tensorflow", "numpy", "click", "six"} <= set(found)
     assert "pytest" not in found and "tfresnet" not in found
     assert found["numpy"].license.startswith("BSD")
-    assert dependencies.installed("no-such-package") == []
+    assert dependencies.installed("no-such-package") == ()
 
 
 def described(folder: Path, task: str) -> Path:

@@ -8,6 +8,7 @@ rounded to the nearest (``benchmarks/onnx_int8.py``).
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -36,9 +37,9 @@ class Layer:
     scales: np.ndarray
     axis: int
 
-    @property
+    @cached_property
     def attributes(self) -> dict[str, Any]:
-        """The node's attributes."""
+        """The node's attributes; they are asked for with every image."""
         from onnx import helper
 
         return {a.name: helper.get_attribute_value(a) for a in self.node.attribute}

@@ -5,6 +5,10 @@ Learning Repository, 1998; scikit-learn bundles its test part.
 """
 
 import numpy as np
+from PIL import Image
+
+from tfresnet.runtime.preprocess import fit
+from tfresnet.runtime.spec import InputSpec
 
 LABELS = tuple("0123456789")
 IMAGE_SIZE = 8
@@ -17,3 +21,8 @@ def load() -> tuple[np.ndarray, np.ndarray]:
     digits = load_digits()
     grey = np.rint(digits.images * (255 / 16)).astype(np.uint8)  # scikit-learn's are 0 to 16
     return np.repeat(grey[..., None], 3, axis=-1), digits.target.astype(np.int64)
+
+
+def fitted(spec: InputSpec) -> np.ndarray:
+    """Return the images as a model takes them, uint8 [1797, H, W, C]."""
+    return np.stack([fit(Image.fromarray(image), spec) for image in load()[0]])

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from tfresnet.config.sections import DataConfig
 from tfresnet.data import (
@@ -26,7 +25,6 @@ from tfresnet.data import (
 from tfresnet.data.dataset import Dataset, input_spec
 from tfresnet.data.splits import ArraySplit, FileSplit, in_memory
 from tfresnet.runtime.errors import InputError
-from tfresnet.runtime.preprocess import fit
 from tfresnet.runtime.spec import (
     CLASSIFICATION,
     DETECTION,
@@ -127,9 +125,8 @@ def load_for(spec: InputSpec, output: OutputSpec, config: DataConfig) -> Dataset
 
 
 def _digits(config: DataConfig) -> Dataset:
-    images, classes = digits.load()
     spec = input_spec(config, digits.IMAGE_SIZE)
-    images = np.stack([fit(Image.fromarray(image), spec) for image in images])
+    images, (_, classes) = digits.fitted(spec), digits.load()
     train, held_out = holdout.of_classes(classes, config)
     note = "digits are scikit-learn's; for the folder of that name: --dataset ./digits"
     return Dataset(

@@ -1,5 +1,6 @@
 """List the installed packages that tfresnet needs, with versions and licenses."""
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
@@ -30,11 +31,13 @@ class Dependency:
     needs: tuple[str, ...]
 
 
-def installed(root: str = ROOT) -> list[Dependency]:
+@functools.cache
+def installed(root: str = ROOT) -> tuple[Dependency, ...]:
     """Return what a package needs, and what that needs in turn, sorted by name.
 
-    Extras count only where a package asks for them. The package itself is not in the list, and
-    neither is what is not installed; the list is empty where the package is not.
+    Extras count only where a package asks for them. The package itself is not among them, and
+    neither is what is not installed; there are none where the package is not. They are read once:
+    that takes most of a second.
     """
     found: dict[str, Dependency] = {}
     waiting: list[tuple[str, frozenset[str]]] = [(canonicalize_name(root), frozenset())]
@@ -55,10 +58,10 @@ def installed(root: str = ROOT) -> list[Dependency]:
         needs = tuple(sorted({*before, *names}))
         found[name] = Dependency(name, package.version, license_of(package), needs)
     found.pop(canonicalize_name(root), None)
-    return [
+    return tuple(
         Dependency(d.name, d.version, d.license, tuple(n for n in d.needs if n in found))
         for _, d in sorted(found.items())
-    ]
+    )
 
 
 def _needed(package: Distribution, extras: frozenset[str]) -> Iterator[tuple[str, frozenset[str]]]:
