@@ -5,8 +5,11 @@ import math
 import numpy as np
 import pytest
 import tensorflow as tf
+import tf_keras as keras
 
-from tfresnet.config.sections import TrainConfig
+from tfresnet.config.sections import ModelConfig, TrainConfig
+from tfresnet.models import zoo
+from tfresnet.training import optimizers
 from tfresnet.training.optimizers import WarmupSchedule, decays, finish_gradients, make_optimizer
 
 
@@ -99,3 +102,29 @@ def test_the_warmup_is_counted_in_epochs():
     }  # fmt: skip
     short = make_optimizer(config, steps_per_epoch=10, total_steps=30)._learning_rate
     assert short.warmup_steps == 15  # half of it: the rate must come down again
+
+
+@pytest.mark.parametrize("name", ["sgd", "muon"])
+def test_factors_multiply_the_steps_of_their_variables(name):
+    """One step without decay: of shifts six times as far, of the backbone half as far."""
+    moved = {}
+    for factors in ((1.0, 1.0), (0.5, 6.0)):
+        config = TrainConfig(
+            optimizer=name, lr=1e-3, warmup_epochs=0, weight_decay=0,
+            backbone_lr_factor=factors[0], bias_lr_factor=factors[1],
+        )  # fmt: skip
+        keras.utils.set_random_seed(0)
+        model = zoo.build(ModelConfig(arch="resnet8"), (8, 8, 3), 2)
+        optimizer = optimizers.make_optimizer(config, 1, 10)
+        variables = model.trainable_variables
+        optimizers.build_for(optimizer, variables)
+        optimizers.set_factors(optimizer, config, model)
+        before = [v.numpy() for v in variables]
+        optimizer.apply_gradients([(tf.ones_like(v), v) for v in variables])
+        moved[factors] = {v.name: v.numpy() - old for v, old in zip(variables, before, strict=True)}
+    plain, changed = moved.values()
+    assert len(plain) > 20
+    for key, step in plain.items():
+        factor = (1.0 if key.startswith("head") else 0.5) * (6.0 if "/b" in key else 1.0)
+        # Steps are some 1e-3; the rounding of float32 weights of about 1 is 1e-7.
+        np.testing.assert_allclose(changed[key], factor * step, atol=5e-7, err_msg=key)

@@ -149,6 +149,7 @@ def _recipe(config: RunConfig, stage: Stage) -> RunConfig:
         "keep": "last",
         "patience": 0,
         "backbone_lr_factor": 1.0,
+        "bias_lr_factor": 1.0,
         "sync_batch_norm": False,
         "strategy": "auto",  # the run's workers may be far away
         "xla": False,

@@ -19,11 +19,12 @@ class ModelConfig(Section):
     """The network."""
 
     arch: str = Field("resnet20", description="Architecture: a name that `tfresnet models` lists.")
-    stem: Literal["auto", "cifar", "cifar_pool", "imagenet"] = Field(
+    stem: Literal["auto", "cifar", "cifar_pool", "whitened", "imagenet"] = Field(
         "auto",
         description="First layers. cifar: 3x3 convolution, stride 1; cifar_pool: the same and max "
-        "pooling (ResNet, DenseNet); imagenet: 7x7, stride 2, and max pooling; auto: cifar for "
-        "images of up to 64 pixels.",
+        "pooling (ResNet, DenseNet); whitened: 2x2, not trained but computed from the images "
+        "(ResNet-9); imagenet: 7x7, stride 2, and max pooling; auto: cifar for images of up to 64 "
+        "pixels.",
     )
     num_classes: int | None = Field(
         None, ge=2, description="Number of outputs. Default: the dataset's classes."
@@ -376,7 +377,13 @@ class TrainConfig(Section):
         gt=0,
         le=1,
         description="Factor of the learning rate for all weights but the head's: below 1 where "
-        "they start from weights that are good already. Only with sgd.",
+        "they start from weights that are good already. Only with sgd and muon.",
+    )
+    bias_lr_factor: float = Field(
+        1.0,
+        gt=0,
+        description="Factor of the learning rate for biases and the shifts of batch "
+        "normalizations, which a short training moves too little. Only with sgd and muon.",
     )
     freeze_norms: bool = Field(
         False,

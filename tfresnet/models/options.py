@@ -22,7 +22,8 @@ STRUCTURE = (
     "inner_widths",
 )  # fmt: skip
 
-POOLED_STEM = ("resnet", "resnet_v2", "densenet")  # the families with model.stem=cifar_pool
+# The families that have a stem, where not all have it.
+STEMS = {"cifar_pool": ("resnet", "resnet_v2", "densenet"), "whitened": ("resnet9",)}
 
 # Values of model.head, by task; the first is what ``auto`` means.
 HEADS = {
@@ -66,9 +67,11 @@ def head(config: ModelConfig, task: str) -> str:
 
 def check(config: ModelConfig, family: str) -> None:
     """Raise an ``InputError`` for an option that an architecture of ``family`` does not have."""
-    if config.stem == "cifar_pool" and family not in POOLED_STEM:
+    if family not in STEMS.get(config.stem, (family,)):
+        others = [stem for stem, families in STEMS.items() if family in families]
+        known = ", ".join(["auto", "cifar", *others])
         raise InputError(
-            f"model.stem: expected auto, cifar or imagenet for {config.arch}, got cifar_pool"
+            f"model.stem: expected {known} or imagenet for {config.arch}, got {config.stem}"
         )
     known = FAMILIES[family] | COMMON
     for key, value in config.model_dump(exclude_defaults=True).items():

@@ -1,7 +1,8 @@
 """ResNet-9: a short and wide residual network that learns small pictures in few epochs.
 
 Source: D. Page, *How to train your ResNet* (2018), part 4, which won DAWNBench's CIFAR-10 task;
-with the average pooling of the other networks here in place of a global maximum.
+with the average pooling of the other networks here in place of a global maximum. The whitened stem
+is from its part 8 (2019), as Jordan (2024, arXiv:2404.00498, section 3.1) has it.
 """
 
 from dataclasses import dataclass
@@ -11,9 +12,13 @@ from tfresnet.config.sections import ModelConfig
 from tfresnet.keras2 import keras
 from tfresnet.models.blocks import Conv, ResidualBlock, Style, convolution, norm_relu
 from tfresnet.models.network import Backbone, Layers, Part, scaled
-from tfresnet.models.resnet import STEM_STRIDES, imagenet_stem
+from tfresnet.models.resnet import imagenet_stem
 
 layers = keras.layers
+
+WHITENED = "stem_whitened"  # the convolution whose kernel is from the data, see training.whitening
+WHITENED_KERNEL = 2
+WHITENED_CHANNELS = 2 * WHITENED_KERNEL**2 * 3  # each direction of a color patch, and its negative
 
 
 def resnet9(
@@ -25,13 +30,11 @@ def resnet9(
         widths: channels of each stage, which begins with a convolution and a max pool.
         residual: whether a block of two convolutions follows, of each stage.
         stem_width: channels of the stem.
-        stem: ``cifar`` (3x3, norm and ReLU) or ``imagenet``.
+        stem: a key of ``STEMS``.
         style: padding, attention.
     """
-    if stem == "cifar":
-        parts = [Part("stem", _unit(stem_width, style, "stem"))]
-    else:
-        parts = [Part("stem", imagenet_stem(stem_width, style))]
+    make, stem_stride = STEMS[stem]
+    parts = [Part("stem", make(stem_width, style))]
     for number, (width, has_block) in enumerate(zip(widths, residual, strict=True), start=1):
         name = f"stage{number}"
         steps = [
@@ -40,8 +43,34 @@ def resnet9(
         ]
         if has_block:
             steps.append(_block(width, style, f"{name}_block1"))
-        parts.append(Part(name, steps, len(steps), STEM_STRIDES[stem] * 2**number))
+        parts.append(Part(name, steps, len(steps), stem_stride * 2**number))
     return Backbone(parts)
+
+
+def _cifar_stem(width: int, style: Style) -> Layers:
+    """Build a 3x3 convolution, a norm and a ReLU."""
+    return _unit(width, style, "stem")
+
+
+def _whitened_stem(width: int, style: Style) -> Layers:
+    """Build a 2x2 convolution that is not trained, a norm and a ReLU; its width is always 24."""
+    whitened = layers.Conv2D(
+        WHITENED_CHANNELS,
+        WHITENED_KERNEL,
+        padding="same",
+        use_bias=False,
+        trainable=False,
+        name=WHITENED,
+    )
+    return [whitened, *norm_relu("stem")]
+
+
+# Stems by the values of ``model.stem``, and their strides.
+STEMS = {
+    "cifar": (_cifar_stem, 1),
+    "whitened": (_whitened_stem, 1),
+    "imagenet": (imagenet_stem, 4),
+}
 
 
 def _unit(width: int, style: Style, name: str, number: int | str = "") -> Layers:

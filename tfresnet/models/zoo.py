@@ -25,6 +25,7 @@ from tfresnet.runtime.errors import InputError, unknown
 from tfresnet.system.files import write_text
 
 CIFAR_STEM_UP_TO = 64  # pixels; model.stem = auto
+SMALL_STEMS = ("cifar", "cifar_pool", "whitened")  # those of images of 32 pixels
 IMAGENET_WIDTHS = (64, 128, 256, 512)
 CIFAR_WIDTHS = (16, 32, 64)
 
@@ -78,8 +79,10 @@ ARCHITECTURES: dict[str, Row] = {
     # MLPerf Tiny's image classification model (Banbury et al. 2021, arXiv:2106.07597),
     # with batch norms in place of biases.
     "resnet8": _cifar(1, Style()),
-    # Page 2018, How to train your ResNet: short and wide, for few epochs.
+    # Page 2018, How to train your ResNet: short and wide, for few epochs; narrow: with the widths
+    # of Jordan 2024, arXiv:2404.00498.
     "resnet9": ResNet9Row(),
+    "resnet9_narrow": ResNet9Row((64, 256, 256)),
     # He et al. 2015, section 4.2: 6n + 2 layers, option A.
     "resnet20": _cifar(3, PADDED),
     "resnet32": _cifar(5, PADDED),
@@ -141,7 +144,7 @@ def architecture(name: str) -> Row:
 
 def native_size(config: ModelConfig) -> int:
     """Return the usual image size of an architecture, in pixels: 32 with a CIFAR stem."""
-    return 32 if config.stem.startswith("cifar") else architecture(config.arch).image_size
+    return 32 if config.stem in SMALL_STEMS else architecture(config.arch).image_size
 
 
 def build(

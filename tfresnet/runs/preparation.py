@@ -15,7 +15,7 @@ from tfresnet.runs import preflight, shipped, start, teacher, transfer
 from tfresnet.runs.run_directory import open_run
 from tfresnet.runs.transfer import InitialWeights
 from tfresnet.runtime.spec import ACTIVATIONS
-from tfresnet.training import distribute, precision
+from tfresnet.training import distribute, precision, whitening
 from tfresnet.training.loop import Trainer
 
 
@@ -66,11 +66,17 @@ def prepare(config: RunConfig, directory: Path, resume: bool, download: bool = T
     )
     dataset, spec = validation.set_aside(replace(dataset, output=output), config.data), dataset.spec
 
+    whitened = None
+    if not weights and zoo.stem(config.model, spec.shape) == "whitened":
+        whitened = whitening.kernel(dataset)
+
     def build(precision: str = config.train.precision) -> keras.Model:
         head = tasks.of(output).head
         model = zoo.build(config.model, spec.shape, len(output.labels), precision, head)
         if weights:
             weights.load_into(model, spec, output.labels)
+        if whitened is not None:
+            whitening.assign(model, whitened)
         if config.train.freeze_until:
             model.freeze_until(config.train.freeze_until)
         if config.train.freeze_norms:

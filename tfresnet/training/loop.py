@@ -23,7 +23,7 @@ from tfresnet.training.distribute import average_statistics, distributed, make_s
 from tfresnet.training.divergence import Diverged, check_loss, check_weights
 from tfresnet.training.interrupt import Interrupted, StopRequest, stop_request
 from tfresnet.training.metrics_log import MetricsLog, plot
-from tfresnet.training.optimizers import build_for, make_optimizer, slow_down
+from tfresnet.training.optimizers import build_for, make_optimizer, set_factors
 from tfresnet.training.patience import score_key, stale
 from tfresnet.training.progress import TrainingDisplay
 from tfresnet.training.step import TrainStep, update_average
@@ -107,8 +107,7 @@ class Trainer:
                 config.train, self.steps_per_epoch, self.total_steps, self.rate_factor
             )
             build_for(self.optimizer, self.model.trainable_variables)
-            if config.train.backbone_lr_factor != 1:
-                slow_down(self.optimizer, self.model.backbone, config.train.backbone_lr_factor)
+            set_factors(self.optimizer, config.train, self.model)
             self.loss = keras.metrics.Mean()
             self.accuracy = keras.metrics.Mean()
         self.workers = Agreement(self.strategy)

@@ -43,22 +43,31 @@ class Muon(keras.optimizers.AdamW):
         rate: the learning rate, or its schedule.
         weight_decay: times the rate.
         momentum: of the kernels, Nesterov's.
+
+    Attributes:
+        factors: of the learning rate, by the key of a variable; 1 for all others. Decay has none.
     """
 
     def __init__(self, rate: Any, weight_decay: float, momentum: float):
         super().__init__(rate, weight_decay=weight_decay)
         self.momentum = momentum
+        self.factors: dict[str, float] = {}
 
     def update_step(self, gradient: tf.Tensor, variable: tf.Variable) -> None:
         """Update a variable and its momentum, in place."""
+        key = self._var_key(variable)
+        factor = self.factors.get(key, 1.0)
         if not _is_matrix(variable):
+            before = tf.identity(variable)
             super().update_step(gradient, variable)
+            if factor != 1:
+                variable.assign(before + factor * (variable - before))
             return
-        mean = self._momentums[self._index_dict[self._var_key(variable)]]
+        mean = self._momentums[self._index_dict[key]]
         mean.assign(self.momentum * mean + gradient)
         step = orthogonal(tf.reshape(gradient + self.momentum * mean, [-1, variable.shape[-1]]))
         size = STEP_RMS * max(step.shape) ** 0.5
-        rate = tf.cast(self.learning_rate, variable.dtype)
+        rate = tf.cast(factor * self.learning_rate, variable.dtype)
         variable.assign_sub(rate * size * tf.reshape(step, variable.shape))
 
     def get_config(self) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from tfresnet.config.sections import TrainConfig
 from tfresnet.keras2 import keras
-from tfresnet.models.network import Backbone
+from tfresnet.models.network import Network
 from tfresnet.runtime.errors import InputError
 from tfresnet.training.muon import Muon
 
@@ -187,23 +187,40 @@ def build_for(optimizer: keras.optimizers.Optimizer, variables: list[tf.Variable
     inner.build(variables)
 
 
-def slow_down(optimizer: keras.optimizers.Optimizer, backbone: Backbone, factor: float) -> None:
-    """Multiply the learning rate of a backbone's variables; the head's stays.
+def set_factors(optimizer: keras.optimizers.Optimizer, config: TrainConfig, model: Network) -> None:
+    """Multiply the learning rates of some variables, as configured.
 
-    Howard and Ruder 2018, arXiv:1801.06146, section 3.2, with two groups of layers.
+    ``backbone_lr_factor``: of all but the head's (Howard and Ruder 2018, arXiv:1801.06146, section
+    3.2, with two groups of layers). ``bias_lr_factor``: of biases and the shifts of norms (Jordan
+    2024, arXiv:2404.00498, section 3.2).
 
     Raises:
         InputError: an optimizer that has one rate for all.
     """
+    keys = ("backbone_lr_factor", "bias_lr_factor")
+    given = [key for key in keys if getattr(config, key) != 1]
+    if not given:
+        return
     inner = getattr(optimizer, "inner_optimizer", optimizer)
-    if not isinstance(inner, SGD):
+    if not isinstance(inner, SGD | Muon):
         raise InputError(
-            "train.backbone_lr_factor: expected train.optimizer=sgd with it, got "
-            f"{type(inner).__name__.lower()}; leave one of them out"
+            f"train.{given[0]}: expected train.optimizer=sgd or muon with it, got "
+            f"{config.optimizer}; leave one of them out"
         )
-    for layer in backbone.layers:
-        for variable in layer.trainable_variables:
-            inner.factors[inner._var_key(variable)] = factor
+    in_backbone = {
+        inner._var_key(v) for layer in model.backbone.layers for v in layer.trainable_variables
+    }
+    for variable in model.trainable_variables:
+        key = inner._var_key(variable)
+        factor = config.backbone_lr_factor if key in in_backbone else 1.0
+        if is_shift(variable):
+            factor *= config.bias_lr_factor
+        inner.factors[key] = factor
+
+
+def is_shift(variable: tf.Variable) -> bool:
+    """Tell whether a variable is a bias, or the shift of a norm."""
+    return variable.name.split("/")[-1].split(":")[0] in ("bias", "beta")
 
 
 def decays(variable: tf.Variable) -> bool:
