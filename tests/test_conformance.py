@@ -40,7 +40,7 @@ VARIANTS = [
     ModelConfig(arch="resnet18", attention="eca", stochastic_depth=0.2),
     ModelConfig(arch="resnet50v2", stem="imagenet"),
     ModelConfig(arch="pyramidnet110_a48", stochastic_depth=0.2),
-    ModelConfig(arch="resnet9"),
+    ModelConfig(arch="resnet9", stem="whitened"),
     ModelConfig(arch="densenet121", stem="imagenet", padding="symmetric"),
     ModelConfig(arch="efficientnet_b0", stochastic_depth=0.2),
 ]

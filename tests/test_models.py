@@ -30,6 +30,8 @@ PUBLISHED = {
     "resnet1001": 10_327_706,
     # Page 2018: 6.57 M; by hand 64, 128, 256, 512 channels, two blocks, a head of 5,130.
     "resnet9": 6_573_130,
+    # Jordan 2024: 64, 256, 256 channels.
+    "resnet9_narrow": 2_034_378,
     # Zagoruyko and Komodakis 2016, table 3 and their code: 11.0 M, 36.5 M, 8.9 M.
     "wrn16_8": 10_961_370,
     "wrn28_10": 36_479_194,

@@ -69,9 +69,9 @@ def check(config: ModelConfig, family: str) -> None:
     """Raise an ``InputError`` for an option that an architecture of ``family`` does not have."""
     if family not in STEMS.get(config.stem, (family,)):
         others = [stem for stem, families in STEMS.items() if family in families]
-        known = ", ".join(["auto", "cifar", *others])
+        stems = ", ".join(["auto", "cifar", *others])
         raise InputError(
-            f"model.stem: expected {known} or imagenet for {config.arch}, got {config.stem}"
+            f"model.stem: expected {stems} or imagenet for {config.arch}, got {config.stem}"
         )
     known = FAMILIES[family] | COMMON
     for key, value in config.model_dump(exclude_defaults=True).items():

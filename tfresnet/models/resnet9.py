@@ -2,7 +2,7 @@
 
 Source: D. Page, *How to train your ResNet* (2018), part 4, which won DAWNBench's CIFAR-10 task;
 with the average pooling of the other networks here in place of a global maximum. The whitened stem
-is from its part 8 (2019), as Jordan (2024, arXiv:2404.00498, section 3.1) has it.
+is from its part 8 (2019), as Jordan (2024, arXiv:2404.00498) has it.
 """
 
 from dataclasses import dataclass

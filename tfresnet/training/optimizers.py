@@ -192,7 +192,7 @@ def set_factors(optimizer: keras.optimizers.Optimizer, config: TrainConfig, mode
 
     ``backbone_lr_factor``: of all but the head's (Howard and Ruder 2018, arXiv:1801.06146, section
     3.2, with two groups of layers). ``bias_lr_factor``: of biases and the shifts of norms (Jordan
-    2024, arXiv:2404.00498, section 3.2).
+    2024, arXiv:2404.00498).
 
     Raises:
         InputError: an optimizer that has one rate for all.
