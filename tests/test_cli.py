@@ -85,7 +85,7 @@ def test_train_on_a_folder_of_images(tmp_path):
     folder = write_images(tmp_path / "images", {"cat": 12, "dog": 12})
     result = json_of(
         "train", "--run-dir", tmp_path / "r", "--dataset", folder, "--epochs", 1,
-        "--batch-size", 8, "--set", "data.image_size=16",
+        "--arch", "resnet8", "--batch-size", 8, "--set", "data.image_size=16",
     )  # fmt: skip
     assert result["config"]["data"]["dataset"] == str(folder)
     assert json_of("info", tmp_path / "r")["labels"] == ["cat", "dog"]

@@ -26,15 +26,12 @@ from tfresnet.training import checkpoint
 from tfresnet.training.loop import Trainer
 
 SPEC, OUTPUT = InputSpec(32, 32), OutputSpec("classification", tuple("abcdefghij"))
-# A row of each kind and each option; those that differ in depth alone share a style. The nets
-# are cut to two stages of a block each and a quarter of the width, for the sake of time.
+# A row of each kind. The nets are cut to two stages of a block each and a quarter of the width, for
+# the sake of time.
 VARIANTS = [
     ModelConfig(arch="resnet8"),
-    ModelConfig(arch="resnet20"),
     ModelConfig(arch="wrn28_10", block_dropout=0.3),
-    ModelConfig(arch="resnet18", stem="cifar", zero_gamma=True),
     ModelConfig(arch="resnet50", stem="imagenet", variant="d"),
-    ModelConfig(arch="resnet50", stem="imagenet", padding="symmetric", dropout=0.2),
     ModelConfig(arch="resnext50_32x4d", stem="imagenet"),
     ModelConfig(arch="resnet18", attention="se"),
     ModelConfig(arch="resnet18", attention="eca", stochastic_depth=0.2),
@@ -44,8 +41,11 @@ VARIANTS = [
     ModelConfig(arch="densenet121", stem="imagenet", padding="symmetric"),
     ModelConfig(arch="efficientnet_b0", stochastic_depth=0.2),
 ]
-# Each has blocks of a kind above, in another combination.
+# Each has blocks of a kind above, in another combination or with another option.
 COMBINATIONS = [
+    ModelConfig(arch="resnet50", stem="imagenet", padding="symmetric", dropout=0.2),
+    ModelConfig(arch="resnet18", stem="cifar", zero_gamma=True),
+    ModelConfig(arch="resnet20"),
     ModelConfig(arch="resnet20", pre_activation=True),
     ModelConfig(arch="resnet164"),
     ModelConfig(arch="resnext29_8x64d"),

@@ -334,7 +334,7 @@ def test_a_files_place_is_not_in_what_leaves_the_machine(tmp_path, monkeypatch):
     """
     pictures = write_images(tmp_path / "my secret" / "pictures", {"cat": 5, "dog": 5})
     run = tmp_path / "run"
-    steps = ("--epochs", "1", "--batch-size", "4", "--set", "data.image_size=16")
+    steps = ("--arch", "resnet8", "--epochs", 1, "--batch-size", 4, "--set", "data.image_size=16")
     (pictures / "cat" / "readme.txt").write_text("no picture")
     trained = tfresnet("train", pictures, "--run-dir", run, *steps, "--json")
     assert json.loads(trained.stdout)["epochs"] == 1

@@ -1,5 +1,6 @@
 """Every kind, interface and layout that a file can have: what it takes, holds and answers."""
 
+import functools
 import hashlib
 import json
 import os
@@ -44,6 +45,18 @@ def network(tiny_run):
     return model, specs, pixels, answers, data.train.images[:100]
 
 
+@pytest.fixture(scope="module")
+def converted(network):
+    """A function that converts the network to TFLite, each kind and interface once."""
+    model, specs, _, _, images = network
+
+    @functools.cache
+    def convert(kind: str, interface: str = "uint8") -> bytes:
+        return tflite.convert(model, *specs, kind, images, interface)
+
+    return convert
+
+
 def distance_of(content: bytes, path: Path, pixels: np.ndarray, expected: np.ndarray) -> float:
     path.write_bytes(content)
     return distance(open_model(path).run(pixels), expected)
@@ -54,10 +67,10 @@ INTEGER = [kind.name for kind in formats.TFLITE.quantizations if kind.integer]
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_kind_with_every_interface(network, tmp_path, kind):
-    model, specs, pixels, expected, images = network
+def test_every_kind_with_every_interface(network, converted, tmp_path, kind):
+    _, _, pixels, expected, _ = network
     for interface in formats.INTERFACES if kind in INTEGER else ("uint8", "float"):
-        content = tflite.convert(model, *specs, kind, images, interface)
+        content = converted(kind, interface)
         most = NEAR[4 if "int4" in kind else 8]
         assert distance_of(content, tmp_path / "m.tflite", pixels, expected) < most, interface
         if kind in INTEGER:
@@ -83,11 +96,8 @@ def weight_bits(content: bytes) -> set[str]:
     return set().union(*(o.types for o in graph.operations(content) if o.name in kinds))
 
 
-def test_int4_halves_the_weights_once_more(network):
-    model, specs, _, _, images = network
-    eight, four, mixed = (
-        tflite.convert(model, *specs, k, images) for k in ("int8", "int4", "int4_mixed")
-    )
+def test_int4_halves_the_weights_once_more(converted):
+    eight, four, mixed = map(converted, ("int8", "int4", "int4_mixed"))
     assert len(four) < len(mixed) < 0.62 * len(eight)  # scales and structure stay as they are
     assert "INT4" in weight_bits(four)
     edges = [o for o in graph.operations(mixed) if o.name in ("CONV_2D", "FULLY_CONNECTED")]
@@ -98,8 +108,8 @@ def test_int4_halves_the_weights_once_more(network):
 def test_large_weights_stay_inside_the_flatbuffer(network, tmp_path, kind):
     """litert-quantizer puts those of a file above 256 kB behind it, where metadata would go."""
     _, specs, pixels, _, images = network
-    model = zoo.build(ModelConfig(arch="resnet8", width=4), specs[0].shape, 10)
-    content = tflite.convert(model, *specs, kind, images)
+    model = zoo.build(ModelConfig(arch="resnet8", width=3), specs[0].shape, 10)
+    content = tflite.convert(model, *specs, kind, images[:5])
     assert len(content) > 300_000
     described = tflite_metadata.describe(content, *specs, "wide", "probabilities", centered=False)
     (tmp_path / "m.tflite").write_bytes(described)
@@ -110,19 +120,17 @@ def test_large_weights_stay_inside_the_flatbuffer(network, tmp_path, kind):
     assert graph.sparsity(described) < 0.3
 
 
-def test_weights_only_computes_in_float(network):
-    model, specs, _, _, _ = network
+def test_weights_only_computes_in_float(converted):
     for kind, bits in (("int8_weights", "INT8"), ("int4_weights", "INT4")):
-        content = tflite.convert(model, *specs, kind)
+        content = converted(kind)
         assert bits in weight_bits(content)
         assert any(o.startswith("CONV_2D") for o in graph.float_operations(content))
 
 
-def test_layers_that_are_named_stay_in_float(network, tmp_path):
+def test_layers_that_are_named_stay_in_float(network, converted, tmp_path):
     model, specs, pixels, expected, images = network
-    whole = tflite.convert(model, *specs, "int8", images)
-    names = [o.outputs[0] for o in graph.operations(whole) if o.name == "CONV_2D"]
-    source = tflite.convert(model, *specs, "float32", interface="float")
+    names = [o.outputs[0] for o in graph.operations(converted("int8")) if o.name == "CONV_2D"]
+    source = converted("float32", "float")
     chosen = [o.outputs[0] for o in graph.operations(source) if o.name == "CONV_2D"][3:5]
     assert len(names) == 9
     recipe = recipes.Recipe(keep_float=tuple(chosen))
@@ -134,8 +142,15 @@ def test_layers_that_are_named_stay_in_float(network, tmp_path):
 
 
 @pytest.mark.parametrize("kind", [kind.name for kind in formats.ONNX.quantizations])
-@pytest.mark.parametrize("interface", ["uint8", "float"])
-@pytest.mark.parametrize("layout", ["nhwc", "nchw"])
+@pytest.mark.parametrize(
+    ("interface", "layout"),
+    [
+        ("uint8", "nhwc"),
+        ("float", "nchw"),
+        pytest.param("uint8", "nchw", marks=pytest.mark.slow),
+        pytest.param("float", "nhwc", marks=pytest.mark.slow),
+    ],
+)
 def test_every_form_of_onnx(network, tmp_path, kind, interface, layout):
     model, specs, pixels, expected, images = network
     content = onnx_format.convert(model, *specs, kind, images, interface=interface, layout=layout)

@@ -83,11 +83,11 @@ def test_channels_that_do_nothing_leave_nothing_changed(options, tmp_path):
 
 
 def test_the_loss_says_which_channels_matter():
-    """Of two channels the one is the more important whose output the logits depend on."""
+    """A channel whose output the logits do not depend on matters least."""
     _, model, inner = prepared({"arch": "resnet8"})
     first = inner[0]
     kernel = model.get_layer(first.reader).get_weights()[0]
-    kernel[:, :, 3] *= 1e-3
+    kernel[:, :, 3] = 0
     model.get_layer(first.reader).set_weights([kernel])
     rng = np.random.default_rng(0)
     batch = rng.normal(size=(8, *SHAPE)).astype(np.float32), np.eye(10, dtype=np.float32)[:8]

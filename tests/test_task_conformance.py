@@ -125,7 +125,7 @@ def test_every_operation_of_an_int8_file_is_integer(case, model, pixels):
     assert graph.float_operations(content) == []
 
 
-@pytest.mark.parametrize("kind", [0, 1])
+@pytest.mark.parametrize("kind", with_slow([0], [1]))
 def test_files_of_a_network_that_was_trained_for_int8(case, model, pixels, tmp_path, kind):
     """TFLite for one image and ONNX for any number of them, of each kind of output."""
     kinds = tasks.of(case.output).output_kinds
