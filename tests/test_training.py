@@ -19,6 +19,8 @@ from tfresnet.runtime.errors import InputError
 from tfresnet.training import checkpoint
 from tfresnet.training.interrupt import Interrupted
 
+EIGHT = ("data.image_size=8", "data.crop_padding=1")
+
 
 def digest(run: run_directory.Run) -> str:
     return run_directory.weights_sha256(run.model())
@@ -85,7 +87,7 @@ def test_a_finished_run_is_trained_for_more_epochs(tiny_run, run_copy):
     [
         [
             "train.precision=mixed_bfloat16", "data.mixup_alpha=0.2", "data.cutmix_alpha=1.0",
-            "train.label_smoothing=0.1",
+            "train.label_smoothing=0.1", *EIGHT,
         ],
         [
             "train.grad_clip=5.0", "train.scheduler=step", "train.nesterov=false",
@@ -93,7 +95,7 @@ def test_a_finished_run_is_trained_for_more_epochs(tiny_run, run_copy):
         ],
         [
             "train.strategy=mirrored", "train.devices=2", "train.sync_batch_norm=true",
-            "train.ema_decay=0.9",
+            "train.ema_decay=0.9", *EIGHT,
         ],
     ],
     ids=lambda o: o[0],

@@ -174,6 +174,7 @@ def test_a_worker_that_waits_can_be_found_and_stopped(heeds_ctrl_c):
         def look() -> None:
             while third.number not in looks:  # until worker 2 waits, as worker 0 would see it
                 looks[:] = [n for n in (1, 2) if n not in Cluster(addresses, 0).missing()]
+                time.sleep(0.1)  # nobody accepts at worker 1, where only so many can queue
             os.kill(os.getpid(), signal.SIGINT)
 
         thread = threading.Thread(target=look)
