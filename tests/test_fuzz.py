@@ -39,7 +39,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:.*:UserWarning:PIL"),  # of damaged TIFFs
     pytest.mark.filterwarnings("ignore:Generating overly large repr"),
 ]
-CASES = 150
+CASES = 400
 quick = settings(
     max_examples=CASES, deadline=None, derandomize=True, database=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
