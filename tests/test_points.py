@@ -12,6 +12,7 @@ from tests.test_detection_files import folder  # noqa: F401  (a fixture)
 from tfresnet import tasks
 from tfresnet.config import loading
 from tfresnet.config.export import ExportConfig
+from tfresnet.runs.preparation import prepare
 from tfresnet.runs.run_directory import open_run
 from tfresnet.runs.train_run import train
 from tfresnet.runtime import points
@@ -162,6 +163,8 @@ def test_the_task_of_a_run_is_points(run, folder):  # noqa: F811
     record = json_of("evaluate", run.directory)
     assert record["map50"] == run.result.test["map50"]
     assert {"precision", "recall", "f1", "threshold", "per_class"} <= record.keys()
+    again = prepare(run.config, run.directory, resume=True)
+    assert again.dataset.output.task == again.trainer.task.output.task == POINTS
 
 
 def test_files_find_the_checkpoints_points(run, files):
