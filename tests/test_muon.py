@@ -58,6 +58,14 @@ def test_the_rest_is_adamws():
         np.testing.assert_array_equal(one.numpy(), other.numpy(), name)
 
 
+def test_kernels_have_one_slot():
+    optimizer = Muon(0.01, 0.1, 0.9)
+    kernel, bias = tf.Variable(tf.ones([3, 3, 4, 8]), name="conv/kernel"), tf.Variable(tf.ones(8))
+    optimizer.build([kernel, bias])
+    sizes = [int(tf.size(v)) for v in optimizer.variables if v.shape.rank or "v/" in v.name]
+    assert sorted(sizes) == [1, 8, 8, 3 * 3 * 4 * 8]
+
+
 def test_kernels_decay_by_themselves():
     config = TrainConfig(
         optimizer="muon", lr=0.01, weight_decay=0.1, warmup_epochs=0, scheduler="constant"

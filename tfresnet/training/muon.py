@@ -53,6 +53,14 @@ class Muon(keras.optimizers.AdamW):
         self.momentum = momentum
         self.factors: dict[str, float] = {}
 
+    def add_variable_from_reference(
+        self, model_variable: tf.Variable, variable_name: str, *args: Any, **kwargs: Any
+    ) -> tf.Variable:
+        """Create a slot of a variable: Keras's, but of kernels no second moment, only a number."""
+        if variable_name == "v" and _is_matrix(model_variable):
+            kwargs["shape"] = ()
+        return super().add_variable_from_reference(model_variable, variable_name, *args, **kwargs)
+
     def update_step(self, gradient: tf.Tensor, variable: tf.Variable) -> None:
         """Update a variable and its momentum, in place."""
         key = self._var_key(variable)
