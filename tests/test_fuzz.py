@@ -331,7 +331,7 @@ def weights(tmp_path_factory):
     return {path.suffix: path.read_bytes() for path in folder.iterdir()}
 
 
-@settings(quick, max_examples=3 * CASES)
+@settings(quick, max_examples=CASES // 4)  # test_fuzz_deep reads thousands
 @given(some.data())
 def test_files_of_weights_that_are_spoilt(weights, data):
     suffix = data.draw(some.sampled_from(sorted(weights)))
