@@ -33,10 +33,8 @@ from tfresnet.runtime import preprocess
 from tfresnet.runtime.spec import InputSpec, OutputSpec
 
 BATCH = 32
-CALLS, TIMES = (
-    20,
-    7,
-)  # a step is called so often for each of so many times, of which the median counts
+CALLS = 20  # of a step, for each time that is taken
+TIMES = 7  # of which the median counts
 
 
 def write_pictures(folder: Path, count: int, width: int = 500) -> list[str]:

@@ -156,9 +156,8 @@ def test_the_slim_network_is_an_ordinary_run(slimmed):
     }
     assert opened.config.train.teacher == str(run)
     assert opened.finished_result().macs == facts["macs"]
-    arithmetic = (
-        opened.finished_result().petaflop * 1e15
-    )  # of its epoch, and of the whole's answers
+    # Of its epoch, and of the whole network's answers.
+    arithmetic = opened.finished_result().petaflop * 1e15
     teacher = 2 * run_directory.open_run(slimmed[0]).finished_result().macs
     assert arithmetic == pytest.approx((6 * facts["macs"] + teacher) * 23 * 64, rel=1e-3)
     before = json_of("evaluate", folder)

@@ -23,6 +23,7 @@ def load() -> tuple[np.ndarray, np.ndarray]:
     return np.repeat(grey[..., None], 3, axis=-1), digits.target.astype(np.int64)
 
 
-def fitted(spec: InputSpec) -> np.ndarray:
-    """Return the images as a model takes them, uint8 [1797, H, W, C]."""
-    return np.stack([fit(Image.fromarray(image), spec) for image in load()[0]])
+def fitted(spec: InputSpec) -> tuple[np.ndarray, np.ndarray]:
+    """Return the images as a model takes them, uint8 [1797, H, W, C], and the classes, int64."""
+    images, classes = load()
+    return np.stack([fit(Image.fromarray(image), spec) for image in images]), classes

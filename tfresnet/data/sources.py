@@ -126,7 +126,7 @@ def load_for(spec: InputSpec, output: OutputSpec, config: DataConfig) -> Dataset
 
 def _digits(config: DataConfig) -> Dataset:
     spec = input_spec(config, digits.IMAGE_SIZE)
-    images, (_, classes) = digits.fitted(spec), digits.load()
+    images, classes = digits.fitted(spec)
     train, held_out = holdout.of_classes(classes, config)
     note = "digits are scikit-learn's; for the folder of that name: --dataset ./digits"
     return Dataset(

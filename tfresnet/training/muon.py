@@ -66,9 +66,9 @@ class Muon(keras.optimizers.AdamW):
         key = self._var_key(variable)
         factor = self.factors.get(key, 1.0)
         if not _is_matrix(variable):
-            before = tf.identity(variable)
+            before = tf.identity(variable) if factor != 1 else None
             super().update_step(gradient, variable)
-            if factor != 1:
+            if before is not None:
                 variable.assign(before + factor * (variable - before))
             return
         mean = self._momentums[self._index_dict[key]]

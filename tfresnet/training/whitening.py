@@ -18,8 +18,8 @@ def kernel(dataset: Dataset) -> np.ndarray:
 
     Each output is a patch's component along an eigenvector of the patches' covariance, divided by
     its standard deviation; then come the negatives, for the ReLU (Page 2019, *How to train your
-    ResNet 8*; Jordan 2024, arXiv:2404.00498). The patches are of up to 1,000 images,
-    evenly spread over the split, not augmented.
+    ResNet 8*; Jordan 2024, arXiv:2404.00498). The patches are of up to 1,000 images, evenly spread
+    over the split, not augmented.
 
     Returns:
         float32 [2, 2, 3, 24].
