@@ -58,12 +58,13 @@ def test_norms_stay_as_they_are(tiny_run, tmp_path):
     )
 
 
-def test_only_sgd_has_two_rates(tmp_path):
+@pytest.mark.parametrize("key", ["train.backbone_lr_factor", "train.bias_lr_factor"])
+def test_only_sgd_and_muon_have_several_rates(key, tmp_path):
     line = refused(
-        "train", "quickstart", "--set", "train.backbone_lr_factor=0.1", "--set",
-        "train.optimizer=adamw", "--run-dir", tmp_path / "none",
+        "train", "quickstart", "--set", f"{key}=0.1", "--set", "train.optimizer=adamw",
+        "--run-dir", tmp_path / "none",
     )  # fmt: skip
-    assert "expected train.optimizer=sgd" in line
+    assert f"{key}: expected train.optimizer=sgd or muon with it, got adamw" in line
 
 
 def test_a_part_of_each_class_is_set_aside_and_nothing_is_lost():
