@@ -110,14 +110,14 @@ def suppressed(
     score = scores[place, kind]
     best = np.argsort(-score, kind="stable")[:CANDIDATES]
     box, score, kind = boxes[place[best]].clip(0, 1), score[best], kind[best]
-    rival = (iou(box, box) >= overlap) & (kind[:, None] == kind)
+    spared = ~((iou(box, box) >= overlap) & (kind[:, None] == kind))
+    np.fill_diagonal(spared, False)  # also of a box with hardly an area
     kept: list[int] = []
     alive = (box[:, 2:] > box[:, :2]).all(axis=1)
     while len(kept) < LIMIT and alive.any():
         first = int(alive.argmax())
         kept.append(first)
-        alive &= ~rival[first]
-        alive[first] = False  # a box with hardly an area is no rival of itself
+        alive &= spared[first]
     return Detections(box[kept], score[kept], kind[kept].astype(np.int32))
 
 
@@ -128,14 +128,19 @@ def iou(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
         ours: x1, y1, x2, y2, float [n, 4].
         theirs: float [m, 4].
     """
-    sides = [
+    width, height = (
         np.minimum.outer(ours[:, end], theirs[:, end])
         - np.maximum.outer(ours[:, start], theirs[:, start])
         for start, end in ((0, 2), (1, 3))
-    ]
-    shared = np.maximum(sides[0], 0) * np.maximum(sides[1], 0)
-    whole = np.add.outer(area(ours), area(theirs)) - shared
-    return (shared / np.maximum(whole, TINY)).astype(np.float32)
+    )
+    # In place, as to ask for memory takes most of the time.
+    shared = np.maximum(width, 0, out=width)
+    shared *= np.maximum(height, 0, out=height)
+    whole = np.add.outer(area(ours), area(theirs))
+    whole -= shared
+    np.maximum(whole, TINY, out=whole)
+    shared /= whole
+    return shared.astype(np.float32, copy=False)
 
 
 def area(boxes: np.ndarray) -> np.ndarray:
